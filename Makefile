@@ -1,0 +1,47 @@
+# Each target is one line that also works typed by hand; README.md has the PowerShell equivalents.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/.installed
+
+.PHONY: run demo dashboard test check bench lock clean setup
+
+setup: $(STAMP)
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@python=""; for p in python3.12 python3.13 python3.14 python3 python; do \
+	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then python=$$p; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "No Python 3.12 or newer was found on this machine. Install one (https://www.python.org/downloads/), then run make again." >&2; exit 1; fi; \
+	if [ ! -x $(PY) ] || ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then \
+	  $$python -m venv --clear $(VENV) || { echo "Python was found, but its venv module does not work (on Debian: apt install python3-venv)." >&2; exit 1; }; fi
+	@echo "Installing the pinned dependencies into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+run: $(STAMP)
+	@$(PY) -m risk_manager run
+
+demo: $(STAMP)
+	@$(PY) -m risk_manager demo
+
+dashboard: $(STAMP)
+	@$(PY) -m risk_manager dashboard
+
+test: $(STAMP)
+	@$(PY) -m pytest
+
+check: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(PY) -m pytest -q tests/test_layering.py
+
+bench: $(STAMP)
+	@$(PY) tests/bench
+
+lock: $(STAMP)
+	@$(PY) -m pip install --quiet "uv==0.13.8"
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 pyproject.toml --group dev -o requirements-dev.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,3 @@
+"""A guard for funded futures accounts."""
+
+__version__ = "0.1.0"

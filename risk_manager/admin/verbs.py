@@ -1,0 +1,111 @@
+"""What the daemon does when an administrator asks: each verb becomes one ordered event."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from risk_manager.clock import Clock
+from risk_manager.domain.durations import parse_duration
+from risk_manager.domain.events import AdminAsked, AnyEvent
+from risk_manager.domain.state import State
+from risk_manager.feed.admin import AdminError, AdminSession
+
+VERBS = {"set_lockout": "lock", "clear_lockout": "unlock", "close_all": "flatten"}
+SCOPES = ("account", "root:", "contract:")
+
+
+class AdminDesk:
+    """Answers the admin channel. Verbs that change something are events like any other.
+
+    `close_all` and `cancel_all` take an account id or "all"; `set_lockout` and `clear_lockout`
+    take one account. `shutdown` stops the daemon.
+    """
+
+    def __init__(
+        self,
+        put: Callable[[AnyEvent], None],
+        state: Callable[[], State],
+        clock: Clock,
+        *,
+        shut_down: Callable[[], None] = lambda: None,
+        status: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self._put = put
+        self._state = state
+        self._clock = clock
+        self._shut_down = shut_down
+        self._status = status
+
+    async def handle(
+        self, method: str, params: dict[str, Any], session: AdminSession
+    ) -> dict[str, Any]:
+        """One verb. Raises AdminError with what to do instead."""
+        match method:
+            case "status":
+                return self._status()
+            case "set_lockout" | "clear_lockout" | "close_all" | "cancel_all":
+                return self._order(VERBS.get(method, method), params, session)
+            case "shutdown":
+                self._shut_down()
+                return {"stopping": True}
+        known = "status, set_lockout, clear_lockout, close_all, cancel_all, shutdown"
+        raise AdminError("unknown_method", f"no such verb {method!r}; there are {known}")
+
+    def _order(self, verb: str, params: dict[str, Any], session: AdminSession) -> dict[str, Any]:
+        accounts = self._accounts(
+            params.get("account_id"), several=verb in ("flatten", "cancel_all")
+        )
+        reason = params.get("reason")
+        if not isinstance(reason, str) or not reason.strip():
+            raise AdminError(
+                "reason_missing", "say why: every order of yours is kept with its reason"
+            )
+        now = self._clock.now()
+        scope = params.get("scope", "account")
+        if not (isinstance(scope, str) and scope.startswith(SCOPES)):
+            raise AdminError("bad_scope", 'scope is "account", "root:ES" or "contract:CON..."')
+        try:
+            events = [
+                AdminAsked(
+                    at=now,
+                    account_id=account_id,
+                    verb=verb,
+                    reason=reason.strip(),
+                    actor=session.peer,
+                    scope=scope,
+                    policy=params.get("policy", "flat"),
+                    rule_id=params.get("rule_id"),
+                    until=_until(params.get("duration"), now),
+                )
+                for account_id in accounts
+            ]
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise AdminError("bad_request", f"{first['loc'][0]}: {first['msg']}") from None
+        for event in events:
+            self._put(event)
+        return {"accepted": True, "accounts": accounts}
+
+    def _accounts(self, wanted: Any, *, several: bool) -> list[int]:
+        known = sorted(self._state().accounts)
+        if wanted == "all" and several:
+            return known
+        if isinstance(wanted, int) and wanted in known:
+            return [wanted]
+        listed = ", ".join(map(str, known)) or "none"
+        more = ', or "all"' if several else ""
+        raise AdminError("unknown_account", f"account_id is one of {listed}{more}")
+
+
+def _until(duration: Any, now: datetime) -> datetime | None:
+    if duration is None:
+        return None
+    try:
+        length = parse_duration(duration)
+    except ValueError as error:
+        raise AdminError("bad_duration", str(error)) from None
+    if length <= timedelta(0):
+        raise AdminError("bad_duration", "a lock lasts longer than nothing")
+    return now + length

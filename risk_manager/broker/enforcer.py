@@ -1,0 +1,436 @@
+"""Actions carried out: one call each, read back, settled exactly once."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from risk_manager.broker.crew import Crew, OnError, log_error
+from risk_manager.broker.reconcile import Part, Parts, Reading
+from risk_manager.broker.replies import (
+    CANCEL,
+    CLOSE,
+    MODIFY,
+    PARTIAL_CLOSE,
+    PLACE,
+    Answer,
+    Reply,
+)
+from risk_manager.clock import Clock
+from risk_manager.domain.account import TERMINAL, Position
+from risk_manager.domain.decisions import (
+    Action,
+    CancelOrder,
+    ClosePosition,
+    MoveStop,
+    Outcome,
+    PlaceExit,
+    ReducePosition,
+)
+from risk_manager.domain.events import ActionSettled, AnyEvent
+from risk_manager.domain.protection import OWN_TAG
+from risk_manager.domain.records import OrderSide, OrderType, PositionRecord, PositionType
+
+POSITIONS: Parts = frozenset({Part.POSITIONS})
+ORDERS: Parts = frozenset({Part.ORDERS})
+EXPOSURE: Parts = POSITIONS | ORDERS
+FIRST_LOOK: Parts = EXPOSURE | {Part.TRADES}
+
+OUTCOMES: Mapping[Answer, Outcome] = {
+    Answer.OK: Outcome.DONE,
+    Answer.GONE: Outcome.GONE,
+    Answer.PENDING: Outcome.REFUSED,
+    Answer.REFUSED: Outcome.REFUSED,
+    Answer.INVALID: Outcome.REFUSED,
+    Answer.UNAUTHORISED: Outcome.REFUSED,
+    Answer.LIMITED: Outcome.REFUSED,
+    # Nothing happened, but the pauses after a refusal are too long for a line that is back soon.
+    Answer.UNSENT: Outcome.UNKNOWN,
+    Answer.UNKNOWN: Outcome.UNKNOWN,
+}
+
+
+class Actor(Protocol):
+    async def act(self, path: str, body: Mapping[str, Any]) -> Reply: ...
+
+
+class ReadBack(Protocol):
+    """What is needed of the reconciler."""
+
+    async def read_back(
+        self, account_id: int, parts: Parts, limit_seconds: float
+    ) -> Reading | None: ...
+
+    def ask_routine(self, account_id: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long effects are awaited. A fill takes moments: a second close meanwhile is a mistake.
+
+    The tuples are the pauses before each look after a call that was accepted, and before each
+    look after any other. `look_seconds` bounds one look, `looks_seconds` all of them.
+    """
+
+    accepted_seconds: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0)
+    unclear_seconds: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5)
+    look_seconds: float = 1.2
+    looks_seconds: float = 3.0
+    before_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Result:
+    outcome: Outcome
+    verified: bool
+    code: int | None = None
+    message: str = ""
+    order_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A position as far as it is known: `side` 0 when the gateway did not say."""
+
+    size: int
+    side: int
+
+    def is_on(self, side: int) -> bool:
+        return self.size > 0 and self.side in (0, side)
+
+
+_FLAT = _Held(size=0, side=0)
+
+
+class Enforcer:
+    """Carries out actions, each in a task of its own; `submit` returns at once.
+
+    An async context manager. For every action the inbox gets the account as read back and then
+    one `ActionSettled`. No call is repeated here: the core decides that. `position_of` tells what
+    the stream knows, for the moments when reads fail.
+    """
+
+    def __init__(
+        self,
+        lanes: Actor,
+        reader: ReadBack,
+        clock: Clock,
+        put: Callable[[AnyEvent], None],
+        position_of: Callable[[int, str], Position | None],
+        *,
+        run_id: str,
+        patience: Patience | None = None,
+        on_error: OnError = log_error,
+    ) -> None:
+        self._lanes = lanes
+        self._reader = reader
+        self._clock = clock
+        self._put = put
+        self._position_of = position_of
+        self._run_id = run_id
+        self._patience = patience or Patience()
+        self._on_error = on_error
+        self._crew = Crew(on_error)
+        self._under_way: dict[tuple[int, str], Action] = {}
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def under_way(self) -> int:
+        """How many actions have not been settled yet."""
+        return len(self._under_way)
+
+    def submit(self, action: Action) -> None:
+        """Carry out an action. The request is on its way when this returns."""
+        started = self._clock.monotonic()
+        key = (action.account_id, action.key)
+        if self._closed:
+            self._settle(action, started, _unsent("the program is stopping; not sent"))
+            return
+        if key in self._under_way:
+            # The core does not do this. If it ever does, two calls at once are worse than one.
+            message = f"{action.key} is already being acted on by {self._under_way[key].id}"
+            self._on_error(f"action {action.id}", RuntimeError(message))
+            self._settle(
+                action, started, _Result(outcome=Outcome.REFUSED, verified=False, message=message)
+            )
+            return
+        self._under_way[key] = action
+        self._crew.start(f"action {action.id}", self._carry_out(action, started), at_once=True)
+
+    async def drain(self, limit_seconds: float = 8.0) -> bool:
+        """Let what is under way finish; False when the limit came first."""
+        return await self._crew.finish(limit_seconds)
+
+    async def close(self) -> None:
+        """Stop. What is still under way is settled as unknown."""
+        self._closed = True
+        await self._crew.close()
+
+    async def _carry_out(self, action: Action, started: float) -> None:
+        result = _unsent("the program stopped before the answer came")
+        try:
+            result = await self._do(action)
+        except Exception as error:  # our own fault: visible, and the core will try again
+            self._on_error(f"action {action.id}", error)
+            result = _unsent(f"internal error: {type(error).__name__}: {error}")
+        finally:
+            del self._under_way[(action.account_id, action.key)]
+            self._settle(action, started, result)
+
+    def _settle(self, action: Action, started: float, result: _Result) -> None:
+        self._put(
+            ActionSettled(
+                at=self._clock.now(),
+                account_id=action.account_id,
+                action_id=action.id,
+                outcome=result.outcome,
+                verified=result.verified,
+                error_code=result.code,
+                message=result.message,
+                took_ms=(self._clock.monotonic() - started) * 1000,
+                order_id=result.order_id,
+            )
+        )
+
+    async def _do(self, action: Action) -> _Result:
+        match action:
+            case ClosePosition():
+                return await self._close_position(action)
+            case ReducePosition():
+                return await self._reduce(action)
+            case CancelOrder():
+                return await self._cancel(action)
+            case PlaceExit():
+                return await self._place(action)
+            case MoveStop():
+                return await self._move(action)
+        raise TypeError(f"no way to carry out a {type(action).__name__}")
+
+    # --- positions ---
+
+    async def _close_position(self, action: ClosePosition) -> _Result:
+        # What the stream holds, for its side only: no time is lost on asking first.
+        known = self._position_of(action.account_id, action.contract_id)
+        side = known.side if known is not None and known.sided else 0
+        reply = await self._lanes.act(CLOSE, _about_position(action))
+        return await self._conclude(action, reply, POSITIONS, _at_most(action, side, 0))
+
+    async def _reduce(self, action: ReducePosition) -> _Result:
+        held, verified = await self._held(action)
+        if not held.is_on(action.side) or held.size <= action.keep:
+            message = f"holding {held.size}, nothing above {action.keep} to close"
+            return _Result(outcome=Outcome.GONE, verified=verified, message=message)
+        body = _about_position(action)
+        if action.keep == 0:
+            reply = await self._lanes.act(CLOSE, body)
+        else:
+            size = held.size - action.keep
+            reply = await self._lanes.act(PARTIAL_CLOSE, {**body, "size": size})
+        met = _at_most(action, action.side, action.keep)
+        return await self._conclude(action, reply, POSITIONS, met)
+
+    async def _held(self, action: Action) -> tuple[_Held, bool]:
+        """The position now, and whether the broker said so; else what the stream knows."""
+        account_id, contract_id = action.account_id, action.contract_id
+        reading = await self._reader.read_back(account_id, POSITIONS, self._patience.before_seconds)
+        if reading is not None and reading.positions is not None:
+            return _held_in(reading.positions, contract_id), True
+        known = self._position_of(account_id, contract_id)
+        if known is None:
+            return _FLAT, False
+        return _Held(size=known.size, side=known.side if known.sided else 0), False
+
+    # --- orders ---
+
+    async def _cancel(self, action: CancelOrder) -> _Result:
+        body = {"accountId": action.account_id, "orderId": action.order_id}
+        reply = await self._lanes.act(CANCEL, body)
+
+        def met(reading: Reading) -> bool:
+            return _order_in(reading, action.order_id) is None
+
+        return await self._conclude(action, reply, ORDERS, met)
+
+    async def _place(self, action: PlaceExit) -> _Result:
+        held, verified = await self._held(action)
+        if not held.is_on(action.side):
+            return _Result(
+                outcome=Outcome.GONE, verified=verified, message="there is no position to protect"
+            )
+        tag = f"{OWN_TAG}{self._run_id}-{action.id}"
+        body: dict[str, Any] = {
+            "accountId": action.account_id,
+            "contractId": action.contract_id,
+            "type": int(OrderType.LIMIT if action.stop_price is None else OrderType.STOP),
+            "side": int(OrderSide.SELL if action.side > 0 else OrderSide.BUY),
+            "size": min(action.size, held.size),
+            "customTag": tag,
+        }
+        if action.stop_price is not None:
+            body["stopPrice"] = float(action.stop_price)
+        elif action.limit_price is not None:
+            body["limitPrice"] = float(action.limit_price)
+        reply = await self._lanes.act(PLACE, body)
+        placed: list[int] = []
+        flat = False
+
+        def met(reading: Reading) -> bool:
+            nonlocal flat
+            flat = not _held_in(reading.positions or (), action.contract_id).is_on(action.side)
+            placed[:] = [o.id for o in reading.orders or () if o.custom_tag == tag]
+            # An exit that has filled meanwhile no longer works: the position tells.
+            return bool(placed) or flat
+
+        result = await self._conclude(action, reply, EXPOSURE, met)
+        order_id = _order_id(reply) or (placed[0] if placed else None)
+        if placed and result.outcome is Outcome.UNKNOWN:
+            result = _Result(outcome=Outcome.DONE, verified=True, message="found by its tag")
+        if flat and order_id is not None:
+            return await self._withdraw(action, order_id)
+        return _Result(
+            outcome=result.outcome,
+            verified=result.verified,
+            code=result.code,
+            message=result.message,
+            order_id=order_id,
+        )
+
+    async def _withdraw(self, action: PlaceExit, order_id: int) -> _Result:
+        """An exit without its position would open a new one: take it back at once."""
+        body = {"accountId": action.account_id, "orderId": order_id}
+        reply = await self._lanes.act(CANCEL, body)
+        reading = await self._reader.read_back(
+            action.account_id, EXPOSURE, self._patience.look_seconds
+        )
+        taken = reply.answer in (Answer.OK, Answer.GONE)
+        words = "no longer works" if taken else f"may still work: {reply.message}"
+        return _Result(
+            outcome=Outcome.GONE if taken else OUTCOMES[reply.answer],
+            verified=reading is not None and reading.has(EXPOSURE),
+            code=reply.code,
+            message=f"the position was closed meanwhile; its exit {words}",
+            order_id=order_id,
+        )
+
+    async def _move(self, action: MoveStop) -> _Result:
+        held, verified = await self._held(action)
+        if not held.is_on(action.side):
+            # Not GONE: that would say that the order is.
+            message = "the position is closed; its stop was not moved"
+            return _Result(outcome=Outcome.REFUSED, verified=verified, message=message)
+        size = min(action.size, held.size)
+        body = {
+            "accountId": action.account_id,
+            "orderId": action.order_id,
+            "size": size,
+            "stopPrice": float(action.stop_price),
+        }
+        reply = await self._lanes.act(MODIFY, body)
+
+        def met(reading: Reading) -> bool:
+            order = _order_in(reading, action.order_id)
+            if reply.answer is Answer.GONE:
+                return order is None
+            return order is None or order.stop_price == action.stop_price
+
+        return await self._conclude(action, reply, ORDERS, met)
+
+    # --- reading back ---
+
+    async def _conclude(
+        self, action: Action, reply: Reply, parts: Parts, met: Callable[[Reading], bool]
+    ) -> _Result:
+        """Look until the effect shows or patience ends; then say how the call went."""
+        pauses = self._patience.unclear_seconds
+        if reply.answer in (Answer.OK, Answer.PENDING):
+            pauses = self._patience.accepted_seconds
+        elif reply.answer not in (Answer.GONE, Answer.UNKNOWN, Answer.UNSENT):
+            pauses = (0.0,)
+        ends = self._clock.monotonic() + self._patience.looks_seconds
+        wanted = FIRST_LOOK
+        verified = shows = False
+        for number, pause in enumerate(pauses):
+            left = ends - self._clock.monotonic()
+            if number and left <= 0:
+                break
+            if pause:
+                await asyncio.sleep(min(pause, left))
+            limit = min(self._patience.look_seconds, max(ends - self._clock.monotonic(), 0.05))
+            reading = await self._reader.read_back(action.account_id, wanted, limit)
+            if reading is None or not reading.has(parts):
+                continue
+            verified, shows = True, met(reading)
+            if shows:
+                break
+            wanted = parts
+        if wanted is not FIRST_LOOK or not verified:
+            self._reader.ask_routine(action.account_id)
+        return _judge(reply, verified=verified, shows=shows)
+
+
+def _judge(reply: Reply, *, verified: bool, shows: bool) -> _Result:
+    outcome = OUTCOMES[reply.answer]
+    message = reply.message
+    if verified and not shows:
+        if reply.answer is Answer.GONE:
+            # Taken at its word, the core would forget what is still there, or ask without pause.
+            outcome = Outcome.REFUSED
+            message = f"the gateway says {message}, yet it is still listed"
+        elif reply.ok:
+            message = "accepted, but without effect so far"
+    elif verified and reply.answer is Answer.PENDING:
+        outcome = Outcome.DONE
+    elif verified and reply.answer is Answer.UNKNOWN:
+        message = f"{message}; read back: the effect is there"
+    return _Result(outcome=outcome, verified=verified, code=reply.code, message=message)
+
+
+def _unsent(message: str) -> _Result:
+    return _Result(outcome=Outcome.UNKNOWN, verified=False, message=message)
+
+
+def _about_position(action: Action) -> dict[str, Any]:
+    return {"accountId": action.account_id, "contractId": action.contract_id}
+
+
+def _at_most(action: Action, side: int, keep: int) -> Callable[[Reading], bool]:
+    """Whether no more than `keep` is left on that side. The other side is another position."""
+
+    def met(reading: Reading) -> bool:
+        held = _held_in(reading.positions or (), action.contract_id)
+        if held.size <= keep:
+            return True
+        return side != 0 and held.side == -side
+
+    return met
+
+
+def _held_in(positions: tuple[PositionRecord, ...], contract_id: str) -> _Held:
+    for record in positions:
+        if record.contract_id == contract_id and record.size:
+            side = {PositionType.LONG: 1, PositionType.SHORT: -1}.get(record.type, 0)
+            return _Held(size=record.size, side=side)
+    return _FLAT
+
+
+def _order_in(reading: Reading, order_id: int) -> Any:
+    return next(
+        (o for o in reading.orders or () if o.id == order_id and o.status not in TERMINAL), None
+    )
+
+
+def _order_id(reply: Reply) -> int | None:
+    value = reply.body.get("orderId")
+    return value if reply.ok and isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,762 @@
+"""Keeping the user hub and the market hub alive for ever, and saying at once when one is not.
+
+The SDK's realtime client is used as a transport only. Its own recovery ends in dead hubs whose
+flags say connected, so on any doubt a client is thrown away and a new one built. Each hub has a
+client of its own (one socket each, as many as one client would open): neither can blind the other.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from project_x_py.realtime import ProjectXRealtimeClient
+from pysignalr.exceptions import AuthorizationError, ServerError
+from pysignalr.exceptions import ConnectionError as HubRefusedError
+from pysignalr.messages import CloseMessage
+
+from risk_manager.broker.normalize import MOST_RECORDS, USER_TARGETS, Read, read_quote
+from risk_manager.broker.quiet import hush
+from risk_manager.broker.session import (
+    CredentialsRefused,
+    GatewayAddress,
+    GatewayUnavailable,
+    Login,
+)
+from risk_manager.clock import Clock
+from risk_manager.domain.events import AnyEvent, Hub, HubChanged, HubState, Unreadable
+
+hush()
+
+log = logging.getLogger(__name__)
+
+NEVER_STALE = 1e9
+LOGOUT = "GatewayLogout"
+UNASKED_MARKET_TARGETS = ("GatewayTrade", "GatewayDepth")
+LONGEST_REASON = 200
+
+type Handler = Callable[..., Awaitable[None]]
+type BuildRealtime = Callable[[GatewayAddress, str], ProjectXRealtimeClient]
+type Call = tuple[str, tuple[int | str, ...]]
+"""A hub method and its arguments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubTimings:
+    """All in seconds.
+
+    A quiet hub is asked for a sign of life: after `quiet` while there is something at stake,
+    after `quiet_idle` otherwise; it has `answer` to give one. A server that never acknowledges an
+    invocation is not asked; then only `silent` (no frame at all, pings included) counts. With
+    something at stake silence is noticed within quiet + answer + 2 check = 4.5 s.
+    """
+
+    check: float = 0.5
+    open: float = 8.0
+    acknowledge: float = 1.0
+    quiet: float = 1.5
+    quiet_idle: float = 10.0
+    answer: float = 2.0
+    silent: float = 35.0
+    retries: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
+    jitter: float = 0.2
+    steady: float = 30.0
+    """A hub that was up for so long is retried from the first step of the ladder again."""
+    close: float = 5.0
+    overslept: float = 1.0
+    """A check this late means that we slept, not the server: it gets a fresh chance."""
+    logout_memory: float = 600.0
+    between_renewals: float = 30.0
+    unreadable_quotes: float = 60.0
+
+
+@dataclass(slots=True)
+class HubCounters:
+    """What a hub has been through, for the status display. `reason` is why it last went down."""
+
+    state: HubState = HubState.CONNECTING
+    since: datetime | None = None
+    reason: str = ""
+    opens: int = 0
+    failed_opens: int = 0
+    drops: int = 0
+    frames: int = 0
+    probes: int = 0
+    unreadable: int = 0
+    logouts: int = 0
+
+
+class OpenFailed(Exception):
+    """A hub could not be opened. `refused_token` is the token it did not accept, if that is why."""
+
+    def __init__(self, reason: str, *, refused_token: str | None = None) -> None:
+        super().__init__(reason)
+        self.refused_token = refused_token
+
+
+def build_realtime(address: GatewayAddress, token: str) -> ProjectXRealtimeClient:
+    """A realtime client with explicit addresses."""
+    return ProjectXRealtimeClient(
+        token,
+        "0",  # accounts are subscribed by id, not through the client's own one
+        user_hub_url=address.user_hub_url,
+        market_hub_url=address.market_hub_url,
+    )
+
+
+class HubLink:
+    """One socket of one hub: the only code that knows the realtime client from inside.
+
+    It is opened once and closed once. The first doubt about it is final.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        realtime: ProjectXRealtimeClient,
+        token: str,
+        *,
+        monotonic: Callable[[], float],
+        on_doubt: Callable[["HubLink"], None],
+    ) -> None:
+        self.hub = hub
+        self.token = token
+        self.doubt: str | None = None
+        self.refused = False
+        self.signed_out = False
+        self.last_frame = monotonic()
+        self.frames = 0
+        self.answers = False
+        """Whether the server has acknowledged an invocation on this link."""
+        self.subscribed: set[Call] = set()
+        self._realtime = realtime
+        self._monotonic = monotonic
+        self._on_doubt = on_doubt
+        self._opened = asyncio.Event()
+        self._doubted = asyncio.Event()
+        self._connection: Any = None
+        self._client: Any = None
+        self._run: asyncio.Task[None] | None = None
+        self._keepalives: list[asyncio.Task[Any]] = []
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    async def open(self, handlers: dict[str, Handler], *, seconds: float) -> None:
+        """Connect and wait until the handshake is done. Raises OpenFailed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._start(handlers)
+                await self._opened_or_doubted()
+        except TimeoutError:
+            self.throw_doubt(f"no answer within {seconds:g} s")
+        except Exception as error:  # whatever the SDK raises is one more reason to try again
+            self.throw_doubt(self._describe(error))
+        self.raise_doubt()
+        self.last_frame = self._monotonic()
+
+    async def _start(self, handlers: dict[str, Handler]) -> None:
+        realtime = self._realtime
+        realtime.stale_feed_seconds = NEVER_STALE
+        await realtime.setup_connections()
+        connection: Any = (
+            realtime.user_connection if self.hub is Hub.USER else realtime.market_connection
+        )
+        self._connection = connection
+        # The SDK's forwarders make a task per event and coalesce quotes; ours run in the receive
+        # loop itself, in the order of the wire.
+        connection._event_handlers.clear()
+        for target, handler in handlers.items():
+            connection.on(target, handler)
+        connection.on(LOGOUT, self._on_logout)
+        connection.on_open(self._opened.set)
+        connection.on_close(partial(self.throw_doubt, "the connection was lost"))
+        await connection.start()
+        self._tap(connection)
+
+    def _tap(self, connection: Any) -> None:
+        """Look over the transport's shoulder. Runs before its task has had a first turn."""
+        self._client = connection._client
+        transport = self._client._transport
+        deliver = transport._callback
+        keep_alive = transport._keepalive
+
+        async def observed(message: Any) -> None:
+            self.last_frame = self._monotonic()
+            self.frames += 1
+            if type(message) is CloseMessage:
+                why = f": {message.error}" if message.error else ""
+                self.throw_doubt(f"the server closed the hub{why}")
+            await deliver(message)
+
+        async def owned_keep_alive(conn: Any) -> None:
+            # When its sibling dies this task would live on, unowned, until the next ping.
+            task = asyncio.current_task()
+            if task is not None:
+                self._keepalives.append(task)
+            await keep_alive(conn)
+
+        transport._callback = observed
+        transport._keepalive = owned_keep_alive
+        self._run = connection._run_task
+        if self._run is not None:
+            self._run.add_done_callback(self._run_ended)
+
+    async def _opened_or_doubted(self) -> None:
+        waits = [
+            asyncio.create_task(event.wait(), name=f"{self.hub}-hub-{name}")
+            for name, event in (("opened", self._opened), ("doubted", self._doubted))
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def close(self, *, seconds: float) -> None:
+        """Take the socket down; whatever resists is cut."""
+        self.throw_doubt("closed by us")
+        socket = getattr(getattr(self._client, "_transport", None), "_ws", None)
+        try:
+            async with asyncio.timeout(seconds):
+                if self._connection is not None:
+                    await self._connection.stop()
+                if socket is not None:
+                    await socket.close()
+        except Exception as error:  # it is being thrown away; leaving nothing behind is all we want
+            log.debug("closing a %s hub link: %s", self.hub, self._describe(error))
+        finally:
+            for task in self._keepalives:
+                task.cancel()
+            if self._run is not None:
+                self._run.cancel()
+            wire = getattr(socket, "transport", None)
+            if wire is not None:
+                wire.abort()
+
+    # ---- doubt --------------------------------------------------------------------------------
+
+    def throw_doubt(self, reason: str) -> None:
+        """Say that this link can no longer be trusted. Only the first reason counts."""
+        if self.doubt is None:
+            self.doubt = reason[:LONGEST_REASON]
+            self._doubted.set()
+            self._on_doubt(self)
+
+    def raise_doubt(self) -> None:
+        """Raise OpenFailed if there is a doubt."""
+        if self.doubt is not None:
+            raise OpenFailed(self.doubt, refused_token=self.token if self.refused else None)
+
+    async def doubted_within(self, seconds: float, wake: asyncio.Event) -> None:
+        """Return at the first doubt, at a `wake`, or after some seconds."""
+        waits = [
+            asyncio.create_task(event.wait(), name=f"{self.hub}-hub-supervision")
+            for event in (self._doubted, wake)
+        ]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def _run_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self.throw_doubt("its task was cancelled")
+            return
+        error = task.exception()
+        if error is None:
+            self.throw_doubt("its task ended")
+            return
+        self.refused = isinstance(error, AuthorizationError)
+        self.throw_doubt(self._describe(error))
+
+    async def _on_logout(self, *arguments: Any) -> None:
+        self.signed_out = True
+        self.throw_doubt("the gateway signed this login out; is it in use elsewhere?")
+
+    def _describe(self, error: BaseException) -> str:
+        match error:
+            case AuthorizationError():
+                return "the hub refused the token (HTTP 401)"
+            case HubRefusedError(status=status):
+                return f"the hub answered HTTP {status}"
+            case ServerError(message=message):
+                text = f"the server closed the hub: {message}"
+            case ValueError() | TypeError() | KeyError():
+                text = f"a frame could not be understood ({type(error).__name__}: {error})"
+            case _:
+                text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return without_token(text, self.token)[:LONGEST_REASON]
+
+    # ---- speaking -----------------------------------------------------------------------------
+
+    async def invoke(self, call: Call, *, seconds: float) -> asyncio.Future[str | None]:
+        """Invoke a hub method; the future is what the server says: None for done, or its error.
+
+        Invoked with an id (which the SDK's own `send` does not give) so that the server answers.
+        Raises OpenFailed if it cannot be written, and throws doubt.
+        """
+        method, arguments = call
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+        async def completed(message: Any) -> None:
+            self.answers = True
+            if not answer.done():
+                answer.set_result(message.error or None)
+
+        try:
+            async with asyncio.timeout(seconds):
+                await self._client.send(method, list(arguments), on_invocation=completed)
+        except Exception as error:  # a socket that cannot be written to is a dead one
+            self.throw_doubt(f"{method} could not be sent: {self._describe(error)}")
+            raise OpenFailed(self.doubt or method) from error
+        return answer
+
+
+def without_token(text: str, token: str) -> str:
+    """Errors of HTTP libraries quote the URL, and the URL carries the token."""
+    if token:
+        text = text.replace(token, "***")
+    return re.sub(r"(access_token=|Bearer )[^\s'\"&)]+", r"\1***", text)
+
+
+class HubLine:
+    """One hub, kept alive: opens links, supervises the one in use, replaces it."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        address: GatewayAddress,
+        login: Login,
+        clock: Clock,
+        put: Callable[[AnyEvent], None],
+        handlers: dict[str, Handler],
+        probe: Callable[[], Call | None],
+        on_open: Callable[[Hub], None],
+        exposed: Callable[[], bool],
+        timings: HubTimings,
+        build: BuildRealtime,
+        dice: random.Random,
+    ) -> None:
+        self.hub = hub
+        self.counters = HubCounters()
+        self.wanted: frozenset[Call] = frozenset()
+        self._address = address
+        self._login = login
+        self._clock = clock
+        self._put = put
+        self._handlers = handlers
+        self._probe = probe
+        self._on_open = on_open
+        self._exposed = exposed
+        self._timings = timings
+        self._build = build
+        self._dice = dice
+        self._link: HubLink | None = None
+        self._wake = asyncio.Event()
+        self._reported: HubState | None = None
+        self._logged_out_at: float | None = None
+        self._renewed_at: float | None = None
+        self._acknowledges = True
+        self._closing: set[asyncio.Task[None]] = set()
+
+    # ---- from outside -------------------------------------------------------------------------
+
+    def want(self, calls: Iterable[Call]) -> None:
+        """Be subscribed to exactly this, now and after every reopen."""
+        self.wanted = frozenset(calls)
+        self._wake.set()
+
+    def last_frame_age(self) -> float | None:
+        """Seconds since anything at all was received; None while there is no link."""
+        if self._link is None:
+            return None
+        return max(self._clock.monotonic() - self._link.last_frame, 0.0)
+
+    def counted(self) -> HubCounters:
+        frames = self.counters.frames + (self._link.frames if self._link is not None else 0)
+        return replace(self.counters, frames=frames)
+
+    def throw_doubt(self, reason: str) -> None:
+        """Have the link replaced, because somebody knows better than the socket."""
+        if self._link is not None:
+            self._link.throw_doubt(reason)
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep the hub alive until cancelled."""
+        failures = 0
+        self._report(HubState.CONNECTING)
+        try:
+            while True:
+                try:
+                    link = await self._open()
+                except OpenFailed as failed:
+                    failures = await self._after_failure(failed, failures)
+                    continue
+                opened_at = self._clock.monotonic()
+                self._take_over(link)
+                await self._supervise(link)
+                if link.doubt is None:
+                    continue  # the token is newer than the link: make before break
+                if self._clock.monotonic() - opened_at >= self._timings.steady:
+                    failures = 0
+                self._let_go()
+                delay = self._delay(failures)
+                if link.signed_out:
+                    delay = await self._after_logout(link, delay)
+                failures += 1
+                await asyncio.sleep(delay)
+        finally:
+            self._let_go()
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _open(self) -> HubLink:
+        """A new link, connected and subscribed; it is not in use yet. Raises OpenFailed."""
+        token = self._login.token
+        link = HubLink(
+            self.hub,
+            self._build(self._address, token),
+            token,
+            monotonic=self._clock.monotonic,
+            on_doubt=self._link_doubted,
+        )
+        try:
+            await link.open(self._handlers, seconds=self._timings.open)
+            hush()
+            await self._subscribe(link, wait=True)
+            link.raise_doubt()
+        except BaseException:
+            self._dispose(link)
+            raise
+        return link
+
+    def _take_over(self, link: HubLink) -> None:
+        previous, self._link = self._link, link
+        if previous is not None:
+            self._dispose(previous)
+        self.counters.opens += 1
+        self._report(HubState.UP)
+        self._on_open(self.hub)
+
+    def _let_go(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            self._dispose(link)
+
+    def _dispose(self, link: HubLink) -> None:
+        self.counters.frames += link.frames
+        task = asyncio.create_task(
+            link.close(seconds=self._timings.close), name=f"{self.hub}-hub-close"
+        )
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _after_failure(self, failed: OpenFailed, failures: int) -> int:
+        self.counters.failed_opens += 1
+        log.info("the %s hub could not be opened: %s", self.hub, failed)
+        if self._link is None or self._link.doubt is not None:
+            self._let_go()
+            self._report(HubState.DOWN, str(failed))
+        if failed.refused_token is not None:
+            await self._renew(failed.refused_token)
+        delay = self._delay(failures)
+        if self._link is not None:
+            # The old link still works: the new one can wait, the old one needs watching.
+            await self._supervise(self._link, until=self._clock.monotonic() + delay)
+        else:
+            await asyncio.sleep(delay)
+        return failures + 1
+
+    async def _after_logout(self, link: HubLink, delay: float) -> float:
+        """Log in again, once. Fighting over the login would sign the trader out in turn."""
+        self.counters.logouts += 1
+        now = self._clock.monotonic()
+        before, self._logged_out_at = self._logged_out_at, now
+        if before is not None and now - before < self._timings.logout_memory:
+            return self._timings.retries[-1]
+        await self._renew(link.token)
+        return delay
+
+    async def _renew(self, stale_token: str) -> None:
+        """Have the token replaced; a hub that refuses even fresh ones is not worth a login each."""
+        now = self._clock.monotonic()
+        if self._renewed_at is not None and now - self._renewed_at < self._timings.between_renewals:
+            return
+        self._renewed_at = now
+        try:
+            await self._login.renew(stale_token)
+        except (CredentialsRefused, GatewayUnavailable) as error:
+            log.warning("the %s hub needs a new token: %s", self.hub, error)
+
+    def _delay(self, failures: int) -> float:
+        ladder = self._timings.retries
+        return ladder[min(failures, len(ladder) - 1)] * (
+            1 + self._timings.jitter * self._dice.random()
+        )
+
+    # ---- subscriptions ------------------------------------------------------------------------
+
+    async def _subscribe(self, link: HubLink, *, wait: bool = False) -> None:
+        """Bring the link's subscriptions to what is wanted. Raises OpenFailed."""
+        self._wake.clear()
+        wanted = self.wanted
+        answers: dict[Call, asyncio.Future[str | None]] = {}
+        for call in sorted(wanted - link.subscribed, key=_subscription_order):
+            answers[call] = await link.invoke(call, seconds=self._timings.open)
+            link.subscribed.add(call)
+        for call in link.subscribed - wanted:
+            method, arguments = call
+            await link.invoke((f"Un{method[0].lower()}{method[1:]}", arguments), seconds=1)
+        link.subscribed &= wanted
+        for call, answer in answers.items():
+            answer.add_done_callback(partial(self._subscription_answered, call))
+        if wait and answers and self._acknowledges:
+            # What is asked over REST after this cannot be older than what the stream will tell.
+            done, _ = await asyncio.wait(answers.values(), timeout=self._timings.acknowledge)
+            self._acknowledges = bool(done)
+
+    def _subscription_answered(self, call: Call, answer: asyncio.Future[str | None]) -> None:
+        if answer.cancelled() or answer.result() is None:
+            return
+        method, arguments = call
+        detail = f"{method}{list(arguments)} was refused: {answer.result()}"
+        account_id = next((one for one in arguments if isinstance(one, int)), None)
+        self.tell_unreadable(
+            Unreadable(
+                at=self._clock.now(),
+                source=f"the {self.hub} hub",
+                detail=detail[:LONGEST_REASON],
+                account_id=account_id,
+            )
+        )
+
+    def tell_unreadable(self, event: Unreadable) -> None:
+        self.counters.unreadable += 1
+        self._put(event)
+
+    # ---- supervision --------------------------------------------------------------------------
+
+    async def _supervise(self, link: HubLink, *, until: float | None = None) -> None:
+        """Return when the link is in doubt, its token is no longer the newest, or `until`."""
+        times = self._timings
+        monotonic = self._clock.monotonic
+        looked_at = judged_from = monotonic()
+        asked_at: float | None = None
+        while link.doubt is None:
+            if until is not None and monotonic() >= until:
+                return
+            if until is None and self._login.token != link.token:
+                return
+            await link.doubted_within(times.check, self._wake)
+            now = monotonic()
+            if now - looked_at > times.check + times.overslept:
+                judged_from, asked_at = now, None
+            looked_at = now
+            with contextlib.suppress(OpenFailed):  # it has thrown doubt
+                if self.wanted != link.subscribed:
+                    await self._subscribe(link)
+                quiet = now - max(link.last_frame, judged_from)
+                if quiet >= times.silent:
+                    link.throw_doubt(f"nothing was received for {quiet:.0f} s")
+                elif asked_at is None or link.last_frame >= asked_at:
+                    asked_at = await self._ask_for_a_sign(link, quiet)
+                elif now - asked_at >= times.answer:
+                    link.throw_doubt(f"no answer to a sign of life asked for, silent {quiet:.1f} s")
+
+    async def _ask_for_a_sign(self, link: HubLink, quiet: float) -> float | None:
+        """Probe a quiet link; when it was asked, or None if that was not needed or not possible."""
+        patience = self._timings.quiet if self._exposed() else self._timings.quiet_idle
+        call = self._probe()
+        if quiet < patience or not link.answers or call is None:
+            return None
+        self.counters.probes += 1
+        asked_at = self._clock.monotonic()
+        await link.invoke(call, seconds=self._timings.answer)
+        return asked_at
+
+    # ---- reporting ----------------------------------------------------------------------------
+
+    def _link_doubted(self, link: HubLink) -> None:
+        # At once, not at the next look: a replacement may be seconds in the making.
+        if link is self._link and link.doubt is not None:
+            self.counters.drops += 1
+            log.warning("the %s hub is down: %s", self.hub, link.doubt)
+            self._report(HubState.DOWN, link.doubt)
+
+    def _report(self, state: HubState, reason: str = "") -> None:
+        """Tell a change of state, once. It stays DOWN through the attempts, until it is UP."""
+        if reason:
+            self.counters.reason = reason
+        if state is self._reported:
+            return
+        self._reported = state
+        self.counters.state = state
+        self.counters.since = self._clock.now()
+        self._put(HubChanged(at=self._clock.now(), hub=self.hub, state=state, reason=reason))
+
+
+def _subscription_order(call: Call) -> tuple[int, str, str]:
+    """Accounts and positions first: they are what is acted on."""
+    method, arguments = call
+    first = ("SubscribeAccounts", "SubscribePositions")
+    rank = first.index(method) if method in first else len(first)
+    return rank, method, repr(arguments)
+
+
+class HubSupervisor:
+    """Both hubs of one login.
+
+    `run` keeps them alive until cancelled. `put` gets the events. `on_open(hub)` is called after
+    every open, once everything is subscribed: time for a snapshot. `on_unreadable(account_id)` is
+    called when a user message could not be read: time for one, too (None: of all accounts).
+    `exposed` says whether anything is at stake, which makes the hubs be watched more closely.
+    """
+
+    def __init__(
+        self,
+        address: GatewayAddress,
+        login: Login,
+        *,
+        clock: Clock,
+        put: Callable[[AnyEvent], None],
+        account_ids: Collection[int] = (),
+        on_open: Callable[[Hub], None] = lambda _: None,
+        on_unreadable: Callable[[int | None], None] = lambda _: None,
+        exposed: Callable[[], bool] = lambda: True,
+        timings: HubTimings | None = None,
+        build: BuildRealtime = build_realtime,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._clock = clock
+        self._put = put
+        self._on_unreadable = on_unreadable
+        self._timings = timings or HubTimings()
+        self._quotes_complained: dict[str, float] = {}
+
+        def line(
+            hub: Hub, handlers: dict[str, Handler], probe: Callable[[], Call | None]
+        ) -> HubLine:
+            return HubLine(
+                hub,
+                address=address,
+                login=login,
+                clock=clock,
+                put=put,
+                handlers=handlers,
+                probe=probe,
+                on_open=on_open,
+                exposed=exposed,
+                timings=self._timings,
+                build=build,
+                dice=dice or random.Random(),
+            )
+
+        self._user = line(
+            Hub.USER,
+            {target: self._user_handler(read) for target, read in USER_TARGETS.items()},
+            lambda: ("SubscribeAccounts", ()),
+        )
+        self._market = line(
+            Hub.MARKET,
+            {"GatewayQuote": self._quote, **dict.fromkeys(UNASKED_MARKET_TARGETS, _ignore)},
+            lambda: min(self._market.wanted, default=None),
+        )
+        self.follow(account_ids)
+
+    # ---- what is wanted -----------------------------------------------------------------------
+
+    def follow(self, account_ids: Collection[int]) -> None:
+        """Hear everything about exactly these accounts."""
+        self._user.want(
+            [
+                ("SubscribeAccounts", ()),
+                *(
+                    (f"Subscribe{subject}", (account_id,))
+                    for account_id in account_ids
+                    for subject in ("Positions", "Orders", "Trades")
+                ),
+            ]
+        )
+
+    def watch(self, contract_ids: Collection[str]) -> None:
+        """Get quotes (no trades, no depth) of exactly these contracts."""
+        self._market.want(("SubscribeContractQuotes", (one,)) for one in contract_ids)
+
+    def throw_doubt(self, hub: Hub, reason: str) -> None:
+        """Have a hub rebuilt because REST, or anybody, knows better than its socket."""
+        self._line(hub).throw_doubt(reason)
+
+    # ---- status -------------------------------------------------------------------------------
+
+    def last_frame_age(self, hub: Hub) -> float | None:
+        """Seconds since the hub sent anything, pings included; None while it is down."""
+        return self._line(hub).last_frame_age()
+
+    def counters(self, hub: Hub) -> HubCounters:
+        """What the hub has been through so far; a copy."""
+        return self._line(hub).counted()
+
+    def _line(self, hub: Hub) -> HubLine:
+        return self._user if hub is Hub.USER else self._market
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep both hubs alive until cancelled; on the way out their sockets are closed."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._user.run(), name="user-hub")
+            group.create_task(self._market.run(), name="market-hub")
+
+    # ---- what arrives -------------------------------------------------------------------------
+
+    def _user_handler(self, read: Read) -> Handler:
+        async def arrived(*payloads: Any) -> None:
+            at = self._clock.now()
+            for payload in payloads or (None,):
+                for event in read(payload, at):
+                    if type(event) is Unreadable:
+                        self._user.tell_unreadable(event)
+                        self._on_unreadable(event.account_id)
+                    else:
+                        self._put(event)
+
+        return arrived
+
+    async def _quote(self, *arguments: Any) -> None:
+        if len(arguments) == 1 and isinstance(arguments[0], list | tuple):
+            arguments = tuple(arguments[0])
+        contract_id, payload = arguments if len(arguments) == 2 else (None, None)
+        at = self._clock.now()
+        for one in payload[:MOST_RECORDS] if isinstance(payload, list) else (payload,):
+            event = read_quote(contract_id, one, at)
+            if type(event) is Unreadable:
+                self._complain_about_quote(contract_id, event)
+            else:
+                self._put(event)
+
+    def _complain_about_quote(self, contract_id: Any, event: Unreadable) -> None:
+        """A feed gone mad sends hundreds of these a second: one a minute per contract is told."""
+        known = ("SubscribeContractQuotes", (contract_id,))
+        key = contract_id if isinstance(contract_id, str) and known in self._market.wanted else ""
+        now = self._clock.monotonic()
+        told_at = self._quotes_complained.get(key)
+        if told_at is None or now - told_at >= self._timings.unreadable_quotes:
+            self._quotes_complained[key] = now
+            self._market.tell_unreadable(event)
+        else:
+            self._market.counters.unreadable += 1
+
+
+async def _ignore(*arguments: Any) -> None:
+    """Not asked for; without a handler the SDK would log a warning for each."""

@@ -1,0 +1,409 @@
+"""REST in two lanes: enforcement, which nothing may hold up, and reads, which wait their turn."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import httpx
+from project_x_py import ProjectX
+
+from risk_manager.broker.crew import Crew, OnError, log_error
+from risk_manager.broker.replies import Answer, Reply, StatusError, reply_of, reply_of_error
+from risk_manager.broker.session import ask_once
+from risk_manager.clock import Clock
+
+READ_AGAIN_AFTER_SECONDS = (0.15, 0.5)
+PAUSE_WITHOUT_ADVICE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Lane(StrEnum):
+    FAST = "fast"  # closes, cancels, exits, and the reads that belong to them
+    SLOW = "slow"  # everything that can wait
+
+
+type Body = Mapping[str, Any]
+
+
+class Gateway(Protocol):
+    """One request, one attempt; raises whatever went wrong. `renew` replaces a token refused.
+
+    Callers of `renew` at the same time share one login.
+    """
+
+    @property
+    def token(self) -> str: ...
+
+    async def request(self, lane: Lane, path: str, body: Body) -> object: ...
+
+    async def renew(self, stale_token: str) -> object: ...
+
+
+class Session(Protocol):
+    """What is needed of the gateway session: two logged-in clients and the login they share."""
+
+    fast: ProjectX
+    slow: ProjectX
+
+    @property
+    def token(self) -> str: ...
+
+    async def renew(self, stale_token: str | None = None) -> str: ...
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the wire showed of one request."""
+
+    status: int | None = None
+    retry_after: str | None = None
+
+
+_seen: ContextVar[_Seen | None] = ContextVar("seen", default=None)
+
+
+async def _note_status(response: httpx.Response) -> None:
+    seen = _seen.get()
+    if seen is not None:
+        seen.status = response.status_code
+        seen.retry_after = response.headers.get("Retry-After")
+
+
+class SdkGateway:
+    """The SDK's own single request, below its retries and its sleeps.
+
+    The SDK folds 401, 429 and lost answers of an order into one exception, and reads a status
+    into words; here the status is noted on the wire, where nothing can reword it.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def token(self) -> str:
+        return self._session.token
+
+    async def request(self, lane: Lane, path: str, body: Body) -> object:
+        client = self._session.fast if lane is Lane.FAST else self._session.slow
+        await _watch_answers(client)
+        seen = _Seen()
+        token = _seen.set(seen)
+        try:
+            return await ask_once(client, path, dict(body))
+        except Exception as error:
+            if seen.status is None or 200 <= seen.status < 300:
+                raise
+            detail = "" if seen.status in (401, 429) else str(error)
+            raise StatusError(seen.status, detail, seen.retry_after) from error
+        finally:
+            _seen.reset(token)
+
+    async def renew(self, stale_token: str) -> object:
+        return await self._session.renew(stale_token)
+
+
+async def _watch_answers(client: Any) -> None:
+    # Each time, as the client may have been replaced; the request runs in a task of its own,
+    # which inherits the context and so shares the note.
+    hooks = (await client._ensure_client()).event_hooks["response"]
+    if _note_status not in hooks:
+        hooks.append(_note_status)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How the gateway's 200 requests a minute are shared, and how long an answer is awaited.
+
+    Per `window_seconds`: `reads` for the slow lane; on the fast lane, reads stop at `looks`
+    and go by the slow lane instead. Closes and cancels have no limit of ours.
+    """
+
+    reads: int = 120
+    looks: int = 50
+    window_seconds: float = 60.0
+    act_seconds: float = 3.5
+    look_seconds: float = 1.0
+    try_seconds: float = 2.5
+    read_seconds: float = 4.5
+    patience_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One finished request, for the audit and the logs. `late`: we had already given up on it."""
+
+    at: datetime
+    lane: Lane
+    path: str
+    body: Body
+    answer: Answer
+    code: int | None
+    message: str
+    took_ms: float
+    late: bool = False
+
+
+class _Window:
+    """How many requests left in the last so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._times: deque[float] = deque()
+
+    def add(self, now: float) -> None:
+        self._times.append(now)
+
+    def count(self, now: float) -> int:
+        while self._times and self._times[0] <= now - self._seconds:
+            self._times.popleft()
+        return len(self._times)
+
+    def room_in_seconds(self, limit: int, now: float) -> float:
+        """0 when one more may leave now."""
+        over = self.count(now) - limit
+        return 0.0 if over < 0 else self._times[over] + self._seconds - now
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """An order to the broker under way. Once given up on, it must not be sent again."""
+
+    given_up: bool = False
+    on_the_wire: bool = True
+
+
+class Lanes:
+    """The only door to the gateway's REST, as an async context manager.
+
+    Nothing here raises for anything the gateway or the network does: see `Answer`.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        clock: Clock,
+        *,
+        limits: Limits | None = None,
+        on_call: Callable[[Call], None] = lambda _: None,
+        on_error: OnError = log_error,
+    ) -> None:
+        self._gateway = gateway
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._on_call = on_call
+        self._on_error = on_error
+        self._crew = Crew(on_error)
+        self._fast = _Window(self._limits.window_seconds)
+        self._slow = _Window(self._limits.window_seconds)
+        self._reads_paused_until = 0.0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of requests still on their way. What they did is for the next start to read."""
+        await self._crew.close()
+
+    @property
+    def reads_paused_seconds(self) -> float:
+        """How much longer the gateway wants no reads; 0 when it does not mind."""
+        return max(self._reads_paused_until - self._clock.monotonic(), 0.0)
+
+    # --- enforcement ---
+
+    async def act(self, path: str, body: Body) -> Reply:
+        """Send an order to the broker, now and once; wait for the answer for a few seconds.
+
+        A rejected token is renewed and the request sent once more, as it did nothing. When the
+        waiting ends first the answer is UNKNOWN while the request stays ours until it ends.
+        """
+        attempt = _Attempt()
+        task = self._crew.start(f"act {path}", self._act(path, body, attempt), at_once=True)
+        if not task.done():
+            try:
+                await asyncio.wait({task}, timeout=self._limits.act_seconds)
+            finally:
+                attempt.given_up = not task.done()
+        if task.done() and not task.cancelled():
+            return task.result()
+        if not attempt.on_the_wire:
+            reply = Reply(
+                answer=Answer.UNAUTHORISED, message="the login was not renewed in time; not sent"
+            )
+        else:
+            reply = Reply(
+                answer=Answer.UNKNOWN,
+                message=f"no answer to {path} within {self._limits.act_seconds:g} s",
+            )
+        self._tell(Lane.FAST, path, body, reply, self._limits.act_seconds * 1000)
+        return reply
+
+    async def _act(self, path: str, body: Body, attempt: _Attempt) -> Reply:
+        token = self._gateway.token
+        reply = await self._once(Lane.FAST, path, body, attempt)
+        if reply.answer is Answer.UNAUTHORISED and not attempt.given_up:
+            attempt.on_the_wire = False
+            failure = await self._renew(token)
+            if failure is not None:
+                return Reply(answer=Answer.UNAUTHORISED, message=failure)
+            if attempt.given_up:
+                return reply
+            attempt.on_the_wire = True
+            reply = await self._once(Lane.FAST, path, body, attempt)
+        return reply
+
+    async def look(self, path: str, body: Body, limit_seconds: float | None = None) -> Reply:
+        """A read that enforcement waits for: past all other reads, one try, a short wait."""
+        limit = self._limits.look_seconds if limit_seconds is None else limit_seconds
+        now = self._clock.monotonic()
+        if self._fast.count(now) < self._limits.looks:
+            return await self._read_once(Lane.FAST, path, body, limit)
+        wait = self._slow.room_in_seconds(self._limits.reads, now)
+        if wait > 0:  # what is left of the gateway's patience belongs to closes and cancels
+            return _limited(wait)
+        return await self._read_once(Lane.SLOW, path, body, limit)
+
+    # --- reads ---
+
+    async def read(self, path: str, body: Body) -> Reply:
+        """A read that can wait. Tries up to three times; ends within `read_seconds`.
+
+        LIMITED says at once that the budget is spent or the gateway wants a pause, and how long.
+        """
+        ends = self._clock.monotonic() + self._limits.read_seconds
+        reply = await self._read_in_turn(path, body, ends)
+        for pause in READ_AGAIN_AFTER_SECONDS:
+            pause *= random.uniform(0.7, 1.3)
+            if not reply.is_transient or self._clock.monotonic() + pause >= ends:
+                break
+            await asyncio.sleep(pause)
+            reply = await self._read_in_turn(path, body, ends)
+        return reply
+
+    async def _read_in_turn(self, path: str, body: Body, ends: float) -> Reply:
+        while True:
+            now = self._clock.monotonic()
+            wait = max(
+                self._reads_paused_until - now,
+                self._slow.room_in_seconds(self._limits.reads, now),
+            )
+            if wait <= 0:
+                left = max(ends - now, 0.05)
+                return await self._read_once(
+                    Lane.SLOW, path, body, min(self._limits.try_seconds, left)
+                )
+            if wait > self._limits.patience_seconds or now + wait >= ends:
+                return _limited(wait)
+            await asyncio.sleep(wait)
+
+    async def _read_once(self, lane: Lane, path: str, body: Body, limit_seconds: float) -> Reply:
+        token = self._gateway.token
+        reply = await self._send(lane, path, body, limit_seconds)
+        if reply.answer is Answer.UNAUTHORISED:
+            failure = await self._renew_within(limit_seconds, token)
+            if failure is not None:
+                return Reply(answer=Answer.UNAUTHORISED, message=failure)
+            reply = await self._send(lane, path, body, limit_seconds)
+        return reply
+
+    async def _send(self, lane: Lane, path: str, body: Body, limit_seconds: float) -> Reply:
+        """One read, which may be dropped without harm."""
+        try:
+            async with asyncio.timeout(limit_seconds):
+                return await self._once(lane, path, body)
+        except TimeoutError:
+            reply = Reply(
+                answer=Answer.UNKNOWN, message=f"no answer to {path} within {limit_seconds:g} s"
+            )
+            self._tell(lane, path, body, reply, limit_seconds * 1000)
+            return reply
+
+    # --- both ---
+
+    async def _once(
+        self, lane: Lane, path: str, body: Body, attempt: _Attempt | None = None
+    ) -> Reply:
+        started = self._clock.monotonic()
+        window = self._fast if lane is Lane.FAST else self._slow
+        window.add(started)
+        try:
+            reply = reply_of(path, await self._gateway.request(lane, path, body))
+        except Exception as error:  # the world's doing, told as an answer and to `on_call`
+            reply = reply_of_error(path, error)
+        if reply.answer is Answer.LIMITED:
+            self._pause_reads(reply.retry_after_seconds)
+        took_ms = (self._clock.monotonic() - started) * 1000
+        late = attempt is not None and attempt.given_up
+        self._tell(lane, path, body, reply, took_ms, late=late)
+        return reply
+
+    def _pause_reads(self, advised_seconds: float | None) -> None:
+        # Also after a 429 on a close: what reads do not use is left for the next close.
+        pause = PAUSE_WITHOUT_ADVICE_SECONDS if advised_seconds is None else advised_seconds
+        until = self._clock.monotonic() + min(pause, LONGEST_PAUSE_SECONDS)
+        self._reads_paused_until = max(self._reads_paused_until, until)
+
+    async def _renew(self, stale_token: str) -> str | None:
+        """Log in again; None, or why it failed."""
+        try:
+            await self._gateway.renew(stale_token)
+        except Exception as error:  # told in the reply
+            return f"logging in again failed: {type(error).__name__}: {error}"
+        return None
+
+    async def _renew_within(self, limit_seconds: float, stale_token: str) -> str | None:
+        # Not cancelled when the waiting ends: others may be waiting for the same login.
+        task = self._crew.start("renew", self._renew(stale_token))
+        await asyncio.wait({task}, timeout=limit_seconds)
+        if not task.done() or task.cancelled():
+            return f"logging in again took longer than {limit_seconds:g} s"
+        return task.result()
+
+    def _tell(
+        self,
+        lane: Lane,
+        path: str,
+        body: Body,
+        reply: Reply,
+        took_ms: float,
+        *,
+        late: bool = False,
+    ) -> None:
+        call = Call(
+            at=self._clock.now(),
+            lane=lane,
+            path=path,
+            body=body,
+            answer=reply.answer,
+            code=reply.code,
+            message=reply.message,
+            took_ms=took_ms,
+            late=late,
+        )
+        try:
+            self._on_call(call)
+        except Exception as error:  # the listener's fault must not stop enforcement
+            self._on_error("on_call", error)
+
+
+def _limited(wait_seconds: float) -> Reply:
+    return Reply(
+        answer=Answer.LIMITED,
+        message=f"reads pause for {wait_seconds:.0f} s: too many requests",
+        retry_after_seconds=wait_seconds,
+    )

@@ -1,0 +1,530 @@
+"""The broker's own word on each account, read over REST: at start, after gaps, and on a timer."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from risk_manager.broker.crew import Crew, OnError, log_error
+from risk_manager.broker.lanes import Lanes
+from risk_manager.broker.replies import Reply
+from risk_manager.clock import Clock
+from risk_manager.domain.account import Account
+from risk_manager.domain.events import AccountReported, AnyEvent, Unreadable
+from risk_manager.domain.records import (
+    AccountRecord,
+    OrderRecord,
+    PositionRecord,
+    TradeRecord,
+)
+from risk_manager.domain.state import State
+
+BEFORE_THE_DAY = timedelta(minutes=5)
+BEFORE_THE_NEWEST_TRADE = timedelta(minutes=2)
+TRY_AGAIN_AFTER_SECONDS = (1.0, 5.0, 10.0, 30.0)
+SHARE_ACCOUNTS_WITHIN_SECONDS = 0.25
+COMPLAIN_AGAIN_AFTER_SECONDS = 300.0
+
+
+class Part(StrEnum):
+    """What a pass over one account may read."""
+
+    ACCOUNT = "account"
+    POSITIONS = "positions"
+    ORDERS = "orders"
+    TRADES = "trades"
+
+
+type Parts = frozenset[Part]
+EVERYTHING: Parts = frozenset(Part)
+
+PATHS: Mapping[Part, str] = {
+    Part.ACCOUNT: "/Account/search",
+    Part.POSITIONS: "/Position/searchOpen",
+    Part.ORDERS: "/Order/searchOpen",
+    Part.TRADES: "/Trade/search",
+}
+_LISTS: Mapping[Part, tuple[str, TypeAdapter[Any]]] = {
+    Part.POSITIONS: ("positions", TypeAdapter(tuple[PositionRecord, ...])),
+    Part.ORDERS: ("orders", TypeAdapter(tuple[OrderRecord, ...])),
+    Part.TRADES: ("trades", TypeAdapter(tuple[TradeRecord, ...])),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    """How often an account is read by itself.
+
+    Trades are asked for since the last known, and every `whole_day_seconds` for the whole day, as
+    old ones can be voided. `requests_a_minute` is what these passes may cost: with many accounts
+    they come less often.
+    """
+
+    exposed_seconds: float = 5.0
+    flat_seconds: float = 30.0
+    whole_day_seconds: float = 600.0
+    between_asked_seconds: float = 1.0
+    requests_a_minute: float = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one pass found. A part that was not asked for, or could not be read, is None.
+
+    `asked_at` is when its first request left.
+    """
+
+    account_id: int
+    asked_at: datetime
+    at: datetime
+    account: AccountRecord | None = None
+    positions: tuple[PositionRecord, ...] | None = None
+    orders: tuple[OrderRecord, ...] | None = None
+    trades: tuple[TradeRecord, ...] | None = None
+
+    def has(self, parts: Iterable[Part]) -> bool:
+        return all(getattr(self, part) is not None for part in parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadStatus:
+    """For display: how fresh our knowledge of one account is. None: never, or not failing."""
+
+    last_ok_at: datetime | None = None
+    failing_since: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Pass:
+    """One turn over one account; whoever needs it shares it."""
+
+    parts: set[Part]
+    urgent: bool
+    full: bool
+    done: "asyncio.Future[Reading]"
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What is kept per account. Instants are of the monotonic clock."""
+
+    account_id: int
+    running: _Pass | None = None
+    task: "asyncio.Task[None] | None" = None
+    following: _Pass | None = None
+    owed: bool = False  # a routine pass gave way and is to be made up for
+    asked: bool = False
+    full_wanted: bool = True
+    full_for: date | None = None
+    full_at: float = 0.0
+    trades_known_to: datetime | None = None
+    read_at: float | None = None  # when the last whole pass began
+    ended: float = 0.0
+    failures: int = 0
+    status: ReadStatus = field(default_factory=ReadStatus)
+    complaints: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+class Reconciler:
+    """Reads accounts and puts one `AccountReported` a pass into the inbox.
+
+    An async context manager; `run` is the timer. Of one account there is never more than one
+    pass under way: a read-back asked for meanwhile gets the next one, as the present one may be
+    older than what is to be verified. A routine pass gives way to a read-back at once.
+    `on_accounts` is told all active accounts of the login, watched or not, with every search.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        clock: Clock,
+        put: Callable[[AnyEvent], None],
+        state: Callable[[], State],
+        *,
+        intervals: Intervals | None = None,
+        on_accounts: Callable[[tuple[AccountRecord, ...]], None] = lambda _: None,
+        on_error: OnError = log_error,
+    ) -> None:
+        self._lanes = lanes
+        self._clock = clock
+        self._put = put
+        self._state = state
+        self._intervals = intervals or Intervals()
+        self._on_accounts = on_accounts
+        self._on_error = on_error
+        self._crew = Crew(on_error)
+        self._desks: dict[int, _Desk] = {}
+        self._account_searches: dict[bool, tuple[float, asyncio.Task[Reply]]] = {}
+        self._nudged = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all passes; who waits for one gets None."""
+        await self._crew.close()
+        for desk in self._desks.values():
+            for waiting in (desk.running, desk.following):
+                if waiting is not None:
+                    waiting.done.cancel()
+            desk.running = desk.following = None
+
+    # --- what others ask for ---
+
+    def ask(self, account_id: int | None = None) -> None:
+        """Have an account (None: all) read whole soon: the stream reopened, or was unreadable."""
+        chosen = self._state().accounts if account_id is None else (account_id,)
+        for each in chosen:
+            desk = self._desk(each)
+            desk.asked = desk.full_wanted = True
+        self._nudged.set()
+
+    def ask_routine(self, account_id: int) -> None:
+        """Have the usual things of an account read soon, for instance after one of our actions."""
+        self._desk(account_id).asked = True
+        self._nudged.set()
+
+    async def read_back(
+        self, account_id: int, parts: Parts, limit_seconds: float
+    ) -> Reading | None:
+        """What the broker says now, by a pass begun after this call; None when it took too long.
+
+        The report is in the inbox before this returns. Goes by the enforcement lane.
+        """
+        turn = self._request(account_id, parts, urgent=True)
+        await asyncio.wait({turn.done}, timeout=limit_seconds)
+        if not turn.done.done() or turn.done.cancelled():
+            return None
+        return turn.done.result()
+
+    def status(self, account_id: int) -> ReadStatus:
+        desk = self._desks.get(account_id)
+        return desk.status if desk is not None else ReadStatus()
+
+    # --- the timer ---
+
+    async def run(self) -> None:
+        """Read every account of the state whenever it is due, until cancelled."""
+        while True:
+            self._nudged.clear()
+            state = self._state()
+            stretch = self._stretch(state)
+            soonest = 1.0  # an account may become exposed at any moment
+            for account_id, account in state.accounts.items():
+                desk = self._desk(account_id)
+                wait = self._due_in_seconds(desk, account, stretch)
+                if wait <= 0:
+                    self._begin_routine(desk, state)
+                else:
+                    soonest = min(soonest, wait)
+            try:
+                async with asyncio.timeout(max(soonest, 0.02)):
+                    await self._nudged.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(0.02)  # several who ask at once are one
+
+    def _stretch(self, state: State) -> float:
+        """By how much all intervals grow so that the passes fit their budget."""
+        exposed = sum(is_exposed(a) for a in state.accounts.values())
+        flat = len(state.accounts) - exposed
+        per_minute = 0.0
+        for number, interval in (
+            (exposed, self._intervals.exposed_seconds),
+            (flat, self._intervals.flat_seconds),
+        ):
+            if number:
+                per_minute += (1 + 3 * number) * 60 / interval
+        return max(1.0, per_minute / self._intervals.requests_a_minute)
+
+    def _due_in_seconds(self, desk: _Desk, account: Account, stretch: float) -> float:
+        if desk.running is not None:
+            return 1.0  # looked at again when it ends
+        if desk.read_at is None:
+            return 0.0
+        now = self._clock.monotonic()
+        interval = stretch * (
+            self._intervals.exposed_seconds if is_exposed(account) else self._intervals.flat_seconds
+        )
+        due = desk.read_at + interval
+        if desk.failures:
+            pause = TRY_AGAIN_AFTER_SECONDS[min(desk.failures, len(TRY_AGAIN_AFTER_SECONDS)) - 1]
+            due = desk.ended + min(pause, interval)
+        if desk.asked:
+            due = min(due, desk.read_at + self._intervals.between_asked_seconds)
+        return due - now
+
+    def _begin_routine(self, desk: _Desk, state: State) -> None:
+        is_old = self._clock.monotonic() - desk.full_at >= self._intervals.whole_day_seconds
+        full = desk.full_wanted or is_old or desk.full_for != state.day.date
+        desk.asked = desk.full_wanted = False
+        self._request(desk.account_id, EVERYTHING, urgent=False, full=full)
+
+    # --- passes ---
+
+    def _desk(self, account_id: int) -> _Desk:
+        desk = self._desks.get(account_id)
+        if desk is None:
+            desk = self._desks[account_id] = _Desk(account_id)
+        return desk
+
+    def _request(
+        self, account_id: int, parts: Iterable[Part], *, urgent: bool, full: bool = False
+    ) -> _Pass:
+        desk = self._desk(account_id)
+        following = desk.following
+        if following is None:
+            done: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
+            following = desk.following = _Pass(set(parts), urgent, full, done)
+        else:
+            following.parts.update(parts)
+            following.urgent |= urgent
+            following.full |= full
+        if desk.running is not None and urgent and not desk.running.urgent:
+            self._give_way(desk)
+        if desk.running is None:
+            self._begin(desk)
+        return following
+
+    def _give_way(self, desk: _Desk) -> None:
+        """Drop the routine pass under way; what it was to read is read afterwards."""
+        assert desk.running is not None
+        assert desk.task is not None
+        desk.owed = True
+        desk.full_wanted |= desk.running.full
+        desk.task.cancel()
+        desk.running.done.cancel()
+        desk.running = desk.task = None
+
+    def _begin(self, desk: _Desk) -> None:
+        turn = desk.following
+        if turn is None:
+            return
+        desk.following = None
+        desk.running = turn
+        if turn.parts >= EVERYTHING:
+            desk.read_at = self._clock.monotonic()
+        desk.task = self._crew.start(f"read account {desk.account_id}", self._pass(desk, turn))
+
+    async def _pass(self, desk: _Desk, turn: _Pass) -> None:
+        asked_at = self._clock.now()
+        reading = Reading(account_id=desk.account_id, asked_at=asked_at, at=asked_at)
+        try:
+            reading = await self._read(desk, turn, asked_at)
+        except Exception as error:  # our own fault; told, and the account is read again later
+            self._on_error(f"read account {desk.account_id}", error)
+            self._note_failure(desk, f"{type(error).__name__}: {error}")
+        # Cancelled only when it has given way: then others have taken over.
+        desk.ended = self._clock.monotonic()
+        desk.running = desk.task = None
+        if not turn.done.done():
+            turn.done.set_result(reading)
+        if desk.following is not None:
+            self._begin(desk)
+        elif desk.owed:
+            desk.owed = False
+            desk.asked = True
+        self._nudged.set()
+
+    async def _read(self, desk: _Desk, turn: _Pass, asked_at: datetime) -> Reading:
+        parts = sorted(turn.parts)
+        state = self._state()
+        async with asyncio.TaskGroup() as group:
+            fetches = [
+                group.create_task(
+                    self._fetch(desk, part, turn, state), name=f"read {part} {desk.account_id}"
+                )
+                for part in parts
+            ]
+        replies = [fetch.result() for fetch in fetches]
+        found: dict[str, Any] = {}
+        failed: list[str] = []
+        for part, reply in zip(parts, replies, strict=True):
+            if not reply.ok:
+                failed.append(reply.message)
+                continue
+            if part is Part.ACCOUNT:
+                found[part] = self._account_of(desk, reply)
+                continue
+            found[part] = self._list_of(desk, part, reply)
+            if found[part] is None:
+                failed.append(f"{PATHS[part]} holds a record that cannot be read")
+        reading = Reading(
+            account_id=desk.account_id, asked_at=asked_at, at=self._clock.now(), **found
+        )
+        if reading.trades is not None:
+            desk.trades_known_to = asked_at
+            if turn.full:
+                desk.full_for, desk.full_at = state.day.date, self._clock.monotonic()
+        elif turn.full:
+            desk.full_wanted = True
+        self._note(desk, turn, failed)
+        self._report(reading)
+        return reading
+
+    async def _fetch(self, desk: _Desk, part: Part, turn: _Pass, state: State) -> Reply:
+        if part is Part.ACCOUNT:
+            reply = await self._search_accounts(turn.urgent, only_active=True)
+            if reply.ok and _record_of(desk.account_id, reply) is None:
+                # Whether the gateway calls a locked account inactive is not documented.
+                reply = await self._search_accounts(turn.urgent, only_active=False)
+            return reply
+        body: dict[str, object] = {"accountId": desk.account_id}
+        if part is Part.TRADES:
+            since = self._trades_since(desk, turn, state)
+            body["startTimestamp"] = since.isoformat()
+        fetch = self._lanes.look if turn.urgent else self._lanes.read
+        return await fetch(PATHS[part], body)
+
+    def _trades_since(self, desk: _Desk, turn: _Pass, state: State) -> datetime:
+        day_began = state.day.starts_at - BEFORE_THE_DAY
+        account = state.accounts.get(desk.account_id)
+        known_to = desk.trades_known_to
+        if turn.full or known_to is None or account is None or not account.ledger.entries:
+            return day_began
+        newest = max(e.executed_at for e in account.ledger.entries.values())
+        # While reads failed the stream may have lost one trade and brought a later one.
+        return max(min(newest, known_to) - BEFORE_THE_NEWEST_TRADE, day_began)
+
+    async def _search_accounts(self, urgent: bool, *, only_active: bool) -> Reply:
+        """One search serves all accounts read at the same time."""
+        now = self._clock.monotonic()
+        known = self._account_searches.get(only_active)
+        if known is None or now - known[0] > SHARE_ACCOUNTS_WITHIN_SECONDS or known[1].cancelled():
+            fetch = self._lanes.look if urgent else self._lanes.read
+            body = {"onlyActiveAccounts": only_active}
+            task = self._crew.start("search accounts", fetch(PATHS[Part.ACCOUNT], body))
+            if only_active:
+                task.add_done_callback(self._tell_accounts)
+            known = self._account_searches[only_active] = (now, task)
+        return await asyncio.shield(known[1])
+
+    def _tell_accounts(self, search: asyncio.Task[Reply]) -> None:
+        if search.cancelled() or search.exception() is not None or not search.result().ok:
+            return
+        listed = search.result().body.get("accounts")
+        accounts = []
+        for raw in listed if isinstance(listed, list) else ():
+            try:
+                accounts.append(AccountRecord.model_validate(raw))
+            except ValidationError:
+                continue  # told by the pass of the account it concerns, if anybody watches it
+        self._on_accounts(tuple(accounts))
+
+    # --- reading what came ---
+
+    def _account_of(self, desk: _Desk, reply: Reply) -> AccountRecord | None:
+        source = PATHS[Part.ACCOUNT]
+        if not isinstance(reply.body.get("accounts"), list):
+            self._complain(desk, source, "the answer holds no list of accounts")
+            return None
+        raw = _record_of(desk.account_id, reply)
+        if raw is None:
+            self._complain(
+                desk,
+                source,
+                f"account {desk.account_id} is not in the gateway's list: it may be closed, "
+                "hidden, or belong to another login",
+            )
+            return None
+        try:
+            return AccountRecord.model_validate(raw)
+        except ValidationError as error:
+            self._complain(desk, source, first_problem(error))
+            return None
+
+    def _list_of(self, desk: _Desk, part: Part, reply: Reply) -> tuple[Any, ...] | None:
+        key, adapter = _LISTS[part]
+        raw = reply.body.get(key)
+        if not isinstance(raw, list):
+            self._complain(desk, PATHS[part], f"the answer holds no list of {key}")
+            return None
+        try:
+            records: tuple[Any, ...] = adapter.validate_python(raw)
+        except ValidationError as error:
+            self._complain(desk, PATHS[part], first_problem(error))
+            return None
+        stray = next((r for r in records if r.account_id != desk.account_id), None)
+        if stray is not None:
+            self._complain(
+                desk, PATHS[part], f"record {stray.id} belongs to account {stray.account_id}"
+            )
+            return None
+        return records
+
+    def _complain(self, desk: _Desk, source: str, detail: str) -> None:
+        """Tell of it once, and again while it lasts, but not with every pass."""
+        now = self._clock.monotonic()
+        told = desk.complaints.get((source, detail))
+        if told is not None and now - told < COMPLAIN_AGAIN_AFTER_SECONDS:
+            return
+        desk.complaints = {
+            k: t for k, t in desk.complaints.items() if now - t < COMPLAIN_AGAIN_AFTER_SECONDS
+        }
+        desk.complaints[source, detail] = now
+        self._put(
+            Unreadable(
+                at=self._clock.now(), source=source, detail=detail, account_id=desk.account_id
+            )
+        )
+
+    def _report(self, reading: Reading) -> None:
+        if not any(getattr(reading, part) is not None for part in Part):
+            return
+        self._put(
+            AccountReported(
+                at=reading.at,
+                asked_at=reading.asked_at,
+                account_id=reading.account_id,
+                account=reading.account,
+                positions=reading.positions,
+                orders=reading.orders,
+                trades=reading.trades,
+            )
+        )
+
+    # --- how it stands ---
+
+    def _note(self, desk: _Desk, turn: _Pass, failed: list[str]) -> None:
+        if failed:
+            self._note_failure(desk, failed[0])
+        elif turn.parts >= EVERYTHING:
+            desk.failures = 0
+            desk.status = ReadStatus(last_ok_at=self._clock.now())
+
+    def _note_failure(self, desk: _Desk, reason: str) -> None:
+        desk.failures += 1
+        since = desk.status.failing_since or self._clock.now()
+        desk.status = replace(desk.status, failing_since=since, reason=reason)
+
+
+def is_exposed(account: Account) -> bool:
+    """Whether anything could happen to the account's money, or is under way to prevent it."""
+    return bool(account.positions or account.orders or account.closings or account.attempts)
+
+
+def _record_of(account_id: int, reply: Reply) -> dict[str, Any] | None:
+    listed = reply.body.get("accounts")
+    records = listed if isinstance(listed, list) else ()
+    return next((r for r in records if isinstance(r, dict) and r.get("id") == account_id), None)
+
+
+def first_problem(error: ValidationError) -> str:
+    """A validation error in one line, without the values themselves."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(step) for step in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -1,0 +1,269 @@
+"""What a REST answer means: every success, refusal, status and exception, in one word each."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+from project_x_py.exceptions import (
+    OrderSubmissionUncertainError,
+    ProjectXAuthenticationError,
+    ProjectXConnectionError,
+    ProjectXDataError,
+    ProjectXRateLimitError,
+    ProjectXServerError,
+)
+
+
+class Answer(StrEnum):
+    """What is known after a call. Only OK and UNKNOWN can have changed anything."""
+
+    OK = "ok"
+    GONE = "gone"  # nothing left to act on: already flat, order not found
+    PENDING = "pending"  # an earlier call of the same kind is still being carried out
+    REFUSED = "refused"  # the gateway understood and said no
+    INVALID = "invalid"  # the gateway did not accept the request as such (400, 403, 404, 422)
+    UNAUTHORISED = "unauthorised"  # the token is not accepted, and could not be renewed
+    LIMITED = "limited"  # too many requests; nothing was done
+    UNSENT = "unsent"  # no connection: the request never left this machine
+    UNKNOWN = "unknown"  # the answer never came or cannot be read: it may have happened
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The end of one call. `code` is the gateway's errorCode; `message` is for people."""
+
+    answer: Answer
+    body: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    code: int | None = None
+    message: str = ""
+    retry_after_seconds: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.answer is Answer.OK
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether a read may have better luck in a moment."""
+        return self.answer in (Answer.UNKNOWN, Answer.UNSENT)
+
+
+class StatusError(Exception):
+    """The gateway answered with an HTTP status other than success."""
+
+    def __init__(self, status: int, detail: str = "", retry_after: str | None = None) -> None:
+        super().__init__(f"HTTP {status}" + (f": {detail}" if detail else ""))
+        self.status = status
+        self.retry_after = retry_after
+
+
+CLOSE = "/Position/closeContract"
+PARTIAL_CLOSE = "/Position/partialCloseContract"
+CANCEL = "/Order/cancel"
+MODIFY = "/Order/modify"
+PLACE = "/Order/place"
+
+# The gateway often sends a code and no words. From 5 on, the two ways to close count differently.
+_CODES: Mapping[str, tuple[str, ...]] = {
+    CLOSE: (
+        "",
+        "account not found",
+        "position not found",
+        "contract not found",
+        "contract is not active",
+        "order rejected",
+        "a close is already pending",
+        "unknown error",
+        "account rejected",
+    ),
+    PARTIAL_CLOSE: (
+        "",
+        "account not found",
+        "position not found",
+        "contract not found",
+        "contract is not active",
+        "invalid close size",
+        "order rejected",
+        "a close is already pending",
+        "unknown error",
+        "account rejected",
+    ),
+    CANCEL: (
+        "",
+        "account not found",
+        "order not found",
+        "rejected",
+        "already pending",
+        "unknown error",
+        "account rejected",
+    ),
+    MODIFY: (
+        "",
+        "account not found",
+        "order not found",
+        "rejected",
+        "already pending",
+        "unknown error",
+        "account rejected",
+        "contract not found",
+    ),
+    PLACE: (
+        "",
+        "account not found",
+        "order rejected",
+        "insufficient funds",
+        "account violation",
+        "outside trading hours",
+        "order pending",
+        "unknown error",
+        "contract not found",
+        "contract is not active",
+        "account rejected",
+    ),
+}
+_GONE = frozenset({(CLOSE, 2), (PARTIAL_CLOSE, 2), (CANCEL, 2), (MODIFY, 2)})
+_PENDING = frozenset({(CLOSE, 6), (PARTIAL_CLOSE, 7), (CANCEL, 4)})
+
+# Raised before a single byte of the request has left.
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+
+
+def reply_of(path: str, body: object) -> Reply:
+    """What a decoded body says. Anything of an unexpected form is UNKNOWN, never success."""
+    if not isinstance(body, dict):
+        return Reply(
+            answer=Answer.UNKNOWN,
+            message=f"the answer to {path} cannot be read: {type(body).__name__}, not an object",
+        )
+    success = body.get("success")
+    if success is True:
+        return Reply(answer=Answer.OK, body=body, code=0)
+    if success is not False:
+        return Reply(
+            answer=Answer.UNKNOWN,
+            body=body,
+            message=f"the answer to {path} does not say whether it succeeded",
+        )
+    code = _code(body.get("errorCode"))
+    answer = Answer.REFUSED
+    if code is not None and (path, code) in _GONE:
+        answer = Answer.GONE
+    elif code is not None and (path, code) in _PENDING:
+        answer = Answer.PENDING
+    return Reply(answer=answer, body=body, code=code, message=_words(path, code, body))
+
+
+def reply_of_error(path: str, error: BaseException) -> Reply:
+    """What an exception says about the call it ended. Total: what nobody foresaw is UNKNOWN."""
+    if isinstance(error, StatusError):
+        return _reply_of_status(path, error)
+    if any(isinstance(e, _NEVER_SENT) for e in _causes(error)):
+        return Reply(answer=Answer.UNSENT, message=f"no connection to the gateway{_because(error)}")
+    match error:
+        case ProjectXAuthenticationError():
+            return Reply(answer=Answer.UNAUTHORISED, message="the login is no longer accepted")
+        case ProjectXRateLimitError():
+            return Reply(answer=Answer.LIMITED, message="too many requests")
+        case OrderSubmissionUncertainError():
+            return _reply_of_uncertain(path, error)
+        case ProjectXConnectionError() | httpx.HTTPError() | TimeoutError():
+            return _unknown(f"connection trouble in {path}{_because(error)}")
+        case ProjectXServerError():
+            return _unknown(f"the gateway has a problem{_because(error)}")
+        case ProjectXDataError():
+            return _unknown(f"the answer to {path} cannot be read{_because(error)}")
+    return _unknown(f"{path} ended in {type(error).__name__}{_because(error)}")
+
+
+def retry_after_seconds(value: str | None, now: datetime) -> float | None:
+    """A Retry-After header, seconds or HTTP date, as seconds from now; None when unreadable."""
+    if value is None:
+        return None
+    try:
+        return max(float(value), 0.0)
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max((until - now).total_seconds(), 0.0)
+
+
+def _reply_of_status(path: str, error: StatusError) -> Reply:
+    match error.status:
+        case 401:
+            return Reply(answer=Answer.UNAUTHORISED, message="the login is no longer accepted")
+        case 429:
+            return Reply(
+                answer=Answer.LIMITED,
+                message="too many requests",
+                retry_after_seconds=retry_after_seconds(error.retry_after, datetime.now(UTC)),
+            )
+        case 408:
+            return _unknown(f"the gateway gave up waiting in {path} (HTTP 408)")
+        case status if 400 <= status < 500:
+            return Reply(
+                answer=Answer.INVALID,
+                message=f"the gateway does not accept {path}{_because(error)}",
+            )
+        case status if status >= 500:
+            return _unknown(f"the gateway has a problem{_because(error)}")
+    return _unknown(f"{path} was answered oddly{_because(error)}")
+
+
+def _reply_of_uncertain(path: str, error: OrderSubmissionUncertainError) -> Reply:
+    # Only reached when the status was not seen on the wire: then these words are all there is.
+    words = str(error)
+    if "rate-limited" in words:
+        return Reply(answer=Answer.LIMITED, message="too many requests")
+    if "received 401" in words:
+        return Reply(answer=Answer.UNAUTHORISED, message="the login is no longer accepted")
+    return _unknown(f"no clear answer to {path}{_because(error.__cause__ or error)}")
+
+
+def _unknown(message: str) -> Reply:
+    return Reply(answer=Answer.UNKNOWN, message=message)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__
+
+
+def _because(error: BaseException) -> str:
+    words = " ".join(str(error).split())[:200]
+    return f": {words}" if words else f" ({type(error).__name__})"
+
+
+def _code(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value
+
+
+def _words(path: str, code: int | None, body: Mapping[str, Any]) -> str:
+    said = body.get("errorMessage")
+    if isinstance(said, str) and said.strip():
+        return " ".join(said.split())[:300]
+    names = _CODES.get(path, ())
+    if code is not None and 0 < code < len(names):
+        return names[code]
+    return "refused without a reason" if code is None else f"refused with code {code}"

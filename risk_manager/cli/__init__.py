@@ -1,0 +1,95 @@
+"""The command line. Importing it imports neither the SDK nor Textual: commands import late."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from risk_manager.cli import admin, dashboard, demo, doctor, practice, run
+from risk_manager.cli.exits import CommandFailed, Exit
+from risk_manager.cli.places import add_debug
+
+DESCRIPTION = "A guard for funded futures accounts: enforces the limits you set in a calm moment."
+ENDINGS = """\
+exit codes: 0 done, 1 refused or failed check, 2 usage, 3 daemon unreachable,
+4 gateway credentials, 5 configuration, 6 database, 7 already running, 70 internal"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return int(command(arguments))
+    except CommandFailed as failure:
+        _say(str(failure))
+        return failure.code
+    except KeyboardInterrupt:
+        return Exit.REFUSED
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`). Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.REFUSED
+    except Exception as error:
+        return _unexpected(error, debug)
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    """The last net: known kinds of trouble by their own code, the rest as our bug."""
+    from risk_manager.logs import redact
+    from risk_manager.settings.problems import ConfigurationErrors
+    from risk_manager.settings.secrets import SecretUnavailable
+
+    if debug:
+        sys.stderr.write(redact("".join(traceback.format_exception(error))))
+    if isinstance(error, ConfigurationErrors):
+        for problem in error.problems:
+            _say(redact(str(problem)))
+        return Exit.CONFIGURATION
+    if isinstance(error, SecretUnavailable):
+        _say(redact(str(error)))
+        return Exit.CREDENTIALS
+    _say(
+        f"internal error: {type(error).__name__}: {redact(' '.join(str(error).split()))}; "
+        "run again with --debug and report it"
+    )
+    return Exit.INTERNAL
+
+
+def _say(line: str) -> None:
+    print(f"risk-manager: {line}", file=sys.stderr)
+
+
+class _Version(argparse.Action):
+    """Looks the versions up only when asked: they live with what they version."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from risk_manager.admin.versions import versions
+
+        found = versions()
+        print(
+            f"risk-manager {found['package']} "
+            f"(database schema {found['schema']}, feed protocol {found['protocol']})"
+        )
+        parser.exit(Exit.DONE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="risk-manager",
+        description=DESCRIPTION,
+        epilog=ENDINGS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="print the versions of the program's parts"
+    )
+    add_debug(parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (run, dashboard, demo, practice, doctor, admin):
+        module.register(commands)
+    return parser

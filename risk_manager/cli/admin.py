@@ -1,0 +1,15 @@
+"""`admin`: what an administrator does; its groups are one module each."""
+
+from typing import TYPE_CHECKING
+
+from risk_manager.cli import admin_config, admin_daemon
+from risk_manager.cli.groups import add_group
+
+if TYPE_CHECKING:
+    from risk_manager.cli.groups import Commands
+
+
+def register(commands: "Commands") -> None:
+    _, groups = add_group(commands, "admin", "check the configuration, look at and lead the daemon")
+    admin_config.register(groups)
+    admin_daemon.register(groups)

@@ -1,0 +1,109 @@
+"""`admin config` and `admin rules`: what works on the files alone."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from risk_manager.cli.exits import Exit
+from risk_manager.cli.groups import add_command, add_group
+from risk_manager.cli.places import add_account, add_config, add_debug, add_json
+
+if TYPE_CHECKING:
+    from risk_manager.cli.groups import Commands
+    from risk_manager.settings import Problem
+
+
+def register(groups: "Commands") -> None:
+    _, config = add_group(groups, "config", "the configuration files")
+    validate = add_command(config, "validate", "check all files and say everything that is wrong")
+    show = add_command(config, "show", "the configuration in force: defaults and overrides applied")
+    _, rules = add_group(groups, "rules", "the rules")
+    listing = add_command(rules, "list", "the rules of each account")
+    add_account(listing)
+    for parser, command in ((validate, _validate), (show, _show), (listing, _list_rules)):
+        add_config(parser)
+        add_json(parser)
+        add_debug(parser)
+        parser.set_defaults(command=command)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    from risk_manager.settings import ConfigurationErrors, load
+
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    digest = ""
+    try:
+        configuration = load(arguments.config)
+        warnings, digest = configuration.warnings, configuration.digest
+    except ConfigurationErrors as found:
+        errors = found.problems
+    if arguments.json:
+        report = {
+            "valid": not errors,
+            "digest": digest or None,
+            "errors": [_problem(p) for p in errors],
+            "warnings": [_problem(p) for p in warnings],
+        }
+        print(json.dumps(report, indent=2))
+    else:
+        for problem in errors:
+            print(problem, file=sys.stderr)
+        for problem in warnings:
+            print(f"warning: {problem}", file=sys.stderr)
+        if not errors:
+            print(f"valid: {arguments.config} (digest {digest[:12]})")
+    return Exit.CONFIGURATION if errors else Exit.DONE
+
+
+def _problem(problem: "Problem") -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "line": problem.line or None,
+        "key": problem.key,
+        "message": problem.message,
+    }
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.effective import shown
+    from risk_manager.settings import load
+
+    effective = shown(load(arguments.config))
+    if arguments.json:
+        print(json.dumps(effective, indent=2))
+        return Exit.DONE
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 100
+    yaml.dump(effective, sys.stdout)
+    return Exit.DONE
+
+
+def _list_rules(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.effective import rule_rows
+    from risk_manager.cli.exits import CommandFailed
+    from risk_manager.settings import load
+
+    configuration = load(arguments.config)
+    if arguments.account is not None and configuration.accounts.find(arguments.account) is None:
+        known = ", ".join(str(a.id) for a in configuration.accounts.accounts)
+        raise CommandFailed(
+            Exit.REFUSED, f"account {arguments.account} is not in accounts.yaml; there are {known}"
+        )
+    rows = rule_rows(configuration, arguments.account)
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return Exit.DONE
+    account = None
+    for row in rows:
+        if row["account"] != account:
+            account = row["account"]
+            print(f"account {account} ({row['account_name']}), {row['mode']}")
+        flags = "".join(
+            f" [{word}]" for word in ("disabled", "shadow", "overridden") if row.get(word)
+        )
+        print(f"  {row['spec_id']}  {row['id']:<30} {row['limits']}{flags}")
+    return Exit.DONE

@@ -1,0 +1,583 @@
+"""The composition root: builds every part, starts them in order, stops them in reverse."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from filelock import FileLock, Timeout
+from pydantic import SecretStr
+
+from risk_manager import __version__, logs
+from risk_manager.admin.verbs import AdminDesk
+from risk_manager.broker.contracts import ContractBook
+from risk_manager.broker.enforcer import Enforcer
+from risk_manager.broker.hubs import HubSupervisor
+from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SdkGateway
+from risk_manager.broker.reconcile import Reconciler, is_exposed
+from risk_manager.broker.session import (
+    CredentialsRefused,
+    GatewayAddress,
+    GatewaySession,
+    GatewayUnavailable,
+)
+from risk_manager.clock import Clock, SystemClock, tick
+from risk_manager.domain.account import Position
+from risk_manager.domain.events import (
+    AccountOpened,
+    AnyEvent,
+    Hub,
+    HubState,
+    RulebookReplaced,
+    Unreadable,
+)
+from risk_manager.domain.records import AccountRecord
+from risk_manager.domain.state import State
+from risk_manager.feed.admin import AdminChannel
+from risk_manager.feed.messages import DatabaseRow, RestRow, Vitals
+from risk_manager.feed.server import FeedServer, FeedUnavailable
+from risk_manager.pipeline import Pipeline
+from risk_manager.settings.configuration import Configuration
+from risk_manager.settings.loading import load
+from risk_manager.settings.problems import ConfigurationErrors
+from risk_manager.settings.secrets import SecretUnavailable
+from risk_manager.store.schema import StoreError
+from risk_manager.store.store import Store
+
+if TYPE_CHECKING:
+    from risk_manager.practice.gateway import PracticeGateway
+
+log = structlog.get_logger("risk_manager.daemon")
+api_log = structlog.get_logger("risk_manager.broker.lanes")
+
+EXIT_DONE = 0
+EXIT_CREDENTIALS = 4
+EXIT_CONFIGURATION = 5
+EXIT_DATABASE = 6
+EXIT_ALREADY_RUNNING = 7
+EXIT_INTERNAL = 70
+
+LOGIN_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+DRAIN_LIMIT_S = 8.0
+STOP_LIMIT_S = 15.0
+
+Announce = Callable[[str], None]
+
+
+class CannotStart(Exception):
+    """Why the daemon does not start, in one line per problem, with its exit code."""
+
+    def __init__(self, code: int, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.code = code
+
+
+def run(config_dir: Path, data_dir: Path, debug: bool = False) -> int:
+    """Load the configuration and run the daemon until it is told to stop; the exit code."""
+    try:
+        configuration = load(config_dir)
+    except ConfigurationErrors as errors:
+        print(errors, file=sys.stderr)
+        return EXIT_CONFIGURATION
+    try:
+        return asyncio.run(_run_until_signalled(configuration, data_dir, debug))
+    except CannotStart as problem:
+        print(problem, file=sys.stderr)
+        return problem.code
+
+
+async def _run_until_signalled(configuration: Configuration, data_dir: Path, debug: bool) -> int:
+    stop = asyncio.Event()
+    with stop_on_signals(stop):
+        daemon = Daemon(configuration, data_dir, debug=debug, announce=_say)
+        return await daemon.run(stop)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Ctrl-C, a service's stop or a break sets `stop`. Works on Windows, too."""
+    loop = asyncio.get_running_loop()
+
+    def told(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    names = ("SIGINT", "SIGTERM", "SIGBREAK")
+    before = {
+        number: signal.signal(number, told)
+        for number in (getattr(signal, name, None) for name in names)
+        if number is not None
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where the daemon is in its life, for daemon.json and the feed."""
+
+    status: str = "STARTING"
+    message: str = ""
+    armed: set[int] = field(default_factory=set)
+
+
+class Daemon:
+    """One process, one event loop, all accounts of one login."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        data_dir: Path,
+        *,
+        clock: Clock | None = None,
+        debug: bool = False,
+        announce: Announce = lambda _: None,
+        gateway: "PracticeGateway | None" = None,
+        console: bool = True,
+        limits: Limits | None = None,
+    ) -> None:
+        self.configuration = configuration
+        self.data_dir = data_dir
+        self.clock: Clock = clock or SystemClock()
+        self.run_id = secrets.token_hex(4)
+        self.progress = Progress()
+        self.running = asyncio.Event()
+        self._debug = debug
+        self._announce = announce
+        self._practice = gateway
+        self._console = console
+        self._limits = limits
+        self._watched: set[int] = set()
+        self._unguarded: set[int] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- life ---
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Guard the accounts until `stop` is set. Raises CannotStart."""
+        async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as stack:
+            self._hold_the_folder(stack)
+            stack.enter_context(self._logging())
+            log.info("starting", run_id=self.run_id, version=__version__)
+            for warning in self.configuration.warnings:
+                self._announce(f"warning: {warning}")
+            await self._guard(stack, last, stop)
+        return EXIT_DONE
+
+    async def _guard(
+        self,
+        stack: contextlib.AsyncExitStack,
+        last: contextlib.AsyncExitStack,
+        stop: asyncio.Event,
+    ) -> None:
+        self._write_daemon_file()
+        stack.callback(self._write_daemon_file, status="STOPPED")
+        self.store = await self._open_store(stack)
+        book = self.configuration.rulebook()
+        state = await self.store.restore(book, self.clock.now())
+        address = await self._address(stack)
+        self.session = await stack.enter_async_context(GatewaySession(address, clock=self.clock))
+        self.lanes = await stack.enter_async_context(
+            Lanes(SdkGateway(self.session), self.clock, limits=self._limits, on_call=_note_call)
+        )
+        self._build_pipeline(state, address)
+        try:
+            await stack.enter_async_context(self.feed)
+        except FeedUnavailable as error:
+            raise CannotStart(EXIT_CONFIGURATION, str(error)) from None
+        self._write_daemon_file()
+        self._announce(f"risk_manager {__version__} starting; feed {self.feed.url}")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        stack.callback(stopping.cancel)
+        if not await self._until(stopping, self._log_in()):
+            return
+        await stack.enter_async_context(self.contracts)
+        await stack.enter_async_context(self.reconciler)
+        await stack.enter_async_context(self.enforcer)
+        async with asyncio.TaskGroup() as group:
+            self._start_tasks(group)
+            await self._until(stopping, self._arm())
+            await stopping
+            last.enter_context(_exit_hard_after(STOP_LIMIT_S))
+            await self._stop()
+        log.info("stopped", run_id=self.run_id)
+
+    async def _until(self, stopping: asyncio.Task[bool], work: Coroutine[Any, Any, None]) -> bool:
+        """Whether the work was done before a stop was asked for; its errors are raised."""
+        task = asyncio.create_task(work, name="starting")
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return not stopping.done()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return False
+
+    # --- parts ---
+
+    def _hold_the_folder(self, stack: contextlib.AsyncExitStack) -> None:
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            if os.name == "posix":
+                self.data_dir.chmod(0o700)
+            stack.enter_context(FileLock(self.data_dir / "daemon.lock", timeout=0))
+        except Timeout:
+            raise CannotStart(
+                EXIT_ALREADY_RUNNING,
+                f"another daemon already guards with the data folder {self.data_dir}; "
+                "stop it first, or give --data another folder",
+            ) from None
+        except OSError as error:
+            raise CannotStart(
+                EXIT_DATABASE,
+                f"the data folder {self.data_dir} cannot be used: {error.strerror}; "
+                "give --data a folder this user may write",
+            ) from None
+
+    @contextlib.contextmanager
+    def _logging(self) -> Iterator[None]:
+        settings = self.configuration.settings.logging
+        with logs.running(
+            settings,
+            self.data_dir,
+            debug=self._debug,
+            run_id=self.run_id,
+            console=logs.terminal() if self._console else None,
+        ):
+            yield
+
+    async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
+        try:
+            return await stack.enter_async_context(
+                Store.open(self.data_dir / "state.db", self.clock, on_trouble=_tell_trouble)
+            )
+        except StoreError as error:
+            raise CannotStart(EXIT_DATABASE, str(error)) from None
+
+    async def _address(self, stack: contextlib.AsyncExitStack) -> GatewayAddress:
+        gateway = self.configuration.settings.gateway
+        if gateway.kind == "practice":
+            # Only here: a guard of a real account carries no exchange with it.
+            from risk_manager.practice.gateway import practice_gateway
+
+            practice = self._practice or practice_gateway()
+            await stack.enter_async_context(practice)
+            logs.conceal(practice.api_key)
+            self._announce(f"practice gateway at {practice.base_url}")
+            return GatewayAddress(
+                kind="practice",
+                api_url=practice.api_url,
+                user_hub_url=practice.user_hub_url,
+                market_hub_url=practice.market_hub_url,
+                username=practice.username,
+                api_key=SecretStr(practice.api_key),
+            )
+        try:
+            credentials = self.configuration.credentials(os.environ)
+        except SecretUnavailable as error:
+            raise CannotStart(EXIT_CREDENTIALS, str(error)) from None
+        logs.conceal(credentials.api_key.get_secret_value())
+        return GatewayAddress(
+            kind="projectx",
+            api_url=gateway.api_url,
+            user_hub_url=gateway.user_hub_url,
+            market_hub_url=gateway.market_hub_url,
+            username=credentials.username,
+            api_key=credentials.api_key,
+        )
+
+    def _build_pipeline(self, state: State, address: GatewayAddress) -> None:
+        self.reconciler = Reconciler(
+            self.lanes,
+            self.clock,
+            self._put,
+            self._state,
+            on_accounts=self._accounts_listed,
+        )
+        self.enforcer = Enforcer(
+            self.lanes,
+            self.reconciler,
+            self.clock,
+            self._put,
+            self._position_of,
+            run_id=self.run_id,
+        )
+        self.contracts = ContractBook(self.lanes, self.clock, self._put)
+        self.hubs = HubSupervisor(
+            address,
+            self.session,
+            clock=self.clock,
+            put=self._put,
+            on_open=lambda hub: self.reconciler.ask() if hub is Hub.USER else None,
+            on_unreadable=self.reconciler.ask,
+            exposed=lambda: any(is_exposed(a) for a in self._state().accounts.values()),
+        )
+        self.feed = FeedServer(
+            feed_source=self._state,
+            clock=self.clock,
+            data_dir=self.data_dir,
+            run_id=self.run_id,
+            version=__version__,
+            port=self.configuration.settings.feed.port,
+            vitals=self._vitals,
+            admin=AdminChannel(AdminDesk(self._put, self._state, self.clock).handle),
+        )
+        self.pipeline = Pipeline(
+            state, store=self.store, enforcer=self.enforcer, feed=self.feed, watch=self._watch
+        )
+
+    def _put(self, event: AnyEvent) -> None:
+        self.pipeline.inbox.put_nowait(event)
+
+    def _state(self) -> State:
+        return self.pipeline.state
+
+    def _position_of(self, account_id: int, contract_id: str) -> Position | None:
+        account = self._state().accounts.get(account_id)
+        return account.positions.get(contract_id) if account is not None else None
+
+    def _watch(self, contract_ids: frozenset[str]) -> None:
+        self.contracts.want(contract_ids)
+        self.hubs.watch(contract_ids)
+
+    # --- starting ---
+
+    async def _log_in(self) -> None:
+        try:
+            await self._insist(self.session.log_in)
+            listed = await self._insist(self._accounts_of_the_login)
+        except CredentialsRefused as refused:
+            raise CannotStart(EXIT_CREDENTIALS, str(refused)) from None
+        await self._open_accounts({a.id: a for a in listed})
+
+    async def _accounts_of_the_login(self) -> tuple[AccountRecord, ...]:
+        wanted = [a.id for a in self.configuration.accounts.enabled]
+        return await self.session.accounts(also=wanted)
+
+    async def _insist[T](self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the gateway until it answers: a network that is down does not end a guard."""
+        attempt = 0
+        while True:
+            try:
+                return await ask()
+            except GatewayUnavailable as trouble:
+                pause = _pause(attempt)
+                attempt += 1
+                self._set_status("STARTING", f"{trouble}; trying again")
+                self._announce(f"{trouble}; trying again in {pause:.0f} s")
+                await asyncio.sleep(pause)
+
+    async def _open_accounts(self, listed: dict[int, AccountRecord]) -> None:
+        """Begin to watch: the accounts of accounts.yaml, and the others as it says."""
+        wanted = {a.id for a in self.configuration.accounts.enabled}
+        missing = wanted - listed.keys()
+        if missing:
+            known = ", ".join(f"{a.id} ({a.name})" for a in listed.values()) or "none"
+            names = ", ".join(str(i) for i in sorted(missing))
+            raise CannotStart(
+                EXIT_CONFIGURATION,
+                f"accounts.yaml: accounts: {names} does not exist in this login; it has: {known}",
+            )
+        unlisted = {i for i in listed if self.configuration.accounts.find(i) is None} - wanted
+        watched = wanted
+        if self.configuration.accounts.unlisted == "enforce":
+            watched = wanted | unlisted
+        elif unlisted and self.configuration.accounts.unlisted == "alarm":
+            for account_id in sorted(unlisted):
+                self._announce(
+                    f"account {account_id} ({listed[account_id].name}) is not in accounts.yaml: "
+                    "it is NOT guarded"
+                )
+        self._watched = watched
+        book = self.configuration.rulebook(unlisted)
+        now = self.clock.now()
+        if book.accounts.keys() != self._state().rulebook.accounts.keys():
+            await self.pipeline.process(RulebookReplaced(at=now, rulebook=book))
+        for account_id in sorted(watched):
+            await self.pipeline.process(
+                AccountOpened(
+                    at=now,
+                    account_id=account_id,
+                    name=self.configuration.label_of(account_id),
+                )
+            )
+        for account_id in sorted(unlisted - watched):
+            if self.configuration.accounts.unlisted == "alarm":
+                log.warning("account_not_guarded", account=account_id)
+        self.hubs.follow(watched)
+
+    def _start_tasks(self, group: asyncio.TaskGroup) -> None:
+        for name, work in (
+            ("pipeline", self.pipeline.run()),
+            ("session", self.session.run()),
+            ("hubs", self.hubs.run()),
+            ("reconciler", self.reconciler.run()),
+            ("ticker", tick(self.clock, self._put)),
+            ("status", self._watch_status()),
+        ):
+            self._tasks.append(group.create_task(work, name=name))
+        self._watch(frozenset(self._state().roots))
+
+    async def _arm(self) -> None:
+        """RUNNING once every account has been read whole from the broker."""
+        self.reconciler.ask()
+        async for state in self._changes():
+            waiting = [
+                a.id
+                for a in state.accounts.values()
+                if a.id in self._watched and self.reconciler.status(a.id).last_ok_at is None
+            ]
+            if not waiting:
+                break
+        gc.collect()
+        gc.freeze()  # a full collection over everything imported costs 12 ms
+        self._set_status("RUNNING")
+        self.running.set()
+        names = ", ".join(self.configuration.label_of(i) for i in sorted(self._watched))
+        self._announce(f"RUNNING: guarding {names}")
+
+    async def _changes(self) -> AsyncIterator[State]:
+        while True:
+            yield self._state()
+            await asyncio.sleep(0.02)
+
+    # --- status ---
+
+    async def _watch_status(self) -> None:
+        """RUNNING or DEGRADED, as the parts say, looked at each second."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self.running.is_set():
+                troubles = self._troubles()
+                self._set_status("DEGRADED" if troubles else "RUNNING", "; ".join(troubles))
+
+    def _troubles(self) -> list[str]:
+        found = [
+            f"{hub} stream {status.state}" + (f" ({status.reason})" if status.reason else "")
+            for hub, status in self._state().hubs.items()
+            if status.state is not HubState.UP
+        ]
+        if self.store.trouble:
+            found.append(f"database: {self.store.trouble}")
+        if self.session.trouble:
+            found.append(f"login: {self.session.trouble}")
+        for account_id in self._state().accounts:
+            status = self.reconciler.status(account_id)
+            if status.failing_since is not None:
+                found.append(f"account {account_id} cannot be read: {status.reason}")
+        return found
+
+    def _set_status(self, status: str, message: str = "") -> None:
+        if (status, message) == (self.progress.status, self.progress.message):
+            return
+        self.progress.status, self.progress.message = status, message
+        log.info("status", status=status, message=message)
+        self.feed.set_status(status, message)
+        self._write_daemon_file()
+
+    def _vitals(self) -> Vitals:
+        statuses = [self.reconciler.status(a) for a in self._state().accounts]
+        failing = next((s for s in statuses if s.failing_since is not None), None)
+        ages = {str(hub): age for hub in Hub if (age := self.hubs.last_frame_age(hub)) is not None}
+        return Vitals(
+            rest=RestRow(ok=failing is None, message=failing.reason if failing else ""),
+            db=DatabaseRow(ok=not self.store.trouble, message=self.store.trouble or ""),
+            token_expires_at=self.session.token_expires_at,
+            hub_message_age_s=ages,
+        )
+
+    def _write_daemon_file(self, status: str | None = None) -> None:
+        feed = getattr(self, "feed", None)
+        content = {
+            "pid": os.getpid(),
+            "run_id": self.run_id,
+            "version": __version__,
+            "feed_url": feed.url if feed is not None else None,
+            "status": status or self.progress.status,
+        }
+        path = self.data_dir / "daemon.json"
+        fresh = path.with_suffix(".json.new")
+        try:
+            fresh.write_text(json.dumps(content), encoding="utf-8")
+            fresh.replace(path)
+        except OSError as error:
+            log.warning("daemon_file_unwritable", reason=str(error))
+
+    def _accounts_listed(self, records: tuple[AccountRecord, ...]) -> None:
+        for record in records:
+            known = self.configuration.accounts.find(record.id)
+            if known is None and record.id not in self._unguarded:
+                self._unguarded.add(record.id)
+                if self.configuration.accounts.unlisted == "alarm":
+                    self._put(
+                        Unreadable(
+                            at=self.clock.now(),
+                            source="account list",
+                            detail=f"account {record.id} ({record.name}) is not guarded",
+                        )
+                    )
+
+    # --- stopping ---
+
+    async def _stop(self) -> None:
+        self._announce("stopping")
+        self._set_status("STOPPING")
+        await self.enforcer.drain(DRAIN_LIMIT_S)
+        await self.pipeline.inbox.join()
+        for task in self._tasks:
+            task.cancel()
+
+
+def _pause(attempt: int) -> float:
+    return LOGIN_PAUSES_S[min(attempt, len(LOGIN_PAUSES_S) - 1)]
+
+
+def _note_call(call: Call) -> None:
+    if call.lane is Lane.FAST:
+        api_log.info(
+            "call",
+            path=call.path,
+            body=dict(call.body),
+            answer=str(call.answer),
+            code=call.code,
+            message=call.message,
+            took_ms=round(call.took_ms, 1),
+            late=call.late,
+        )
+
+
+def _tell_trouble(trouble: str | None) -> None:
+    if trouble is None:
+        log.info("database_writes_again")
+    else:
+        log.critical("database_trouble", reason=trouble)
+
+
+@contextlib.contextmanager
+def _exit_hard_after(seconds: float) -> Iterator[None]:
+    """What has not closed by then never will; the service wrapper starts us again."""
+    timer = threading.Timer(seconds, os._exit, (EXIT_INTERNAL,))
+    timer.name, timer.daemon = "stop limit", True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,23 @@
+"""The trader's screen: live in a terminal, or once as text. Textual is loaded only when used."""
+
+from pathlib import Path
+
+
+def run_dashboard(data_dir: Path, url: str | None = None, account: int | None = None) -> int:
+    """The live screen until the user quits. Returns the exit code."""
+    from risk_manager.dashboard.app import RiskDashboard
+    from risk_manager.feed.client import FeedClient
+
+    app = RiskDashboard(FeedClient(data_dir, url=url), account=account)
+    app.run()
+    return app.return_code or 0
+
+
+async def run_dashboard_async(
+    data_dir: Path, url: str | None = None, account: int | None = None
+) -> None:
+    """The live screen until the user quits, inside a running loop."""
+    from risk_manager.dashboard.app import RiskDashboard
+    from risk_manager.feed.client import FeedClient
+
+    await RiskDashboard(FeedClient(data_dir, url=url), account=account).run_async()

@@ -1,0 +1,195 @@
+"""The live screen: reads the feed, shows it, decides nothing and stores nothing."""
+
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message as Posted
+from textual.reactive import reactive
+from textual.widgets import Footer
+
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.picture import Picture
+from risk_manager.dashboard.widgets.account_header import AccountHeader
+from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
+from risk_manager.dashboard.widgets.connection_line import ConnectionLine
+from risk_manager.dashboard.widgets.enforcements import Enforcements
+from risk_manager.dashboard.widgets.figures import Figures
+from risk_manager.dashboard.widgets.help_screen import HelpScreen
+from risk_manager.dashboard.widgets.locks import Locks
+from risk_manager.dashboard.widgets.meters import Meters
+from risk_manager.dashboard.widgets.orders import Orders
+from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.widgets.positions import Positions
+from risk_manager.dashboard.widgets.trades import Trades
+from risk_manager.feed.client import Connected, Disconnected, FeedClient
+from risk_manager.feed.messages import Message
+
+REPAINT_S = 0.1  # no more than ten a second, whatever the feed brings
+AGES_S = 0.5
+
+
+class FeedSpoke(Posted):
+    """Something came over the feed, or the connection changed."""
+
+    def __init__(self, item: Message | Connected | Disconnected, heard_at: float) -> None:
+        super().__init__()
+        self.item = item
+        self.heard_at = heard_at
+
+
+class RiskDashboard(App[None]):
+    """One account at a time, with what could stop it from trading."""
+
+    CSS_PATH = "dashboard.tcss"
+    TITLE = "risk manager"
+    ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual's form
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012 - Textual's form
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit"),
+        Binding("a", "next_account", "Next account"),
+        Binding("p", "pause", "Pause"),
+        Binding("x", "dismiss_alarm", "Seen", show=False),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        *(Binding(str(n), f"choose_account({n})", show=False) for n in range(1, 10)),
+    ]
+
+    picture: reactive[Picture] = reactive(Picture, init=False)
+    account_id: reactive[int | None] = reactive[int | None](None, init=False)
+    paused: reactive[bool] = reactive(False, init=False)
+
+    def __init__(
+        self,
+        client: FeedClient,
+        *,
+        account: int | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._client = client
+        self._monotonic = monotonic
+        self._latest = Picture()
+        self._dismissed: frozenset[datetime] = frozenset()
+        self._frozen_at: float | None = None
+        self.set_reactive(RiskDashboard.account_id, account)
+
+    def compose(self) -> ComposeResult:
+        yield AccountHeader()
+        yield Banner()
+        with Vertical(id="view"):
+            yield Figures()
+            with Horizontal(id="columns"):
+                with Vertical(id="holdings"):
+                    yield Positions()
+                    yield Orders()
+                    yield Trades()
+                with Vertical(id="limits"):
+                    yield Meters()
+                    yield Locks()
+            yield Enforcements()
+        yield ConnectionLine()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.set_interval(REPAINT_S, self._take_latest)
+        self.set_interval(AGES_S, self.paint)
+        self._read_feed()
+        self.call_after_refresh(self.paint)
+
+    # --- worker -> message -> reactive ---
+
+    @work(exclusive=True, name="feed")
+    async def _read_feed(self) -> None:
+        async with aclosing(self._client.stream()) as stream:
+            async for item in stream:
+                self.post_message(FeedSpoke(item, self._monotonic()))
+
+    @on(FeedSpoke)
+    def _hear(self, spoke: FeedSpoke) -> None:
+        self._latest = self._latest.with_item(spoke.item, spoke.heard_at)
+
+    def _take_latest(self) -> None:
+        # The connection is told even while paused: a frozen screen must not look alive.
+        if not self.paused:
+            self.picture = self._latest
+        elif self._latest.line is not self.picture.line:
+            self.picture = replace(self.picture, line=self._latest.line)
+
+    def watch_picture(self) -> None:
+        self.paint()
+
+    def watch_account_id(self) -> None:
+        self.paint()
+
+    def watch_paused(self) -> None:
+        self.paint()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.paint)
+
+    # --- showing ---
+
+    def glance(self) -> Glance:
+        """The picture from here, now."""
+        picture, mono = self.picture, self._monotonic()
+        account = picture.account(self.account_id)
+        number = picture.accounts.index(account) + 1 if account is not None else 0
+        return Glance(
+            picture=picture,
+            account=account,
+            number=number,
+            now=picture.now(mono),
+            mono=mono,
+            paused=self.paused,
+            dismissed=self._dismissed,
+        )
+
+    def paint(self) -> None:
+        """Show everything as it is now. Ages and countdowns move even when nothing is told."""
+        if not self.is_running or not self.screen_stack:
+            return
+        screen = self.screen_stack[0]
+        glance = self.glance()
+        screen.set_class(not glance.live or self.paused, "-stale")
+        screen.query_one(AccountHeader).show(glance)
+        screen.query_one(Banner).show(glance)
+        screen.query_one(Figures).show(glance)
+        screen.query_one(ConnectionLine).show(glance)
+        for panel in screen.query(Panel):
+            panel.show(glance)
+
+    # --- keys ---
+
+    def action_next_account(self) -> None:
+        glance = self.glance()
+        accounts = glance.picture.accounts
+        if not accounts or (len(accounts) == 1 and glance.account is not None):
+            self.notify("there is one account only", markup=False)
+            return
+        self.account_id = accounts[glance.number % len(accounts)].account_id
+
+    def action_choose_account(self, number: int) -> None:
+        accounts = self.picture.accounts
+        if number <= len(accounts):
+            self.account_id = accounts[number - 1].account_id
+
+    def action_pause(self) -> None:
+        self.paused = not self.paused
+
+    def action_dismiss_alarm(self) -> None:
+        alarm = standing_alarm(self.glance())
+        if alarm is not None:
+            self._dismissed |= {alarm.at}
+            self.paint()
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen())

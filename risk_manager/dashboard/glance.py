@@ -1,0 +1,27 @@
+"""One look at the picture: which account, at what time, and whether it can be trusted."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from risk_manager.dashboard.picture import Picture
+from risk_manager.feed.messages import AccountSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What every widget is shown. `now` is the daemon's clock, None before its first word."""
+
+    picture: Picture
+    account: AccountSnapshot | None
+    number: int  # which of the accounts, from 1
+    now: datetime | None
+    mono: float
+    paused: bool = False
+    dismissed: frozenset[datetime] = frozenset()
+
+    @property
+    def live(self) -> bool:
+        return self.picture.line.is_live(self.mono)
+
+    def seconds_since(self, then: datetime) -> float:
+        return 0.0 if self.now is None else max((self.now - then).total_seconds(), 0.0)

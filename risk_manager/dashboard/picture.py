@@ -1,0 +1,218 @@
+"""What the screen knows: the last snapshot, what was told since, and how old it all is."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from risk_manager.feed.client import Connected, Disconnected
+from risk_manager.feed.messages import (
+    HEARTBEAT_S,
+    AccountSnapshot,
+    AlarmRow,
+    DaemonStatus,
+    EnforcementAction,
+    Heartbeat,
+    HubRow,
+    LockoutCleared,
+    LockoutSet,
+    LockRow,
+    MarketQuote,
+    Message,
+    QuoteRow,
+    RestRow,
+    Snapshot,
+)
+
+SHOWN = 20
+STALE_AFTER = 2.5  # heartbeats without a word
+STUCK_AFTER_S = 5.0  # the daemon's judgement moves each second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The connection to the daemon. Instants are of this machine's monotonic clock, seconds."""
+
+    up: bool = False
+    reason: str = "connecting"
+    retry_at: float | None = None
+    heard_at: float | None = None
+    heartbeat_s: float = HEARTBEAT_S
+
+    def silence_s(self, mono: float) -> float | None:
+        return None if self.heard_at is None else max(mono - self.heard_at, 0.0)
+
+    def is_live(self, mono: float) -> bool:
+        """Connected, and heard from lately enough for green."""
+        silence = self.silence_s(mono)
+        return self.up and silence is not None and silence <= STALE_AFTER * self.heartbeat_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Replaced, never changed. `told_at` is the daemon's clock when it last spoke."""
+
+    line: Line = field(default_factory=Line)
+    told_at: datetime | None = None
+    status: str = "?"
+    message: str = ""
+    version: str = ""
+    state_age_s: float = 0.0
+    next_reset: datetime | None = None
+    accounts: tuple[AccountSnapshot, ...] = ()
+    quotes: dict[str, QuoteRow] = field(default_factory=dict)
+    hubs: dict[str, HubRow] = field(default_factory=dict)
+    hubs_at: datetime | None = None
+    rest: RestRow = field(default_factory=RestRow)
+    alarms: tuple[AlarmRow, ...] = ()
+
+    # --- reading ---
+
+    def account(self, account_id: int | None) -> AccountSnapshot | None:
+        """The one asked for, or the first; None while nothing is known."""
+        for account in self.accounts:
+            if account.account_id == account_id:
+                return account
+        return self.accounts[0] if self.accounts and account_id is None else None
+
+    def now(self, mono: float) -> datetime | None:
+        """The daemon's clock now: its own last word, carried forward by ours."""
+        if self.told_at is None:
+            return None
+        return self.told_at + timedelta(seconds=self.line.silence_s(mono) or 0.0)
+
+    def judgement_age_s(self, mono: float) -> float:
+        """How long ago the daemon last judged anything."""
+        return self.state_age_s + (self.line.silence_s(mono) or 0.0)
+
+    # --- being told ---
+
+    def with_item(self, item: Message | Connected | Disconnected, mono: float) -> "Picture":
+        match item:
+            case Connected():
+                return replace(self, line=Line(up=True, reason="", heard_at=self.line.heard_at))
+            case Disconnected(reason, retry_in_s):
+                line = replace(self.line, up=False, reason=reason, retry_at=mono + retry_in_s)
+                return replace(self, line=line)
+            case Message():
+                line = replace(self.line, heard_at=mono)
+                return replace(self, line=line, told_at=item.ts)._with_data(item)
+
+    def _with_data(self, message: Message) -> "Picture":
+        match message.data:
+            case Snapshot() as data:
+                return self._with_snapshot(data, whole=message.account_id is None)
+            case DaemonStatus() as data:
+                return self._with_status(data)
+            case Heartbeat() as data:
+                return replace(
+                    self,
+                    status=data.status,
+                    state_age_s=data.state_age_s,
+                    hubs=data.hubs,
+                    hubs_at=data.timestamp,
+                    rest=data.rest,
+                )
+            case MarketQuote() as data:
+                return replace(self, quotes={**self.quotes, data.contractId: _quote(data)})
+            case LockoutSet() as data:
+                return self._with_lock(message.account_id, _lock(data))
+            case LockoutCleared() as data:
+                return self._without_lock(message.account_id, data.lockout_id)
+            case EnforcementAction() as data:
+                return self._with_enforcement(message.account_id, data)
+        return self  # the account's snapshot that follows says the same, whole
+
+    def _with_snapshot(self, data: Snapshot, *, whole: bool) -> "Picture":
+        told = {account.account_id: account for account in data.accounts}
+        if whole:
+            accounts = data.accounts
+        else:
+            accounts = tuple(told.pop(a.account_id, a) for a in self.accounts)
+            accounts += tuple(told.values())
+        return replace(
+            self,
+            status=data.status,
+            version=data.version,
+            state_age_s=data.state_age_s,
+            next_reset=data.next_reset,
+            accounts=accounts,
+            quotes={quote.contract_id: quote for quote in data.quotes},
+            hubs=data.hubs,
+            hubs_at=data.timestamp,
+            rest=data.rest,
+            alarms=data.alarms,
+        )
+
+    def _with_status(self, data: DaemonStatus) -> "Picture":
+        alarms = self.alarms
+        if data.alarm is not None and data.alarm not in alarms:
+            alarms = (data.alarm, *alarms)[:SHOWN]
+        return replace(
+            self,
+            line=replace(self.line, heartbeat_s=data.heartbeat_s),
+            status=data.status,
+            message=data.message,
+            version=data.version,
+            hubs=data.hubs,
+            hubs_at=data.timestamp,
+            rest=data.rest,
+            alarms=alarms,
+        )
+
+    def _with_account(self, changed: AccountSnapshot) -> "Picture":
+        accounts = tuple(
+            changed if a.account_id == changed.account_id else a for a in self.accounts
+        )
+        return replace(self, accounts=accounts)
+
+    def _with_lock(self, account_id: int | None, lock: LockRow) -> "Picture":
+        account = None if account_id is None else self.account(account_id)
+        if account is None:
+            return self
+        others = tuple(x for x in account.locks if x.lockout_id != lock.lockout_id)
+        return self._with_account(replace(account, locks=(*others, lock)))
+
+    def _without_lock(self, account_id: int | None, lockout_id: str) -> "Picture":
+        account = None if account_id is None else self.account(account_id)
+        if account is None:
+            return self
+        locks = tuple(x for x in account.locks if x.lockout_id != lockout_id)
+        return self._with_account(replace(account, locks=locks))
+
+    def _with_enforcement(self, account_id: int | None, entry: EnforcementAction) -> "Picture":
+        account = None if account_id is None else self.account(account_id)
+        if account is None or entry in account.enforcements:
+            return self
+        others = tuple(
+            e
+            for e in account.enforcements
+            if entry.action_id is None or e.action_id != entry.action_id
+        )
+        return self._with_account(replace(account, enforcements=(entry, *others)[:SHOWN]))
+
+
+def _quote(data: MarketQuote) -> QuoteRow:
+    return QuoteRow(
+        contract_id=data.contractId,
+        symbol=data.symbol,
+        bid=data.bid,
+        ask=data.ask,
+        last=data.last,
+        at=data.timestamp,
+        age_ms=data.age_ms,
+        fresh=True,
+    )
+
+
+def _lock(data: LockoutSet) -> LockRow:
+    return LockRow(
+        lockout_id=data.lockout_id,
+        rule_id=data.rule_id,
+        scope=data.scope,
+        policy=data.policy,
+        kind=data.kind,
+        release=data.release,
+        reason=data.reason,
+        set_at=data.locked_at,
+        expires_at=data.locked_until,
+        admin_may_clear=data.admin_may_clear,
+    )

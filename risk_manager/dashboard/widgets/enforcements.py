@@ -1,0 +1,70 @@
+"""What was done and what a person should know, the newest first."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from textual.content import Content
+
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.widgets.panel import Column, Panel, row
+from risk_manager.dashboard.wording import DIM, clock
+from risk_manager.feed.messages import AlarmRow, EnforcementAction
+
+_PHASES = {
+    "decided": ("DECIDED", "$text-primary"),
+    "started": ("SENT", "$text-warning"),
+    "confirmed": ("DONE", "$text-success"),
+    "failed": ("FAILED", "$text-error"),
+    "uncertain": ("UNSURE", "$text-warning"),
+}
+_SEVERITIES = {"info": "$text-primary", "warning": "$text-warning", "critical": "$text-error"}
+_COLUMNS = (Column("", 12), Column("", 8))
+
+
+class Enforcements(Panel):
+    heading = "Enforcement and alarms"
+    empty = "nothing had to be done"
+
+    def lines(self, glance: Glance) -> Iterator[Content]:
+        assert glance.account is not None
+        entries = [(e.timestamp, self._enforcement(glance, e)) for e in glance.account.enforcements]
+        entries += [
+            (a.at, self._alarm(glance, a))
+            for a in glance.picture.alarms
+            if a.account_id in (None, glance.account.account_id)
+        ]
+        for _, line in sorted(entries, key=lambda entry: entry[0], reverse=True):
+            yield line
+
+    def _enforcement(self, glance: Glance, entry: EnforcementAction) -> Content:
+        word, colour = _PHASES.get(entry.phase, (entry.phase.upper(), DIM))
+        if entry.shadow:
+            word, colour = "SHADOW", "$text-accent"
+        what = entry.action.replace("_", " ").lower()
+        if entry.symbol:
+            what += f" {entry.symbol}"
+        if entry.attempt is not None and entry.attempt > 1:
+            what += f" (try {entry.attempt})"
+        if entry.duration_ms is not None and entry.success:
+            what += f" in {entry.duration_ms:.0f} ms"
+        why = f"  {entry.reason}" if entry.reason else ""
+        told = entry.details.get("message")
+        if told and not entry.success:
+            why = f"  {told};{why}"
+        rules = "  " + ", ".join(entry.rule_ids) if entry.rule_ids else ""
+        return Content.assemble(
+            self._start(glance, entry.timestamp, word, colour),
+            (what, "bold"),
+            (why, ""),
+            (rules, DIM),
+        )
+
+    def _alarm(self, glance: Glance, alarm: AlarmRow) -> Content:
+        colour = _SEVERITIES.get(alarm.severity, "$text-warning")
+        word = "NOTE" if alarm.severity == "info" else "ALARM"
+        return self._start(glance, alarm.at, word, colour) + Content.styled(alarm.message, colour)
+
+    def _start(self, glance: Glance, at: datetime, word: str, colour: str) -> Content:
+        return row(_COLUMNS, [(clock(at, glance.now), DIM), (word, f"bold {colour}")]) + Content(
+            " "
+        )

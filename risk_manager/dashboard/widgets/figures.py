@@ -1,0 +1,61 @@
+"""The three figures of the day, large: realised, unrealised, total."""
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Digits, Static
+
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.wording import UNKNOWN, dollars, signed
+
+_CLASSES = ("-gain", "-loss", "-unknown")
+
+
+class Figure(Vertical):
+    """One amount: coloured and signed, in the largest form that fits."""
+
+    def __init__(self, label: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self._label = label
+        self.text = UNKNOWN
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._label, markup=False, classes="label")
+        yield Digits(UNKNOWN)
+
+    def show(self, amount: float | None, note: str = "") -> None:
+        self.text = signed(amount)
+        shown = self.text if _cells(self.text) <= self.content_size.width else ""
+        shown = shown or signed(amount, cents=False)
+        self.query_one(Digits).update("---" if amount is None else shown)
+        label = self._label + note
+        if len(label) > self.content_size.width:
+            label = self._label if amount is not None else self._label.split()[0] + note
+        self.query_one(".label", Static).update(label)
+        self.set_class(amount is not None and amount > 0, "-gain")
+        self.set_class(amount is not None and amount < 0, "-loss")
+        self.set_class(amount is None, "-unknown")
+
+
+class Figures(Horizontal):
+    """Net of fees, in account currency."""
+
+    def compose(self) -> ComposeResult:
+        yield Figure("Realised today, net", id="realised")
+        yield Figure("Open positions", id="unrealised")
+        yield Figure("Total today", id="total")
+
+    def show(self, glance: Glance) -> None:
+        account = glance.account
+        realised = None if account is None else account.realised_net
+        unrealised = None if account is None else account.unrealised
+        total = None if account is None else account.total
+        fees = "" if account is None or not account.fees else f"  fees {dollars(account.fees)}"
+        blind = "" if account is None or unrealised is not None else ": UNKNOWN (no price)"
+        self.query_one("#realised", Figure).show(realised, fees)
+        self.query_one("#unrealised", Figure).show(unrealised, blind)
+        self.query_one("#total", Figure).show(total, ": UNKNOWN" if blind else "")
+
+
+def _cells(text: str) -> int:
+    """How wide Digits draws it."""
+    return sum(1 if c in ",." else 3 for c in text)

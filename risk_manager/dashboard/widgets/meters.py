@@ -1,0 +1,59 @@
+"""How far the account is from each of its limits, the nearest first."""
+
+from collections.abc import Iterator
+
+from textual.content import Content
+
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.wording import DIM
+from risk_manager.feed.messages import MeterRow
+
+STATES = {
+    "breach": ("BREACH", "$text-error"),
+    "warn": ("WARN", "$text-warning"),
+    "unknown": ("UNKNOWN", "$text-accent"),
+    "ok": ("OK", "$text-success"),
+}
+_ORDER = {state: place for place, state in enumerate(STATES)}
+_TITLE_WIDTH = 22
+
+
+class Meters(Panel):
+    heading = "Limits"
+    empty = "no rules are in force for this account"
+
+    def lines(self, glance: Glance) -> Iterator[Content]:
+        assert glance.account is not None
+        nearest_first = sorted(
+            glance.account.meters,
+            key=lambda m: (_ORDER.get(m.state, len(_ORDER)), -(m.used or 0.0), m.spec_id),
+        )
+        for meter in nearest_first:
+            yield self._bar_line(meter)
+            indent = " " * (8 if self.room >= 50 else 2)
+            yield Content.styled(indent + meter.sentence, DIM)
+
+    def _bar_line(self, meter: MeterRow) -> Content:
+        word, colour = STATES.get(meter.state, (meter.state.upper(), DIM))
+        percent = "" if meter.used is None else f"{meter.used * 100:.0f}%"
+        title = meter.title + (" (shadow)" if meter.shadow else "")
+        width = min(_TITLE_WIDTH, max(self.room - 20, 10))
+        shown = Content(title).truncate(width, ellipsis=True)
+        bar_width = min(max(self.room - 8 - width - 6, 4), 40)
+        return Content.assemble(
+            (f"{word:<7} ", f"bold {colour}"),
+            shown.pad_right(width - shown.cell_length + 1),
+            bar(meter.used, bar_width, colour),
+            (f"{percent:>5}", f"bold {colour}"),
+        )
+
+
+def bar(used: float | None, width: int, colour: str) -> Content:
+    """A bar of `width` cells. An unknown figure has no bar: it is not nothing."""
+    if used is None:
+        return Content.styled("·" * width, DIM)
+    eighths = round(min(max(used, 0.0), 1.0) * width * 8)
+    whole, part = divmod(eighths, 8)
+    filled = "█" * whole + (" ▏▎▍▌▋▊▉"[part] if part else "")
+    return Content.assemble((filled, colour), ("░" * (width - len(filled)), DIM))

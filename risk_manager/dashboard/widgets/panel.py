@@ -1,0 +1,74 @@
+"""A bordered box with a title and lines of content that scrolls when they are many."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from risk_manager.dashboard.glance import Glance
+
+Cell = tuple[str, str]
+"""Text and style. The text is data: it never goes through markup."""
+
+
+class Panel(VerticalScroll):
+    """Shows lines of literal content. `title` counts as data too."""
+
+    heading = ""
+    empty = "none"
+
+    def compose(self) -> ComposeResult:
+        yield Static(markup=False)
+
+    def on_mount(self) -> None:
+        self.border_title = self.heading
+
+    def show(self, glance: Glance) -> None:
+        """Draw what this panel is about."""
+        if glance.account is None:  # "flat" would be a claim
+            body = Content.styled("not known yet", "dim")
+        elif lines := list(self.lines(glance)):
+            body = Content("\n").join(lines)
+        else:
+            body = Content.styled(self.empty, "dim")
+        self.query_one(Static).update(body)
+
+    def lines(self, glance: Glance) -> Iterable[Content]:
+        raise NotImplementedError
+
+    @property
+    def room(self) -> int:
+        """Cells in one line."""
+        return max(self.scrollable_content_region.width, 20)
+
+
+class Column:
+    """One column of a table: its heading, its width, and which side it leans to."""
+
+    __slots__ = ("heading", "lean", "width")
+
+    def __init__(self, heading: str, width: int, lean: Literal["left", "right"] = "left") -> None:
+        self.heading = heading
+        self.width = width
+        self.lean = lean
+
+
+def row(columns: Sequence[Column], cells: Sequence[Cell]) -> Content:
+    """Cells side by side; what is too long is cut with an ellipsis."""
+    return Content(" ").join(
+        _fit(column, Content.styled(text, style))
+        for column, (text, style) in zip(columns, cells, strict=True)
+    )
+
+
+def headings(columns: Sequence[Column]) -> Content:
+    return row(columns, [(c.heading, "dim") for c in columns])
+
+
+def _fit(column: Column, content: Content) -> Content:
+    content = content.truncate(column.width, ellipsis=True)
+    missing = column.width - content.cell_length
+    return content.pad_left(missing) if column.lean == "right" else content.pad_right(missing)

@@ -1,0 +1,90 @@
+"""Figures, ages and times in the form a trader reads them. Unknown is a dash, never a zero."""
+
+from datetime import datetime, timedelta
+
+UNKNOWN = "–"
+
+GAIN = "$text-success"
+LOSS = "$text-error"
+FLAT = "$foreground"
+DIM = "dim"
+
+
+def signed(amount: float | None, *, cents: bool = True) -> str:
+    """+1,234.50: the sign always there, so that colour is never needed to tell."""
+    if amount is None:
+        return UNKNOWN
+    text = f"{abs(amount):,.2f}" if cents else f"{abs(amount):,.0f}"
+    if not any(digit in text for digit in "123456789"):
+        return text
+    return ("-" if amount < 0 else "+") + text
+
+
+def dollars(amount: float | None) -> str:
+    if amount is None:
+        return UNKNOWN
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
+
+
+def price(value: float | None) -> str:
+    """A price as the gateway states it, without a float's tail."""
+    if value is None:
+        return UNKNOWN
+    text = f"{value:.8f}".rstrip("0")
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction:0<2}"
+
+
+def colour_of(amount: float | None) -> str:
+    if amount is None:
+        return DIM
+    if amount > 0:
+        return GAIN
+    return LOSS if amount < 0 else FLAT
+
+
+def age(seconds: float) -> str:
+    """0.4s, 12s, 3m05s, 2h10m, 4d."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0):.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole // 60 % 60:02d}m"
+    return f"{whole // 86_400}d"
+
+
+def countdown(left: timedelta) -> str:
+    """0:09, 12:30, 5:00:00, 2d 5:00:00."""
+    whole = max(int(left.total_seconds() + 0.999), 0)
+    days, rest = divmod(whole, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, seconds = divmod(rest, 60)
+    text = f"{hours}:{minutes:02d}:{seconds:02d}" if hours or days else f"{minutes}:{seconds:02d}"
+    return f"{days}d {text}" if days else text
+
+
+def clock(at: datetime, now: datetime | None = None) -> str:
+    """The viewer's own time of day; with the weekday where it is not today."""
+    local = at.astimezone()
+    if now is not None and local.date() != now.astimezone().date():
+        return local.strftime("%a %H:%M:%S")
+    return local.strftime("%H:%M:%S")
+
+
+RELEASES = {
+    "time": "when its time is over",
+    "reset": "at the daily reset",
+    "session_start": "when the session opens",
+    "can_trade": "when the platform allows trading again",
+    "config": "when the configuration no longer asks for it",
+    "manual": "by an administrator only",
+}
+
+
+def release(how: str) -> str:
+    """What ends a lock that has no time of its own."""
+    return RELEASES.get(how, how)

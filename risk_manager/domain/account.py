@@ -1,0 +1,368 @@
+"""One trading account as a frozen value, and how facts from the gateway change it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from risk_manager.domain.decisions import Action, Outcome, Severity
+from risk_manager.domain.evolve import evolve
+from risk_manager.domain.ledger import Ledger
+from risk_manager.domain.locks import Lock, LockKey
+from risk_manager.domain.money import Valuation
+from risk_manager.domain.records import (
+    AccountRecord,
+    OrderRecord,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PositionRecord,
+    PositionType,
+)
+from risk_manager.domain.symbols import Contract
+
+FINISHED_ORDERS_REMEMBERED = 500
+
+TERMINAL = frozenset(
+    {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
+)
+STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
+
+
+def _none() -> Mapping[Any, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """What is held of one contract. `net` is signed (long > 0) and never 0.
+
+    `sided` is False when the gateway did not say which side: then `net` counts gross and no P&L
+    is known. `episode` numbers the life of this position from flat (or reversal) to flat (or
+    reversal); whatever hangs on a position hangs on its episode. `average_price` None: unknown.
+    """
+
+    contract_id: str
+    net: int
+    episode: int
+    opened_at: datetime
+    increased_at: datetime
+    average_price: Decimal | None = None
+    created_at: datetime | None = None
+    gateway_id: int = 0
+    sided: bool = True
+    valuation: Valuation | None = None
+
+    @property
+    def size(self) -> int:
+        return abs(self.net)
+
+    @property
+    def side(self) -> int:
+        """+1 long, -1 short."""
+        return 1 if self.net > 0 else -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A working order (not terminal). `seen_at` is when we first heard of it."""
+
+    id: int
+    contract_id: str
+    type: OrderType
+    status: OrderStatus
+    side: OrderSide
+    size: int
+    seen_at: datetime
+    filled: int = 0
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    custom_tag: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def remaining(self) -> int:
+        return max(self.size - self.filled, 0)
+
+    @property
+    def is_stop(self) -> bool:
+        return self.type in STOP_TYPES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What a rule remembers about one subject: a deadline, a flag, a high-water mark.
+
+    `due_at` is absolute (UTC). `value` holds plain text, numbers and booleans only.
+    """
+
+    rule_id: str
+    subject: str
+    set_at: datetime
+    due_at: datetime | None = None
+    value: str = ""
+
+
+MarkKey = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    """One crossing of a limit: a row per rule and subject, counted each time it begins anew."""
+
+    rule_id: str
+    subject: str
+    first_at: datetime
+    last_at: datetime
+    count: int
+    trading_date: date
+    severity: Severity = Severity.BREACH
+    active: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """A position that has been decided on: it is driven to flat until verified, then let go.
+
+    Bound to the episode, so that it can never close what the trader opens afterwards; the
+    orders named die with it, as an orphaned stop would open a new position.
+    """
+
+    contract_id: str
+    episode: int
+    since: datetime
+    rule_ids: tuple[str, ...]
+    reason: str
+    order_ids: frozenset[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An action asked of the broker: in flight until settled, then a brake on repeating it."""
+
+    action: Action
+    asked_at: datetime
+    tries: int
+    rule_ids: tuple[str, ...]
+    reason: str
+    settled_at: datetime | None = None
+    outcome: Outcome | None = None
+    not_before: datetime | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        return self.settled_at is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Everything known about one account. `reported_at` None: not yet seen at the broker."""
+
+    id: int
+    trading_date: date
+    name: str = ""
+    balance: Decimal | None = None
+    can_trade: bool | None = None
+    can_trade_since: datetime | None = None
+    simulated: bool | None = None
+    reported_at: datetime | None = None
+    positions: Mapping[str, Position] = field(default_factory=_none)
+    orders: Mapping[int, Order] = field(default_factory=_none)
+    ledger: Ledger = field(default_factory=Ledger)
+    locks: Mapping[LockKey, Lock] = field(default_factory=_none)
+    ceilings: Mapping[str, int] = field(default_factory=_none)
+    marks: Mapping[MarkKey, Mark] = field(default_factory=_none)
+    breaches: Mapping[MarkKey, Breach] = field(default_factory=_none)
+    closings: Mapping[str, Closing] = field(default_factory=_none)
+    attempts: Mapping[str, Attempt] = field(default_factory=_none)
+    failed_rules: frozenset[str] = frozenset()
+    # What the stream said last about a contract or order, to tell newer from older reports.
+    heard: Mapping[str, datetime] = field(default_factory=_none)
+    finished: Mapping[int, datetime] = field(default_factory=_none)
+    next_episode: int = 1
+    next_action: int = 1
+
+    @property
+    def contracts_held(self) -> int:
+        """Sum of absolute sizes over all contracts."""
+        return sum(p.size for p in self.positions.values())
+
+    def net(self, contract_id: str) -> int:
+        position = self.positions.get(contract_id)
+        return position.net if position else 0
+
+    def orders_in(self, contract_id: str) -> list[Order]:
+        return [o for o in self.orders.values() if o.contract_id == contract_id]
+
+    def contract_ids(self) -> list[str]:
+        """Every contract with something open or working, in a stable order."""
+        return sorted({*self.positions, *(o.contract_id for o in self.orders.values())})
+
+    @property
+    def is_flat(self) -> bool:
+        """Nothing open and nothing working."""
+        return not self.positions and not self.orders
+
+
+def with_position(
+    account: Account, record: PositionRecord, at: datetime, contract: Contract | None
+) -> Account:
+    """The account after the gateway stated this position."""
+    held = account.positions.get(record.contract_id)
+    net = -record.size if record.type is PositionType.SHORT else record.size
+    if net == 0:
+        if held is None:
+            return account
+        return evolve(account, positions=_without(account.positions, record.contract_id))
+    sided = record.type is not PositionType.UNDEFINED
+    price = record.average_price
+    average = price if price is not None and price > 0 else None
+    if held is not None and (held.net > 0) == (net > 0):
+        grew = abs(net) > held.size
+        position = evolve(
+            held,
+            net=net,
+            sided=sided,
+            average_price=average,
+            increased_at=at if grew else held.increased_at,
+            created_at=held.created_at or record.creation_timestamp,
+            gateway_id=record.id,
+        )
+        if position == held:
+            return account
+    else:
+        position = Position(
+            contract_id=record.contract_id,
+            net=net,
+            sided=sided,
+            average_price=average,
+            episode=account.next_episode,
+            opened_at=at,
+            increased_at=at,
+            created_at=record.creation_timestamp,
+            gateway_id=record.id,
+        )
+        account = evolve(account, next_episode=account.next_episode + 1)
+    position = revalued(position, contract)
+    return evolve(account, positions={**account.positions, record.contract_id: position})
+
+
+def revalued(position: Position, contract: Contract | None) -> Position:
+    """With its P&L arithmetic prepared, where side, average price and contract are known."""
+    valuation = None
+    if contract is not None and position.average_price is not None and position.sided:
+        valuation = Valuation.of(position.net, position.average_price, contract)
+    return position if valuation == position.valuation else evolve(position, valuation=valuation)
+
+
+def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
+    """The account after the gateway stated this order. A finished order never works again."""
+    known = account.orders.get(record.id)
+    if record.status in TERMINAL:
+        finished = _capped({**account.finished, record.id: at})
+        if known is None:
+            return account if record.id in account.finished else evolve(account, finished=finished)
+        return evolve(account, finished=finished, orders=_without(account.orders, record.id))
+    if record.id in account.finished:
+        return account
+    if known is not None and _is_older(record.update_timestamp, known.updated_at):
+        return account
+    order = Order(
+        id=record.id,
+        contract_id=record.contract_id,
+        type=record.type,
+        status=record.status,
+        side=record.side,
+        size=record.size,
+        filled=record.fill_volume,
+        limit_price=record.limit_price,
+        stop_price=record.stop_price,
+        custom_tag=record.custom_tag,
+        seen_at=known.seen_at if known else at,
+        created_at=record.creation_timestamp,
+        updated_at=record.update_timestamp,
+    )
+    if order == known:
+        return account
+    return evolve(account, orders={**account.orders, record.id: order})
+
+
+def without_order(account: Account, order_id: int, at: datetime) -> Account:
+    """The account after the gateway said it knows no such working order."""
+    if order_id not in account.orders:
+        return account
+    return evolve(
+        account,
+        orders=_without(account.orders, order_id),
+        finished=_capped({**account.finished, order_id: at}),
+    )
+
+
+def with_record(account: Account, record: AccountRecord, at: datetime) -> Account:
+    """The account after the gateway stated balance and permission; what is missing stays."""
+    can_trade = account.can_trade if record.can_trade is None else record.can_trade
+    changed = evolve(
+        account,
+        name=account.name or record.name,  # the operator's nickname wins
+        balance=account.balance if record.balance is None else record.balance,
+        can_trade=can_trade,
+        can_trade_since=account.can_trade_since if can_trade == account.can_trade else at,
+        simulated=account.simulated if record.simulated is None else record.simulated,
+    )
+    return account if changed == account else changed
+
+
+def with_positions_reported(
+    account: Account,
+    records: Iterable[PositionRecord],
+    asked_at: datetime,
+    at: datetime,
+    contracts: Mapping[str, Contract],
+) -> Account:
+    """The account after a full list of positions, except where the stream spoke later."""
+    stated = {r.contract_id: r for r in records}
+    for contract_id in sorted({*stated, *account.positions}):
+        heard = account.heard.get(contract_id)
+        if heard is not None and heard > asked_at:
+            continue
+        record = stated.get(contract_id) or PositionRecord(
+            account_id=account.id, contract_id=contract_id, size=0
+        )
+        account = with_position(account, record, at, contracts.get(contract_id))
+    return account
+
+
+def with_orders_reported(
+    account: Account, records: Iterable[OrderRecord], asked_at: datetime, at: datetime
+) -> Account:
+    """The account after a full list of working orders, except where the stream spoke later."""
+    stated = {r.id: r for r in records}
+    for record in stated.values():
+        account = with_order(account, record, at)
+    for order in list(account.orders.values()):
+        if order.id in stated or order.seen_at > asked_at:
+            continue
+        # The list leaves suspended bracket children out; they end with an event of their own.
+        if order.status is OrderStatus.SUSPENDED:
+            continue
+        heard = account.heard.get(f"order:{order.id}")
+        if heard is None or heard <= asked_at:
+            account = evolve(account, orders=_without(account.orders, order.id))
+    return account
+
+
+def _is_older(stated: datetime | None, known: datetime | None) -> bool:
+    return stated is not None and known is not None and stated < known
+
+
+def _without[K, V](mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
+    return {k: v for k, v in mapping.items() if k != key}
+
+
+def _capped(finished: dict[int, datetime]) -> Mapping[int, datetime]:
+    while len(finished) > FINISHED_ORDERS_REMEMBERED:
+        del finished[next(iter(finished))]
+    return finished

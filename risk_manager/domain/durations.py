@@ -1,0 +1,44 @@
+"""Durations as people write them: 90s, 30m, 1h30m, 2d, 250ms."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_PART = re.compile(r"(\d+)(ms|s|m|h|d)")
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+def parse_duration(value: Any) -> timedelta:
+    """The duration meant; ValueError says how to write one."""
+    if isinstance(value, timedelta):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or _PART.sub("", text):
+        raise ValueError(f'{value!r} is not a duration; write for example "90s", "30m" or "1h30m"')
+    return sum((int(n) * _UNITS[u] for n, u in _PART.findall(text)), timedelta(0))
+
+
+def plain_duration(value: timedelta) -> str:
+    """The shortest such text: 5400 s is 1h30m."""
+    rest = round(value / _UNITS["ms"])
+    parts = []
+    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    if rest:
+        parts.append(f"{rest}ms")
+    return "".join(parts) or "0s"
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_duration), PlainSerializer(plain_duration, return_type=str)
+]

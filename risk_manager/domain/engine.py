@@ -1,0 +1,393 @@
+"""step(): fold the event in, ask every rule, add what the locks demand, merge, act once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from risk_manager.domain.account import Account, Attempt, Breach, Mark
+from risk_manager.domain.decisions import (
+    Action,
+    Alarm,
+    Cancel,
+    CancelOrder,
+    Close,
+    ClosePosition,
+    Decision,
+    Fact,
+    Flatten,
+    Forget,
+    LockCleared,
+    LockOut,
+    PlaceExit,
+    Protect,
+    ReducePosition,
+    ReduceTo,
+    Remember,
+    Severity,
+    Unlock,
+    Verdict,
+)
+from risk_manager.domain.events import ActionSettled, AdminAsked, AnyEvent, QuoteChanged
+from risk_manager.domain.evolve import evolve
+from risk_manager.domain.fold import close_down, fold, put_lock, with_account
+from risk_manager.domain.guard import Wanted, demands
+from risk_manager.domain.protection import merged, protect, tidied
+from risk_manager.domain.rule import Meter, Rule
+from risk_manager.domain.rulebook import Mode
+from risk_manager.domain.state import State
+from risk_manager.domain.view import View, in_scope
+
+# An action nobody reported on for this long is taken as lost, not as still under way.
+LOST_AFTER = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One turn of the machine: the state after it, and everything it gave rise to.
+
+    `actions` are new orders to the broker. `settled` are attempts that this event ended.
+    """
+
+    state: State
+    decisions: tuple[Decision, ...] = ()
+    actions: tuple[Action, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    settled: tuple[Attempt, ...] = ()
+
+
+def step(state: State, event: AnyEvent) -> Step:
+    """Judge one event. Pure: the same state and event always give the same step."""
+    ended = _settled(state, event)
+    folded = fold(state, event)
+    state = folded.state
+    if type(event) is QuoteChanged and not folded.touched:
+        return Step(state=state)
+    turn = _Turn(state, event, list(folded.facts))
+    for account_id in folded.touched:
+        turn.judge(account_id)
+    return Step(
+        state=turn.state,
+        decisions=tuple(turn.decisions),
+        actions=tuple(turn.actions),
+        facts=tuple(turn.facts),
+        settled=ended,
+    )
+
+
+def meters(state: State, account_id: int, event: AnyEvent) -> list[Meter]:
+    """Where an account stands against each of its rules."""
+    view = View(state, state.accounts[account_id], event)
+    found = []
+    for rule in state.rulebook.for_account(account_id).rules:
+        meter = rule.meter(view)
+        if meter is not None:
+            found.append(meter)
+    return found
+
+
+def _settled(state: State, event: AnyEvent) -> tuple[Attempt, ...]:
+    if not isinstance(event, ActionSettled):
+        return ()
+    account = state.accounts.get(event.account_id)
+    attempts = account.attempts.values() if account else ()
+    return tuple(
+        evolve(a, settled_at=event.at, outcome=event.outcome)
+        for a in attempts
+        if a.action.id == event.action_id
+    )
+
+
+class _Turn:
+    """The working space of one step: collects what the accounts touched give rise to."""
+
+    def __init__(self, state: State, event: AnyEvent, facts: list[Fact]) -> None:
+        self.state = state
+        self.event = event
+        self.facts = facts
+        self.decisions: list[Decision] = []
+        self.actions: list[Action] = []
+
+    def judge(self, account_id: int) -> None:
+        before = account = self.state.accounts[account_id]
+        in_force = self.state.rulebook.for_account(account_id)
+        is_quote = type(self.event) is QuoteChanged
+        rules = in_force.price_rules if is_quote else in_force.rules
+        view = View(self.state, account, self.event)
+        answers: list[tuple[Rule, Verdict]] = []
+        failed: set[str] = set()
+        for rule in rules:
+            try:
+                verdicts = _verdicts(rule, view)
+            except Exception as error:  # one rule's fault must not silence the others
+                failed.add(rule.id)
+                self._tell_failure(account, rule, error)
+                continue
+            for verdict in verdicts:
+                answers.append((rule, verdict))
+                if not rule.shadow and in_force.mode is Mode.ENFORCE:
+                    view.project(verdict.asks)
+        if failed or account.failed_rules:
+            account = _with_failures(account, {r.id for r in rules}, failed)
+        wanted: dict[str, Wanted] = {}
+        for rule, verdict in answers:
+            shadow = rule.shadow or in_force.mode is Mode.SHADOW
+            account = self._tell(account, rule, verdict, shadow)
+            account = self._grant(account, rule, verdict, shadow, wanted)
+        if account.breaches:
+            account = _calm(account, rules, {(r.id, v.subject) for r, v in answers})
+        if isinstance(self.event, AdminAsked) and self.event.verb == "cancel_all":
+            self._cancel_all(account, self.event, wanted)
+        if account.locks or account.closings:
+            account = demands(self.state, account, wanted)
+        if account.orders and not is_quote:
+            for ask, reason in tidied(self.state, account):
+                _want(account, ask, "protection", reason, wanted)
+        if wanted or account.attempts:
+            account = self._act(account, wanted)
+        if account is not before:
+            self.state = with_account(self.state, before, account)
+
+    # --- telling ---
+
+    def _tell(self, account: Account, rule: Rule, verdict: Verdict, shadow: bool) -> Account:
+        if verdict.silent:
+            return account
+        key = (rule.id, verdict.subject)
+        now = self.state.now
+        known = account.breaches.get(key)
+        if known is not None and known.active and known.severity == verdict.severity:
+            return account
+        breach = Breach(
+            rule_id=rule.id,
+            subject=verdict.subject,
+            first_at=known.first_at if known else now,
+            last_at=now,
+            count=known.count + 1 if known else 1,
+            trading_date=self.state.day.date,
+            severity=verdict.severity,
+            active=True,
+        )
+        self.decisions.append(
+            Decision(
+                at=now,
+                account_id=account.id,
+                rule_id=rule.id,
+                spec_id=rule.spec_id,
+                reason=verdict.reason,
+                subject=verdict.subject,
+                severity=verdict.severity,
+                shadow=shadow,
+                count=breach.count,
+                asks=verdict.asks,
+            )
+        )
+        return evolve(account, breaches={**account.breaches, key: breach})
+
+    def _tell_failure(self, account: Account, rule: Rule, error: Exception) -> None:
+        if rule.id in account.failed_rules:
+            return
+        self.facts.append(
+            Alarm(
+                at=self.state.now,
+                account_id=account.id,
+                code="rule_failed",
+                message=f"rule {rule.id} could not judge: {type(error).__name__}: {error}; "
+                "the other rules go on",
+                severity=Severity.CRITICAL,
+            )
+        )
+
+    # --- granting ---
+
+    def _grant(
+        self,
+        account: Account,
+        rule: Rule,
+        verdict: Verdict,
+        shadow: bool,
+        wanted: dict[str, Wanted],
+    ) -> Account:
+        for ask in verdict.asks:
+            if isinstance(ask, Remember | Forget):
+                account = _with_memory(account, rule.id, ask, self.state.now)
+            elif shadow:
+                continue
+            elif isinstance(ask, Cancel | ReduceTo | Protect):
+                _want(account, ask, rule.id, verdict.reason, wanted)
+            else:
+                account = self._put_in_force(account, ask, rule.id, verdict.reason)
+        return account
+
+    def _put_in_force(
+        self,
+        account: Account,
+        ask: LockOut | Unlock | Flatten | Close,
+        rule_id: str,
+        reason: str,
+    ) -> Account:
+        now = self.state.now
+        match ask:
+            case LockOut(lock):
+                return put_lock(self.state, account, lock, self.facts)
+            case Unlock(scope, cleared_by):
+                return self._unlock(account, scope, rule_id, cleared_by)
+            case Close(contract_id):
+                return close_down(account, [contract_id], now, rule_id, reason)
+            case Flatten(scope):
+                root = self.state.root
+                chosen = [c for c in account.contract_ids() if in_scope(scope, root(c), c)]
+                return close_down(account, chosen, now, rule_id, reason)
+
+    def _unlock(self, account: Account, scope: str, rule_id: str, cleared_by: str) -> Account:
+        lock = account.locks.get((scope, rule_id))
+        if lock is None:
+            return account
+        self.facts.append(LockCleared(at=self.state.now, lock=lock, cleared_by=cleared_by))
+        return evolve(account, locks={k: v for k, v in account.locks.items() if k != lock.key})
+
+    def _cancel_all(self, account: Account, event: AdminAsked, wanted: dict[str, Wanted]) -> None:
+        for order in account.orders.values():
+            if in_scope(event.scope, self.state.root(order.contract_id), order.contract_id):
+                wanted.setdefault(order.contract_id, Wanted()).cancel_orders(
+                    [order.id], ["manual"], event.reason
+                )
+
+    # --- acting ---
+
+    def _act(self, account: Account, wanted: dict[str, Wanted]) -> Account:
+        now = self.state.now
+        attempts = dict(account.attempts)
+        next_id = account.next_action
+        live: set[str] = set()
+        for contract_id in sorted(wanted):
+            want = wanted[contract_id]
+            for action in self._actions(account, contract_id, want):
+                live.add(action.key)
+                known = attempts.get(action.key)
+                tries = _may_send(known, action, now)
+                if not tries:
+                    continue
+                action = evolve(action, id=f"{account.id}-{next_id}")
+                next_id += 1
+                self.actions.append(action)
+                attempts[action.key] = Attempt(
+                    action=action,
+                    asked_at=now,
+                    tries=tries,
+                    rule_ids=tuple(want.rule_ids),
+                    reason=want.reason,
+                )
+        if type(self.event) is not QuoteChanged:  # on a quote only some rules were asked
+            for key, attempt in list(attempts.items()):
+                if key not in live and not attempt.in_flight:
+                    del attempts[key]
+        if attempts == account.attempts:
+            return account
+        return evolve(account, attempts=attempts, next_action=next_id)
+
+    def _actions(self, account: Account, contract_id: str, want: Wanted) -> Iterator[Action]:
+        position = account.positions.get(contract_id)
+        closing = False
+        if position is not None and want.keep is not None and position.size > want.keep:
+            closing = True
+            if want.keep == 0:
+                yield ClosePosition(
+                    id="",
+                    account_id=account.id,
+                    contract_id=contract_id,
+                    episode=position.episode,
+                )
+            else:
+                yield ReducePosition(
+                    id="",
+                    account_id=account.id,
+                    contract_id=contract_id,
+                    episode=position.episode,
+                    side=position.side,
+                    keep=want.keep,
+                )
+        for order_id in sorted(want.cancel & account.orders.keys()):
+            yield CancelOrder(
+                id="", account_id=account.id, contract_id=contract_id, order_id=order_id
+            )
+        if want.protect is not None and not closing and position is not None:
+            yield from protect(self.state, account, position, want.protect)
+
+
+def _with_memory(account: Account, rule_id: str, ask: Remember | Forget, now: datetime) -> Account:
+    key = (rule_id, ask.subject)
+    known = account.marks.get(key)
+    if isinstance(ask, Forget):
+        if known is None:
+            return account
+        return evolve(account, marks={k: m for k, m in account.marks.items() if k != key})
+    if known is not None and (known.due_at, known.value) == (ask.due_at, ask.value):
+        return account
+    mark = Mark(
+        rule_id=rule_id, subject=ask.subject, set_at=now, due_at=ask.due_at, value=ask.value
+    )
+    return evolve(account, marks={**account.marks, key: mark})
+
+
+def _want(
+    account: Account,
+    ask: Cancel | ReduceTo | Protect,
+    rule_id: str,
+    reason: str,
+    wanted: dict[str, Wanted],
+) -> None:
+    match ask:
+        case ReduceTo(contract_id, keep):
+            wanted.setdefault(contract_id, Wanted()).hold_at_most(keep, [rule_id], reason)
+        case Cancel(order_ids):
+            for order_id in order_ids:
+                order = account.orders.get(order_id)
+                if order is not None:
+                    want = wanted.setdefault(order.contract_id, Wanted())
+                    want.cancel_orders([order_id], [rule_id], reason)
+        case Protect():
+            want = wanted.setdefault(ask.contract_id, Wanted())
+            want.protect = merged(want.protect, ask)
+            want.name([rule_id])
+            want.reason = want.reason or reason
+
+
+def _verdicts(rule: Rule, view: View) -> tuple[Verdict, ...]:
+    verdict = rule.judge(view)
+    if verdict is None:
+        return ()
+    return verdict if isinstance(verdict, tuple) else (verdict,)
+
+
+def _with_failures(account: Account, asked: set[str], failed: set[str]) -> Account:
+    all_failed = (account.failed_rules - asked) | failed
+    if all_failed == account.failed_rules:
+        return account
+    return evolve(account, failed_rules=frozenset(all_failed))
+
+
+def _calm(account: Account, rules: tuple[Rule, ...], seen: set[tuple[str, str]]) -> Account:
+    """Breaches of the rules just asked that no longer stand may be told again later."""
+    asked = {rule.id for rule in rules}
+    over = {
+        key: evolve(breach, active=False)
+        for key, breach in account.breaches.items()
+        if breach.active and key not in seen and key[0] in asked
+    }
+    return evolve(account, breaches={**account.breaches, **over}) if over else account
+
+
+def _may_send(known: Attempt | None, action: Action, now: datetime) -> int:
+    """Which try this would be; 0 when it is already under way or must wait."""
+    if known is None:
+        return 1
+    same = evolve(known.action, id="") == action
+    if known.in_flight:
+        lost = now - known.asked_at > LOST_AFTER
+        return known.tries + 1 if lost else 0
+    # An exit just placed may not be listed yet: a second one would be one too many.
+    if not same and not isinstance(action, PlaceExit):
+        return 1
+    if known.not_before is not None and now < known.not_before:
+        return 0
+    return known.tries + 1

@@ -1,0 +1,189 @@
+"""Facts: everything that can happen to the daemon, as frozen values stamped at the door.
+
+Gateway payloads are validated by alias straight from the raw dictionary.
+"""
+
+from datetime import date
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime, BaseModel, InstanceOf
+
+from risk_manager.domain.decisions import Outcome
+from risk_manager.domain.records import (
+    WIRE,
+    AccountRecord,
+    OrderRecord,
+    PositionRecord,
+    TradeRecord,
+)
+from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.symbols import Contract
+
+
+class Hub(StrEnum):
+    USER = "user"
+    MARKET = "market"
+
+
+class HubState(StrEnum):
+    CONNECTING = "connecting"
+    UP = "up"
+    DOWN = "down"
+
+
+class Event(BaseModel):
+    """A fact with the instant it was received (aware UTC, from the daemon's clock)."""
+
+    model_config = WIRE
+
+    touches: ClassVar[Literal["account", "contract", "all"]] = "account"
+
+    at: AwareDatetime
+
+
+class AccountEvent(Event):
+    account_id: int
+
+
+class PositionChanged(Event, PositionRecord):
+    kind: Literal["position_changed"] = "position_changed"
+
+
+class OrderChanged(Event, OrderRecord):
+    kind: Literal["order_changed"] = "order_changed"
+
+
+class TradeExecuted(Event, TradeRecord):
+    kind: Literal["trade_executed"] = "trade_executed"
+
+
+class AccountChanged(Event, AccountRecord):
+    kind: Literal["account_changed"] = "account_changed"
+
+    @property
+    def account_id(self) -> int:
+        return self.id
+
+
+class QuoteChanged(Event):
+    """Prices as floats on purpose: they are turned into whole ticks where they are compared."""
+
+    touches = "contract"
+
+    kind: Literal["quote_changed"] = "quote_changed"
+    contract_id: str
+    last_price: float | None = None
+    best_bid: float | None = None
+    best_ask: float | None = None
+
+
+class ContractResolved(Event):
+    """The gateway's record of a contract arrived: its root, tick size and tick value are known."""
+
+    touches = "all"
+
+    kind: Literal["contract_resolved"] = "contract_resolved"
+    contract: Contract
+
+
+class AccountReported(AccountEvent):
+    """The broker's own word on one account, read over REST.
+
+    A part that could not be read is None and changes nothing. `asked_at` is when the request
+    left: what the stream said later than that is newer than this report.
+    """
+
+    kind: Literal["account_reported"] = "account_reported"
+    asked_at: AwareDatetime
+    account: AccountRecord | None = None
+    positions: tuple[PositionRecord, ...] | None = None
+    orders: tuple[OrderRecord, ...] | None = None
+    trades: tuple[TradeRecord, ...] | None = None
+
+
+class ActionSettled(AccountEvent):
+    """An action has ended, and (when `verified`) the account was read back before this event."""
+
+    kind: Literal["action_settled"] = "action_settled"
+    action_id: str
+    outcome: Outcome
+    verified: bool
+    error_code: int | None = None
+    message: str = ""
+    took_ms: float = 0.0
+    order_id: int | None = None
+
+
+class HubChanged(Event):
+    touches = "all"
+
+    kind: Literal["hub_changed"] = "hub_changed"
+    hub: Hub
+    state: HubState
+    reason: str = ""
+
+
+class Unreadable(Event):
+    """Something arrived that could not be understood; a fresh snapshot follows."""
+
+    kind: Literal["unreadable"] = "unreadable"
+    source: str
+    detail: str
+    account_id: int | None = None
+
+
+class Tick(Event):
+    """A second has passed."""
+
+    touches = "all"
+
+    kind: Literal["tick"] = "tick"
+
+
+class RulebookReplaced(Event):
+    """New limits are in force from now on (validated before it gets here)."""
+
+    touches = "all"
+
+    kind: Literal["rulebook_replaced"] = "rulebook_replaced"
+    rulebook: InstanceOf[Rulebook]
+
+
+class AdminAsked(AccountEvent):
+    """An administrator's order, already authenticated. `until` None means until cleared."""
+
+    kind: Literal["admin_asked"] = "admin_asked"
+    verb: Literal["lock", "unlock", "flatten", "cancel_all"]
+    reason: str
+    actor: str = "admin"
+    scope: str = "account"
+    policy: Literal["flat", "no_entries"] = "flat"
+    rule_id: str | None = None
+    until: AwareDatetime | None = None
+
+
+class AccountOpened(AccountEvent):
+    """The daemon starts (or resumes) watching this account."""
+
+    kind: Literal["account_opened"] = "account_opened"
+    name: str = ""
+    trading_date: date | None = None
+
+
+AnyEvent = (
+    PositionChanged
+    | OrderChanged
+    | TradeExecuted
+    | AccountChanged
+    | QuoteChanged
+    | ContractResolved
+    | AccountReported
+    | ActionSettled
+    | HubChanged
+    | Unreadable
+    | Tick
+    | RulebookReplaced
+    | AdminAsked
+    | AccountOpened
+)

@@ -1,0 +1,534 @@
+"""Facts into state: what each event changes, before anyone judges it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from risk_manager.domain import account as accounts
+from risk_manager.domain import own_closes
+from risk_manager.domain.account import Account, Attempt
+from risk_manager.domain.decisions import (
+    Alarm,
+    DayReset,
+    Fact,
+    LockCleared,
+    LockSet,
+    Outcome,
+    PlaceExit,
+    Severity,
+)
+from risk_manager.domain.events import (
+    AccountChanged,
+    AccountOpened,
+    AccountReported,
+    ActionSettled,
+    AdminAsked,
+    AnyEvent,
+    ContractResolved,
+    Hub,
+    HubChanged,
+    HubState,
+    OrderChanged,
+    PositionChanged,
+    QuoteChanged,
+    RulebookReplaced,
+    Tick,
+    TradeExecuted,
+    Unreadable,
+)
+from risk_manager.domain.evolve import evolve
+from risk_manager.domain.ledger import Execution
+from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
+from risk_manager.domain.records import TradeRecord
+from risk_manager.domain.state import HubStatus, State
+from risk_manager.domain.view import in_scope
+
+# How long a call that was refused, or whose fate is unknown, is left alone before it is repeated.
+REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
+UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 1, 2, 2, 5))
+UNVERIFIED_PAUSE = timedelta(seconds=3)
+# An exit that was placed shows up in the list of orders within this, or is gone again.
+PLACED_PAUSE = timedelta(seconds=1)
+HEARD_FOR = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """State after an event, who must be judged, and what is to be told."""
+
+    state: State
+    touched: tuple[int, ...]
+    facts: tuple[Fact, ...] = ()
+
+
+def fold(state: State, event: AnyEvent) -> Folded:
+    """Apply one event. Time never goes back; a new trading date is noticed by whoever is first."""
+    if event.at > state.now:
+        state = evolve(state, now=event.at)
+    if type(event) is QuoteChanged:
+        return _quote(state, event)
+    facts: list[Fact] = []
+    if state.now >= state.day.ends_at:
+        state = evolve(state, day=state.rulebook.day.window(state.now))
+    state, touched = _apply(state, event, facts)
+    state = _turn_day(state, facts)
+    state = _end_locks(state, facts)
+    return Folded(state, touched, tuple(facts))
+
+
+def _apply(state: State, event: AnyEvent, facts: list[Fact]) -> tuple[State, tuple[int, ...]]:
+    match event:
+        case Tick():
+            return state, tuple(state.accounts)
+        case AccountOpened():
+            return _opened(state, event), (event.account_id,)
+        case ContractResolved():
+            return _resolved(state, event), tuple(state.accounts)
+        case HubChanged():
+            return _hub(state, event, facts), ()
+        case RulebookReplaced():
+            return _rulebook(state, event, facts), tuple(state.accounts)
+        case Unreadable():
+            facts.append(
+                Alarm(
+                    at=state.now,
+                    account_id=event.account_id,
+                    code="unreadable",
+                    message=f"a message from {event.source} could not be read: {event.detail}",
+                )
+            )
+            return state, ()
+        case QuoteChanged():
+            return state, ()
+    account_id = event.account_id
+    account = state.accounts.get(account_id)
+    if account is None:
+        facts.append(
+            Alarm(
+                at=state.now,
+                account_id=account_id,
+                code="unlisted_account",
+                message=f"account {account_id} is active but not watched; add it to accounts.yaml",
+            )
+        )
+        return state, ()
+    changed = _account_event(state, account, event, facts)
+    return with_account(state, account, changed), (account_id,)
+
+
+def _account_event(state: State, account: Account, event: AnyEvent, facts: list[Fact]) -> Account:
+    match event:
+        case PositionChanged():
+            account = evolve(account, heard={**account.heard, event.contract_id: event.at})
+            contract = state.contracts.get(event.contract_id)
+            return _lower_ceilings(accounts.with_position(account, event, event.at, contract))
+        case OrderChanged():
+            heard = {**account.heard, f"order:{event.id}": event.at}
+            return accounts.with_order(evolve(account, heard=heard), event, event.at)
+        case TradeExecuted():
+            return _executed(state, account, (event,), event.at, facts)
+        case AccountChanged():
+            return accounts.with_record(account, event, event.at)
+        case AccountReported():
+            return _reported(state, account, event, facts)
+        case ActionSettled():
+            return _settled(state, account, event, facts)
+        case AdminAsked():
+            return _admin(state, account, event, facts)
+    return account
+
+
+# --- the market -----------------------------------------------------------------------------------
+
+
+def _quote(state: State, event: QuoteChanged) -> Folded:
+    contract_id = event.contract_id
+    known = state.quotes.get(contract_id)
+    if known is not None and (
+        event.last_price is None or event.best_bid is None or event.best_ask is None
+    ):
+        event = event.model_copy(
+            update={
+                name: getattr(known, name)
+                for name in ("last_price", "best_bid", "best_ask")
+                if getattr(event, name) is None
+            }
+        )
+    state = evolve(state, quotes={**state.quotes, contract_id: event})
+    return Folded(state, state.holders.get(contract_id, ()))
+
+
+def _resolved(state: State, event: ContractResolved) -> State:
+    contract = event.contract
+    state = evolve(
+        state,
+        contracts={**state.contracts, contract.id: contract},
+        roots={
+            **state.roots,
+            contract.id: state.rulebook.symbols.root(contract.id, contract),
+        },
+    )
+    for account in state.accounts.values():
+        held = account.positions.get(contract.id)
+        if held is not None:
+            positions = {**account.positions, contract.id: accounts.revalued(held, contract)}
+            state = with_account(state, account, evolve(account, positions=positions))
+    return state
+
+
+def _rulebook(state: State, event: RulebookReplaced, facts: list[Fact]) -> State:
+    book = event.rulebook
+    roots = {c: book.symbols.root(c, state.contracts.get(c)) for c in state.roots}
+    state = evolve(state, rulebook=book, day=book.day.window(state.now), roots=roots)
+    for account in state.accounts.values():
+        rule_ids = {rule.id for rule in book.for_account(account.id).rules}
+        orphans = [
+            lock
+            for lock in account.locks.values()
+            if lock.release is Release.CONFIG and lock.rule_id not in rule_ids
+        ]
+        if orphans:
+            gone = {lock.key for lock in orphans}
+            facts += [LockCleared(at=state.now, lock=x, cleared_by="config") for x in orphans]
+            locks = {k: v for k, v in account.locks.items() if k not in gone}
+            state = with_account(state, account, evolve(account, locks=locks))
+    return state
+
+
+def _hub(state: State, event: HubChanged, facts: list[Fact]) -> State:
+    known = state.hubs.get(event.hub)
+    if known is not None and known.state is event.state:
+        return state
+    status = HubStatus(state=event.state, since=state.now, reason=event.reason)
+    if event.state is HubState.DOWN or (event.state is HubState.UP and known is not None):
+        exposed = any(a.positions for a in state.accounts.values())
+        lost = event.state is HubState.DOWN
+        facts.append(
+            Alarm(
+                at=state.now,
+                account_id=None,
+                code=f"{event.hub}_hub_{event.state}",
+                message=(
+                    f"{'lost' if lost else 'regained'} the {event.hub} stream"
+                    + (f": {event.reason}" if event.reason else "")
+                ),
+                severity=(
+                    Severity.CRITICAL
+                    if lost and exposed and event.hub is Hub.USER
+                    else Severity.WARNING
+                    if lost
+                    else Severity.INFO
+                ),
+            )
+        )
+    return evolve(state, hubs={**state.hubs, event.hub: status})
+
+
+# --- the account ----------------------------------------------------------------------------------
+
+
+def _opened(state: State, event: AccountOpened) -> State:
+    known = state.accounts.get(event.account_id)
+    if known is not None:
+        return state
+    account = Account(
+        id=event.account_id, trading_date=event.trading_date or state.day.date, name=event.name
+    )
+    return with_account(state, None, account)
+
+
+def _executed(
+    state: State,
+    account: Account,
+    records: Iterable[TradeRecord],
+    at: datetime,
+    facts: list[Fact],
+) -> Account:
+    ledger = account.ledger
+    for record in records:
+        known = ledger.entries.get(record.id)
+        if record.voided and known is not None and not known.voided:
+            facts.append(
+                Alarm(
+                    at=at,
+                    account_id=account.id,
+                    code="trade_voided",
+                    message=f"trade {record.id} in {state.name(record.contract_id)} was voided; "
+                    "the day's result changed, locks stay",
+                )
+            )
+        ledger = ledger.record(Execution.of(record, at, state.rulebook.day))
+    return account if ledger is account.ledger else evolve(account, ledger=ledger)
+
+
+def _reported(state: State, account: Account, event: AccountReported, facts: list[Fact]) -> Account:
+    if event.account is not None:
+        account = accounts.with_record(account, event.account, event.at)
+    if event.trades is not None:
+        account = _executed(state, account, event.trades, event.at, facts)
+    if event.positions is not None:
+        account = accounts.with_positions_reported(
+            account, event.positions, event.asked_at, event.at, state.contracts
+        )
+        account = _lower_ceilings(account)
+    if event.orders is not None:
+        account = accounts.with_orders_reported(account, event.orders, event.asked_at, event.at)
+    if event.positions is not None and event.orders is not None:
+        horizon = event.asked_at - HEARD_FOR
+        heard = {k: t for k, t in account.heard.items() if t > horizon}
+        account = evolve(account, reported_at=event.at, heard=heard)
+    return account
+
+
+def _settled(state: State, account: Account, event: ActionSettled, facts: list[Fact]) -> Account:
+    attempt = next((a for a in account.attempts.values() if a.action.id == event.action_id), None)
+    if attempt is None:
+        return account
+    if event.outcome is Outcome.GONE and attempt.action.key.startswith("order:"):
+        order_id = int(attempt.action.key.removeprefix("order:"))
+        account = accounts.without_order(account, order_id, event.at)
+    ended = evolve(
+        attempt,
+        settled_at=event.at,
+        outcome=event.outcome,
+        not_before=event.at + _pause(event, attempt),
+    )
+    if event.outcome in (Outcome.REFUSED, Outcome.UNKNOWN):
+        limit = state.rulebook.defaults.max_attempts
+        if attempt.tries == limit or (attempt.tries > limit and attempt.tries % 10 == 0):
+            facts.append(
+                Alarm(
+                    at=event.at,
+                    account_id=account.id,
+                    code="cannot_enforce",
+                    message=(
+                        f"{attempt.tries} attempts on {state.name(attempt.action.contract_id)} "
+                        f"have failed ({event.message or event.outcome}); still trying. "
+                        "Close it by hand in the trading platform."
+                    ),
+                    severity=Severity.CRITICAL,
+                )
+            )
+    account = evolve(account, attempts={**account.attempts, attempt.action.key: ended})
+    return own_closes.noted(account, ended, event)
+
+
+def _pause(event: ActionSettled, attempt: Attempt) -> timedelta:
+    tries = attempt.tries
+    match event.outcome:
+        case Outcome.REFUSED:
+            return REFUSED_PAUSES[min(tries, len(REFUSED_PAUSES)) - 1]
+        case Outcome.UNKNOWN if event.verified:
+            pause = UNKNOWN_PAUSES[min(tries, len(UNKNOWN_PAUSES)) - 1]
+            return max(pause, PLACED_PAUSE) if isinstance(attempt.action, PlaceExit) else pause
+        case _ if not event.verified:
+            return UNVERIFIED_PAUSE
+    return PLACED_PAUSE if isinstance(attempt.action, PlaceExit) else timedelta(0)
+
+
+def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact]) -> Account:
+    now = state.now
+    match event.verb:
+        case "lock":
+            lock = Lock(
+                account_id=account.id,
+                scope=event.scope,
+                rule_id="manual",
+                kind=LockKind.MANUAL,
+                policy=LockPolicy(event.policy),
+                release=Release.MANUAL if event.until is None else Release.TIME,
+                reason=event.reason,
+                set_at=now,
+                expires_at=event.until,
+                trading_date=state.day.date,
+                trigger=event.actor,
+            )
+            return put_lock(state, account, lock, facts)
+        case "unlock":
+            return _unlocked_by_admin(state, account, event, facts)
+        case "flatten":
+            chosen = [c for c in account.contract_ids() if in_scope(event.scope, state.root(c), c)]
+            return close_down(account, chosen, now, "manual", event.reason)
+    return account  # cancel_all: the engine turns it into cancels
+
+
+def _unlocked_by_admin(
+    state: State, account: Account, event: AdminAsked, facts: list[Fact]
+) -> Account:
+    locks = dict(account.locks)
+    for key, lock in account.locks.items():
+        if lock.scope != event.scope or event.rule_id not in (None, lock.rule_id):
+            continue
+        restricted = lock.release is Release.CAN_TRADE and account.can_trade is not True
+        if not lock.admin_may_clear or restricted or lock.release is Release.CONFIG:
+            facts.append(
+                Alarm(
+                    at=state.now,
+                    account_id=account.id,
+                    code="unlock_refused",
+                    message=f"the lock of {lock.rule_id} cannot be cleared by hand: {lock.reason}",
+                )
+            )
+            continue
+        del locks[key]
+        facts.append(LockCleared(at=state.now, lock=lock, cleared_by="admin_override"))
+    return account if len(locks) == len(account.locks) else evolve(account, locks=locks)
+
+
+# --- locks, ceilings and closings -----------------------------------------------------------------
+
+
+def put_lock(state: State, account: Account, lock: Lock, facts: list[Fact]) -> Account:
+    """With this lock in force; one of the same rule and scope is prolonged, never shortened."""
+    known = account.locks.get(lock.key)
+    kept = lock if known is None else known.prolonged_by(lock)
+    if kept is known:
+        return account
+    if kept.policy is LockPolicy.NO_ENTRIES and known is None:
+        account = _raise_ceilings(state, account, kept)
+    facts.append(LockSet(at=state.now, lock=kept))
+    return evolve(account, locks={**account.locks, lock.key: kept})
+
+
+def _raise_ceilings(state: State, account: Account, lock: Lock) -> Account:
+    ceilings = dict(account.ceilings)
+    for contract_id, position in account.positions.items():
+        if lock.covers(state.root(contract_id), contract_id):
+            # Under an older lock of this kind the lower ceiling stands.
+            ceilings.setdefault(contract_id, position.net)
+    return evolve(account, ceilings=ceilings)
+
+
+def _lower_ceilings(account: Account) -> Account:
+    if not account.ceilings:
+        return account
+    lowered = {}
+    for contract_id, ceiling in account.ceilings.items():
+        net = account.net(contract_id)
+        if net * ceiling <= 0:
+            lowered[contract_id] = 0
+        else:
+            lowered[contract_id] = net if abs(net) < abs(ceiling) else ceiling
+    return account if lowered == account.ceilings else evolve(account, ceilings=lowered)
+
+
+def close_down(
+    account: Account, contract_ids: Iterable[str], now: datetime, rule_id: str, reason: str
+) -> Account:
+    """With these contracts decided on: each is driven to flat, its orders cancelled."""
+    closings = dict(account.closings)
+    for contract_id in contract_ids:
+        position = account.positions.get(contract_id)
+        episode = position.episode if position else 0
+        known = closings.get(contract_id)
+        orders = frozenset(o.id for o in account.orders_in(contract_id))
+        if known is not None and known.episode == episode:
+            rules = known.rule_ids if rule_id in known.rule_ids else (*known.rule_ids, rule_id)
+            orders |= known.order_ids
+            if rules == known.rule_ids and orders == known.order_ids:
+                continue
+            closings[contract_id] = evolve(known, rule_ids=rules, order_ids=orders)
+        elif position is not None or orders:
+            closings[contract_id] = accounts.Closing(
+                contract_id=contract_id,
+                episode=episode,
+                since=now,
+                rule_ids=(rule_id,),
+                reason=reason,
+                order_ids=orders,
+            )
+    return account if closings == account.closings else evolve(account, closings=closings)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def _turn_day(state: State, facts: list[Fact]) -> State:
+    for account in state.accounts.values():
+        if account.trading_date >= state.day.date:
+            continue
+        old = account.trading_date
+        totals = account.ledger.day(old)
+        cleared = sum(
+            lock.release is Release.RESET and lock.trading_date < state.day.date
+            for lock in account.locks.values()
+        )
+        facts.append(
+            DayReset(
+                at=state.now,
+                account_id=account.id,
+                old_date=old.isoformat(),
+                new_date=state.day.date.isoformat(),
+                previous_net=totals.net,
+                previous_executions=totals.executions,
+                locks_cleared=cleared,
+            )
+        )
+        turned = evolve(
+            account,
+            trading_date=state.day.date,
+            ledger=account.ledger.forget_before(old),
+            breaches={k: b for k, b in account.breaches.items() if b.trading_date >= old},
+        )
+        turned = own_closes.without_older(turned, state.day.starts_at - timedelta(days=4))
+        state = with_account(state, account, turned)
+    return state
+
+
+_ENDED_BY = {Release.RESET: "daily_reset", Release.SESSION_START: "session_start"}
+
+
+def _end_locks(state: State, facts: list[Fact]) -> State:
+    for account in state.accounts.values():
+        if not account.locks:
+            continue
+        over = [x for x in account.locks.values() if x.is_over(state.now, state.day.date)]
+        if not over:
+            continue
+        for lock in over:
+            by = _ENDED_BY.get(lock.release, "timer_expiry")
+            facts.append(LockCleared(at=state.now, lock=lock, cleared_by=by))
+        keys = {lock.key for lock in over}
+        locks = {k: v for k, v in account.locks.items() if k not in keys}
+        state = with_account(state, account, evolve(account, locks=locks))
+    return state
+
+
+# --- state ----------------------------------------------------------------------------------------
+
+
+def with_account(state: State, before: Account | None, after: Account) -> State:
+    """The state with one account replaced, and the index of holders kept."""
+    if after is before:
+        return state
+    if after.ceilings and not any(
+        lock.policy is LockPolicy.NO_ENTRIES for lock in after.locks.values()
+    ):
+        after = evolve(after, ceilings={})
+    holders: Mapping[str, tuple[int, ...]] = state.holders
+    old = before.positions if before is not None else {}
+    if after.positions is not old:
+        holders = _holders(holders, after.id, set(old), set(after.positions))
+    roots = state.roots
+    unknown = set(after.contract_ids()) - roots.keys()
+    if unknown:
+        symbols = state.rulebook.symbols
+        roots = {**roots, **{c: symbols.root(c, state.contracts.get(c)) for c in unknown}}
+    return evolve(state, accounts={**state.accounts, after.id: after}, holders=holders, roots=roots)
+
+
+def _holders(
+    holders: Mapping[str, tuple[int, ...]], account_id: int, old: set[str], new: set[str]
+) -> Mapping[str, tuple[int, ...]]:
+    if old == new:
+        return holders
+    changed = dict(holders)
+    for contract_id in new - old:
+        changed[contract_id] = (*changed.get(contract_id, ()), account_id)
+    for contract_id in old - new:
+        left = tuple(a for a in changed.get(contract_id, ()) if a != account_id)
+        if left:
+            changed[contract_id] = left
+        else:
+            changed.pop(contract_id, None)
+    return changed

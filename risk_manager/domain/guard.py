@@ -1,0 +1,127 @@
+"""What the locks and closings in force demand, whatever any rule says now."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from risk_manager.domain.account import Account, Closing, Order
+from risk_manager.domain.decisions import Protect
+from risk_manager.domain.evolve import evolve
+from risk_manager.domain.locks import LockPolicy, strictest
+from risk_manager.domain.records import OrderStatus, OrderType
+from risk_manager.domain.state import State
+from risk_manager.domain.working_orders import Effect, effects
+
+# A market order fills by itself within moments, and may be our own close; older, it is stuck.
+MARKET_ORDER_PATIENCE = timedelta(seconds=3)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What must happen in one contract, merged over everyone who asks: the strongest wins.
+
+    `keep` None: leave the position; 0: close it; n: reduce to n.
+    """
+
+    keep: int | None = None
+    cancel: set[int] = field(default_factory=set)
+    rule_ids: list[str] = field(default_factory=list)
+    reason: str = ""
+    protect: Protect | None = None
+
+    def hold_at_most(self, keep: int, rule_ids: Iterable[str], reason: str) -> None:
+        if self.keep is None or keep < self.keep:
+            self.keep = keep
+            self.reason = reason
+        self.name(rule_ids)
+
+    def cancel_orders(self, orders: Iterable[int], rule_ids: Iterable[str], reason: str) -> None:
+        self.cancel.update(orders)
+        self.reason = self.reason or reason
+        self.name(rule_ids)
+
+    def name(self, rule_ids: Iterable[str]) -> None:
+        self.rule_ids += [r for r in rule_ids if r not in self.rule_ids]
+
+
+def demands(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
+    """Add what locks and closings demand to `wanted`; returns the account with done ones let go."""
+    if account.locks:
+        for contract_id in account.contract_ids():
+            _under_locks(state, account, contract_id, wanted)
+    if account.closings:
+        account = _closings(state, account, wanted)
+    return account
+
+
+def _under_locks(
+    state: State, account: Account, contract_id: str, wanted: dict[str, Wanted]
+) -> None:
+    root = state.root(contract_id)
+    locks = [x for x in account.locks.values() if x.covers(root, contract_id)]
+    policy = strictest(locks)
+    if policy is None:
+        return
+    decisive = [x for x in locks if x.policy is policy]
+    rules = [x.rule_id for x in decisive]
+    reason = f"locked: {decisive[0].reason}"
+    want = wanted.setdefault(contract_id, Wanted())
+    net = account.net(contract_id)
+    if policy is LockPolicy.FLAT:
+        if net:
+            want.hold_at_most(0, rules, reason)
+        stray = _to_cancel(state, account, contract_id)
+    else:
+        ceiling = account.ceilings.get(contract_id, 0)
+        if net * ceiling < 0 or abs(net) > abs(ceiling):
+            want.hold_at_most(0 if net * ceiling <= 0 else abs(ceiling), rules, reason)
+        stray = _entries(state, account, contract_id)
+    if stray:
+        want.cancel_orders(stray, rules, reason)
+
+
+def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
+    kept: dict[str, Closing] = {}
+    for contract_id, closing in account.closings.items():
+        position = account.positions.get(contract_id)
+        open_still = position is not None and position.episode == closing.episode
+        if open_still:
+            # Whatever else starts working before it is flat belongs to what is being closed.
+            orders = closing.order_ids | {o.id for o in account.orders_in(contract_id)}
+            if orders != closing.order_ids:
+                closing = evolve(closing, order_ids=orders)
+            want = wanted.setdefault(contract_id, Wanted())
+            want.hold_at_most(0, closing.rule_ids, closing.reason)
+        left = closing.order_ids & account.orders.keys()
+        if not open_still and not left:
+            continue
+        kept[contract_id] = closing
+        stray = _to_cancel(state, account, contract_id) & closing.order_ids
+        if stray:
+            want = wanted.setdefault(contract_id, Wanted())
+            want.cancel_orders(stray, closing.rule_ids, closing.reason)
+    return account if kept == account.closings else evolve(account, closings=kept)
+
+
+def _to_cancel(state: State, account: Account, contract_id: str) -> set[int]:
+    """Entries at once; exits only once nothing is left to protect."""
+    if account.net(contract_id):
+        return _entries(state, account, contract_id)
+    orders = account.orders_in(contract_id)
+    return {o.id for o in orders if not _fills_by_itself(state, o)}
+
+
+def _entries(state: State, account: Account, contract_id: str) -> set[int]:
+    orders = account.orders_in(contract_id)
+    if not orders:
+        return set()
+    kinds = effects(account.net(contract_id), orders)
+    return {
+        o.id for o in orders if kinds[o.id] is not Effect.EXIT and not _fills_by_itself(state, o)
+    }
+
+
+def _fills_by_itself(state: State, order: Order) -> bool:
+    if order.status is OrderStatus.PENDING_CANCELLATION:
+        return True
+    return order.type is OrderType.MARKET and state.now - order.seen_at < MARKET_ORDER_PATIENCE

@@ -1,0 +1,123 @@
+"""Locks as records: many per account, the strictest wins, none ends early."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from risk_manager.domain.evolve import evolve
+
+ACCOUNT_SCOPE = "account"
+
+
+class LockPolicy(StrEnum):
+    """What a lock allows. `flat`: nothing open, nothing working. `no_entries`: no increase."""
+
+    FLAT = "flat"
+    NO_ENTRIES = "no_entries"
+
+
+class LockKind(StrEnum):
+    """What sort of lock it is, for people; what it does is its policy and release."""
+
+    HARD = "hard"
+    COOLDOWN = "cooldown"
+    SESSION = "session"
+    RESTRICTION = "restriction"
+    BLOCK = "block"
+    MANUAL = "manual"
+
+
+class Release(StrEnum):
+    """What ends a lock."""
+
+    TIME = "time"  # its `expires_at`
+    RESET = "reset"  # the reset that begins a later trading date
+    SESSION_START = "session_start"  # its rule, when the session opens
+    CAN_TRADE = "can_trade"  # its rule, when the platform lets the account trade again
+    CONFIG = "config"  # its rule, when the configuration no longer asks for it
+    MANUAL = "manual"  # an administrator
+
+
+LockKey = tuple[str, str]
+"""(scope, rule id): one active lock each per account."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """One reason why an account, a product or a contract may not be traded.
+
+    `scope` is "account", "root:ES" or "contract:CON.F...". `expires_at` (UTC) also serves the
+    countdown of locks that something else releases. `trading_date` is the date it was set on.
+    """
+
+    account_id: int
+    scope: str
+    rule_id: str
+    kind: LockKind
+    policy: LockPolicy
+    release: Release
+    reason: str
+    set_at: datetime
+    expires_at: datetime | None
+    trading_date: date
+    trigger: str = ""
+    admin_may_clear: bool = True
+
+    @property
+    def key(self) -> LockKey:
+        return (self.scope, self.rule_id)
+
+    def covers(self, root: str, contract_id: str) -> bool:
+        return self.scope in (ACCOUNT_SCOPE, f"root:{root}", f"contract:{contract_id}")
+
+    def is_over(self, now: datetime, trading_date: date) -> bool:
+        """Whether time alone has ended it (rules and administrators end the other kinds)."""
+        if self.release is Release.TIME:
+            return self.expires_at is not None and now >= self.expires_at
+        if self.release is Release.RESET:
+            # Both: an edited reset time must not end today's lock early.
+            reset_passed = self.expires_at is None or now >= self.expires_at
+            return self.trading_date < trading_date and reset_passed
+        if self.release is Release.SESSION_START:
+            # Its rule, if still in force, puts it back in the same step where it is not over.
+            return self.expires_at is not None and now >= self.expires_at
+        return False
+
+    def prolonged_by(self, later: "Lock") -> "Lock":
+        """This lock with a newer word of its own rule: never shorter, never laxer."""
+        policy = LockPolicy.FLAT if LockPolicy.FLAT in (self.policy, later.policy) else self.policy
+        kept = self if policy is self.policy else evolve(self, policy=policy)
+        if _RANK[later.release] < _RANK[self.release]:
+            return kept
+        if _RANK[later.release] > _RANK[self.release] or later.trading_date > self.trading_date:
+            return evolve(later, set_at=self.set_at, policy=policy)
+        expires_at = later.expires_at
+        if self.release is Release.TIME:
+            expires_at = _later(self.expires_at, later.expires_at)
+        if expires_at == self.expires_at:
+            return kept
+        return evolve(later, set_at=self.set_at, policy=policy, expires_at=expires_at)
+
+
+# What a rule may not trade down: a lock that waits for an event outlasts a countdown.
+_RANK = {
+    Release.TIME: 0,
+    Release.CONFIG: 1,
+    Release.SESSION_START: 1,
+    Release.RESET: 2,
+    Release.CAN_TRADE: 3,
+    Release.MANUAL: 4,
+}
+
+
+def _later(a: datetime | None, b: datetime | None) -> datetime | None:
+    return None if a is None or b is None else max(a, b)
+
+
+def strictest(locks: Iterable[Lock]) -> LockPolicy | None:
+    """The policy in force where all of these apply; None when there are none."""
+    policies = {lock.policy for lock in locks}
+    if LockPolicy.FLAT in policies:
+        return LockPolicy.FLAT
+    return LockPolicy.NO_ENTRIES if policies else None

@@ -1,0 +1,47 @@
+"""Exact arithmetic of ticks and money."""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from risk_manager.domain.symbols import Contract
+
+CENT = Decimal("0.01")
+ZERO = Decimal(0)
+
+
+def cents(amount: Decimal) -> Decimal:
+    """Rounded to whole cents, as shown to people and compared with the broker."""
+    return amount.quantize(CENT, rounding=ROUND_HALF_EVEN)
+
+
+def dollars(amount: Decimal) -> str:
+    """-$1,234.50: for sentences."""
+    sign = "-" if amount < 0 else ""
+    return f"{sign}${abs(cents(amount)):,.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Valuation:
+    """What a position is worth at a price, prepared once per change of the position.
+
+    unrealised = price in ticks * `per_tick` - `cost`, all exact. `per_tick` is signed.
+    """
+
+    per_tick: Decimal
+    cost: Decimal
+    tick_size: float
+    average_price: float
+
+    @classmethod
+    def of(cls, net: int, average_price: Decimal, contract: Contract) -> "Valuation":
+        per_tick = net * contract.tick_value
+        return cls(
+            per_tick=per_tick,
+            cost=per_tick * (average_price / contract.tick_size),
+            tick_size=float(contract.tick_size),
+            average_price=float(average_price),
+        )
+
+    def unrealised(self, price: float) -> Decimal:
+        """P&L in account currency were the position closed at `price`, before fees."""
+        return self.per_tick * round(price / self.tick_size) - self.cost

@@ -1,0 +1,91 @@
+"""The base of every rule: a limit, its configuration, and one pure judgement."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from risk_manager.domain.decisions import Verdict
+from risk_manager.domain.view import View
+
+AccountIds = Annotated[frozenset[int], Field(min_length=1)]
+
+
+class MeterState(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    BREACH = "breach"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """How far an account is from one limit. `used` is the fraction consumed; None is unknown.
+
+    `current`, `limit` and `headroom` are in `unit`; `sentence` says the same for a person.
+    """
+
+    rule_id: str
+    spec_id: str
+    title: str
+    current: Decimal | None
+    limit: Decimal | None
+    unit: str
+    sentence: str
+    state: MeterState = MeterState.OK
+
+    @property
+    def headroom(self) -> Decimal | None:
+        if self.current is None or self.limit is None:
+            return None
+        return self.limit - self.current
+
+    @property
+    def used(self) -> float | None:
+        if self.current is None or not self.limit:
+            return None
+        return float(self.current / self.limit)
+
+
+class Rule(BaseModel):
+    """One limit. Its fields are its section of the configuration; it has no memory of its own.
+
+    What a rule must remember it asks for with `Remember` and reads back with `view.mark`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec_id: ClassVar[str]
+    title: ClassVar[str]
+    uses_prices: ClassVar[bool] = False
+    """Asked on quotes too. The others are asked on everything else, each tick included."""
+
+    rule: str
+    id: str = ""
+    enabled: bool = True
+    shadow: bool = False
+    accounts: AccountIds | None = None
+
+    @model_validator(mode="after")
+    def _id_defaults_to_the_name(self) -> Self:
+        if not self.id:
+            object.__setattr__(self, "id", self.rule)
+        return self
+
+    @property
+    def rank(self) -> int:
+        """Who is asked first (low first); see the severity list of the rules reference."""
+        return 100
+
+    def applies_to(self, account_id: int) -> bool:
+        return self.enabled and (self.accounts is None or account_id in self.accounts)
+
+    def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
+        """Whether the account is acceptable now; None when it is. Pure."""
+        raise NotImplementedError
+
+    def meter(self, view: View) -> Meter | None:
+        """Where the account stands against this limit; None where that has no meaning."""
+        return None

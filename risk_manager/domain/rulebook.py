@@ -1,0 +1,80 @@
+"""All limits in force, compiled: which rules each account answers to, in the order asked."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from risk_manager.domain.market_calendar import MarketCalendar
+from risk_manager.domain.symbols import Symbols
+from risk_manager.domain.trading_calendar import TradingDay
+
+if TYPE_CHECKING:
+    from risk_manager.domain.rule import Rule
+
+
+class Mode(StrEnum):
+    ENFORCE = "enforce"
+    SHADOW = "shadow"  # decide and tell, touch nothing
+
+
+class PriceBasis(StrEnum):
+    """Which price a position is valued at."""
+
+    EXECUTABLE = "executable"  # a long at the bid, a short at the ask
+    LAST = "last"
+    MID = "mid"
+    WORST = "worst"  # the least favourable of bid, ask and last
+
+
+class PnlBasis(StrEnum):
+    NET = "net"  # after fees
+    GROSS = "gross"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What all rules share unless they say otherwise."""
+
+    mode: Mode = Mode.ENFORCE
+    flatten_after: timedelta | None = None  # on missing prices; None holds
+    quote_max_age: timedelta = timedelta(seconds=10)
+    pnl_price: PriceBasis = PriceBasis.EXECUTABLE
+    pnl_basis: PnlBasis = PnlBasis.NET
+    reissue_after: timedelta = timedelta(seconds=3)
+    max_attempts: int = 6
+    keep_reducing_fills: bool = False  # foreign_fill_policy: reduce_only_ok
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRules:
+    """The rules one account answers to, lowest rank first whatever the file's order."""
+
+    mode: Mode = Mode.ENFORCE
+    rules: tuple["Rule", ...] = ()
+    price_rules: tuple["Rule", ...] = ()
+
+    @classmethod
+    def of(cls, rules: Iterable["Rule"], mode: Mode = Mode.ENFORCE) -> "AccountRules":
+        ordered = tuple(sorted(rules, key=lambda r: (r.rank, r.spec_id, r.id)))
+        return cls(mode, ordered, tuple(r for r in ordered if r.uses_prices))
+
+
+NO_RULES = AccountRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """What is in force, with a digest of the configuration it came from."""
+
+    accounts: Mapping[int, AccountRules] = field(default_factory=lambda: MappingProxyType({}))
+    day: TradingDay = field(default_factory=TradingDay)
+    symbols: Symbols = field(default_factory=Symbols)
+    calendar: MarketCalendar = field(default_factory=MarketCalendar)
+    defaults: Defaults = field(default_factory=Defaults)
+    digest: str = ""
+
+    def for_account(self, account_id: int) -> AccountRules:
+        return self.accounts.get(account_id, NO_RULES)

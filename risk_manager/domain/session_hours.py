@@ -1,0 +1,193 @@
+"""Trading hours as a week of local times, turned into intervals of instants. DST-safe."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+
+from risk_manager.domain.market_calendar import EVERY, EXCHANGE_DAY, MarketCalendar
+from risk_manager.domain.trading_calendar import DAY
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MIDNIGHT = 24 * 60
+
+# How far around an instant intervals are worked out: past the longest run of holidays.
+BEHIND = timedelta(days=6)
+AHEAD = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One daily window. `days` are start days (Monday 0), times in minutes of the local day.
+
+    An end at or before the start is on the next day; 1440 is midnight at the end of the day.
+    """
+
+    days: frozenset[int]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class WeeklyHours:
+    """The union of some windows. Compared by identity, so that intervals can be cached."""
+
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """starts_at <= t < ends_at, in UTC."""
+
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an instant stands: in which interval, or between which two. None is not in sight."""
+
+    current: Interval | None = None
+    ended_at: datetime | None = None
+    opens_at: datetime | None = None
+
+
+SHUT = Standing()
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Intervals in order, and where one stands before, in and after each."""
+
+    edges: tuple[datetime, ...]
+    standings: tuple[Standing, ...]
+
+    @classmethod
+    def of(cls, intervals: Iterable[Interval]) -> "Schedule":
+        edges: list[datetime] = []
+        standings: list[Standing] = []
+        ended_at = None
+        for interval in intervals:
+            standings.append(Standing(None, ended_at, interval.starts_at))
+            standings.append(Standing(interval, ended_at))
+            edges += (interval.starts_at, interval.ends_at)
+            ended_at = interval.ends_at
+        standings.append(Standing(None, ended_at))
+        return cls(tuple(edges), tuple(standings))
+
+    def at(self, now: datetime) -> Standing:
+        return self.standings[bisect_right(self.edges, now)]
+
+
+@lru_cache(maxsize=1024)
+def schedule(
+    hours: WeeklyHours, zone: str, calendar: MarketCalendar | None, root: str, around: date
+) -> Schedule:
+    """The open intervals around a date, ready to be asked on every event."""
+    return Schedule.of(open_intervals(hours, zone, calendar, root, around))
+
+
+def open_intervals(
+    hours: WeeklyHours, zone: str, calendar: MarketCalendar | None, root: str, around: date
+) -> tuple[Interval, ...]:
+    """When a product may be traded in the days around a date, in order, joined where they touch.
+
+    Of `EVERY` product: when at least one may. Without a calendar every day is ordinary.
+    """
+    pieces: list[Interval] = []
+    roots: Iterable[str] = (root,)
+    if calendar is not None and root == EVERY:
+        roots = calendar.representatives() or (EVERY,)
+    for one in roots:
+        for whole in _whole(hours, ZoneInfo(zone), around):
+            pieces += [whole] if calendar is None else _trimmed(whole, calendar, one)
+    return _joined(pieces)
+
+
+def _whole(hours: WeeklyHours, zone: ZoneInfo, around: date) -> Iterator[Interval]:
+    day = around - BEHIND
+    while day <= around + AHEAD:
+        for window in hours.windows:
+            if day.weekday() in window.days:
+                last = day if window.end > window.start else day + DAY
+                starts_at = max(_instants(day, window.start, zone))
+                ends_at = min(_instants(last, window.end, zone))
+                if starts_at < ends_at:
+                    yield Interval(starts_at, ends_at)
+        day += DAY
+
+
+def _instants(day: date, minutes: int, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Both readings of a local time. They differ where the clocks change; the caller takes the
+    later one for a start and the earlier one for an end: the shorter window."""
+    if minutes == MIDNIGHT:
+        day, minutes = day + DAY, 0
+    local = datetime.combine(day, time(minutes // 60, minutes % 60), tzinfo=zone)
+    return local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
+
+
+def _trimmed(whole: Interval, calendar: MarketCalendar, root: str) -> Iterator[Interval]:
+    """The parts of an interval in which the exchange is open, trading date by trading date."""
+    at = whole.starts_at
+    while at < whole.ends_at:
+        trading_day = EXCHANGE_DAY.window(at)
+        until = min(whole.ends_at, trading_day.ends_at)
+        differs = calendar.day(root, trading_day.date)
+        if not differs.closed:
+            starts_at = max(at, differs.opens_at or at)
+            ends_at = min(until, differs.closes_at or until)
+            if starts_at < ends_at:
+                yield Interval(starts_at, ends_at)
+        at = trading_day.ends_at
+
+
+def _joined(pieces: list[Interval]) -> tuple[Interval, ...]:
+    result: list[Interval] = []
+    for piece in sorted(pieces, key=lambda p: p.starts_at):
+        if result and piece.starts_at <= result[-1].ends_at:
+            longer = max(piece.ends_at, result[-1].ends_at)
+            result[-1] = Interval(result[-1].starts_at, longer)
+        else:
+            result.append(piece)
+    return tuple(result)
+
+
+# --- as configuration words -----------------------------------------------------------------------
+
+
+def parse_minutes(value: Any) -> int:
+    """Minutes of the day from "HH:MM"; "24:00" is the end of the day."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MIDNIGHT:
+        raise ValueError(f'a time must be quoted; write "{plain_minutes(value)}"')
+    parts = value.split(":") if isinstance(value, str) else []
+    if len(parts) == 2 and all(len(p) == 2 and p.isascii() and p.isdigit() for p in parts):
+        hour, minute = int(parts[0]), int(parts[1])
+        if (hour < 24 and minute < 60) or (hour, minute) == (24, 0):
+            return hour * 60 + minute
+    raise ValueError('not a time of day; write it quoted, as "08:30"')
+
+
+def plain_minutes(value: int) -> str:
+    """510 is 08:30."""
+    return f"{value // 60:02d}:{value % 60:02d}"
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, LookupError):
+        raise ValueError(
+            f"{value!r} is not a known time zone; write for example America/Chicago"
+        ) from None
+    return value
+
+
+MinuteOfDay = Annotated[
+    int, BeforeValidator(parse_minutes), PlainSerializer(plain_minutes, return_type=str)
+]
+ZoneName = Annotated[str, AfterValidator(_known_zone)]

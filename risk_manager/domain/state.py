@@ -1,0 +1,60 @@
+"""Everything the daemon knows at one moment, as one frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.symbols import Contract
+from risk_manager.domain.trading_calendar import DayWindow
+
+if TYPE_CHECKING:
+    from risk_manager.domain.account import Account
+    from risk_manager.domain.events import HubState, QuoteChanged
+
+
+def _none() -> Mapping[Any, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubStatus:
+    """Where a hub stands, and since when."""
+
+    state: "HubState"
+    since: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """`now` never goes back. `holders` says which accounts hold a contract, for quotes."""
+
+    now: datetime
+    rulebook: Rulebook
+    day: DayWindow
+    accounts: Mapping[int, "Account"] = field(default_factory=_none)
+    contracts: Mapping[str, Contract] = field(default_factory=_none)
+    roots: Mapping[str, str] = field(default_factory=_none)
+    quotes: Mapping[str, "QuoteChanged"] = field(default_factory=_none)
+    hubs: Mapping[str, HubStatus] = field(default_factory=_none)
+    holders: Mapping[str, tuple[int, ...]] = field(default_factory=_none)
+
+    @classmethod
+    def at(cls, now: datetime, rulebook: Rulebook) -> "State":
+        """Nothing known yet."""
+        return cls(now=now, rulebook=rulebook, day=rulebook.day.window(now))
+
+    def root(self, contract_id: str) -> str:
+        """The canonical root of a contract."""
+        known = self.roots.get(contract_id)
+        if known is not None:
+            return known
+        return self.rulebook.symbols.root(contract_id, self.contracts.get(contract_id))
+
+    def name(self, contract_id: str) -> str:
+        """What a person calls the contract: ESZ6, or its root while unresolved."""
+        contract = self.contracts.get(contract_id)
+        return contract.name if contract and contract.name else self.root(contract_id)

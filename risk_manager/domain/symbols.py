@@ -1,0 +1,137 @@
+"""Which product a contract is: canonical roots, patterns over them, micro-equivalents.
+
+The gateway's code is not the ticker: CON.F.US.EP.Z26 is ES. A contract record's name decides,
+then the aliases, then the raw code. Matching is exact; wildcards only where written.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+# Gateway code -> ticker, where they differ. The first block is documented in the gateway's list
+# of contracts; the commodity codes follow the same habit and are confirmed by the record's name.
+GATEWAY_CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "EP": "ES",
+        "ENQ": "NQ",
+        "EU6": "6E",
+        "BP6": "6B",
+        "CA6": "6C",
+        "DA6": "6A",
+        "JY6": "6J",
+        "SF6": "6S",
+        "NE6": "6N",
+        "MX6": "6M",
+        "EEU": "E7",
+        "GLE": "LE",
+        "GMCD": "MCD",
+        "GMET": "MET",
+        "CLE": "CL",
+        "GCE": "GC",
+        "MCLE": "MCL",
+    }
+)
+
+_NAME = re.compile(r"^(.+?)([FGHJKMNQUVXZ])(\d{1,2})$")
+_WILD = re.compile(r"[*?]")
+MICRO_ROOTS = frozenset(
+    {"MES", "MNQ", "M2K", "MYM", "MCL", "MGC", "SIL", "MBT", "MET", "M6E", "M6A", "M6B", "MHG"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A contract record: what one tick is, and what it is worth per contract.
+
+    `tick_size` in price units, `tick_value` in account currency, both exact.
+    """
+
+    id: str
+    name: str
+    tick_size: Decimal
+    tick_value: Decimal
+    symbol_id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tick_size <= 0 or self.tick_value <= 0:
+            raise ValueError(f"contract {self.id}: tick size and tick value must be above zero")
+
+
+def root_of_name(name: str) -> str | None:
+    """ESZ6 -> ES; None where the name carries no expiry."""
+    match = _NAME.match(name.strip().upper())
+    return match.group(1) if match else None
+
+
+def gateway_code(contract_id: str) -> str | None:
+    """CON.F.US.EP.Z26 -> EP; None for an id of any other shape."""
+    parts = contract_id.split(".")
+    return parts[3].upper() if len(parts) == 5 and parts[3] else None
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """The operator's words on symbols: aliases, groups and the weight of a contract in micros."""
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    default_mini: Decimal = Decimal(10)
+    default_micro: Decimal = Decimal(1)
+    weights: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def root(self, contract_id: str, contract: Contract | None) -> str:
+        """The canonical root; an id of odd shape is its own root, upper-cased."""
+        if contract is not None and (named := root_of_name(contract.name)):
+            return self._alias(named)
+        code = gateway_code(contract_id)
+        return self._alias(code) if code else contract_id.upper()
+
+    def _alias(self, code: str) -> str:
+        return self.aliases.get(code) or GATEWAY_CODES.get(code) or code
+
+    def weight(self, root: str) -> Decimal:
+        """How many micros one contract of this root counts as."""
+        explicit = self.weights.get(root)
+        if explicit is not None:
+            return explicit
+        return self.default_micro if root in MICRO_ROOTS else self.default_mini
+
+
+def is_pattern(text: str) -> bool:
+    return bool(_WILD.search(text))
+
+
+def matches(pattern: str, root: str, contract_id: str) -> bool:
+    """Whether an upper-case pattern (root, wildcard, or full contract id) names this contract."""
+    return PatternSet.of([pattern]).best(root, contract_id) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PatternSet:
+    """Several upper-case patterns, prepared: asked on every position event."""
+
+    exact: frozenset[str]
+    wild: tuple[str, ...]
+
+    @classmethod
+    def of(cls, patterns: Iterable[str]) -> "PatternSet":
+        named = list(patterns)
+        wild = sorted((p for p in named if is_pattern(p)), key=lambda p: (-len(p), p))
+        return cls(frozenset(p for p in named if not is_pattern(p)), tuple(wild))
+
+    def best(self, root: str, contract_id: str) -> str | None:
+        """The most specific that names the contract: its id, its root, the longest wildcard."""
+        if root in self.exact and contract_id not in self.exact:
+            return root
+        full = contract_id.upper()
+        if full in self.exact:
+            return full
+        for pattern in self.wild:
+            # Brackets would be wildcards to fnmatch; here only * and ? are.
+            target = full if "." in pattern else root
+            if fnmatchcase(target, pattern.replace("[", "[[]")):
+                return pattern
+        return None

@@ -1,0 +1,71 @@
+"""The trading day: which date an instant belongs to, and when the day turns. DST-safe."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+DAY = timedelta(days=1)
+_SATURDAY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DayWindow:
+    """One trading day as a half-open interval of instants: starts_at <= t < ends_at (UTC)."""
+
+    date: date
+    starts_at: datetime
+    ends_at: datetime
+
+    def __contains__(self, at: datetime) -> bool:
+        return self.starts_at <= at < self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
+class TradingDay:
+    """The one definition behind every "daily", "weekly" and "session" of this program.
+
+    At `reset` local time the next trading date begins; Saturday and Sunday belong to Monday.
+    """
+
+    reset: time = time(17, 0)
+    timezone: str = "America/New_York"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def date_of(self, at: datetime) -> date:
+        """The trading date an instant belongs to."""
+        local = at.astimezone(self.zone)
+        day = local.date()
+        # Compared as instants, so that the hour that happens twice cannot be taken for the other.
+        if at >= self._reset_on(day):
+            day += DAY
+        return _skip_weekend(day)
+
+    def window(self, at: datetime) -> DayWindow:
+        """The whole trading day around an instant."""
+        day = self.date_of(at)
+        previous = day - DAY
+        while previous.weekday() >= _SATURDAY:
+            previous -= DAY
+        return DayWindow(day, self._reset_on(previous), self._reset_on(day))
+
+    def next_reset(self, at: datetime) -> datetime:
+        """The instant (UTC) at which the next trading date begins."""
+        return self.window(at).ends_at
+
+    def week_of(self, day: date) -> date:
+        """The Monday of the trading week a trading date belongs to."""
+        return day - timedelta(days=day.weekday())
+
+    def _reset_on(self, day: date) -> datetime:
+        # fold=0: where the hour happens twice the first is meant; where it is skipped, zoneinfo
+        # moves the instant past the gap. Either way one instant per date.
+        return datetime.combine(day, self.reset, tzinfo=self.zone).astimezone(UTC)
+
+
+def _skip_weekend(day: date) -> date:
+    while day.weekday() >= _SATURDAY:
+        day += DAY
+    return day

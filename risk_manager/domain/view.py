@@ -1,0 +1,284 @@
+"""What a rule may look at: one account, now, and what has already been asked in this pass."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from risk_manager.domain.account import Account, Mark, Order, Position
+from risk_manager.domain.decisions import Ask, Close, Flatten, Forget, LockOut, ReduceTo
+from risk_manager.domain.ledger import ROUND_TURN_SETTLE, DayTotals, Execution
+from risk_manager.domain.locks import (
+    ACCOUNT_SCOPE,
+    Lock,
+    LockKind,
+    LockPolicy,
+    Release,
+    strictest,
+)
+from risk_manager.domain.money import ZERO
+from risk_manager.domain.rulebook import PnlBasis, PriceBasis
+from risk_manager.domain.state import State
+from risk_manager.domain.working_orders import Effect, effects
+
+if TYPE_CHECKING:
+    from risk_manager.domain.events import Event, QuoteChanged
+
+ABSURD = 0.2
+"""A price this far (as a fraction) from the average price is doubted, not judged."""
+
+
+class View:
+    """Read-only. Money in account currency, exact; unknown is None, never zero."""
+
+    __slots__ = ("_open_pnl", "_projected", "account", "event", "now", "state")
+
+    def __init__(self, state: State, account: Account, event: "Event") -> None:
+        self.state = state
+        self.account = account
+        self.event = event
+        self.now: datetime = state.now
+        self._projected: dict[str, int] = {}
+        self._open_pnl: dict[str, Decimal | None] = {}
+
+    # --- positions ---
+
+    def root(self, contract_id: str) -> str:
+        return self.state.root(contract_id)
+
+    def name(self, contract_id: str) -> str:
+        return self.state.name(contract_id)
+
+    def projected(self) -> dict[str, int]:
+        """Signed net per contract, as it will be once all that is already asked is done."""
+        account = self.account
+        if not (self._projected or account.locks or account.closings):
+            return {c: p.net for c, p in account.positions.items()}
+        result = {}
+        for contract_id, position in account.positions.items():
+            net = position.net
+            closing = account.closings.get(contract_id)
+            if (closing and closing.episode == position.episode) or self._must_be_flat(contract_id):
+                net = 0
+            keep = self._projected.get(contract_id)
+            if keep is not None and abs(net) > keep:
+                net = keep if net > 0 else -keep
+            result[contract_id] = net
+        return result
+
+    def _must_be_flat(self, contract_id: str) -> bool:
+        account = self.account
+        return bool(account.locks) and self.policy(contract_id) is LockPolicy.FLAT
+
+    def project(self, asks: Iterable[Ask]) -> None:
+        """Let the rules asked later see what this one asked."""
+        for ask in asks:
+            match ask:
+                case Close(contract_id):
+                    self._projected[contract_id] = 0
+                case ReduceTo(contract_id, keep):
+                    known = self._projected.get(contract_id)
+                    self._projected[contract_id] = keep if known is None else min(known, keep)
+                case Flatten(scope):
+                    self._project_flat(scope)
+                case LockOut(lock) if lock.policy is LockPolicy.FLAT:
+                    self._project_flat(lock.scope)
+
+    def _project_flat(self, scope: str) -> None:
+        for contract_id in self.account.positions:
+            if in_scope(scope, self.root(contract_id), contract_id):
+                self._projected[contract_id] = 0
+
+    # --- orders ---
+
+    def entry_orders(self, contract_id: str | None = None) -> list[Order]:
+        """Working orders that would open or add (or reverse), oldest first."""
+        account = self.account
+        if not account.orders:
+            return []
+        ids = [contract_id] if contract_id else account.contract_ids()
+        found = []
+        for cid in ids:
+            orders = account.orders_in(cid)
+            if orders:
+                by_id = effects(account.net(cid), orders)
+                found += [o for o in orders if by_id[o.id] is not Effect.EXIT]
+        return sorted(found, key=lambda o: o.id)
+
+    # --- prices and P&L ---
+
+    def quote(self, contract_id: str) -> "QuoteChanged | None":
+        """The newest quote, if it is fresh enough to judge by."""
+        quote = self.state.quotes.get(contract_id)
+        if quote is None or self.now - quote.at > self.state.rulebook.defaults.quote_max_age:
+            return None
+        return quote
+
+    def price(self, position: Position) -> float | None:
+        """What the position would be valued at; None when no price can be trusted."""
+        quote = self.quote(position.contract_id)
+        return None if quote is None else self._price_in(quote, position)
+
+    def _price_in(self, quote: "QuoteChanged", position: Position) -> float | None:
+        bid, ask, last = quote.best_bid, quote.best_ask, quote.last_price
+        if bid is not None and ask is not None and bid > ask:
+            return None
+        basis = self.state.rulebook.defaults.pnl_price
+        if basis is PriceBasis.EXECUTABLE:
+            side = bid if position.net > 0 else ask
+            price = last if side is None else side
+        elif basis is PriceBasis.LAST:
+            price = last
+        elif basis is PriceBasis.MID:
+            price = (bid + ask) / 2 if bid is not None and ask is not None else last
+        else:
+            stated = [p for p in (bid, ask, last) if p is not None]
+            price = (min if position.net > 0 else max)(stated, default=None)
+        average = position.average_price
+        if price is None or not price > 0 or average is None:
+            return None
+        known = position.valuation
+        paid = float(average) if known is None else known.average_price
+        return None if abs(price - paid) > paid * ABSURD else price
+
+    def unrealised(self, position: Position) -> Decimal | None:
+        """Open P&L of one position before fees; None when it cannot be known now."""
+        contract_id = position.contract_id
+        if contract_id not in self._open_pnl:  # several rules ask, of one and the same moment
+            valuation = position.valuation
+            price = None if valuation is None else self.price(position)
+            self._open_pnl[contract_id] = (
+                None if price is None or valuation is None else valuation.unrealised(price)
+            )
+        return self._open_pnl[contract_id]
+
+    def last_unrealised(self, position: Position) -> Decimal | None:
+        """The same at the newest quote however old: what was known last."""
+        quote = self.state.quotes.get(position.contract_id)
+        if quote is None or position.valuation is None:
+            return None
+        price = self._price_in(quote, position)
+        return None if price is None else position.valuation.unrealised(price)
+
+    def unrealised_total(self) -> Decimal | None:
+        """Open P&L of the account; None as soon as one position has none."""
+        total = ZERO
+        for position in self.account.positions.values():
+            value = self.unrealised(position)
+            if value is None:
+                return None
+            total += value
+        return total
+
+    @property
+    def today(self) -> DayTotals:
+        return self.account.ledger.day(self.account.trading_date)
+
+    def realised_today(self, basis: PnlBasis | None = None) -> Decimal:
+        """Realised P&L of the trading day, net of fees unless told otherwise."""
+        basis = basis or self.state.rulebook.defaults.pnl_basis
+        return self.today.net if basis is PnlBasis.NET else self.today.pnl
+
+    # --- memory and locks ---
+
+    def mark(self, rule_id: str, subject: str) -> Mark | None:
+        return self.account.marks.get((rule_id, subject))
+
+    def marks(self, rule_id: str) -> list[Mark]:
+        return [m for (rule, _), m in self.account.marks.items() if rule == rule_id]
+
+    def forget_ended(self, rule_id: str) -> tuple[Forget, ...]:
+        """For each mark named after an episode ("armed:7") that is over."""
+        held = {str(p.episode) for p in self.account.positions.values()}
+        return tuple(
+            Forget(m.subject)
+            for m in self.marks(rule_id)
+            if (episode := m.subject.rpartition(":")[2]).isdecimal() and episode not in held
+        )
+
+    def stands(self, rule_id: str, subject: str | None = None) -> bool:
+        """Whether a breach (this one, or any) of a rule has been told and has not ended."""
+        breaches = self.account.breaches
+        if not breaches:
+            return False
+        if subject is not None:
+            known = breaches.get((rule_id, subject))
+            return known is not None and known.active
+        return any(b.active and b.rule_id == rule_id for b in breaches.values())
+
+    def being_closed_by(self, rule_id: str, position: Position) -> bool:
+        """Whether this rule has decided on the position and it is not flat yet."""
+        closing = self.account.closings.get(position.contract_id)
+        return (
+            closing is not None
+            and closing.episode == position.episode
+            and rule_id in closing.rule_ids
+        )
+
+    def landed(self, execution: Execution) -> bool:
+        """Whether the positions show a fill by now: they may be told after it, by moments."""
+        if self.now - execution.received_at >= ROUND_TURN_SETTLE:
+            return True
+        heard = self.account.heard.get(execution.contract_id)
+        return heard is not None and heard >= execution.received_at - ROUND_TURN_SETTLE
+
+    def lock(self, rule_id: str, scope: str = ACCOUNT_SCOPE) -> Lock | None:
+        return self.account.locks.get((scope, rule_id))
+
+    def policy(self, contract_id: str) -> LockPolicy | None:
+        """The strictest policy in force on a contract; None when it may be traded."""
+        locks = self.account.locks
+        if not locks:
+            return None
+        root = self.root(contract_id)
+        return strictest(lock for lock in locks.values() if lock.covers(root, contract_id))
+
+    def next_reset(self) -> datetime:
+        return self.state.day.ends_at
+
+    def new_lock(
+        self,
+        rule_id: str,
+        reason: str,
+        *,
+        until: timedelta | datetime | Release,
+        expires_at: datetime | None = None,
+        policy: LockPolicy = LockPolicy.FLAT,
+        kind: LockKind = LockKind.HARD,
+        scope: str = ACCOUNT_SCOPE,
+        trigger: str = "",
+        admin_may_clear: bool = True,
+    ) -> LockOut:
+        """A lock from now: for a duration, to an instant, or until what `Release` names.
+
+        `expires_at` is for the countdown of a lock that an event releases.
+        """
+        release = Release.TIME
+        if isinstance(until, timedelta):
+            expires_at = self.now + until
+        elif isinstance(until, datetime):
+            expires_at = until
+        else:
+            release = until
+            if release is Release.RESET:
+                expires_at = self.next_reset()
+        return LockOut(
+            Lock(
+                account_id=self.account.id,
+                scope=scope,
+                rule_id=rule_id,
+                kind=kind,
+                policy=policy,
+                release=release,
+                reason=reason,
+                set_at=self.now,
+                expires_at=expires_at,
+                trading_date=self.state.day.date,
+                trigger=trigger,
+                admin_may_clear=admin_may_clear,
+            )
+        )
+
+
+def in_scope(scope: str, root: str, contract_id: str) -> bool:
+    return scope in (ACCOUNT_SCOPE, f"root:{root}", f"contract:{contract_id}")

@@ -1,0 +1,458 @@
+"""What goes over the feed: the envelope, and the data of each message type.
+
+Field names are the names on the wire; the four messages the gateway has too keep its camelCase.
+Money and prices are JSON numbers, times are RFC 3339 UTC ending in Z, None is unknown and never
+zero. Readers ignore types and fields they do not know. Words such as `status`, `policy` or
+`phase` are plain strings, so that a reader survives a word it has never heard.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+PROTOCOL = 1
+HEARTBEAT_S = 5.0
+
+STARTING = "STARTING"
+RUNNING = "RUNNING"  # enforcement is armed
+DEGRADED = "DEGRADED"
+STOPPING = "STOPPING"
+ERROR = "ERROR"
+
+CLOSED_SLOW = 1013  # the code a reader that fell behind is closed with: come back for a snapshot
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionRow:
+    """`net` is signed (long > 0). `unrealised` in account currency before fees."""
+
+    contract_id: str
+    symbol: str  # ESZ6, or the root while the contract is unresolved
+    root: str
+    net: int
+    average_price: float | None
+    unrealised: float | None
+    opened_at: datetime
+    age_s: float
+    sided: bool = True  # False: the gateway did not say which side, `net` is the bare size
+    closing: bool = False  # being driven to flat by the daemon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRow:
+    """A working order. `type`, `side` and `status` in words, sizes in contracts."""
+
+    order_id: int
+    contract_id: str
+    symbol: str
+    type: str  # limit, market, stop_limit, stop, trailing_stop, join_bid, join_ask, unknown
+    side: str  # buy, sell
+    status: str  # open, pending, suspended, ...
+    size: int
+    filled: int
+    limit_price: float | None
+    stop_price: float | None
+    age_s: float
+    custom_tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteRow:
+    """The newest prices of one contract. `fresh` is False once rules no longer judge by them."""
+
+    contract_id: str
+    symbol: str
+    bid: float | None
+    ask: float | None
+    last: float | None
+    at: datetime
+    age_ms: int
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockRow:
+    """One lock in force. `expires_at` None: until what `release` names."""
+
+    lockout_id: str  # stable while the lock is in force
+    rule_id: str
+    scope: str  # account, root:ES, contract:CON.F...
+    policy: str  # flat, no_entries
+    kind: str  # hard, cooldown, session, restriction, block, manual
+    release: str  # time, reset, session_start, can_trade, config, manual
+    reason: str
+    set_at: datetime
+    expires_at: datetime | None
+    admin_may_clear: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineRow:
+    """Something a rule is waiting for, at an absolute time."""
+
+    rule_id: str
+    subject: str
+    due_at: datetime
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterRow:
+    """How far an account is from one limit. `used` is the fraction consumed (1.0 is the limit)."""
+
+    rule_id: str
+    spec_id: str
+    title: str
+    state: str  # ok, warn, breach, unknown
+    sentence: str
+    used: float | None = None
+    current: float | None = None
+    limit: float | None = None
+    headroom: float | None = None
+    unit: str = ""
+    shadow: bool = False  # this rule decides and tells, and touches nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeRow:
+    """One closed trade (all fills of one closing order); `net` is after fees."""
+
+    order_id: int
+    contract_id: str
+    symbol: str
+    size: int
+    pnl: float
+    fees: float
+    net: float
+    closed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRow:
+    """Something a person should know. `code` is stable; `severity`: info, warning, critical."""
+
+    at: datetime
+    code: str
+    message: str
+    severity: str
+    account_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubRow:
+    """One stream of the gateway. `last_message_age_s` None: nothing heard, or not measured."""
+
+    state: str  # connecting, up, down
+    since: datetime
+    reason: str = ""
+    last_message_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestRow:
+    """The gateway's REST side; None where it is not known."""
+
+    ok: bool | None = None
+    latency_ms: float | None = None
+    budget_left: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseRow:
+    """The daemon's own memory; None where it is not known."""
+
+    ok: bool | None = None
+    size_bytes: int | None = None
+    last_write_at: datetime | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """What the core does not know of itself; the daemon says it when asked."""
+
+    rest: RestRow = RestRow()
+    db: DatabaseRow = DatabaseRow()
+    token_expires_at: datetime | None = None
+    hub_message_age_s: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+# --- the data of each message ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayUserTrade:
+    """One execution. `profitAndLoss` None is an opening half-turn, 0 a scratch; before fees."""
+
+    id: int
+    contractId: str
+    symbol: str
+    profitAndLoss: float | None
+    quantity: int
+    side: int  # 0 buy, 1 sell
+    size: int
+    price: float
+    fees: float
+    voided: bool
+    orderId: int
+    creationTimestamp: datetime
+    executionTime: datetime
+    timestamp: datetime  # when the daemon received it
+    realized_today: float  # net of fees
+    realized_today_gross: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayUserPosition:
+    """One position as the gateway stated it. `size` 0: closed."""
+
+    id: int
+    contractId: str
+    symbol: str
+    type: int  # 0 undefined, 1 long, 2 short
+    size: int
+    averagePrice: float | None
+    creationTimestamp: datetime | None
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayUserOrder:
+    """One order as the gateway stated it, with the gateway's own numbers."""
+
+    id: int
+    contractId: str
+    symbol: str
+    symbolId: str | None
+    type: int
+    side: int
+    size: int
+    status: int  # 0-8
+    limitPrice: float | None
+    stopPrice: float | None
+    fillVolume: int
+    filledPrice: float | None
+    customTag: str | None
+    creationTimestamp: datetime | None
+    updateTimestamp: datetime | None
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketQuote:
+    """The newest prices of one contract; conflated, at most four a second."""
+
+    contractId: str
+    symbol: str
+    bid: float | None
+    ask: float | None
+    last: float | None
+    age_ms: int
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockoutSet:
+    """A lock came into force or was prolonged (same `lockout_id`)."""
+
+    lockout_id: str
+    rule_id: str
+    scope: str
+    policy: str
+    kind: str
+    release: str
+    reason: str
+    locked_at: datetime
+    locked_until: datetime | None
+    admin_may_clear: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockoutCleared:
+    """`cleared_by`: TIMER_EXPIRY, DAILY_RESET, ADMIN_OVERRIDE, STARTUP_EXPIRED, a rule's word."""
+
+    lockout_id: str
+    rule_id: str
+    scope: str
+    cleared_at: datetime
+    cleared_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcementAction:
+    """What was decided, and each call to the broker that followed.
+
+    A decision has `phase` "decided" and no `action_id`. A call is told twice with the same
+    `action_id`: "started", then "confirmed", "failed" or "uncertain". `success` is None until it
+    is known. `shadow`: decided only, nothing was or will be touched.
+    """
+
+    phase: str
+    action: str  # CLOSE_POSITION, REDUCE_POSITION, CANCEL_ORDER, PLACE_EXIT, MOVE_STOP, ...
+    reason: str
+    rule_ids: tuple[str, ...]
+    timestamp: datetime
+    action_id: str | None = None
+    success: bool | None = None
+    shadow: bool = False
+    severity: str = ""  # of a decision: info, warning, breach, critical
+    contract_id: str | None = None
+    symbol: str | None = None
+    attempt: int | None = None
+    duration_ms: float | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rule_id(self) -> str:
+        """The first rule that asked for it."""
+        return self.rule_ids[0] if self.rule_ids else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyReset:
+    """The trading day turned. `previous_pnl` is net of fees."""
+
+    reset_time: datetime
+    previous_date: str
+    trading_date: str
+    previous_pnl: float
+    previous_trade_count: int
+    lockouts_cleared: bool
+    lockouts_cleared_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStatus:
+    """How the daemon is. The first frame of a connection, and one at each change or alarm."""
+
+    status: str
+    message: str
+    timestamp: datetime
+    run_id: str
+    version: str
+    protocol: int
+    accounts: tuple[int, ...]
+    heartbeat_s: float
+    uptime_s: float
+    hubs: dict[str, HubRow]
+    rest: RestRow
+    db: DatabaseRow
+    token_expires_at: datetime | None = None
+    alarm: AlarmRow | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """The daemon is alive. `state_age_s`: how long ago its judgement last moved (ticks do)."""
+
+    status: str
+    timestamp: datetime
+    uptime_s: float
+    state_age_s: float
+    hubs: dict[str, HubRow]
+    rest: RestRow
+    db: DatabaseRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSnapshot:
+    """One account, whole. `total` is realised net plus unrealised."""
+
+    account_id: int
+    name: str
+    mode: str  # enforce, shadow
+    balance: float | None
+    can_trade: bool | None
+    simulated: bool | None
+    reported_at: datetime | None  # last full word of the broker; None: not yet seen
+    trading_date: str
+    realised_net: float
+    realised_gross: float
+    fees: float
+    unrealised: float | None
+    total: float | None
+    executions: int
+    round_turns: int
+    contracts_held: int
+    lock_policy: str | None  # the strictest that stands on the whole account
+    positions: tuple[PositionRow, ...] = ()
+    orders: tuple[OrderRow, ...] = ()
+    locks: tuple[LockRow, ...] = ()
+    deadlines: tuple[DeadlineRow, ...] = ()
+    meters: tuple[MeterRow, ...] = ()
+    trades: tuple[TradeRow, ...] = ()  # closed trades of the day, newest first, at most 10
+    enforcements: tuple[EnforcementAction, ...] = ()  # newest first, at most 20
+    failed_rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything a screen shows.
+
+    The envelope's `account_id` is null for a complete one (the second frame of a connection):
+    it replaces all a reader knows. With an `account_id` it is the same shape with that one
+    account in `accounts`, sent when its figures moved: it replaces that account and the rest.
+    """
+
+    status: str
+    run_id: str
+    version: str
+    timestamp: datetime
+    state_age_s: float
+    next_reset: datetime
+    accounts: tuple[AccountSnapshot, ...]
+    quotes: tuple[QuoteRow, ...]
+    hubs: dict[str, HubRow]
+    rest: RestRow
+    db: DatabaseRow
+    alarms: tuple[AlarmRow, ...] = ()  # newest first, at most 20
+    token_expires_at: datetime | None = None
+
+
+Data = (
+    GatewayUserTrade
+    | GatewayUserPosition
+    | GatewayUserOrder
+    | MarketQuote
+    | LockoutSet
+    | LockoutCleared
+    | EnforcementAction
+    | DailyReset
+    | DaemonStatus
+    | Snapshot
+    | Heartbeat
+)
+
+TYPES: Mapping[str, type[Data]] = MappingProxyType(
+    {
+        "GatewayUserTrade": GatewayUserTrade,
+        "GatewayUserPosition": GatewayUserPosition,
+        "GatewayUserOrder": GatewayUserOrder,
+        "MarketQuote": MarketQuote,
+        "lockout_set": LockoutSet,
+        "lockout_cleared": LockoutCleared,
+        "enforcement_action": EnforcementAction,
+        "daily_reset": DailyReset,
+        "daemon_status": DaemonStatus,
+        "snapshot": Snapshot,
+        "heartbeat": Heartbeat,
+    }
+)
+NAMES: Mapping[type[Data], str] = MappingProxyType({model: name for name, model in TYPES.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One frame as a reader gets it. `account_id` None concerns everyone."""
+
+    seq: int
+    ts: datetime
+    type: str
+    account_id: int | None
+    data: Data

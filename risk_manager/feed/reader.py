@@ -1,0 +1,76 @@
+"""One client of the feed as the server sees it: a bounded queue that its own task empties."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from websockets.asyncio.server import ServerConnection
+
+QUEUE = 256
+
+
+class Reader:
+    """Frames wait here until this client takes them; nobody ever waits for this client.
+
+    A frame is kept without its number: each client counts its own from 1, without a gap.
+    """
+
+    def __init__(
+        self, ws: ServerConnection, number: int, account_frame: Callable[[int], bytes | None]
+    ) -> None:
+        self.ws = ws
+        self.name = f"feed reader {number}"
+        self._account_frame = account_frame
+        self._queue: deque[bytes] = deque()
+        self._quotes: dict[str, bytes] = {}
+        self._stale: dict[int, None] = {}
+        self._filled = asyncio.Event()
+        self._seq = 0
+
+    def offer(self, frame: bytes) -> bool:
+        """Queue a frame; False when this client is too far behind to be kept."""
+        if len(self._queue) >= QUEUE:
+            return False
+        self._queue.append(frame)
+        self._filled.set()
+        return True
+
+    def offer_quote(self, contract_id: str, frame: bytes) -> None:
+        """The newest quote takes the place of one still waiting."""
+        self._quotes[contract_id] = frame
+        self._filled.set()
+
+    def refresh(self, account_id: int) -> None:
+        """Have the account sent anew, as it is by the time this client is ready for it."""
+        self._stale[account_id] = None
+        self._filled.set()
+
+    def let_go(self) -> None:
+        """Drop what is waiting."""
+        self._queue.clear()
+        self._quotes.clear()
+        self._stale.clear()
+
+    async def relay(self) -> None:
+        """Send what waits, most urgent first, until the connection ends."""
+        while True:
+            frame = self._next()
+            if frame is None:
+                self._filled.clear()
+                await self._filled.wait()
+                continue
+            self._seq += 1
+            await self.ws.send(b'{"v":1,"seq":%d,%b' % (self._seq, frame), text=True)
+
+    def _next(self) -> bytes | None:
+        if self._queue:
+            return self._queue.popleft()
+        while self._stale:
+            account_id = next(iter(self._stale))
+            del self._stale[account_id]
+            frame = self._account_frame(account_id)
+            if frame is not None:
+                return frame
+        if self._quotes:
+            return self._quotes.pop(next(iter(self._quotes)))
+        return None

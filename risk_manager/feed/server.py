@@ -1,0 +1,555 @@
+"""The feed: what the daemon tells, to whoever on this machine shows the token of this run.
+
+Nothing here can delay enforcement. `publish` only notes the step; one task of its own turns
+steps into frames, one more sets the pace of figures and quotes, and each client has a bounded
+queue that its own relay task empties. A client that falls behind is let go.
+
+Figures (P&L, meters, ages) stay live by sending `snapshot` again for one account, with its
+`account_id` in the envelope: at once when the account changed (at most ten a second), twice a
+second at most while only prices move. So a reader replaces, and never has to patch or compute.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import orjson
+import structlog
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from risk_manager.clock import Clock
+from risk_manager.domain.engine import Step
+from risk_manager.domain.events import AnyEvent, HubChanged, QuoteChanged, Tick
+from risk_manager.domain.state import State
+from risk_manager.feed import messages, telling
+from risk_manager.feed.admin import MAX_ADMIN_FRAME, AdminChannel
+from risk_manager.feed.door import ADMIN_PATH, FEED_PATH, host_names, refusal
+from risk_manager.feed.messages import (
+    CLOSED_SLOW,
+    HEARTBEAT_S,
+    NAMES,
+    PROTOCOL,
+    AlarmRow,
+    DaemonStatus,
+    Data,
+    EnforcementAction,
+    Heartbeat,
+    MarketQuote,
+    Vitals,
+)
+from risk_manager.feed.reader import Reader
+from risk_manager.feed.snapshot import (
+    Identity,
+    TradeBook,
+    account_snapshot,
+    hub_rows,
+    quote_row,
+    seconds_since,
+    snapshot,
+)
+from risk_manager.feed.tokens import ADMIN_TOKEN, FEED_TOKEN, issue_token
+
+HOST = "127.0.0.1"
+MAX_READERS = 16
+MAX_ADMINS = 4
+MAX_FRAME = 4096
+READS_PER_MINUTE = 600  # what a client says is ignored, but not for ever
+HANDSHAKE_S = 2.0
+PING_S = 20.0
+CLOSE_S = 1.0
+CHANGE_GAP_S = 0.1
+FIGURES_GAP_S = 0.5
+QUOTE_GAP_S = 0.25
+STEPS_PER_TURN = 16
+BACKLOG = 4096
+IDLE_TICKS = 5
+
+log = structlog.get_logger(__name__)
+# Its tracebacks of failed handshakes are noise here, and its debug log would hold the token.
+_wire_log = logging.getLogger("risk_manager.feed.wire")
+_wire_log.setLevel(logging.CRITICAL)
+
+
+class FeedUnavailable(Exception):
+    """The feed cannot be opened; the message says why and what to change."""
+
+
+class FeedServer:
+    """Serves /feed and /admin on this machine only. An async context manager; also `Feed`.
+
+    `feed_source` gives the State in force. `vitals` is asked for what the core does not know.
+    """
+
+    def __init__(
+        self,
+        *,
+        feed_source: Callable[[], State],
+        clock: Clock,
+        data_dir: Path,
+        run_id: str,
+        version: str,
+        port: int = 8765,
+        vitals: Callable[[], Vitals] = Vitals,
+        admin: AdminChannel | None = None,
+        enforcements: Iterable[tuple[int, EnforcementAction]] = (),
+        alarms: Iterable[AlarmRow] = (),
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self.port = port
+        self.status = messages.STARTING
+        self._source = feed_source
+        self._clock = clock
+        self._data_dir = data_dir
+        self._run_id = run_id
+        self._version = version
+        self._vitals = vitals
+        self._admin = admin
+        self._heartbeat_s = heartbeat_s
+        self._memory = telling.Memory(enforcements, alarms)
+        self._trades = TradeBook()
+        self._message = ""
+        self._started = clock.monotonic()
+        self._tokens: dict[str, str] = {}
+        self._hosts: frozenset[str] = frozenset()
+        self._readers: dict[ServerConnection, Reader] = {}
+        self._admitted: set[ServerConnection] = set()
+        self._numbers = 0
+        self._steps: deque[tuple[AnyEvent, State, Step]] = deque()
+        self._noted = asyncio.Event()
+        self._quoted: set[str] = set()
+        self._changed: set[int] = set()
+        self._moved: set[int] = set()
+        self._stirred = asyncio.Event()
+        self._refreshed_at: dict[int, float] = {}
+        self._quoted_at = 0.0
+        self._ticks = 0
+        self._account_frames: dict[int, tuple[State, int, bytes]] = {}
+        self._server: Server | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._open = contextlib.AsyncExitStack()
+        self._loops: list[asyncio.Task[None]] = []
+
+    # --- life ---
+
+    @property
+    def url(self) -> str:
+        return f"ws://{HOST}:{self.port}{FEED_PATH}"
+
+    @property
+    def readers(self) -> int:
+        """How many clients are listening."""
+        return len(self._readers)
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._server = await serve(
+                self._serve,
+                HOST,
+                self.port,
+                process_request=self._admit,
+                compression=None,
+                max_size=MAX_FRAME,
+                max_queue=4,
+                open_timeout=HANDSHAKE_S,
+                ping_interval=PING_S,
+                ping_timeout=PING_S,
+                close_timeout=CLOSE_S,
+                server_header=None,
+                logger=_wire_log,
+            )
+        except OSError as error:
+            raise FeedUnavailable(
+                f"the feed cannot listen on {HOST}:{self.port} ({error.strerror or error}); "
+                "is another daemon running? Otherwise change feed.port in settings.yaml"
+            ) from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._hosts = host_names(self.port)
+        try:
+            # Only now: a second daemon that finds the port taken must leave the first one's alone.
+            self._tokens = {FEED_PATH: issue_token(self._data_dir / FEED_TOKEN)}
+            if self._admin is not None:
+                self._tokens[ADMIN_PATH] = issue_token(self._data_dir / ADMIN_TOKEN)
+        except OSError as error:
+            self._server.close()
+            await self._server.wait_closed()
+            raise FeedUnavailable(
+                f"the feed cannot write its token into {self._data_dir} "
+                f"({error.strerror or error}); is the folder there, and writable?"
+            ) from error
+        self._tasks = await self._open.enter_async_context(asyncio.TaskGroup())
+        self._loops = [
+            self._tasks.create_task(work(), name=f"feed {name}")
+            for name, work in (
+                ("teller", self._tell_steps),
+                ("pacer", self._pace),
+                ("heart", self._beat),
+            )
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for task in self._loops:
+            task.cancel()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close(close_connections=False)
+            await asyncio.gather(
+                *(_end(ws, 1001, "the daemon stops") for ws in list(self._admitted))
+            )
+            server.close()
+            await server.wait_closed()
+        await self._open.aclose()
+
+    def set_status(self, status: str, message: str = "") -> None:
+        """STARTING, RUNNING, DEGRADED, STOPPING or ERROR, told to everyone at once."""
+        if (status, message) == (self.status, self._message):
+            return
+        self.status, self._message = status, message
+        self._tell_status()
+
+    # --- what the pipeline calls ---
+
+    def publish(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        """Note one step. Returns at once; the frames are made by a task of its own."""
+        if not self._readers and not telling.is_worth_keeping(outcome):
+            return
+        if type(event) is QuoteChanged:
+            self._quoted.add(event.contract_id)
+            self._stirred.set()
+            if outcome.state.accounts is before.accounts and not outcome.decisions:
+                return
+        if len(self._steps) >= BACKLOG:
+            return self._start_over()
+        self._steps.append((event, before, outcome))
+        self._noted.set()
+        return None
+
+    def _start_over(self) -> None:
+        """Too much waits to be told: let everyone go and come back for a fresh snapshot."""
+        log.error("feed_backlog_dropped", steps=len(self._steps))
+        self._steps.clear()
+        for reader in list(self._readers.values()):
+            self._let_go(reader, "the feed fell behind; connect again for a snapshot")
+
+    # --- steps into frames ---
+
+    async def _tell_steps(self) -> None:
+        done = 0
+        while True:
+            while self._steps:
+                event, before, outcome = self._steps.popleft()
+                try:
+                    self._tell_step(event, before, outcome)
+                except Exception as error:  # telling may fail; enforcing must go on
+                    self._report_fault(error)
+                done += 1
+                if done % STEPS_PER_TURN == 0:
+                    await asyncio.sleep(0)
+            self._noted.clear()
+            await self._noted.wait()
+
+    def _tell_step(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        for account_id, data in telling.told(event, outcome):
+            if isinstance(data, EnforcementAction) and account_id is not None:
+                self._memory.enforced(account_id, data)
+                self._changed.add(account_id)
+            self._tell(account_id, data)
+        for alarm in telling.alarms(outcome):
+            self._memory.alarmed(alarm)
+            self._tell_status(alarm)
+        if isinstance(event, HubChanged):
+            self._tell_status()
+            self._changed.update(outcome.state.accounts)
+        elif isinstance(event, Tick):
+            self._tick(outcome.state)
+        self._changed.update(telling.touched(event, before, outcome))
+        if self._changed or self._moved:
+            self._stirred.set()
+
+    def _tick(self, state: State) -> None:
+        """Time alone moves figures too: windows, ages, quotes that have grown old."""
+        self._ticks += 1
+        everyone = self._ticks % IDLE_TICKS == 0
+        self._moved.update(
+            account.id for account in state.accounts.values() if everyone or not account.is_flat
+        )
+
+    def _tell(self, account_id: int | None, data: Data) -> None:
+        if not self._readers:
+            return
+        frame = self._frame(account_id, data)
+        for reader in list(self._readers.values()):
+            if not reader.offer(frame):
+                self._let_go(reader, "too slow; connect again for a snapshot")
+
+    def _tell_status(self, alarm: AlarmRow | None = None) -> None:
+        if self._readers:
+            about = None if alarm is None else alarm.account_id
+            self._tell(about, self._daemon_status(alarm))
+
+    def _report_fault(self, error: Exception) -> None:
+        log.error("feed_could_not_tell", exc_info=error)
+        alarm = AlarmRow(
+            at=self._clock.now(),
+            code="feed_failed",
+            message=f"the feed could not tell of an event ({type(error).__name__}: {error}); "
+            "enforcement is not affected",
+            severity="warning",
+        )
+        self._memory.alarmed(alarm)
+        self._tell_status(alarm)
+
+    # --- pace ---
+
+    async def _pace(self) -> None:
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            try:
+                waiting = self._send_due(self._clock.monotonic())
+            except Exception as error:  # telling may fail; enforcing must go on
+                self._report_fault(error)
+                waiting = False
+            await asyncio.sleep(CHANGE_GAP_S)
+            if waiting:
+                self._stirred.set()
+
+    def _send_due(self, now: float) -> bool:
+        """Quotes and accounts whose turn it is; whether some must still wait."""
+        if not self._readers:
+            self._quoted.clear()
+            self._changed.clear()
+            self._moved.clear()
+            return False
+        state = self._source()
+        readers = list(self._readers.values())
+        if self._quoted and now - self._quoted_at >= QUOTE_GAP_S:
+            self._quoted_at = now
+            for contract_id in self._quoted:
+                self._moved.update(state.holders.get(contract_id, ()))
+                if contract_id in state.quotes:
+                    frame = self._frame(None, self._quote(state, contract_id))
+                    for reader in readers:
+                        reader.offer_quote(contract_id, frame)
+            self._quoted.clear()
+        due = set(self._changed)
+        self._changed.clear()
+        long_ago = now - FIGURES_GAP_S
+        due |= {a for a in self._moved if self._refreshed_at.get(a, long_ago) <= long_ago}
+        for account_id in due:
+            self._moved.discard(account_id)
+            self._refreshed_at[account_id] = now
+            for reader in readers:
+                reader.refresh(account_id)
+        return bool(self._quoted or self._moved)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            if not self._readers:
+                continue
+            try:
+                self._tell(None, self._heartbeat())
+            except Exception as error:  # telling may fail; enforcing must go on
+                self._report_fault(error)
+
+    # --- data ---
+
+    def _frame(self, account_id: int | None, data: Data) -> bytes:
+        """Everything after the number, which each reader puts before it."""
+        return b'"ts":%b,"type":"%b","account_id":%b,"data":%b}' % (
+            _json(self._clock.now()),
+            NAMES[type(data)].encode(),
+            b"null" if account_id is None else b"%d" % account_id,
+            _json(data),
+        )
+
+    def _account_frame(self, account_id: int) -> bytes | None:
+        """The account as it is now; made once for all readers that ask at the same state."""
+        state = self._source()
+        known = self._account_frames.get(account_id)
+        told = self._memory.version
+        if known is not None and known[0] is state and known[1] == told:
+            return known[2]
+        if account_id not in state.accounts:
+            return None
+        frame = self._frame(account_id, self._snapshot(state, [account_id]))
+        self._account_frames[account_id] = (state, told, frame)
+        return frame
+
+    def _snapshot(self, state: State, account_ids: Iterable[int]) -> messages.Snapshot:
+        return snapshot(
+            state,
+            [
+                account_snapshot(
+                    state,
+                    state.accounts[account_id],
+                    trades=self._trades,
+                    enforcements=self._memory.of(account_id),
+                )
+                for account_id in sorted(account_ids)
+            ],
+            identity=Identity(run_id=self._run_id, version=self._version, status=self.status),
+            vitals=self._vitals(),
+            now=self._clock.now(),
+            alarms=self._memory.alarms,
+        )
+
+    def _quote(self, state: State, contract_id: str) -> MarketQuote:
+        row = quote_row(state, contract_id, self._clock.now())
+        return MarketQuote(
+            contractId=row.contract_id,
+            symbol=row.symbol,
+            bid=row.bid,
+            ask=row.ask,
+            last=row.last,
+            age_ms=row.age_ms,
+            timestamp=row.at,
+        )
+
+    def _daemon_status(self, alarm: AlarmRow | None = None) -> DaemonStatus:
+        state, vitals = self._source(), self._vitals()
+        return DaemonStatus(
+            status=self.status,
+            message=alarm.message if alarm else self._message,
+            timestamp=self._clock.now(),
+            run_id=self._run_id,
+            version=self._version,
+            protocol=PROTOCOL,
+            accounts=tuple(sorted(state.accounts)),
+            heartbeat_s=self._heartbeat_s,
+            uptime_s=self._uptime_s(),
+            hubs=hub_rows(state, vitals),
+            rest=vitals.rest,
+            db=vitals.db,
+            token_expires_at=vitals.token_expires_at,
+            alarm=alarm,
+        )
+
+    def _heartbeat(self) -> Heartbeat:
+        state, vitals, now = self._source(), self._vitals(), self._clock.now()
+        return Heartbeat(
+            status=self.status,
+            timestamp=now,
+            uptime_s=self._uptime_s(),
+            state_age_s=seconds_since(state.now, now),
+            hubs=hub_rows(state, vitals),
+            rest=vitals.rest,
+            db=vitals.db,
+        )
+
+    def _uptime_s(self) -> float:
+        return round(self._clock.monotonic() - self._started, 1)
+
+    # --- connections ---
+
+    def _admit(self, ws: ServerConnection, request: Request) -> Response | None:
+        path = request.path.partition("?")[0]
+        turned_away = refusal(path, request.headers, hosts=self._hosts, tokens=self._tokens)
+        if turned_away is not None:
+            log.warning("feed_refused", status=int(turned_away[0]), path=path[:64])
+            return ws.respond(*turned_away)
+        most = MAX_ADMINS if path == ADMIN_PATH else MAX_READERS
+        same = [c for c in self._admitted if _path(c) == path]
+        if len(same) >= most:
+            return ws.respond(503, f"there are {most} connections already\n")
+        if path == ADMIN_PATH:
+            ws.protocol.max_message_size = MAX_ADMIN_FRAME
+        # Counted from here, so that no burst of handshakes can pass the limit.
+        self._admitted.add(ws)
+        ws.connection_lost_waiter.add_done_callback(lambda _: self._admitted.discard(ws))
+        return None
+
+    async def _serve(self, ws: ServerConnection) -> None:
+        try:
+            if _path(ws) == ADMIN_PATH:
+                assert self._admin is not None  # the door knows no /admin without it
+                await self._admin.serve(ws)
+            else:
+                await self._serve_feed(ws)
+        except ConnectionClosed:
+            pass
+        except Exception as error:  # a fault with one client is that client's end, and told
+            log.error("feed_connection_failed", exc_info=error)
+            await _end(ws, 1011, "internal error")
+        finally:
+            self._admitted.discard(ws)
+
+    async def _serve_feed(self, ws: ServerConnection) -> None:
+        self._numbers += 1
+        reader = Reader(ws, self._numbers, self._account_frame)
+        state = self._source()
+        reader.offer(self._frame(None, self._daemon_status()))
+        reader.offer(self._frame(None, self._snapshot(state, state.accounts)))
+        self._readers[ws] = reader
+        relay = asyncio.create_task(reader.relay(), name=reader.name)
+        listening = asyncio.create_task(self._ignore(ws), name=f"{reader.name} inbound")
+        try:
+            await asyncio.wait((relay, listening), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._readers.pop(ws, None)
+            ended = await _stop(relay, listening)
+        for fault in ended:
+            raise fault
+
+    async def _ignore(self, ws: ServerConnection) -> None:
+        """Read what the client says, so that its pongs and its farewell are heard."""
+        since, heard = self._clock.monotonic(), 0
+        async for _ in ws:
+            heard += 1
+            if heard > READS_PER_MINUTE:
+                now = self._clock.monotonic()
+                if now - since < 60:
+                    await _end(ws, 1008, "the feed is read-only")
+                    return
+                since, heard = now, 0
+
+    def _let_go(self, reader: Reader, reason: str) -> None:
+        if self._readers.pop(reader.ws, None) is None or self._tasks is None:
+            return
+        reader.let_go()
+        log.warning("feed_reader_let_go", reader=reader.name, reason=reason)
+        self._tasks.create_task(_end(reader.ws, CLOSED_SLOW, reason), name=f"{reader.name} end")
+
+
+async def _stop(*tasks: asyncio.Task[None]) -> list[BaseException]:
+    """Cancel what still runs; what ended with anything but a closed connection is returned."""
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    return [
+        r
+        for r in results
+        if isinstance(r, BaseException)
+        and not isinstance(r, asyncio.CancelledError | ConnectionClosed)
+    ]
+
+
+async def _end(ws: ServerConnection, code: int, reason: str) -> None:
+    """Close, and do not wait long for a client that does not read."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await ws.close(code, reason)
+    if not ws.transport.is_closing():
+        ws.transport.abort()
+
+
+def _path(ws: ServerConnection) -> str:
+    return ws.request.path.partition("?")[0] if ws.request is not None else ""
+
+
+def _json(value: Data | datetime) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)

@@ -1,0 +1,303 @@
+"""State as the feed shows it: one account, or everything."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from risk_manager.domain.account import Account, Order, Position
+from risk_manager.domain.events import Tick
+from risk_manager.domain.ledger import Ledger, round_turns_of
+from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, strictest
+from risk_manager.domain.money import cents
+from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.rulebook import Mode
+from risk_manager.domain.state import State
+from risk_manager.domain.view import View
+from risk_manager.feed.messages import (
+    AccountSnapshot,
+    AlarmRow,
+    DeadlineRow,
+    EnforcementAction,
+    HubRow,
+    LockRow,
+    MeterRow,
+    OrderRow,
+    PositionRow,
+    QuoteRow,
+    Snapshot,
+    TradeRow,
+    Vitals,
+)
+
+TRADES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which daemon is speaking."""
+
+    run_id: str
+    version: str
+    status: str
+
+
+def money(amount: Decimal | None) -> float | None:
+    """An amount as a JSON number in whole cents; unknown stays unknown."""
+    return None if amount is None else float(cents(amount))
+
+
+def price(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def utc(at: datetime | None) -> datetime | None:
+    """A rule may think in the session's own time zone; the feed speaks UTC only."""
+    return None if at is None else at.astimezone(UTC)
+
+
+def lockout_id(lock: Lock) -> str:
+    """Names a lock for as long as it is in force."""
+    return f"{lock.account_id}:{lock.scope}:{lock.rule_id}"
+
+
+class TradeBook:
+    """Closed trades of each account, worked out again only when its ledger has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Ledger, str, tuple[TradeRow, ...], int]] = {}
+
+    def of(self, state: State, account: Account) -> tuple[tuple[TradeRow, ...], int]:
+        """The newest closed trades of the trading date, and how many there were."""
+        date = account.trading_date.isoformat()
+        known = self._known.get(account.id)
+        if known is not None and known[0] is account.ledger and known[1] == date:
+            return known[2], known[3]
+        turns = [
+            t
+            for t in round_turns_of(account.ledger.standing())
+            if t.trading_date == account.trading_date
+        ]
+        rows = tuple(
+            TradeRow(
+                order_id=t.order_id,
+                contract_id=t.contract_id,
+                symbol=state.name(t.contract_id),
+                size=t.size,
+                pnl=float(cents(t.pnl)),
+                fees=float(cents(t.fees)),
+                net=float(cents(t.net)),
+                closed_at=t.last_at,
+            )
+            for t in reversed(turns[-TRADES_SHOWN:])
+        )
+        self._known[account.id] = (account.ledger, date, rows, len(turns))
+        return rows, len(turns)
+
+
+def account_snapshot(
+    state: State,
+    account: Account,
+    *,
+    trades: TradeBook,
+    enforcements: Iterable[EnforcementAction] = (),
+) -> AccountSnapshot:
+    """One account, whole, as of the state's own time."""
+    view = View(state, account, Tick(at=state.now))
+    today = view.today
+    unrealised = view.unrealised_total()
+    closed, closed_count = trades.of(state, account)
+    rules = state.rulebook.for_account(account.id)
+    policy = strictest(lock for lock in account.locks.values() if lock.scope == ACCOUNT_SCOPE)
+    return AccountSnapshot(
+        account_id=account.id,
+        name=account.name,
+        mode=rules.mode.value,
+        balance=money(account.balance),
+        can_trade=account.can_trade,
+        simulated=account.simulated,
+        reported_at=account.reported_at,
+        trading_date=account.trading_date.isoformat(),
+        realised_net=float(cents(today.net)),
+        realised_gross=float(cents(today.pnl)),
+        fees=float(cents(today.fees)),
+        unrealised=money(unrealised),
+        total=None if unrealised is None else float(cents(today.net + unrealised)),
+        executions=today.executions,
+        round_turns=closed_count,
+        contracts_held=account.contracts_held,
+        lock_policy=None if policy is None else policy.value,
+        positions=tuple(
+            _position(state, view, account, p)
+            for p in sorted(account.positions.values(), key=lambda p: p.contract_id)
+        ),
+        orders=tuple(_order(state, o) for o in sorted(account.orders.values(), key=lambda o: o.id)),
+        locks=tuple(
+            lock_row(lock) for lock in sorted(account.locks.values(), key=_strictest_first)
+        ),
+        deadlines=tuple(
+            DeadlineRow(
+                rule_id=m.rule_id, subject=m.subject, due_at=m.due_at.astimezone(UTC), value=m.value
+            )
+            for m in account.marks.values()
+            if m.due_at is not None and m.due_at > state.now
+        ),
+        meters=tuple(_meters(account, rules.rules, view, rules.mode)),
+        trades=closed,
+        enforcements=tuple(enforcements),
+        failed_rules=tuple(sorted(account.failed_rules)),
+    )
+
+
+def snapshot(
+    state: State,
+    accounts: Iterable[AccountSnapshot],
+    *,
+    identity: Identity,
+    vitals: Vitals,
+    now: datetime,
+    alarms: Iterable[AlarmRow] = (),
+) -> Snapshot:
+    """Everything a screen shows, with the accounts given. `now` is the daemon's clock."""
+    return Snapshot(
+        status=identity.status,
+        run_id=identity.run_id,
+        version=identity.version,
+        timestamp=now,
+        state_age_s=seconds_since(state.now, now),
+        next_reset=state.day.ends_at,
+        accounts=tuple(accounts),
+        quotes=tuple(quote_row(state, contract_id, now) for contract_id in sorted(state.quotes)),
+        hubs=hub_rows(state, vitals),
+        rest=vitals.rest,
+        db=vitals.db,
+        alarms=tuple(alarms),
+        token_expires_at=vitals.token_expires_at,
+    )
+
+
+def seconds_since(then: datetime, now: datetime) -> float:
+    return round(max((now - then).total_seconds(), 0.0), 3)
+
+
+def hub_rows(state: State, vitals: Vitals) -> dict[str, HubRow]:
+    return {
+        str(name): HubRow(
+            state=str(status.state),
+            since=status.since,
+            reason=status.reason,
+            last_message_age_s=vitals.hub_message_age_s.get(str(name)),
+        )
+        for name, status in state.hubs.items()
+    }
+
+
+def quote_row(state: State, contract_id: str, now: datetime) -> QuoteRow:
+    quote = state.quotes[contract_id]
+    age = max(now - quote.at, now - now)
+    return QuoteRow(
+        contract_id=contract_id,
+        symbol=state.name(contract_id),
+        bid=quote.best_bid,
+        ask=quote.best_ask,
+        last=quote.last_price,
+        at=quote.at,
+        age_ms=int(age.total_seconds() * 1000),
+        fresh=age <= state.rulebook.defaults.quote_max_age,
+    )
+
+
+def lock_row(lock: Lock) -> LockRow:
+    return LockRow(
+        lockout_id=lockout_id(lock),
+        rule_id=lock.rule_id,
+        scope=lock.scope,
+        policy=lock.policy.value,
+        kind=lock.kind.value,
+        release=lock.release.value,
+        reason=lock.reason,
+        set_at=lock.set_at,
+        expires_at=utc(lock.expires_at),
+        admin_may_clear=lock.admin_may_clear,
+    )
+
+
+def _strictest_first(lock: Lock) -> tuple[bool, bool, datetime, str]:
+    return (lock.policy.value != "flat", lock.scope != ACCOUNT_SCOPE, lock.set_at, lock.rule_id)
+
+
+def _position(state: State, view: View, account: Account, position: Position) -> PositionRow:
+    closing = account.closings.get(position.contract_id)
+    return PositionRow(
+        contract_id=position.contract_id,
+        symbol=state.name(position.contract_id),
+        root=state.root(position.contract_id),
+        net=position.net,
+        average_price=price(position.average_price),
+        unrealised=money(view.unrealised(position)) if position.sided else None,
+        opened_at=position.opened_at,
+        age_s=seconds_since(position.opened_at, state.now),
+        sided=position.sided,
+        closing=closing is not None and closing.episode == position.episode,
+    )
+
+
+def _order(state: State, order: Order) -> OrderRow:
+    return OrderRow(
+        order_id=order.id,
+        contract_id=order.contract_id,
+        symbol=state.name(order.contract_id),
+        type=order.type.name.lower(),
+        side=order.side.name.lower(),
+        status=order.status.name.lower(),
+        size=order.size,
+        filled=order.filled,
+        limit_price=price(order.limit_price),
+        stop_price=price(order.stop_price),
+        age_s=seconds_since(order.created_at or order.seen_at, state.now),
+        custom_tag=order.custom_tag,
+    )
+
+
+def _meters(
+    account: Account, rules: tuple[Rule, ...], view: View, mode: Mode
+) -> Iterable[MeterRow]:
+    for rule in rules:
+        shadow = rule.shadow or mode is Mode.SHADOW
+        try:
+            meter = rule.meter(view)
+        except Exception as error:  # one rule's fault must not take the whole screen away
+            yield _blind(rule, shadow, f"cannot be worked out: {type(error).__name__}: {error}")
+            continue
+        if rule.id in account.failed_rules:
+            yield _blind(rule, shadow, "this rule failed and is not judging; see the log")
+        elif meter is not None:
+            yield _meter(meter, shadow)
+
+
+def _meter(meter: Meter, shadow: bool) -> MeterRow:
+    used = meter.used
+    return MeterRow(
+        rule_id=meter.rule_id,
+        spec_id=meter.spec_id,
+        title=meter.title,
+        state=meter.state.value,
+        sentence=meter.sentence,
+        used=None if used is None else round(used, 4),
+        current=price(meter.current),
+        limit=price(meter.limit),
+        headroom=price(meter.headroom),
+        unit=meter.unit,
+        shadow=shadow,
+    )
+
+
+def _blind(rule: Rule, shadow: bool, sentence: str) -> MeterRow:
+    return MeterRow(
+        rule_id=rule.id,
+        spec_id=rule.spec_id,
+        title=rule.title,
+        state=MeterState.UNKNOWN.value,
+        sentence=sentence,
+        shadow=shadow,
+    )

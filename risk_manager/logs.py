@@ -1,0 +1,536 @@
+"""The log: four files of JSON lines, readable lines on a terminal, and no secret in any of them.
+
+What is logged is put in a queue and written by a thread, so that a slow disk delays nothing.
+Logging never raises: what cannot be written is counted, and told when writing works again.
+"""
+
+import json
+import logging
+import logging.handlers
+import os
+import queue
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from io import FileIO, TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol, Self
+from urllib.parse import quote
+
+import structlog
+
+MASK = "[redacted]"
+FILES = ("daemon", "enforcement", "api", "error")
+ENFORCEMENT_LOGGERS = ("risk_manager.enforcement", "risk_manager.broker.enforcer")
+API_LOGGERS = (
+    "risk_manager.broker", "project_x_py", "pysignalr", "httpx", "httpcore", "websockets",
+    "aiohttp",
+)  # fmt: skip
+NOISY_LOGGERS = (
+    "project_x_py", "pysignalr", "httpx", "httpcore", "websockets", "aiohttp", "asyncio",
+    "aiosqlite", "textual",
+)  # fmt: skip
+QUEUE_LIMIT = 10_000
+REPEATS_SHOWN = 3
+REPEAT_WINDOW_S = 5.0
+_TEXT_LIMIT = 20_000
+_DEPTH_LIMIT = 6
+_ITEMS_LIMIT = 200
+
+# --- redaction -------------------------------------------------------------------------------
+
+_SECRET_KEY = re.compile(
+    r"token|secret|passw|passphrase|api_?-?key|authorization|credential|jwt|cookie|login_?key",
+    re.IGNORECASE,
+)
+# token_expires_at and the like tell when or how many, never what.
+_HARMLESS_KEY = re.compile(r"(_at|_s|_ms|_age|_count|_left)$")
+_KEY_WORDS = (
+    r"(?:access_?token|refresh_?token|id_?token|token|api_?-?key|login_?key|password|passwd"
+    r"|passphrase|secret|jwt|authorization)"
+)
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,2}"), MASK),
+    (re.compile(r"\b(Bearer|Basic)(\s+|%20)[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {MASK}"),
+    # "token": "abc", 'apiKey': 'abc', also with the quotes escaped once more
+    (
+        re.compile(
+            rf"""({_KEY_WORDS}\\?["']\s*[:=]\s*(?:b|SecretStr\()?\\?["'])[^"'\\]+""",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+    # access_token=abc, api_key: abc
+    (
+        re.compile(
+            rf"""({_KEY_WORDS}\s*(?:=|:\s|%3D)\s*(?:b?["'])?)(?!\[redacted)[^\s"'&,;)\]}}\\]+""",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+)
+_SHORTEST_SECRET = 5
+_secrets: tuple[str, ...] = ()
+
+
+def conceal(value: str) -> None:
+    """From now on this value is masked wherever it turns up, also URL- or JSON-encoded.
+
+    Values too short to tell from ordinary words are not taken.
+    """
+    global _secrets  # one process, one set of secrets: every log and every error must know them
+    if len(value) < _SHORTEST_SECRET:
+        return
+    forms = {value, quote(value, safe=""), quote(value), json.dumps(value)[1:-1], repr(value)[1:-1]}
+    _secrets = tuple(sorted({*_secrets, *forms}, key=len, reverse=True))
+
+
+def redact(text: str) -> str:
+    """The text without known secrets and without anything that looks like a token or a key."""
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def redacted(value: Any, depth: int = 0) -> Any:
+    """Any value as JSON-ready data with secrets masked, by key and by value."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return _masked(value)
+    if depth < _DEPTH_LIMIT:
+        if isinstance(value, Mapping):
+            return {
+                redact(str(key)): MASK
+                if item is not None and _is_secret_key(str(key))
+                else redacted(item, depth + 1)
+                for key, item in list(value.items())[:_ITEMS_LIMIT]
+            }
+        if isinstance(value, list | tuple | set | frozenset):
+            return [redacted(item, depth + 1) for item in list(value)[:_ITEMS_LIMIT]]
+    if isinstance(value, datetime):
+        return _timestamp(value)
+    return _masked(_text(value))
+
+
+def _is_secret_key(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None and _HARMLESS_KEY.search(key) is None
+
+
+def _masked(text: str) -> str:
+    """Redacted and of bearable length. Cut twice, so that no half of a secret stays at the cut."""
+    return redact(text[: 2 * _TEXT_LIMIT])[:_TEXT_LIMIT]
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # a broken __str__ must not break the log
+        return f"<{type(value).__name__}: {type(error).__name__} when shown>"
+
+
+def _timestamp(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- a record's way into the queue -----------------------------------------------------------
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _Intake(logging.handlers.QueueHandler):
+    """Freezes what is logged in the caller's thread; everything slow happens in the writer's."""
+
+    def __init__(self, waiting: "queue.Queue[logging.LogRecord]") -> None:
+        super().__init__(waiting)
+        self._waiting = waiting
+        self.dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        fields: dict[str, Any] = {}
+        if isinstance(record.msg, dict):
+            fields.update(record.msg)
+            event = _text(fields.pop("event", ""))
+            args = fields.pop("positional_args", None)
+            exc_info = fields.pop("exc_info", None) or record.exc_info
+        else:
+            event, args, exc_info = _text(record.msg), record.args, record.exc_info
+            extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
+            fields.update(extra)
+        for private in ("_record", "_logger", "_name", "_from_structlog"):
+            fields.pop(private, None)
+        fields = {str(key): _frozen(value) for key, value in fields.items()}
+        line = logging.makeLogRecord(
+            {
+                "name": record.name,
+                "levelno": record.levelno,
+                "levelname": record.levelname,
+                "created": record.created,
+                "msg": _formatted(event, args),
+            }
+        )
+        line.fields = fields
+        line.exc = _traceback(exc_info)
+        line.stack = record.stack_info
+        return line
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self._waiting.qsize() >= QUEUE_LIMIT:
+            self.dropped += 1
+        else:
+            self._waiting.put_nowait(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.dropped += 1
+
+
+def _formatted(event: str, args: Any) -> str:
+    if not args:
+        return event
+    try:
+        return str(event % args)
+    except Exception:  # wrong placeholders are a bug of the caller, and still worth a line
+        return f"{event} {_text(args)}"
+
+
+def _frozen(value: Any) -> Any:
+    """As it is now: the caller may change or close it before it is written."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    return redacted(value)
+
+
+def _traceback(exc_info: Any) -> str | None:
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    if isinstance(exc_info, BaseException):
+        exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
+    if not isinstance(exc_info, tuple) or exc_info[0] is None:
+        return None
+    try:
+        return "".join(traceback.format_exception(*exc_info))
+    except Exception as error:  # an exception whose own text fails
+        return f"{exc_info[0].__name__} (not shown: {type(error).__name__})"
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    """One log file, readable by its owner alone. What cannot be written is counted."""
+
+    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+        self.dropped = 0
+        super().__init__(
+            path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", delay=True
+        )
+
+    def _open(self) -> TextIOWrapper:
+        file = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return TextIOWrapper(
+            FileIO(file, "a"), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+
+    def doRollover(self) -> None:
+        try:
+            super().doRollover()
+        except OSError:
+            # On Windows a file another program reads cannot be renamed: it grows until it can.
+            if self.stream is None:
+                self.stream = self._open()
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.dropped += 1
+
+
+class _Repeats:
+    """The same line again and again within seconds is written a few times, then counted."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, int, str], tuple[float, int]] = {}
+
+    def passes(self, record: logging.LogRecord, event: str, fields: str) -> tuple[bool, int]:
+        """Whether to write it, and how many like it were left out before it."""
+        key = (record.name, record.levelno, event + fields)
+        began, count = self._seen.get(key, (record.created, 0))
+        if record.created - began >= REPEAT_WINDOW_S:
+            left_out = max(count - REPEATS_SHOWN, 0)
+            self._seen[key] = (record.created, 1)
+            return True, left_out
+        if len(self._seen) > 256:
+            self._seen.pop(next(iter(self._seen)))
+        self._seen[key] = (began, count + 1)
+        return count < REPEATS_SHOWN, 0
+
+
+class _Writer(logging.Handler):
+    """Renders each record once, masks it, and hands it to the files it belongs in."""
+
+    def __init__(
+        self,
+        files: Mapping[str, _File],
+        console: IO[str] | None,
+        *,
+        as_json: bool,
+        always: Mapping[str, str],
+        lost: Callable[[], int],
+    ) -> None:
+        super().__init__()
+        self._files = files
+        self._console = console
+        self._as_json = as_json
+        self._always = always
+        self._repeats = _Repeats()
+        self._lost = lost
+        self._told = 0
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._write(record)
+        except Exception:  # the log is the last to complain; the line is counted as lost
+            self.dropped += 1
+
+    def _write(self, record: logging.LogRecord) -> None:
+        event = _masked(str(record.msg))
+        fields: dict[str, Any] = redacted(getattr(record, "fields", {}))
+        exc = getattr(record, "exc", None)
+        is_enforcement = record.name.startswith(ENFORCEMENT_LOGGERS)
+        if not is_enforcement and record.levelno < logging.ERROR:
+            shown, left_out = self._repeats.passes(record, event, _text(fields))
+            if not shown:
+                return
+            if left_out:
+                fields["repeated"] = left_out
+        line: dict[str, Any] = {
+            "ts": _timestamp(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": event,
+            **self._always,
+            **{k: v for k, v in fields.items() if k not in ("level", "logger", "ts", "timestamp")},
+        }
+        if exc:
+            line["exc"] = redact(exc[-2 * _TEXT_LIMIT :])[-_TEXT_LIMIT:]
+        if stack := getattr(record, "stack", None):
+            line["stack"] = redact(stack[-2 * _TEXT_LIMIT :])[-_TEXT_LIMIT:]
+        lost = self._lost()
+        if lost > self._told:
+            line["lines_lost"] = lost - self._told
+            self._told = lost
+        plain = _readable(line)
+        text = json.dumps(line, ensure_ascii=False, default=_text) if self._as_json else plain
+        for name in self._where(record, is_enforcement):
+            file = self._files.get(name)
+            if file is not None:
+                file.handle(_rendered(record, text))
+        if self._console is not None:
+            self._console.write(_coloured(plain, record.levelno, self._console) + "\n")
+            self._console.flush()
+
+    def _where(self, record: logging.LogRecord, is_enforcement: bool) -> list[str]:
+        names = ["daemon"]
+        if is_enforcement:
+            names.append("enforcement")
+        if record.name.startswith(API_LOGGERS):
+            names.append("api")
+        if record.levelno >= logging.ERROR:
+            names.append("error")
+        return names
+
+
+def _rendered(record: logging.LogRecord, text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"name": record.name, "levelno": record.levelno, "msg": text})
+
+
+def _readable(line: Mapping[str, Any]) -> str:
+    """17:00:01 WARNING hub lost  hub=user after_s=5"""
+    at = datetime.fromisoformat(line["ts"]).astimezone()
+    skipped = ("ts", "level", "logger", "event", "run_id", "exc", "stack")
+    extra = " ".join(f"{k}={_shown(v)}" for k, v in line.items() if k not in skipped)
+    text = f"{at:%H:%M:%S} {line['level'].upper():<8} {line['event']}"
+    text += f"  {extra}" if extra else ""
+    return "\n".join(part for part in (text, line.get("exc"), line.get("stack")) if part)
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=_text)
+    return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
+
+
+def _coloured(text: str, level: int, stream: IO[str]) -> str:
+    if os.environ.get("NO_COLOR") or not stream.isatty():
+        return text
+    if level >= logging.ERROR:
+        return f"\x1b[31m{text}\x1b[0m"
+    if level >= logging.WARNING:
+        return f"\x1b[33m{text}\x1b[0m"
+    return f"\x1b[2m{text}\x1b[0m" if level <= logging.DEBUG else text
+
+
+# --- switching it on -------------------------------------------------------------------------
+
+
+class Logs:
+    """Logging while it is on. Close it (or leave the `with` block) to write what still waits."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        level: str = "INFO",
+        as_json: bool = True,
+        max_mb: float = 10,
+        backups: int = 10,
+        console: IO[str] | None = None,
+        run_id: str = "",
+    ) -> None:
+        self._files: dict[str, _File] = {}
+        self.problem: str | None = None
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                self.problem = f"no log is written: {folder}: {error.strerror or error}"
+            else:
+                size = int(max_mb * 1024 * 1024)
+                self._files = {
+                    name: _File(folder / f"{name}.log", max_bytes=size, backups=backups)
+                    for name in FILES
+                }
+        waiting: queue.Queue[logging.LogRecord] = queue.Queue()
+        self._intake = _Intake(waiting)
+        self._writer = _Writer(
+            self._files,
+            console,
+            as_json=as_json,
+            always={"run_id": run_id} if run_id else {},
+            lost=lambda: self.lines_lost,
+        )
+        self._listener = logging.handlers.QueueListener(waiting, self._writer)
+        root = logging.getLogger()
+        self._before = (root.level, list(root.handlers))
+        root.handlers[:] = [self._intake]
+        self.set_level(level)
+        _adopt_loggers()
+        logging.captureWarnings(True)
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=False,  # loggers are made at import, before this
+        )
+        self._listener.start()
+        if self.problem:
+            logging.getLogger("risk_manager.logs").error(self.problem)
+
+    @property
+    def lines_lost(self) -> int:
+        """Lines (per file) that could not be written since the start."""
+        files = sum(file.dropped for file in self._files.values())
+        return self._intake.dropped + self._writer.dropped + files
+
+    def set_level(self, level: str) -> None:
+        """Change how much is logged while running; libraries stay quiet unless DEBUG."""
+        number = logging.getLevelNamesMapping()[level.upper()]
+        logging.getLogger().setLevel(number)
+        for name in NOISY_LOGGERS:
+            quiet = logging.NOTSET if number <= logging.DEBUG else max(number, logging.WARNING)
+            logging.getLogger(name).setLevel(quiet)
+
+    def adopt_loggers(self) -> None:
+        """Take the output of libraries that print by themselves; again after importing one."""
+        _adopt_loggers()
+
+    def close(self) -> None:
+        """Write what waits and let go of the files. Safe to call twice."""
+        root = logging.getLogger()
+        if self._intake not in root.handlers:
+            return
+        level, handlers = self._before
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
+        self._listener.stop()
+        self._intake.close()
+        self._writer.close()
+        for file in self._files.values():
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _adopt_loggers() -> None:
+    """The SDK gives each of its loggers a handler of its own that prints to stdout unmasked."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if not isinstance(logger, logging.Logger) or not name.startswith(NOISY_LOGGERS):
+            continue
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+        if name not in NOISY_LOGGERS:
+            logger.setLevel(logging.NOTSET)
+        logger.propagate = True
+
+
+class Wanted(Protocol):
+    """The logging section of settings.yaml."""
+
+    @property
+    def level(self) -> str: ...
+    @property
+    def as_json(self) -> bool: ...
+    @property
+    def max_mb(self) -> int: ...
+    @property
+    def backups(self) -> int: ...
+
+
+def running(
+    wanted: Wanted,
+    data_dir: Path,
+    *,
+    debug: bool = False,
+    run_id: str = "",
+    console: IO[str] | None = None,
+) -> Logs:
+    """Logging as the settings say, into data/logs, and to `console` in readable lines."""
+    return Logs(
+        data_dir / "logs",
+        level="DEBUG" if debug else wanted.level,
+        as_json=wanted.as_json,
+        max_mb=wanted.max_mb,
+        backups=wanted.backups,
+        console=console,
+        run_id=run_id,
+    )
+
+
+def terminal() -> IO[str] | None:
+    """Where readable lines go: stdout when a person is looking, else nowhere."""
+    stream = sys.stdout
+    return stream if stream is not None and stream.isatty() else None
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger: log.info("flattened", account=101, took_ms=84)."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger

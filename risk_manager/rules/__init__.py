@@ -1,0 +1,34 @@
+"""The rules, one file each. This list is the one place that names them all."""
+
+from risk_manager.domain.rule import Rule
+from risk_manager.rules.auth_loss_guard import AuthLossGuard
+from risk_manager.rules.consecutive_loss_limit import ConsecutiveLossLimit
+from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss
+from risk_manager.rules.daily_profit_target import DailyProfitTarget
+from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
+from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
+from risk_manager.rules.max_contracts import MaxContracts
+from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
+from risk_manager.rules.max_unrealized_profit import MaxUnrealizedProfit
+from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
+from risk_manager.rules.session_block_outside import SessionBlockOutside
+from risk_manager.rules.symbol_blocks import SymbolBlocks
+from risk_manager.rules.trade_frequency_limit import TradeFrequencyLimit
+from risk_manager.rules.trade_management import TradeManagement
+
+RULES: tuple[type[Rule], ...] = (
+    MaxContracts,
+    MaxContractsPerInstrument,
+    DailyRealizedLoss,
+    DailyUnrealizedLoss,
+    MaxUnrealizedProfit,
+    TradeFrequencyLimit,
+    CooldownAfterLoss,
+    NoStopLossGrace,
+    SessionBlockOutside,
+    AuthLossGuard,
+    SymbolBlocks,
+    TradeManagement,
+    DailyProfitTarget,
+    ConsecutiveLossLimit,
+)

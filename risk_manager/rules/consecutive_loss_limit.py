@@ -1,0 +1,177 @@
+"""EXTRA-008: stop after so many losing trades in a row."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import ClassVar, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from risk_manager.domain.decisions import Remember, Verdict, bookkeeping
+from risk_manager.domain.durations import plain_duration
+from risk_manager.domain.ledger import ROUND_TURN_SETTLE, RoundTurn
+from risk_manager.domain.lockout import Lockout, LockoutSpec
+from risk_manager.domain.locks import ACCOUNT_SCOPE, LockKind, LockPolicy
+from risk_manager.domain.money import ZERO, dollars
+from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.rulebook import PnlBasis
+from risk_manager.domain.view import View
+
+HOUR = timedelta(hours=1)
+
+
+class ConsecutiveLossLimit(Rule):
+    """The losing trade that makes the row full pauses entries. A scratch neither adds nor breaks.
+
+    A trade is all that one order closed. The row begins anew after each pause and, without
+    `carry_over`, with each trading day.
+    """
+
+    spec_id: ClassVar[str] = "EXTRA-008"
+    title: ClassVar[str] = "Losses in a row"
+
+    rule: Literal["consecutive_loss_limit"] = "consecutive_loss_limit"
+    losses: PositiveInt
+    scratch_below: Decimal = Field(default=ZERO, ge=0, decimal_places=2)
+    scope: Literal["account", "root"] = "account"
+    action: Literal["block_entries", "close_all"] = "block_entries"
+    lockout: LockoutSpec = Lockout(HOUR)
+    carry_over: bool = False
+    pnl_basis: PnlBasis | None = None
+
+    @model_validator(mode="after")
+    def _pauses(self) -> "ConsecutiveLossLimit":
+        if self.lockout is None:
+            raise ValueError('lockout must say how long, as "1h" or until_reset')
+        if self.lockout.until == timedelta(0):
+            raise ValueError('lockout must be longer than zero, as "1h"')
+        return self
+
+    @property
+    def rank(self) -> int:
+        return 80
+
+    def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        turns = view.account.ledger.round_turns()
+        if not turns:
+            return None
+        verdicts: list[Verdict] = []
+        for scope, own in self._by_scope(view, turns).items():
+            if not own:
+                continue
+            newest = own[-1]
+            if view.lock(self.id, scope) is not None:
+                # What is closed during the pause belongs to no row.
+                if _mark(newest) != self._counted_to(view, scope):
+                    verdicts.append(bookkeeping(Remember(scope, value=_mark(newest))))
+                continue
+            row = self._row(view, scope, own)
+            if len(row) >= self.losses and (verdict := self._breach(view, scope, row)):
+                verdicts.append(verdict)
+        return tuple(verdicts) or None
+
+    def _breach(self, view: View, scope: str, row: list[RoundTurn]) -> Verdict | None:
+        """None while the newest trade may still be filling, and for one long past."""
+        newest = row[-1]
+        last = view.account.ledger.entries[newest.last_id]
+        if self.lockout is None or view.now - last.received_at < ROUND_TURN_SETTLE:
+            return None
+        until = self.lockout.until
+        timed = isinstance(until, timedelta)
+        ends = last.counts_from + until if isinstance(until, timedelta) else view.next_reset()
+        passed = ends <= view.now if timed else newest.trading_date < view.account.trading_date
+        if passed:
+            return None
+        flat = self.action == "close_all"
+        total = sum((self._result(view, t) for t in row), ZERO)
+        where = "" if scope == ACCOUNT_SCOPE else f" in {scope.removeprefix('root:')}"
+        span = plain_duration(timedelta(seconds=round((ends - view.now).total_seconds())))
+        reason = (
+            f"{len(row)} losing trades in a row{where} ({dollars(total)}); "
+            f"{'flat and locked' if flat else 'no new entries'} for {span}"
+        )
+        subject = f"{scope}:{newest.last_id}"
+        lock = view.new_lock(
+            self.id,
+            reason,
+            until=ends if isinstance(until, timedelta) else until,
+            policy=LockPolicy.FLAT if flat else LockPolicy.NO_ENTRIES,
+            kind=LockKind.COOLDOWN if timed else LockKind.HARD,
+            scope=scope,
+            trigger=subject,
+        )
+        return Verdict(
+            reason=reason, subject=subject, asks=(lock, Remember(scope, value=_mark(newest)))
+        )
+
+    # --- the row ---
+
+    def _by_scope(
+        self, view: View, turns: tuple[RoundTurn, ...]
+    ) -> dict[str, tuple[RoundTurn, ...]]:
+        if self.scope == "account":
+            return {ACCOUNT_SCOPE: turns}
+        roots = sorted({view.root(t.contract_id) for t in turns})
+        return {
+            f"root:{root}": tuple(t for t in turns if view.root(t.contract_id) == root)
+            for root in roots
+        }
+
+    def _row(self, view: View, scope: str, turns: tuple[RoundTurn, ...]) -> list[RoundTurn]:
+        """The losing trades at the end, oldest first."""
+        return list(reversed(list(self._row_backwards(view, scope, turns))))
+
+    def _row_backwards(
+        self, view: View, scope: str, turns: tuple[RoundTurn, ...]
+    ) -> Iterator[RoundTurn]:
+        counted_to = self._counted_to(view, scope)
+        for turn in reversed(turns):
+            if _mark(turn) <= counted_to:
+                return
+            if not self.carry_over and turn.trading_date != view.account.trading_date:
+                return
+            result = self._result(view, turn)
+            if result > self.scratch_below:
+                return
+            if result < -self.scratch_below:
+                yield turn
+
+    def _counted_to(self, view: View, scope: str) -> str:
+        mark = view.mark(self.id, scope)
+        return mark.value if mark else ""
+
+    def _result(self, view: View, turn: RoundTurn) -> Decimal:
+        gross = (self.pnl_basis or view.state.rulebook.defaults.pnl_basis) is PnlBasis.GROSS
+        return turn.pnl if gross else turn.net
+
+    def meter(self, view: View) -> Meter:
+        turns = view.account.ledger.round_turns()
+        rows = {
+            scope: len(self._row(view, scope, own))
+            for scope, own in self._by_scope(view, turns).items()
+        }
+        longest = max(rows.values(), default=0)
+        locks = [x for x in view.account.locks.values() if x.rule_id == self.id]
+        left = max(self.losses - longest, 0)
+        state = MeterState.OK
+        if left == 1:
+            state = MeterState.WARN
+        sentence = f"{longest} of {self.losses} losses in a row, {left} left"
+        if locks:
+            state = MeterState.BREACH
+            sentence = locks[0].reason
+        return Meter(
+            rule_id=self.id,
+            spec_id=self.spec_id,
+            title=self.title,
+            current=Decimal(longest),
+            limit=Decimal(self.losses),
+            unit="losses",
+            sentence=sentence,
+            state=state,
+        )
+
+
+def _mark(turn: RoundTurn) -> str:
+    """A text that sorts as the trades do: by time, then by execution id."""
+    return f"{turn.last_at.isoformat(timespec='microseconds')} {turn.last_id:020d}"

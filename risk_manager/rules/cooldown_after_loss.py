@@ -1,0 +1,230 @@
+"""RULE-007: pause after a big loser."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from risk_manager.domain.account import Position
+from risk_manager.domain.decisions import Ask, Close, Forget, Remember, Verdict, bookkeeping
+from risk_manager.domain.durations import Duration, plain_duration
+from risk_manager.domain.ledger import HEARD_AT_ONCE, ROUND_TURN_SETTLE, Execution
+from risk_manager.domain.locks import LockKind, LockPolicy
+from risk_manager.domain.money import ZERO, dollars
+from risk_manager.domain.own_closes import enforced_by
+from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.rulebook import PnlBasis
+from risk_manager.domain.view import View
+
+
+def _above_zero(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError('must be longer than zero, as "5m"')
+    return value
+
+
+PositiveDuration = Annotated[Duration, AfterValidator(_above_zero)]
+
+
+class Tier(BaseModel):
+    """A loss of so much pauses for so long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: Decimal = Field(gt=0, decimal_places=2)
+    cooldown: PositiveDuration
+
+
+@dataclass(frozen=True, slots=True)
+class Loser:
+    """A closed trade that lost; `last` is its newest execution."""
+
+    subject: str
+    order_id: int
+    net: Decimal
+    last: Execution
+
+
+class CooldownAfterLoss(Rule):
+    """The deepest tier a closed trade reaches pauses entries. A loss of exactly the tier counts.
+
+    A trade is all that one order closed, once no fill of it has come for `round_turn_settle`.
+    `overlap`: the pause lasts to the latest of all ends (`longest`; `replace` is the same, as a
+    pause never becomes shorter), or every loss adds its own (`add`).
+    """
+
+    spec_id: ClassVar[str] = "RULE-007"
+    title: ClassVar[str] = "Pause after a loss"
+
+    rule: Literal["cooldown_after_loss"] = "cooldown_after_loss"
+    measure: Literal["round_turn", "execution"] = "round_turn"
+    tiers: tuple[Tier, ...] = Field(min_length=1)
+    action: Literal["block_entries", "close_all"] = "block_entries"
+    overlap: Literal["longest", "replace", "add"] = "longest"
+    pnl_basis: PnlBasis | None = None
+    include_enforced: bool = True
+    include_session_closes: bool = False
+    reversal_on_loss: Literal["keep", "close"] = "keep"
+    round_turn_settle: Duration = ROUND_TURN_SETTLE
+
+    @model_validator(mode="after")
+    def _deeper_is_longer(self) -> "CooldownAfterLoss":
+        tiers = sorted(self.tiers, key=lambda t: t.loss)
+        for lesser, deeper in pairwise(tiers):
+            if deeper.loss == lesser.loss:
+                raise ValueError(f"tiers: a loss of {deeper.loss} stands twice")
+            if deeper.cooldown <= lesser.cooldown:
+                raise ValueError(
+                    f"tiers: a loss of {deeper.loss} pauses for {plain_duration(deeper.cooldown)}, "
+                    f"no longer than one of {lesser.loss}; a deeper loss needs a longer cooldown"
+                )
+        object.__setattr__(self, "tiers", tuple(tiers))
+        return self
+
+    @property
+    def rank(self) -> int:
+        return 80
+
+    def tier(self, net: Decimal) -> Tier | None:
+        """The deepest tier that a result reaches."""
+        return next((t for t in reversed(self.tiers) if -net >= t.loss), None)
+
+    def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        verdicts: list[Verdict] = []
+        recent: set[str] = set()
+        lock = view.lock(self.id)
+        ends = lock.expires_at if lock else None
+        for loser in reversed(list(self._losers(view))):
+            recent.add(loser.subject)
+            verdict, ends = self._judge_loser(view, loser, ends)
+            if verdict is not None:
+                verdicts.append(verdict)
+        if view.account.marks:
+            over = [m.subject for m in view.marks(self.id) if m.subject not in recent]
+            if over:
+                verdicts.append(bookkeeping(*(Forget(subject) for subject in over)))
+        return tuple(verdicts) or None
+
+    def _judge_loser(
+        self, view: View, loser: Loser, ends: datetime | None
+    ) -> tuple[Verdict | None, datetime | None]:
+        """What this loss asks for, and when the pause ends then; nothing where it has asked."""
+        tier = self.tier(loser.net)
+        mark = view.mark(self.id, loser.subject)
+        judged, _, given = mark.value.partition(" ") if mark else ("", "", "0")
+        if tier is None or judged == str(loser.last.id) or not self._complete(view, loser.last):
+            return None, ends
+        until = loser.last.counts_from + tier.cooldown
+        if until <= view.now or not self._counts(view, loser.last):
+            return None, ends
+        if self.overlap == "add" and ends is not None and ends > loser.last.counts_from:
+            # Fills that came after the trade seemed complete add only what they deepen it by.
+            until = ends + tier.cooldown - timedelta(seconds=float(given))
+        ends = until if ends is None else max(ends, until)
+        name = view.name(loser.last.contract_id)
+        flat = self.action == "close_all"
+        reason = (
+            f"{name} trade lost {dollars(-loser.net)}; "
+            f"{'flat and locked' if flat else 'no new entries'} for {_told(ends - view.now)}"
+        )
+        asks: list[Ask] = [
+            view.new_lock(
+                self.id,
+                reason,
+                until=ends,
+                policy=LockPolicy.FLAT if flat else LockPolicy.NO_ENTRIES,
+                kind=LockKind.COOLDOWN,
+                trigger=loser.subject,
+            ),
+            Remember(loser.subject, value=f"{loser.last.id} {tier.cooldown.total_seconds():g}"),
+        ]
+        if self.reversal_on_loss == "close" and self._turned_round(view, loser):
+            asks.append(Close(loser.last.contract_id))
+        return Verdict(reason=reason, subject=loser.subject, asks=tuple(asks)), ends
+
+    # --- what counts as a loss ---
+
+    def _losers(self, view: View) -> Iterator[Loser]:
+        """What may still pause, newest first."""
+        ledger = view.account.ledger
+        oldest = view.now - self.tiers[-1].cooldown - HEARD_AT_ONCE
+        gross = (self.pnl_basis or view.state.rulebook.defaults.pnl_basis) is PnlBasis.GROSS
+        if self.measure == "execution":
+            for e in reversed(ledger.standing()):
+                if e.executed_at < oldest:
+                    return
+                net = e.pnl if gross else e.net
+                if e.pnl is not None and net is not None and net < 0:
+                    yield Loser(f"fill:{e.id}", e.order_id, net, e)
+            return
+        for turn in reversed(ledger.round_turns()):
+            if turn.last_at < oldest:
+                return
+            net = turn.pnl if gross else turn.net
+            if net < 0:
+                last = ledger.entries[turn.last_id]
+                yield Loser(f"turn:{turn.order_id}", turn.order_id, net, last)
+
+    def _complete(self, view: View, last: Execution) -> bool:
+        """By then the positions show it too, so that a reversal is held to what it opened."""
+        if self.measure == "execution":
+            return view.landed(last)
+        return view.now - last.received_at >= self.round_turn_settle
+
+    def _counts(self, view: View, last: Execution) -> bool:
+        if self.include_enforced and self.include_session_closes:
+            return True
+        closed_by = enforced_by(view.account, last)
+        if not closed_by:
+            return True
+        if not self.include_enforced:
+            return False
+        rules = view.state.rulebook.for_account(view.account.id).rules
+        by_session = {r.id for r in rules if r.spec_id == "RULE-009"}
+        return not by_session.issuperset(closed_by)
+
+    def _turned_round(self, view: View, loser: Loser) -> bool:
+        position: Position | None = view.account.positions.get(loser.last.contract_id)
+        return (
+            position is not None
+            and loser.order_id in view.account.ledger.increasing_orders()
+            and position.side == loser.last.side.sign
+        )
+
+    # --- for people ---
+
+    def meter(self, view: View) -> Meter:
+        gross = (self.pnl_basis or view.state.rulebook.defaults.pnl_basis) is PnlBasis.GROSS
+        day = view.account.trading_date
+        turns = [t for t in view.account.ledger.round_turns() if t.trading_date == day]
+        newest = turns[-1] if turns else None
+        result = ZERO if newest is None else newest.pnl if gross else newest.net
+        least = self.tiers[0]
+        lock = view.lock(self.id)
+        if lock is not None and lock.expires_at is not None:
+            sentence = f"no new entries for another {_told(lock.expires_at - view.now)}"
+        else:
+            sentence = (
+                f"a trade that loses {dollars(least.loss)} pauses entries for "
+                f"{plain_duration(least.cooldown)}"
+            )
+            if newest is not None:
+                sentence += f"; the last one made {dollars(result)}"
+        return Meter(
+            rule_id=self.id,
+            spec_id=self.spec_id,
+            title=self.title,
+            current=max(-result, ZERO),
+            limit=least.loss,
+            unit="USD",
+            sentence=sentence,
+            state=MeterState.BREACH if lock is not None else MeterState.OK,
+        )
+
+
+def _told(span: timedelta) -> str:
+    return plain_duration(timedelta(seconds=max(round(span.total_seconds()), 0)))

@@ -1,0 +1,157 @@
+"""RULE-001: cap the number of contracts an account may hold."""
+
+from decimal import Decimal
+from typing import ClassVar, Literal
+
+from pydantic import PositiveInt
+
+from risk_manager.domain.account import Position
+from risk_manager.domain.decisions import Ask, Cancel, Flatten, ReduceTo, Verdict
+from risk_manager.domain.lockout import LockoutSpec
+from risk_manager.domain.money import ZERO
+from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.view import View
+
+
+class MaxContracts(Rule):
+    """At most `limit` contracts; the limit itself is fine, one more is not."""
+
+    spec_id: ClassVar[str] = "RULE-001"
+    title: ClassVar[str] = "Contracts held"
+
+    rule: Literal["max_contracts"] = "max_contracts"
+    limit: PositiveInt
+    count: Literal["gross", "net", "net_by_symbol", "micro_equivalents"] = "gross"
+    count_working_entries: bool = False
+    action: Literal["reduce_to_limit", "close_newest", "close_all"] = "reduce_to_limit"
+    reduce_order: Literal["newest_first", "largest_first", "worst_pnl_first"] = "newest_first"
+    cancel_entry_orders: bool = True
+    lockout: LockoutSpec = None
+
+    @property
+    def rank(self) -> int:
+        return 75
+
+    def judge(self, view: View) -> Verdict | None:
+        if not view.account.positions and not self.count_working_entries:
+            return None
+        held = view.projected()
+        count = self._count(view, held)
+        if count > self.limit:
+            return self._too_many_held(view, held, count)
+        if self.count_working_entries:
+            return self._too_many_with_entries(view, count)
+        return None
+
+    def _too_many_held(self, view: View, held: dict[str, int], count: Decimal) -> Verdict:
+        asks: list[Ask] = []
+        if self.action == "close_all":
+            asks.append(Flatten())
+            done = "closed everything"
+        else:
+            reductions = self._reductions(view, held, count)
+            asks += reductions
+            done = "closed " + ", ".join(
+                f"{abs(held[r.contract_id]) - r.keep} {view.name(r.contract_id)}"
+                for r in reductions
+            )
+        if self.cancel_entry_orders and (entries := view.entry_orders()):
+            asks.append(Cancel(tuple(order.id for order in entries)))
+        reason = f"holding {_plain(count)} {self._unit}, limit {self.limit}; {done}"
+        if self.lockout is not None:
+            asks.append(self.lockout.lock(view, self.id, reason))
+        newest = max(
+            (p for p in view.account.positions.values()), key=lambda p: (p.increased_at, p.episode)
+        )
+        return Verdict(reason=reason, subject=f"episode:{newest.episode}", asks=tuple(asks))
+
+    def _too_many_with_entries(self, view: View, count: Decimal) -> Verdict | None:
+        over: list[int] = []
+        for order in view.entry_orders():
+            weight = self._weight(view, order.contract_id)
+            if count + order.remaining * weight > self.limit:
+                over.append(order.id)
+            else:
+                count += order.remaining * weight
+        if not over:
+            return None
+        return Verdict(
+            reason=f"entry orders would take the account above {self.limit} {self._unit}; "
+            f"cancelled the newest {len(over)}",
+            subject=f"orders:{min(over)}",
+            asks=(Cancel(tuple(over)),),
+        )
+
+    def _count(self, view: View, held: dict[str, int]) -> Decimal:
+        match self.count:
+            case "gross":
+                return Decimal(sum(abs(net) for net in held.values()))
+            case "net":
+                return Decimal(abs(sum(held.values())))
+            case "micro_equivalents":
+                return sum((abs(n) * self._weight(view, c) for c, n in held.items()), ZERO)
+        by_root: dict[str, int] = {}
+        for contract_id, net in held.items():
+            root = view.root(contract_id)
+            by_root[root] = by_root.get(root, 0) + net
+        return Decimal(sum(abs(net) for net in by_root.values()))
+
+    def _weight(self, view: View, contract_id: str) -> Decimal:
+        if self.count != "micro_equivalents":
+            return Decimal(1)
+        return view.state.rulebook.symbols.weight(view.root(contract_id))
+
+    @property
+    def _unit(self) -> str:
+        return "micro-equivalents" if self.count == "micro_equivalents" else "contracts"
+
+    def _reductions(self, view: View, held: dict[str, int], count: Decimal) -> list[ReduceTo]:
+        """Whole contracts, from the position that offends most, until the count is in the limit."""
+        kept = dict(held)
+        reductions: dict[str, ReduceTo] = {}
+        for position in self._order(view):
+            contract_id = position.contract_id
+            while kept.get(contract_id, 0) and count > self.limit:
+                net = kept[contract_id]
+                keep = 0 if self.action == "close_newest" else abs(net) - 1
+                trial = {**kept, contract_id: keep if net > 0 else -keep}
+                if self._count(view, trial) >= count:
+                    break  # a hedge: closing this side would not bring the count down
+                kept, count = trial, self._count(view, trial)
+                reductions[contract_id] = ReduceTo(contract_id, keep)
+        return list(reductions.values())
+
+    def _order(self, view: View) -> list[Position]:
+        positions = list(view.account.positions.values())
+        match self.reduce_order:
+            case "newest_first":
+                # After a restart all were "increased" at the same report; then the largest goes.
+                return sorted(positions, key=lambda p: (p.increased_at, p.size), reverse=True)
+            case "largest_first":
+                return sorted(positions, key=lambda p: (p.size, p.increased_at), reverse=True)
+        return sorted(positions, key=lambda p: view.unrealised(p) or ZERO)
+
+    def meter(self, view: View) -> Meter:
+        held = {c: p.net for c, p in view.account.positions.items()}
+        count = self._count(view, held)
+        left = self.limit - count
+        return Meter(
+            rule_id=self.id,
+            spec_id=self.spec_id,
+            title=self.title,
+            current=count,
+            limit=Decimal(self.limit),
+            unit=self._unit,
+            sentence=f"{_plain(count)} of {self.limit} {self._unit} held, room for {_plain(left)}"
+            if left >= 0
+            else f"{_plain(count)} {self._unit} held, {_plain(-left)} above the limit",
+            state=MeterState.BREACH
+            if left < 0
+            else MeterState.WARN
+            if left == 0
+            else MeterState.OK,
+        )
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"

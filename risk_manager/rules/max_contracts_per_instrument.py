@@ -1,0 +1,242 @@
+"""RULE-002: cap the contracts held of each product."""
+
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+
+from risk_manager.domain.decisions import Ask, Cancel, Close, ReduceTo, Verdict
+from risk_manager.domain.money import ZERO
+from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.symbols import PatternSet
+from risk_manager.domain.view import View
+
+
+class UnknownSymbol(BaseModel):
+    """What holds for a product that `limits` does not name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["block", "allow_with_limit", "allow_unlimited"] = "allow_with_limit"
+    limit: PositiveInt = 1
+
+    @property
+    def allowed(self) -> int | None:
+        """Contracts allowed; None is no limit."""
+        if self.mode == "allow_unlimited":
+            return None
+        return 0 if self.mode == "block" else self.limit
+
+
+class GroupLimit(BaseModel):
+    """A cap over several products together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: PositiveInt
+    count: Literal["gross", "micro_equivalents"] = "gross"
+
+
+def _unknown(value: Any) -> Any:
+    if isinstance(value, str):
+        mode, _, limit = value.partition(":")
+        return {"mode": mode, **({"limit": int(limit)} if limit.isdigit() else {})}
+    return value
+
+
+def _upper_keys(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    for symbol, limit in value.items():
+        if limit == 0:
+            raise ValueError(f"{symbol}: 0 is not a limit; block it with the rule symbol_blocks")
+    return {str(k).upper(): v for k, v in value.items()}
+
+
+class MaxContractsPerInstrument(Rule):
+    """At most so many contracts per product (all expiries together) or per contract."""
+
+    spec_id: ClassVar[str] = "RULE-002"
+    title: ClassVar[str] = "Contracts per product"
+
+    rule: Literal["max_contracts_per_instrument"] = "max_contracts_per_instrument"
+    limits: Annotated[dict[str, PositiveInt], BeforeValidator(_upper_keys)] = Field(min_length=1)
+    group_limits: dict[str, GroupLimit] = Field(default_factory=dict)
+    scope: Literal["root", "contract"] = "root"
+    unknown_symbol: Annotated[UnknownSymbol, BeforeValidator(_unknown)] = UnknownSymbol()
+    count_working_entries: bool = False
+    action: Literal["reduce_to_limit", "close_position"] = "reduce_to_limit"
+    cancel_entry_orders: bool = True
+
+    @model_validator(mode="after")
+    def _keys_are_not_empty(self) -> "MaxContractsPerInstrument":
+        if any(not key.strip() for key in self.limits):
+            raise ValueError("limits: an empty symbol")
+        return self
+
+    @property
+    def rank(self) -> int:
+        return 70
+
+    @cached_property
+    def _patterns(self) -> PatternSet:
+        return PatternSet.of(self.limits)
+
+    def allowed(self, view: View, contract_id: str) -> int | None:
+        """The limit for a contract's product; None is no limit."""
+        key = self._patterns.best(view.root(contract_id), contract_id)
+        return self.limits[key] if key is not None else self.unknown_symbol.allowed
+
+    def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        if not view.account.positions and not self.count_working_entries:
+            return None
+        verdicts: list[Verdict] = []
+        held = view.projected()
+        for name, members in self._counted_together(view, held).items():
+            limit = self.allowed(view, members[0])
+            if limit is None:
+                continue
+            count = sum(abs(held[c]) for c in members)
+            if count > limit:
+                verdicts.append(self._too_many(view, name, members, held, Decimal(count), limit))
+            elif self.count_working_entries and (over := self._over(view, members, count, limit)):
+                verdicts.append(
+                    Verdict(
+                        reason=f"entry orders would take {name} above {limit}; cancelled the "
+                        f"newest {len(over)}",
+                        subject=f"orders:{min(over)}",
+                        asks=(Cancel(over),),
+                    )
+                )
+        for verdict in verdicts:
+            for ask in verdict.asks:
+                if isinstance(ask, ReduceTo):
+                    held[ask.contract_id] = min(abs(held[ask.contract_id]), ask.keep)
+                elif isinstance(ask, Close):
+                    held[ask.contract_id] = 0
+        verdicts += self._groups(view, held)
+        return tuple(verdicts) or None
+
+    def _counted_together(self, view: View, held: dict[str, int]) -> dict[str, list[str]]:
+        by_name: dict[str, list[str]] = {}
+        ids = list(held)
+        if self.count_working_entries:
+            ids += [o.contract_id for o in view.entry_orders() if o.contract_id not in held]
+            for contract_id in ids:
+                held.setdefault(contract_id, 0)
+        for contract_id in sorted(set(ids)):
+            root = view.root(contract_id)
+            by_name.setdefault(root if self.scope == "root" else view.name(contract_id), []).append(
+                contract_id
+            )
+        return by_name
+
+    def _over(self, view: View, members: list[str], count: int, limit: int) -> tuple[int, ...]:
+        over = []
+        for order in view.entry_orders():
+            if order.contract_id not in members:
+                continue
+            if count + order.remaining > limit:
+                over.append(order.id)
+            else:
+                count += order.remaining
+        return tuple(over)
+
+    def _too_many(
+        self,
+        view: View,
+        name: str,
+        members: list[str],
+        held: dict[str, int],
+        count: Decimal,
+        limit: int,
+        weight: dict[str, Decimal] | None = None,
+    ) -> Verdict:
+        positions = [view.account.positions[c] for c in members if held[c]]
+        newest = sorted(positions, key=lambda p: (p.increased_at, p.size), reverse=True)
+        asks: list[Ask] = []
+        told = count
+        for position in newest:
+            contract_id = position.contract_id
+            size = abs(held[contract_id])
+            each = weight[contract_id] if weight else Decimal(1)
+            if count <= limit:
+                break
+            if self.action == "close_position":
+                asks.append(Close(contract_id))
+                count -= size * each
+                continue
+            keep = size
+            while keep and count > limit:
+                keep -= 1
+                count -= each
+            asks.append(ReduceTo(contract_id, keep))
+        if self.cancel_entry_orders:
+            entries = tuple(o.id for o in view.entry_orders() if o.contract_id in members)
+            if entries:
+                asks.append(Cancel(entries))
+        closed = ", ".join(_told(view, ask, held) for ask in asks if not isinstance(ask, Cancel))
+        return Verdict(
+            reason=f"holding {told.normalize():f} {name}, limit {limit}; closed {closed}",
+            subject=f"episode:{newest[0].episode}:{name}",
+            asks=tuple(asks),
+        )
+
+    def _groups(self, view: View, held: dict[str, int]) -> list[Verdict]:
+        symbols = view.state.rulebook.symbols
+        verdicts = []
+        for name, group in self.group_limits.items():
+            roots = symbols.groups.get(name, ())
+            members = [c for c in sorted(held) if held[c] and view.root(c) in roots]
+            micro = group.count == "micro_equivalents"
+            weight = {c: symbols.weight(view.root(c)) if micro else Decimal(1) for c in members}
+            count = sum((abs(held[c]) * weight[c] for c in members), ZERO)
+            if count > group.limit:
+                verdicts.append(
+                    self._too_many(view, name, members, held, count, group.limit, weight)
+                )
+        return verdicts
+
+    def meter(self, view: View) -> Meter:
+        held = {c: p.net for c, p in view.account.positions.items()}
+        tightest: tuple[float, str, int, int] | None = None
+        for name, members in self._counted_together(view, held).items():
+            limit = self.allowed(view, members[0])
+            if limit is None:
+                continue
+            count = sum(abs(held[c]) for c in members)
+            used = count / limit if limit else float(count) * 2
+            if tightest is None or used > tightest[0]:
+                tightest = (used, name, count, limit)
+        if tightest is None:
+            shown = ", ".join(f"{k} {v}" for k, v in self.limits.items())
+            return self._meter(Decimal(0), Decimal(1), f"nothing held; limits: {shown}", 0.0)
+        used, name, count, limit = tightest
+        return self._meter(Decimal(count), Decimal(limit), f"{count} of {limit} {name} held", used)
+
+    def _meter(self, current: Decimal, limit: Decimal, sentence: str, used: float) -> Meter:
+        state = MeterState.OK
+        if used > 1:
+            state = MeterState.BREACH
+        elif used == 1:
+            state = MeterState.WARN
+        return Meter(
+            rule_id=self.id,
+            spec_id=self.spec_id,
+            title=self.title,
+            current=current,
+            limit=limit,
+            unit="contracts",
+            sentence=sentence,
+            state=state,
+        )
+
+
+def _told(view: View, ask: Ask, held: dict[str, int]) -> str:
+    match ask:
+        case ReduceTo(contract_id, keep):
+            return f"{abs(held[contract_id]) - keep} {view.name(contract_id)}"
+        case Close(contract_id):
+            return f"all {abs(held[contract_id])} {view.name(contract_id)}"
+    return ""

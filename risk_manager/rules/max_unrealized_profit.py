@@ -1,0 +1,174 @@
+"""RULE-005: take a profit at a sum, or do not let one become a loss."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from risk_manager.domain.account import Position
+from risk_manager.domain.decisions import Forget, Remember, Verdict, bookkeeping
+from risk_manager.domain.events import QuoteChanged
+from risk_manager.domain.money import ZERO, dollars
+from risk_manager.domain.rule import Meter, MeterState
+from risk_manager.domain.view import View
+from risk_manager.rules.open_pnl import OpenPnlRule, in_ticks
+
+ACCOUNT = "armed:account"
+
+
+class MaxUnrealizedProfit(OpenPnlRule):
+    """`profit_target`: an open profit of the target is taken. `breakeven`: one that has reached
+    `arm_at` is not let fall to `floor`; that it has is remembered for the life of the position.
+    """
+
+    spec_id: ClassVar[str] = "RULE-005"
+    title: ClassVar[str] = "Open profit"
+
+    rule: Literal["max_unrealized_profit"] = "max_unrealized_profit"
+    mode: Literal["profit_target", "breakeven"] = "profit_target"
+    target: Decimal | None = Field(default=None, gt=0, decimal_places=2)
+    arm_at: Decimal | None = Field(default=None, gt=0, decimal_places=2)
+    floor: Decimal = Field(default=ZERO, decimal_places=2)
+    scope: Literal["position", "account"] = "position"
+
+    @model_validator(mode="after")
+    def _fields_fit_the_mode(self) -> "MaxUnrealizedProfit":
+        if self.mode == "profit_target":
+            if self.target is None:
+                raise ValueError("mode profit_target needs a target, the profit to take")
+            if self.arm_at is not None or self.floor != 0:
+                raise ValueError("arm_at and floor belong to mode breakeven; remove them")
+            return self
+        if self.arm_at is None:
+            raise ValueError(
+                "mode breakeven needs arm_at, the profit that arms it; without it a new position "
+                "would be closed at once, being down by the spread"
+            )
+        if self.target is not None:
+            raise ValueError(
+                "target belongs to mode profit_target; remove it, or add a second rule"
+            )
+        if self.floor >= self.arm_at:
+            raise ValueError(f"floor {self.floor} must be below arm_at {self.arm_at}")
+        return self
+
+    @property
+    def rank(self) -> int:
+        return 85
+
+    def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        result = self.quoted_alone(view)
+        if result is not None and self.target is not None and result < self.target:
+            return None  # as nearly always
+        verdicts: list[Verdict] = []
+        if view.account.positions and not self.locked(view):
+            if self.scope == "account":
+                verdicts += self._judge_account(view)
+            else:
+                for position in self.in_question(view):
+                    verdicts += self._judge_position(view, position)
+        if view.account.marks and type(view.event) is not QuoteChanged:
+            over = view.forget_ended(self.id)
+            if view.mark(self.id, ACCOUNT) and not self._account_armed(view):
+                over += (Forget(ACCOUNT),)
+            if over:
+                verdicts.append(bookkeeping(*over))
+        return tuple(verdicts) or None
+
+    def _judge_position(self, view: View, position: Position) -> Iterator[Verdict]:
+        subject = f"episode:{position.episode}"
+        name = view.name(position.contract_id)
+        if self.is_decided(view, subject, (position,)):
+            yield Verdict(reason=f"{name} is being closed", subject=subject)
+            return
+        result = view.unrealised(position)
+        if result is None:
+            return
+        armed = False
+        if self.mode == "breakeven":
+            mark = f"armed:{position.episode}"
+            armed = view.mark(self.id, mark) is not None
+            if not armed and self._arms(result):
+                yield bookkeeping(Remember(mark, value=str(result)))
+        reason = self._reason(result, armed, f"{name} is", f"{name} was up {{}} or more and is")
+        if reason is not None:
+            yield self.remedy(view, position, reason, subject)
+
+    def _judge_account(self, view: View) -> Iterator[Verdict]:
+        subject = f"account:{view.account.trading_date}"
+        positions = view.account.positions.values()
+        if self.is_decided(view, subject, positions):
+            yield Verdict(reason="everything is being closed", subject=subject)
+            return
+        result = view.unrealised_total()
+        if result is None:
+            return
+        armed = self.mode == "breakeven" and self._account_armed(view)
+        if not armed and self._arms(result):
+            episodes = " ".join(str(p.episode) for p in positions)
+            yield bookkeeping(Remember(ACCOUNT, value=episodes))
+        what = "the open positions together"
+        reason = self._reason(result, armed, f"{what} are", f"{what} were up {{}} or more and are")
+        if reason is not None:
+            yield self.remedy(view, None, reason, subject)
+
+    def _account_armed(self, view: View) -> bool:
+        """Armed for as long as one of the positions that reached the profit is open."""
+        mark = view.mark(self.id, ACCOUNT)
+        if mark is None:
+            return False
+        held = {str(p.episode) for p in view.account.positions.values()}
+        return not held.isdisjoint(mark.value.split())
+
+    def _arms(self, result: Decimal) -> bool:
+        return self.arm_at is not None and result >= self.arm_at
+
+    def _reason(self, result: Decimal, armed: bool, at_target: str, fell: str) -> str | None:
+        """Why this is the moment to close; None when it is not."""
+        if self.target is not None:
+            if result < self.target:
+                return None
+            return f"{at_target} up {dollars(result)}, target {dollars(self.target)}"
+        if not armed or self.arm_at is None or result > self.floor:
+            return None
+        fell = fell.format(dollars(self.arm_at))
+        return f"{fell} back at {dollars(result)}, floor {dollars(self.floor)}"
+
+    # --- for people ---
+
+    def meter(self, view: View) -> Meter:
+        """Towards the target; in breakeven mode towards being armed."""
+        limit = self.target or self.arm_at or ZERO
+        positions = list(view.account.positions.values())
+        if not positions:
+            return self.meter_of(ZERO, limit, f"nothing open; {self._aim}")
+        blind = sorted(view.name(p.contract_id) for p in positions if view.unrealised(p) is None)
+        if blind:
+            return self.meter_of(None, limit, f"no trusted price for {', '.join(blind)}")
+        if self.scope == "account":
+            total = view.unrealised_total() or ZERO
+            armed = self._account_armed(view)
+            return self._measured(total, limit, "open", "", armed)
+        best = max(positions, key=lambda p: view.unrealised(p) or ZERO)
+        result = view.unrealised(best) or ZERO
+        armed = view.mark(self.id, f"armed:{best.episode}") is not None
+        ticks = in_ticks(view, best, limit - result)
+        return self._measured(result, limit, view.name(best.contract_id), ticks, armed)
+
+    def _measured(
+        self, result: Decimal, limit: Decimal, what: str, ticks: str, armed: bool
+    ) -> Meter:
+        if armed:
+            room = dollars(result - self.floor)
+            sentence = f"{what} {dollars(result)}, armed: closes in {room} at {dollars(self.floor)}"
+            return self.meter_of(max(result, ZERO), limit, sentence, MeterState.WARN)
+        left = f"{dollars(limit - result)} to go{ticks}" if result < limit else "reached"
+        sentence = f"{what} {dollars(result)}, {self._aim}: {left}"
+        return self.meter_of(max(result, ZERO), limit, sentence)
+
+    @property
+    def _aim(self) -> str:
+        if self.target is not None:
+            return f"target {dollars(self.target)}"
+        return f"protected from {dollars(self.arm_at or ZERO)}"

@@ -1,0 +1,133 @@
+"""What the two rules over open P&L share: whom they look at, and what they do about it."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from risk_manager.domain.account import Position
+from risk_manager.domain.decisions import Ask, Close, Flatten, Verdict
+from risk_manager.domain.events import QuoteChanged
+from risk_manager.domain.lockout import LockoutSpec
+from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.view import View
+
+WARN_FROM = Decimal("0.8")
+
+
+class OpenPnlRule(Rule):
+    """A limit on open P&L, of each position alone or of the account."""
+
+    uses_prices: ClassVar[bool] = True
+
+    scope: str = "position"
+    action: Literal["close_position", "close_all", "close_all_and_lockout"] = "close_position"
+    lockout: LockoutSpec = None
+
+    @model_validator(mode="after")
+    def _action_makes_sense(self) -> Self:
+        if self.scope == "account" and self.action == "close_position":
+            if "action" in self.model_fields_set:
+                raise ValueError(
+                    "scope account adds all positions up, so there is no one position to close; "
+                    "write action: close_all or close_all_and_lockout"
+                )
+            object.__setattr__(self, "action", "close_all")
+        if self.action == "close_all_and_lockout" and self.lockout is None:
+            raise ValueError("action close_all_and_lockout needs a lockout, such as until_reset")
+        if self.action != "close_all_and_lockout" and self.lockout is not None:
+            raise ValueError(
+                f"a lockout does not go with action {self.action}; "
+                "write action: close_all_and_lockout, or lockout: none"
+            )
+        return self
+
+    # --- who ---
+
+    def quoted_alone(self, view: View) -> Decimal | None:
+        """On a quote while nothing stands: the open P&L of the quoted position, all there is to
+        judge in scope `position`. None when there is more to it, or no result."""
+        event = view.event
+        if type(event) is not QuoteChanged or self.scope != "position" or view.stands(self.id):
+            return None
+        position = view.account.positions.get(event.contract_id)
+        return None if position is None else view.unrealised(position)
+
+    def in_question(self, view: View) -> Iterable[Position]:
+        """The positions this event may have moved: on a quote the quoted one, else all.
+
+        While a breach stands all are judged each time, or it would count as over.
+        """
+        positions = view.account.positions
+        event = view.event
+        if type(event) is QuoteChanged and not view.stands(self.id):
+            quoted = positions.get(event.contract_id)
+            return () if quoted is None else (quoted,)
+        return positions.values()
+
+    def is_decided(self, view: View, subject: str, positions: Iterable[Position]) -> bool:
+        """Whether this breach is being acted on: it stands, whatever the price does, until flat."""
+        return (
+            bool(view.account.closings)
+            and view.stands(self.id, subject)
+            and all(view.being_closed_by(self.id, p) for p in positions)
+        )
+
+    # --- what ---
+
+    def remedy(self, view: View, position: Position | None, reason: str, subject: str) -> Verdict:
+        """The breach, with what is to be done about it."""
+        ask: Ask
+        if self.lockout is not None:
+            done = "flat and locked"
+            ask = self.lockout.lock(view, self.id, reason, trigger=subject)
+        elif position is None or self.action == "close_all":
+            done, ask = "closed everything", Flatten()
+        else:
+            done = f"closed {position.size} {view.name(position.contract_id)}"
+            ask = Close(position.contract_id)
+        return Verdict(reason=f"{reason}; {done}", subject=subject, asks=(ask,))
+
+    def locked(self, view: View) -> bool:
+        """Whether an earlier breach still locks the account; then the lock does all there is."""
+        return self.lockout is not None and view.lock(self.id) is not None
+
+    # --- for people ---
+
+    def meter_of(
+        self,
+        current: Decimal | None,
+        limit: Decimal,
+        sentence: str,
+        state: MeterState | None = None,
+    ) -> Meter:
+        """`current` and `limit` in account currency; None is no trusted price."""
+        if state is not None:
+            pass
+        elif current is None:
+            state = MeterState.UNKNOWN
+        elif current >= limit:
+            state = MeterState.BREACH
+        elif current >= limit * WARN_FROM:
+            state = MeterState.WARN
+        else:
+            state = MeterState.OK
+        return Meter(
+            rule_id=self.id,
+            spec_id=self.spec_id,
+            title=self.title,
+            current=current,
+            limit=limit,
+            unit="USD",
+            sentence=sentence,
+            state=state,
+        )
+
+
+def in_ticks(view: View, position: Position, amount: Decimal) -> str:
+    """ " = 180 ticks on 2": an amount of money as a move of the price."""
+    contract = view.state.contracts.get(position.contract_id)
+    if contract is None or amount <= 0:
+        return ""
+    return f" = {int(amount / (contract.tick_value * position.size))} ticks on {position.size}"

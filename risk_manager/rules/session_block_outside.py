@@ -1,0 +1,365 @@
+"""RULE-009: trade only in the hours you set."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from risk_manager.domain.account import Position
+from risk_manager.domain.decisions import Ask, Cancel, Close, LockOut, Severity, Unlock, Verdict
+from risk_manager.domain.durations import Duration, plain_duration
+from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, LockKind, LockPolicy, Release
+from risk_manager.domain.market_calendar import EVERY
+from risk_manager.domain.records import OrderType
+from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.session_hours import (
+    SHUT,
+    WEEKDAYS,
+    MinuteOfDay,
+    Standing,
+    WeeklyHours,
+    Window,
+    ZoneName,
+    plain_minutes,
+    schedule,
+)
+from risk_manager.domain.symbols import PatternSet
+from risk_manager.domain.view import View
+
+MINUTE = timedelta(minutes=1)
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class SessionWindow(BaseModel):
+    """One window of the day, end exclusive. `days` name the day it starts on.
+
+    A start after the end crosses midnight; "00:00" to "24:00" is the whole day.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1)]
+    start: MinuteOfDay
+    end: MinuteOfDay
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> "SessionWindow":
+        if self.start == self.end:
+            raise ValueError(
+                f"start and end are both {plain_minutes(self.start)}; "
+                'for the whole day write start: "00:00", end: "24:00"'
+            )
+        if self.start == 24 * 60:
+            raise ValueError('"24:00" is an end; for a start write "00:00" of the next day')
+        if len(set(self.days)) < len(self.days):
+            raise ValueError("a day is named twice")
+        return self
+
+    def window(self) -> Window:
+        return Window(frozenset(WEEKDAYS.index(day) for day in self.days), self.start, self.end)
+
+
+Windows = Annotated[tuple[SessionWindow, ...], Field(min_length=1)]
+
+
+class Hours(BaseModel):
+    """Sessions, and the zone their times are in (else the trading day's)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timezone: ZoneName | None = None
+    sessions: Windows
+
+    @cached_property
+    def weekly(self) -> WeeklyHours:
+        return WeeklyHours(tuple(window.window() for window in self.sessions))
+
+
+def _upper_keys(value: Any) -> Any:
+    return {str(k).upper(): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class SessionBlockOutside(Rule):
+    """Positions are closed at the end of the session, and what is opened outside it at once.
+
+    The lock covers the account where all products share the hours, else each product by itself.
+    """
+
+    spec_id: ClassVar[str] = "RULE-009"
+    title: ClassVar[str] = "Trading hours"
+
+    rule: Literal["session_block_outside"] = "session_block_outside"
+    timezone: ZoneName | None = None
+    sessions: Windows
+    per_symbol: Annotated[dict[str, Hours], BeforeValidator(_upper_keys)] = Field(
+        default_factory=dict
+    )
+    respect_holidays: bool = True
+    pre_close_warning: Duration = timedelta(minutes=5)
+    at_end: Literal["close_and_cancel", "cancel_only", "none"] = "close_and_cancel"
+    fills_outside: Literal["close", "alert"] = "close"
+    working_orders_outside: Literal["cancel", "keep"] = "cancel"
+    lockout: Literal["until_session_start", "none"] = "until_session_start"
+
+    @model_validator(mode="after")
+    def _the_words_fit_together(self) -> "SessionBlockOutside":
+        if self.lockout != "none":
+            if self.fills_outside == "alert":
+                raise ValueError(
+                    "fills_outside: alert leaves what is opened outside, and a lockout closes it; "
+                    "write lockout: none, or fills_outside: close"
+                )
+            if self.working_orders_outside == "keep":
+                raise ValueError(
+                    "working_orders_outside: keep leaves entry orders, and a lockout cancels them; "
+                    "write lockout: none, or working_orders_outside: cancel"
+                )
+        if any(not key.strip() for key in self.per_symbol):
+            raise ValueError("per_symbol: an empty symbol")
+        return self
+
+    @property
+    def rank(self) -> int:
+        return 30
+
+    @cached_property
+    def _global_hours(self) -> Hours:
+        return Hours(timezone=self.timezone, sessions=self.sessions)
+
+    @cached_property
+    def _symbols(self) -> PatternSet:
+        return PatternSet.of(self.per_symbol)
+
+    def hours(self, root: str, contract_id: str = "") -> Hours:
+        """The hours of a product: its own replace the global ones."""
+        if not self.per_symbol:
+            return self._global_hours
+        key = self._symbols.best(root, contract_id)
+        return self._global_hours if key is None else self.per_symbol[key]
+
+    def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
+        """Where now stands among the sessions of a product; a product unknown is shut."""
+        book = view.state.rulebook
+        calendar = book.calendar if self.respect_holidays else None
+        if calendar is not None and root != EVERY and not calendar.knows(root):
+            return SHUT
+        hours = self.hours(root, contract_id)
+        zone = hours.timezone or book.day.timezone
+        return schedule(hours.weekly, zone, calendar, root, view.now.date()).at(view.now)
+
+    def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        verdicts: list[Verdict] = []
+        account_shut = False
+        if not self.per_symbol:
+            whole = self.standing(view, EVERY)
+            account_shut = whole.current is None
+            if account_shut:
+                verdicts += self._lock(view, ACCOUNT_SCOPE, whole)
+        by_root: dict[str, list[str]] = {}
+        for contract_id in view.account.contract_ids():
+            by_root.setdefault(view.root(contract_id), []).append(contract_id)
+        for root, contract_ids in by_root.items():
+            verdicts += self._product(view, root, contract_ids, account_shut)
+        if view.account.locks:
+            verdicts += self._releases(view, account_shut)
+        book = view.state.rulebook
+        if self.respect_holidays and book.calendar.ends_soon(view.now):
+            verdicts.append(
+                Verdict(
+                    reason=f"the market calendar ends on {book.calendar.through}; holidays after "
+                    "that are not known; update the program or calendar.yaml",
+                    subject=f"calendar:{book.calendar.through}",
+                    severity=Severity.WARNING,
+                )
+            )
+        return tuple(verdicts) or None
+
+    # --- outside ---
+
+    def _product(
+        self, view: View, root: str, contract_ids: list[str], account_shut: bool
+    ) -> Iterator[Verdict]:
+        where = self.standing(view, root, contract_ids[0])
+        if where.current is None:
+            if not account_shut:
+                yield from self._lock(view, f"root:{root}", where)
+            for contract_id in contract_ids:
+                yield from self._outside(view, root, contract_id, where)
+            return
+        left = where.current.ends_at - view.now
+        if left <= self.pre_close_warning and self.at_end != "none":
+            yield Verdict(
+                reason=f"{root}: the session ends at "
+                f"{self._local(view, root, where.current.ends_at)}; "
+                + (
+                    "positions are closed and orders cancelled then"
+                    if self.at_end == "close_and_cancel"
+                    else "entry orders are cancelled then"
+                ),
+                subject=f"closing:{root}:{where.current.ends_at.isoformat()}",
+                severity=Severity.WARNING,
+            )
+
+    def _outside(
+        self, view: View, root: str, contract_id: str, where: Standing
+    ) -> Iterator[Verdict]:
+        account = view.account
+        position = account.positions.get(contract_id)
+        asks: list[Ask] = []
+        words: list[str] = []
+        severity = Severity.BREACH
+        if position is not None and self._must_close(position, where.ended_at):
+            asks.append(Close(contract_id))
+            words.append(f"{position.size} {view.name(contract_id)} closed")
+        orders = [] if asks else self._stray_orders(view, contract_id, where.ended_at)
+        if orders:
+            words.append("entry orders cancelled")
+            if self.lockout == "none":  # under a lock the guard does it
+                asks.append(Cancel(tuple(orders)))
+        elif position is not None and not asks:
+            if not _filled_outside(position, where.ended_at):
+                return  # carried over the end, as at_end allows
+            words.append(f"{position.size} {view.name(contract_id)} opened outside; left as is")
+            severity = Severity.WARNING
+        if not words:
+            return
+        subject = (
+            f"{contract_id}:episode:{position.episode}"
+            if position is not None
+            else f"{contract_id}:order:{orders[0]}"
+        )
+        yield Verdict(
+            reason=f"{self._why(view, root)}: {'; '.join(words)}",
+            subject=subject,
+            asks=tuple(asks),
+            severity=severity,
+        )
+
+    def _must_close(self, position: Position, ended_at: datetime | None) -> bool:
+        if _filled_outside(position, ended_at) and self.fills_outside == "close":
+            return True
+        carried = ended_at is not None and position.opened_at < ended_at
+        return carried and self.at_end == "close_and_cancel"
+
+    def _stray_orders(self, view: View, contract_id: str, ended_at: datetime | None) -> list[int]:
+        found = []
+        for order in view.entry_orders(contract_id):
+            if order.type is OrderType.MARKET:  # fills by itself, or is our own close
+                continue
+            carried = ended_at is not None and order.seen_at < ended_at
+            if (carried and self.at_end != "none") or (
+                not carried and self.working_orders_outside == "cancel"
+            ):
+                found.append(order.id)
+        return found
+
+    # --- the lock ---
+
+    def _lock(self, view: View, scope: str, where: Standing) -> Iterator[Verdict]:
+        if self.lockout == "none":
+            return
+        root = scope.removeprefix("root:") if scope != ACCOUNT_SCOPE else EVERY
+        reason = self._why(view, root)
+        if where.opens_at is not None:
+            reason += f", until {self._local(view, root, where.opens_at)}"
+        ask = view.new_lock(
+            self.id,
+            reason,
+            until=Release.SESSION_START,
+            expires_at=where.opens_at,
+            policy=LockPolicy.FLAT if self.at_end == "close_and_cancel" else LockPolicy.NO_ENTRIES,
+            kind=LockKind.SESSION,
+            scope=scope,
+            trigger="" if where.ended_at is None else where.ended_at.isoformat(),
+        )
+        yield Verdict(
+            reason=reason,
+            subject=f"{scope}:{ask.lock.trigger or 'shut'}",
+            asks=() if _stands(view.lock(self.id, scope), ask) else (ask,),
+            severity=Severity.INFO,
+        )
+
+    def _releases(self, view: View, account_shut: bool) -> Iterator[Verdict]:
+        """Locks of this rule whose session has begun, or whose scope the hours no longer have."""
+        for lock in view.account.locks.values():
+            if lock.rule_id != self.id or lock.release is not Release.SESSION_START:
+                continue
+            if lock.scope == ACCOUNT_SCOPE:
+                over = not account_shut
+            else:
+                root = lock.scope.removeprefix("root:")
+                over = self.standing(view, root).current is not None
+            if over or self.lockout == "none":
+                yield Verdict(
+                    reason="the session is open",
+                    subject=f"open:{lock.scope}",
+                    asks=(Unlock(lock.scope, "session_start"),),
+                    silent=True,
+                )
+
+    # --- words ---
+
+    def _why(self, view: View, root: str) -> str:
+        calendar = view.state.rulebook.calendar
+        if root != EVERY and self.respect_holidays and not calendar.knows(root):
+            return (
+                f"{root} is in no group of the market calendar and counts as shut "
+                "(add it to calendar.yaml, or set respect_holidays: false)"
+            )
+        return "outside the session" if root == EVERY else f"{root} is outside its session"
+
+    def _local(self, view: View, root: str, at: datetime) -> str:
+        zone = self.hours(root).timezone or view.state.rulebook.day.timezone
+        return f"{at.astimezone(ZoneInfo(zone)):%a %d %b %H:%M} {zone}"
+
+    def meter(self, view: View) -> Meter:
+        """The product held that closes first; without one, the hours all products share."""
+        roots = sorted({view.root(c) for c in view.account.contract_ids()}) or [EVERY]
+        places = [(root, self.standing(view, root)) for root in roots]
+        shut = [(root, where) for root, where in places if where.current is None]
+        state, current, limit = MeterState.OK, None, None
+        if shut:
+            root, where = shut[0]
+            opens = where.opens_at
+            sentence = self._why(view, root) + (
+                "" if opens is None else f", opens {self._local(view, root, opens)}"
+            )
+            state = MeterState.BREACH
+        else:
+            ends, starts, root = min(
+                (where.current.ends_at, where.current.starts_at, root)
+                for root, where in places
+                if where.current is not None
+            )
+            limit = Decimal((ends - starts) // MINUTE)
+            current = Decimal((view.now - starts) // MINUTE)
+            if ends - view.now <= self.pre_close_warning:
+                state = MeterState.WARN
+            left = plain_duration(max((ends - view.now) // MINUTE * MINUTE, timedelta(0)))
+            sentence = f"session open, {left} left until {self._local(view, root, ends)}"
+        return Meter(
+            rule_id=self.id,
+            spec_id=self.spec_id,
+            title=self.title,
+            current=current,
+            limit=limit,
+            unit="min",
+            sentence=sentence,
+            state=state,
+        )
+
+
+def _filled_outside(position: Position, ended_at: datetime | None) -> bool:
+    return ended_at is None or position.increased_at >= ended_at
+
+
+def _stands(known: Lock | None, ask: LockOut) -> bool:
+    return (
+        known is not None
+        and known.expires_at == ask.lock.expires_at
+        and known.policy is ask.lock.policy
+    )

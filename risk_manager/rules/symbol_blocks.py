@@ -1,0 +1,113 @@
+"""RULE-011: never trade these products."""
+
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from risk_manager.domain.decisions import Ask, Unlock, Verdict
+from risk_manager.domain.locks import LockKind, LockPolicy, Release
+from risk_manager.domain.rule import Rule
+from risk_manager.domain.symbols import PatternSet
+from risk_manager.domain.view import View
+
+
+def _upper(value: Any) -> Any:
+    return [v.upper() if isinstance(v, str) else v for v in value] if value else value
+
+
+def _no_twice(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    twice = sorted({v for v in value or () if (value or ()).count(v) > 1})
+    if twice:
+        raise ValueError(f"named twice: {', '.join(twice)}")
+    return value
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_upper), AfterValidator(_no_twice)]
+
+
+class SymbolBlocks(Rule):
+    """A block by root (wildcards where written), shown and enforced as a lock on that root.
+
+    The lock follows from the configuration: it is put in force when the product turns up, and
+    ends when the configuration in force no longer blocks it.
+    """
+
+    spec_id: ClassVar[str] = "RULE-011"
+    title: ClassVar[str] = "Blocked products"
+
+    rule: Literal["symbol_blocks"] = "symbol_blocks"
+    blocked: Patterns = ()
+    allow_only: Patterns | None = None
+    existing_positions: Literal["close", "close_only"] = "close"
+    working_orders: Literal["cancel", "keep"] = "cancel"
+
+    @model_validator(mode="after")
+    def _one_list_only(self) -> "SymbolBlocks":
+        if self.blocked and self.allow_only is not None:
+            raise ValueError("blocked and allow_only exclude each other; keep one of the two")
+        return self
+
+    @property
+    def rank(self) -> int:
+        return 40
+
+    @cached_property
+    def _patterns(self) -> PatternSet:
+        return PatternSet.of(self.blocked if self.allow_only is None else self.allow_only)
+
+    def blocks(self, root: str, contract_id: str) -> bool:
+        named = self._patterns.best(root, contract_id) is not None
+        return named if self.allow_only is None else not named
+
+    def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        verdicts: list[Verdict] = []
+        account = view.account
+        turned_up: dict[str, list[str]] = {}
+        for contract_id in account.contract_ids():
+            root = view.root(contract_id)
+            if self.blocks(root, contract_id):
+                turned_up.setdefault(root, []).append(contract_id)
+        for root, contract_ids in turned_up.items():
+            verdicts.append(self._block(view, root, contract_ids))
+        for lock in account.locks.values():
+            if lock.rule_id != self.id or not lock.scope.startswith("root:"):
+                continue
+            root = lock.scope.removeprefix("root:")
+            if root not in turned_up and not self.blocks(root, ""):
+                verdicts.append(_lifted(lock.scope))
+        return tuple(verdicts) or None
+
+    def _block(self, view: View, root: str, contract_ids: list[str]) -> Verdict:
+        account = view.account
+        policy = LockPolicy.FLAT if self.existing_positions == "close" else LockPolicy.NO_ENTRIES
+        open_now = [c for c in contract_ids if c in account.positions]
+        reason = f"{root} is blocked; " + (
+            f"{account.positions[open_now[0]].size} {view.name(open_now[0])} closed"
+            if open_now and policy is LockPolicy.FLAT
+            else "orders cancelled"
+        )
+        asks: tuple[Ask, ...] = (
+            view.new_lock(
+                self.id,
+                f"{root} is blocked",
+                until=Release.CONFIG,
+                policy=policy,
+                kind=LockKind.BLOCK,
+                scope=f"root:{root}",
+                admin_may_clear=False,
+            ),
+        )
+        episodes = sorted(account.positions[c].episode for c in open_now)
+        orders = sorted(o.id for c in contract_ids for o in account.orders_in(c))
+        subject = f"{root}:episode:{episodes[0]}" if episodes else f"{root}:order:{orders[0]}"
+        return Verdict(reason=reason, subject=subject, asks=asks)
+
+
+def _lifted(scope: str) -> Verdict:
+    return Verdict(
+        reason=f"{scope.removeprefix('root:')} is no longer blocked",
+        subject=f"lifted:{scope}",
+        asks=(Unlock(scope, "config"),),
+        silent=True,
+    )

@@ -1,0 +1,397 @@
+"""RULE-006: stop overtrading."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PositiveInt,
+    model_validator,
+)
+
+from risk_manager.domain.account import Order
+from risk_manager.domain.decisions import Remember, Verdict, bookkeeping
+from risk_manager.domain.durations import parse_duration, plain_duration
+from risk_manager.domain.events import (
+    AccountOpened,
+    AccountReported,
+    OrderChanged,
+    RulebookReplaced,
+    TradeExecuted,
+)
+from risk_manager.domain.ledger import Execution
+from risk_manager.domain.lockout import LockoutSpec
+from risk_manager.domain.locks import LockKind, LockPolicy, Release
+from risk_manager.domain.own_closes import not_own
+from risk_manager.domain.protection import OWN_TAG
+from risk_manager.domain.records import OrderType
+from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.trading_calendar import TradingDay
+from risk_manager.domain.view import View
+
+DAY = timedelta(days=1)
+# Long after the last fill nothing new can be found, but by what tells of fills missed.
+QUIET_AFTER = timedelta(minutes=1)
+_TELLS_OF_FILLS = (TradeExecuted, AccountReported, AccountOpened, RulebookReplaced)
+_AT = attrgetter("executed_at")
+
+
+def _parse_per(value: Any) -> timedelta | None:
+    if value is None or value == "trading_day":
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or trading_day") from None
+
+
+Per = Annotated[
+    timedelta | None,
+    BeforeValidator(_parse_per),
+    PlainSerializer(lambda v: "trading_day" if v is None else plain_duration(v), return_type=str),
+]
+"""A rolling duration; None is the trading day, from reset to reset."""
+
+
+class Window(BaseModel):
+    """At most `max` within `per`; more pauses for `cooldown`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = ""
+    per: Per
+    max: PositiveInt
+    cooldown: LockoutSpec
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Window":
+        if self.per is not None and self.per <= timedelta(0):
+            raise ValueError('per must be longer than zero, as "1m"')
+        until = self.cooldown.until if self.cooldown else None
+        if until is Release.MANUAL or until is None:
+            raise ValueError('cooldown must be a duration, as "30m", or until_reset')
+        if isinstance(until, timedelta) and until <= timedelta(0):
+            raise ValueError('cooldown must be longer than zero, as "30m"')
+        if not self.name:
+            object.__setattr__(self, "name", self.span)
+        return self
+
+    @property
+    def span(self) -> str:
+        return "today" if self.per is None else f"in {plain_duration(self.per)}"
+
+    @property
+    def pause(self) -> timedelta | None:
+        """How long; None is until the reset."""
+        until = self.cooldown.until if self.cooldown else None
+        return until if isinstance(until, timedelta) else None
+
+
+class Counted(Protocol):
+    """One thing that counts: an execution, or an order placed."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def executed_at(self) -> datetime: ...
+    @property
+    def counts_from(self) -> datetime: ...
+    @property
+    def trading_date(self) -> date: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order placed, as something that counts."""
+
+    id: int
+    executed_at: datetime
+    day: TradingDay
+
+    @property
+    def trading_date(self) -> date:
+        return self.day.date_of(self.executed_at)
+
+    @property
+    def counts_from(self) -> datetime:
+        return self.executed_at
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """What took a window over its maximum, and how many there were by then."""
+
+    window: Window
+    last: Counted
+    count: int
+
+
+class TradeFrequencyLimit(Rule):
+    """So many trades in so much time; then a pause in which positions are only managed.
+
+    Counted from the gateway's timestamps of what stands in the ledger, not by a counter: a
+    restart, a late report and a voided trade change nothing but what is true.
+    """
+
+    spec_id: ClassVar[str] = "RULE-006"
+    title: ClassVar[str] = "Trades in a row of time"
+
+    rule: Literal["trade_frequency_limit"] = "trade_frequency_limit"
+    count: Literal["entries", "round_turns", "executions", "orders"] = "entries"
+    windows: tuple[Window, ...] = Field(min_length=1)
+    trip: Literal["over", "reach"] = "over"
+    action: Literal["block_entries", "close_all"] = "block_entries"
+    on_violation: Literal["keep", "extend"] = "keep"
+
+    @model_validator(mode="after")
+    def _windows_rise(self) -> "TradeFrequencyLimit":
+        names = [w.name for w in self.windows]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"windows: named twice: {', '.join(twice)}")
+        ordered = sorted(self.windows, key=lambda w: w.per or DAY)
+        for shorter, longer in pairwise(ordered):
+            if longer.max < shorter.max:
+                raise ValueError(
+                    f"windows: {longer.name} allows {longer.max}, the shorter {shorter.name} "
+                    f"allows {shorter.max}; a longer window needs at least the same max"
+                )
+        return self
+
+    @property
+    def rank(self) -> int:
+        return 80
+
+    def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        if self._quiet(view):
+            return None
+        verdicts: list[Verdict] = []
+        if self.count == "orders" and (noted := self._noted(view)):
+            verdicts.append(bookkeeping(noted))
+        counted = self._counted(view)
+        if counted:
+            excesses = [e for w in self.windows if (e := self._excess(view, w, counted))]
+            if excesses:
+                verdicts.append(self._breach(view, excesses))
+        return tuple(verdicts) or None
+
+    def _quiet(self, view: View) -> bool:
+        entries = view.account.ledger.entries
+        if self.count == "orders" or isinstance(view.event, _TELLS_OF_FILLS):
+            return False
+        # The last one recorded is the last one received, whatever its own time.
+        newest = list(entries.values())[-1:]
+        return not newest or view.now - newest[0].received_at > QUIET_AFTER
+
+    def _breach(self, view: View, excesses: list[Excess]) -> Verdict:
+        counts = ", ".join(
+            f"{e.count} {self._words} {e.window.span} (limit {e.window.max})"
+            if e.count >= self._threshold(e.window)
+            else f"more {self._words} during the pause"
+            for e in excesses
+        )
+        policy = LockPolicy.FLAT if self.action == "close_all" else LockPolicy.NO_ENTRIES
+        until: datetime | Release = Release.RESET
+        for_long = "until the reset"
+        ends = [_pause_end(e) for e in excesses]
+        if None not in ends:
+            until = max(end for end in ends if end is not None)
+            for_long = f"for {_told(until - view.now)}"
+        what = "flat and locked" if policy is LockPolicy.FLAT else "no new entries"
+        reason = f"{counts}; {what} {for_long}"
+        kind = LockKind.HARD if until is Release.RESET else LockKind.COOLDOWN
+        subject = " ".join(f"{e.window.name}:{e.last.id}" for e in excesses)
+        lock = view.new_lock(
+            self.id, reason, until=until, policy=policy, kind=kind, trigger=subject
+        )
+        marks = (Remember(_mark(e.window), value=str(e.last.id)) for e in excesses)
+        return Verdict(reason=reason, subject=subject, asks=(lock, *marks))
+
+    @property
+    def _words(self) -> str:
+        return self.count.replace("_", " ")
+
+    # --- the windows ---
+
+    def _excess(self, view: View, window: Window, counted: Sequence[Counted]) -> Excess | None:
+        """What this window must be paused for now; None when there is nothing, or nothing new."""
+        mark = view.mark(self.id, _mark(window))
+        paused_for = mark.value if mark else ""
+        if paused_for == str(counted[-1].id) or not self._could_exceed(view, window, counted):
+            return None
+        found = self._last_excess(window, counted)
+        if found is None or paused_for == str(found.last.id):
+            return None
+        end = _pause_end(found)
+        last = found.last
+        if last.trading_date < view.account.trading_date if end is None else end <= view.now:
+            return None
+        # What was held before the pause stays; so first let the positions show this fill.
+        return found if not isinstance(last, Execution) or view.landed(last) else None
+
+    def _could_exceed(self, view: View, window: Window, counted: Sequence[Counted]) -> bool:
+        """A look at the newest only: nearly always this ends it."""
+        threshold = self._threshold(window)
+        if len(counted) < threshold:
+            return False
+        newest = counted[-1]
+        if window.pause is not None and newest.counts_from + window.pause <= view.now:
+            return False
+        if window.per is None:
+            return counted[-threshold].trading_date == newest.trading_date
+        if window.pause is None:
+            return True
+        horizon = newest.executed_at - window.per - window.pause
+        return len(counted) - bisect_right(counted, horizon, key=_AT) >= threshold
+
+    def _threshold(self, window: Window) -> int:
+        return window.max + 1 if self.trip == "over" else window.max
+
+    def _last_excess(self, window: Window, counted: Sequence[Counted]) -> Excess | None:
+        """The last one that starts a pause. What is done during a pause starts none of its own,
+        unless violations extend it; it still counts."""
+        found: Excess | None = None
+        first = 0
+        for i, item in enumerate(counted):
+            while not _in_window(window, counted[first], item):
+                first += 1
+            count = i - first + 1
+            if found is not None and _in_pause(window, found.last, item):
+                if self.on_violation == "extend":
+                    found = Excess(window, item, count)
+            elif count >= self._threshold(window):
+                found = Excess(window, item, count)
+        return found
+
+    # --- what counts ---
+
+    def _counted(self, view: View) -> Sequence[Counted]:
+        """Everything that counts, oldest first; our own orders never do."""
+        ledger = view.account.ledger
+        match self.count:
+            case "entries":
+                return list(ledger.increasing_orders().values())
+            case "round_turns":
+                return [ledger.entries[turn.last_id] for turn in ledger.round_turns()]
+            case "executions":
+                return not_own(view.account, ledger.standing())
+        return self._orders(view)
+
+    def _orders(self, view: View) -> list[Counted]:
+        day = view.state.rulebook.day
+        placed = self._placed(view)
+        # An order we never saw working has left its fills.
+        for e in not_own(view.account, view.account.ledger.standing()):
+            placed.setdefault(e.order_id, e.executed_at)
+        orders = (Placed(number, at, day) for number, at in placed.items())
+        return sorted(orders, key=lambda o: (o.executed_at, o.id))
+
+    def _placed(self, view: View) -> dict[int, datetime]:
+        """Orders by when they came: those noted, and those there now."""
+        placed = _noted_before(view, self.id)
+        event = view.event
+        if type(event) is OrderChanged and not _is_ours(view, event):
+            placed.setdefault(event.id, event.creation_timestamp or event.at)
+        for order in view.account.orders.values():
+            if not _is_ours(view, order):
+                placed.setdefault(order.id, order.created_at or order.seen_at)
+        return placed
+
+    def _noted(self, view: View) -> Remember | None:
+        """The account forgets an order once it is finished; the rule must not. None: noted."""
+        placed = self._placed(view)
+        if placed.keys() == _noted_before(view, self.id).keys():
+            return None
+        longest = max((w.per or DAY for w in self.windows), default=DAY)
+        horizon = view.now - max(longest, DAY) - DAY
+        kept = {number: at for number, at in placed.items() if at >= horizon}
+        text = " ".join(f"{n}@{int(at.timestamp() * 1000)}" for n, at in sorted(kept.items()))
+        return Remember("placed", value=text)
+
+    # --- for people ---
+
+    def meter(self, view: View) -> Meter:
+        counted = self._counted(view)
+        tightest, most = self.windows[0], -1.0
+        told = []
+        numbers: dict[str, int] = {}
+        for window in self.windows:
+            count = _now_in(view, window, counted)
+            numbers[window.name] = count
+            told.append(f"{count} of {window.max} {window.span}")
+            if count / window.max > most:
+                tightest, most = window, count / window.max
+        count = numbers[tightest.name]
+        sentence = f"{self._words} {', '.join(told)}; {max(tightest.max - count, 0)} left"
+        state = MeterState.WARN if count >= tightest.max else MeterState.OK
+        lock = view.lock(self.id)
+        if lock is not None:
+            state = MeterState.BREACH
+            ends = lock.expires_at
+            sentence = f"no new entries for another {_told(ends - view.now)}" if ends else "locked"
+        return Meter(
+            rule_id=self.id,
+            spec_id=self.spec_id,
+            title=self.title,
+            current=Decimal(count),
+            limit=Decimal(tightest.max),
+            unit=self._words,
+            sentence=sentence,
+            state=state,
+        )
+
+
+def _is_ours(view: View, order: Order | OrderChanged) -> bool:
+    if (order.custom_tag or "").startswith(OWN_TAG):
+        return True
+    # The market order that our close call made carries no tag.
+    closing = f"position:{order.contract_id}" in view.account.attempts
+    return closing and order.type is OrderType.MARKET
+
+
+def _noted_before(view: View, rule_id: str) -> dict[int, datetime]:
+    mark = view.mark(rule_id, "placed")
+    pairs = (text.split("@") for text in mark.value.split()) if mark else ()
+    return {int(n): datetime.fromtimestamp(int(ms) / 1000, UTC) for n, ms in pairs}
+
+
+def _in_window(window: Window, earlier: Counted, last: Counted) -> bool:
+    """Whether both fall in the window that ends with `last`; exactly `per` old is out."""
+    if window.per is None:
+        return earlier.trading_date == last.trading_date
+    return last.executed_at - earlier.executed_at < window.per
+
+
+def _in_pause(window: Window, started_by: Counted, item: Counted) -> bool:
+    if window.pause is None:
+        return started_by.trading_date == item.trading_date
+    return item.executed_at < started_by.executed_at + window.pause
+
+
+def _pause_end(excess: Excess) -> datetime | None:
+    """When the pause ends; None is at the reset."""
+    pause = excess.window.pause
+    return None if pause is None else excess.last.counts_from + pause
+
+
+def _now_in(view: View, window: Window, counted: Sequence[Counted]) -> int:
+    if window.per is None:
+        return sum(c.trading_date == view.account.trading_date for c in counted)
+    return len(counted) - bisect_right(counted, view.now - window.per, key=_AT)
+
+
+def _mark(window: Window) -> str:
+    return f"window:{window.name}"
+
+
+def _told(span: timedelta) -> str:
+    return plain_duration(timedelta(seconds=max(round(span.total_seconds()), 0)))

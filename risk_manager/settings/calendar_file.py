@@ -1,0 +1,91 @@
+"""calendar.yaml: the days on which the exchange is shut, closes early or opens late."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from risk_manager.settings.fields import ClockTime, Root, Section, Zone
+
+
+class ExchangeDay(Section):
+    """One date that differs: shut all day, or closing early, or opening late; local times.
+
+    `normal` puts an ordinary day where the table has an exception.
+    """
+
+    date: date
+    closed: bool = False
+    normal: bool = False
+    open: ClockTime | None = None
+    close: ClockTime | None = None
+    note: str = Field(default="", max_length=200)
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> "ExchangeDay":
+        hours = self.open is not None or self.close is not None
+        if [self.closed, self.normal, hours].count(True) != 1:
+            raise ValueError(
+                'say one thing of a day: closed: true, or close: "12:00" and open, or normal: true'
+            )
+        return self
+
+
+class ProductGroup(Section):
+    """Products that share their exceptions. `timezone` is the zone of the times in `days`."""
+
+    products: Annotated[tuple[Root, ...], Field(min_length=1)]
+    timezone: Zone = "America/Chicago"
+    days: tuple[ExchangeDay, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_date_once(self) -> "ProductGroup":
+        dates = [day.date for day in self.days]
+        twice = sorted({d.isoformat() for d in dates if dates.count(d) > 1})
+        if twice:
+            raise ValueError(f"days written twice: {', '.join(twice)}")
+        return self
+
+
+class CalendarOverride(ExchangeDay):
+    """The operator's word on a date, for some products or (without `products`) for all."""
+
+    products: Annotated[tuple[Root, ...], Field(min_length=1)] | None = None
+    timezone: Zone = "America/Chicago"
+
+
+class CalendarFile(Section):
+    """The whole of calendar.yaml. Dates are trading dates; an override wins over the table."""
+
+    version: Literal[1] = 1
+    source: str = ""
+    through: date | None = None
+    groups: Mapping[str, ProductGroup] = Field(default_factory=dict)
+    overrides: tuple[CalendarOverride, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_product_once(self) -> "CalendarFile":
+        seen: dict[str, str] = {}
+        for name, group in self.groups.items():
+            for root in group.products:
+                if root in seen:
+                    raise ValueError(f"product {root} stands in two groups: {seen[root]}, {name}")
+                seen[root] = name
+        return self
+
+    @property
+    def products(self) -> frozenset[str]:
+        return frozenset(root for group in self.groups.values() for root in group.products)
+
+    def exception(self, root: str, day: date) -> tuple[ExchangeDay, str] | None:
+        """What differs on a trading date for a product, and the zone of its times; None for an
+        ordinary day, and for a product the table does not know."""
+        for override in reversed(self.overrides):
+            if override.date == day and (override.products is None or root in override.products):
+                return None if override.normal else (override, override.timezone)
+        for group in self.groups.values():
+            if root in group.products:
+                found = next((d for d in group.days if d.date == day), None)
+                return None if found is None else (found, group.timezone)
+        return None

@@ -1,0 +1,207 @@
+"""Checks between sections and files: what is valid word by word and still cannot be meant."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel
+
+from risk_manager.domain.durations import plain_duration
+from risk_manager.domain.rule import Rule
+from risk_manager.domain.rulebook import Mode
+from risk_manager.domain.symbols import GATEWAY_CODES, MICRO_ROOTS, is_pattern, matches
+from risk_manager.settings.accounts_file import AccountsFile
+from risk_manager.settings.calendar_file import CalendarFile
+from risk_manager.settings.documents import Document, Path_
+from risk_manager.settings.explain import suggestion
+from risk_manager.settings.market_calendar import shipped_table
+from risk_manager.settings.problems import Problem
+from risk_manager.settings.risk_file import RiskFile
+
+DAY = timedelta(days=1)
+CALENDAR_NOTICE = timedelta(days=60)
+SHORT_GRACE = timedelta(seconds=5)
+_SYMBOL_FIELDS = ("blocked", "allow_only", "limits", "per_symbol")
+
+# fmt: off
+KNOWN_ROOTS = frozenset(GATEWAY_CODES.values()) | MICRO_ROOTS | {
+    "ES", "NQ", "RTY", "YM", "NKD", "EMD", "CL", "QM", "NG", "QG", "RB", "HO", "GC", "SI", "HG",
+    "PL", "PA", "BTC", "ETH", "ZB", "ZN", "ZF", "ZT", "UB", "TN", "ZC", "ZS", "ZW", "ZM", "ZL",
+    "LE", "HE", "GF", "6A", "6B", "6C", "6E", "6J", "6M", "6N", "6S",
+}
+# fmt: on
+
+
+def check_accounts(document: Document, accounts: AccountsFile) -> None:
+    """Each id and each nickname stands once."""
+    for key in ("id", "nickname"):
+        seen: set[Any] = set()
+        for index, account in enumerate(accounts.accounts):
+            value = getattr(account, key)
+            if value in seen:
+                document.refuse(("accounts", index, key), f"{value} is listed twice; remove one")
+            elif value is not None:
+                seen.add(value)
+
+
+def check_rules(document: Document, risk: RiskFile | None, rules: Iterable[Rule]) -> None:
+    """A limit for a group that does not exist would never apply."""
+    if risk is None:
+        return
+    for rule in rules:
+        for group in getattr(rule, "group_limits", None) or {}:
+            if group not in risk.symbols.groups:
+                close = suggestion(group, risk.symbols.groups)
+                document.refuse(
+                    (*_place(document, rule), "group_limits", group),
+                    f"no such group in symbols.groups{close}",
+                )
+
+
+def warnings(
+    accounts_document: Document,
+    risk_document: Document,
+    calendar_document: Document,
+    *,
+    accounts: AccountsFile,
+    risk: RiskFile,
+    calendar: CalendarFile,
+    in_force: Mapping[int, tuple[Rule, ...]],
+    today: date,
+) -> Iterator[Problem]:
+    """What an operator should know and what still starts."""
+    if not accounts.enabled:
+        yield accounts_document.problem(("accounts",), "no account is enabled: nothing is guarded")
+    yield from _about_accounts(risk_document, accounts, risk, in_force)
+    if 1 <= risk.trading_day.reset.hour < 3:
+        yield risk_document.problem(
+            ("trading_day", "reset"),
+            "between 01:00 and 03:00 the clocks change; choose another hour",
+        )
+    known = (
+        KNOWN_ROOTS
+        | calendar.products
+        | shipped_table().products
+        | {*risk.symbols.aliases.values()}
+    )
+    seen: list[Rule] = []
+    for rules in in_force.values():
+        yield from _about_limits(risk_document, rules)
+        for rule in rules:
+            if rule not in seen:
+                seen.append(rule)
+                yield from _about_rule(risk_document, rule, known)
+    ends = max((t for t in (calendar.through, shipped_table().through) if t), default=None)
+    if ends is None or ends - today < CALENDAR_NOTICE:
+        end = "no end" if ends is None else ends.isoformat()
+        yield calendar_document.problem(
+            ("through",), f"the table of exchange days ends soon ({end}); update risk_manager"
+        )
+
+
+def _about_accounts(
+    document: Document,
+    accounts: AccountsFile,
+    risk: RiskFile,
+    in_force: Mapping[int, tuple[Rule, ...]],
+) -> Iterator[Problem]:
+    listed = [str(account.id) for account in accounts.accounts]
+    for account_id, section in risk.accounts.items():
+        path: Path_ = ("accounts", str(account_id))
+        if accounts.find(account_id) is None and accounts.unlisted != "enforce":
+            close = suggestion(str(account_id), listed)
+            yield document.problem(path, f"this account is not in accounts.yaml{close}")
+        if section.mode is Mode.SHADOW:
+            yield document.problem(
+                (*path, "mode"), "shadow: breaches are told, and nothing is enforced"
+            )
+    if risk.defaults.mode is Mode.SHADOW:
+        yield document.problem(
+            ("defaults", "mode"), "shadow: breaches are told, and nothing is enforced"
+        )
+    for rules in in_force.values():
+        for rule in rules:
+            for account_id in sorted(rule.accounts or ()):
+                if accounts.find(account_id) is None and accounts.unlisted != "enforce":
+                    yield document.problem(
+                        (*_place(document, rule), "accounts"),
+                        f"account {account_id} is not in accounts.yaml"
+                        f"{suggestion(str(account_id), listed)}",
+                    )
+    for account in accounts.enabled:
+        if not in_force.get(account.id):
+            yield document.problem(("rules",), f"no rule is in force for account {account.name}")
+
+
+def _about_limits(document: Document, rules: tuple[Rule, ...]) -> Iterator[Problem]:
+    """Limits that another limit makes pointless."""
+    by_name: dict[str, Rule] = {}
+    for rule in rules:
+        by_name.setdefault(rule.rule, rule)
+
+    def number(name: str, key: str) -> Decimal | None:
+        value = getattr(by_name.get(name), key, None)
+        return Decimal(value) if isinstance(value, int | Decimal) else None
+
+    total = number("max_contracts", "limit")
+    each = by_name.get("max_contracts_per_instrument")
+    if total is not None and each and getattr(by_name["max_contracts"], "count", "") == "gross":
+        for root, limit in getattr(each, "limits", {}).items():
+            if limit > total:
+                yield document.problem(
+                    (*_place(document, each), "limits", root),
+                    f"{limit} is above the limit of all contracts together ({total})",
+                )
+    for name, key, above, above_key in (
+        ("daily_unrealized_loss", "limit", "daily_realized_loss", "limit"),
+        ("max_unrealized_profit", "target", "daily_profit_target", "target"),
+    ):
+        value, bound = number(name, key), number(above, above_key)
+        if value is not None and bound is not None and value > bound:
+            yield document.problem(
+                (*_place(document, by_name[name]), key),
+                f"{value} is above the {above_key} of {above} ({bound})",
+            )
+
+
+def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterator[Problem]:
+    place = _place(document, rule)
+    grace = getattr(rule, "grace", None)
+    if isinstance(grace, timedelta) and grace < SHORT_GRACE:
+        yield document.problem(
+            (*place, "grace"), f"{plain_duration(grace)} is shorter than placing a stop takes"
+        )
+    for cooldown in _cooldowns(rule):
+        if cooldown > DAY:
+            yield document.problem(
+                place, f"a cooldown of {plain_duration(cooldown)} is longer than a day"
+            )
+    for key in _SYMBOL_FIELDS:
+        for pattern in getattr(rule, key, None) or ():
+            text = str(pattern).upper()
+            hit = text in known or any(matches(text, root, "") for root in known)
+            if "." not in text and not hit:
+                near = "" if is_pattern(text) else suggestion(text, known)
+                yield document.problem((*place, key), f"{text} names no product known here{near}")
+
+
+def _cooldowns(part: Any) -> Iterator[timedelta]:
+    if isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            value = getattr(part, name)
+            if name == "cooldown" and isinstance(value, timedelta):
+                yield value
+            else:
+                yield from _cooldowns(value)
+    elif isinstance(part, tuple | list):
+        for item in part:
+            yield from _cooldowns(item)
+
+
+def _place(document: Document, rule: Rule) -> Path_:
+    """Where the rule's entry stands: its label was kept when the list was read."""
+    for path, label in document.labels.items():
+        if path[0] == "rules" and label == rule.id:
+            return path
+    return ("rules",)

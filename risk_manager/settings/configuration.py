@@ -1,0 +1,167 @@
+"""The configuration in force, complete and valid."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import SecretStr
+
+from risk_manager.domain.durations import plain_duration
+from risk_manager.domain.rule import Rule
+from risk_manager.domain.rulebook import AccountRules, Mode, Rulebook
+from risk_manager.settings.accounts_file import AccountsFile
+from risk_manager.settings.calendar_file import CalendarFile
+from risk_manager.settings.market_calendar import market_calendar
+from risk_manager.settings.problems import Problem
+from risk_manager.settings.risk_file import RiskFile
+from risk_manager.settings.secrets import SecretReference, SecretUnavailable
+from risk_manager.settings.settings_file import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The login of the gateway."""
+
+    username: str
+    api_key: SecretStr
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All files of one folder, checked together.
+
+    `rules` are the entries as written; `overridden` holds, per account, its own version of a
+    rule by rule id. `warnings` are findings that do not prevent a start.
+    """
+
+    folder: Path
+    settings: Settings
+    accounts: AccountsFile
+    risk: RiskFile
+    calendar: CalendarFile
+    rules: tuple[Rule, ...]
+    overridden: Mapping[int, Mapping[str, Rule]]
+    warnings: tuple[Problem, ...] = ()
+
+    def rules_of(self, account_id: int) -> tuple[Rule, ...]:
+        """The rules an account answers to, overrides applied; disabled ones left out."""
+        own = self.overridden.get(account_id, {})
+        merged = (own.get(rule.id, rule) for rule in self.rules)
+        return tuple(rule for rule in merged if rule.applies_to(account_id))
+
+    def mode_of(self, account_id: int) -> Mode:
+        section = self.risk.accounts.get(account_id)
+        if section is None or section.mode is None:
+            return self.risk.defaults.mode
+        return section.mode
+
+    def label_of(self, account_id: int) -> str:
+        """What to call an account: its nickname, else its label, else its id."""
+        listed = self.accounts.find(account_id)
+        section = self.risk.accounts.get(account_id)
+        return (
+            (listed.nickname if listed else None)
+            or (section.label if section else None)
+            or str(account_id)
+        )
+
+    def rulebook(self, unlisted: Iterable[int] = ()) -> Rulebook:
+        """The limits compiled for the enabled accounts.
+
+        `unlisted` are further accounts of the login; they get the same rules where accounts.yaml
+        says `unlisted: enforce`, and none otherwise.
+        """
+        ids = [account.id for account in self.accounts.enabled]
+        if self.accounts.unlisted == "enforce":
+            ids += [i for i in unlisted if self.accounts.find(i) is None]
+        return Rulebook(
+            accounts=MappingProxyType(
+                {i: AccountRules.of(self.rules_of(i), self.mode_of(i)) for i in ids}
+            ),
+            day=self.risk.trading_day.compiled(),
+            symbols=self.risk.symbols.compiled(),
+            calendar=market_calendar(
+                self.calendar, self.risk.calendar, self.risk.trading_day.timezone
+            ),
+            defaults=self.risk.defaults.compiled(),
+            digest=self.digest,
+        )
+
+    def credentials(self, env: Mapping[str, str]) -> Credentials:
+        """The gateway login, looked up now. Raises SecretUnavailable."""
+        gateway = self.settings.gateway
+        username = gateway.username
+        if isinstance(username, SecretReference):
+            username = _look_up("gateway.username", username, env, self.folder).get_secret_value()
+        return Credentials(username, _look_up("gateway.api_key", gateway.api_key, env, self.folder))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over everything that limits trading; spelling and order of the files aside."""
+        return hashlib.sha256(json.dumps(self.limits(), sort_keys=True).encode()).hexdigest()
+
+    def limits(self) -> dict[str, Any]:
+        """The effective limits as plain data: defaults filled in, overrides applied."""
+        listed = {account.id for account in self.accounts.accounts}
+        return {
+            "version": self.risk.version,
+            "defaults": plain(self.risk.defaults),
+            "trading_day": plain(self.risk.trading_day),
+            "calendar": plain(self.risk.calendar),
+            "exchange_days": plain(self.calendar),
+            "symbols": plain(self.risk.symbols),
+            "unlisted": self.accounts.unlisted,
+            "rules": {rule.id: plain(rule) for rule in self.rules},
+            "accounts": {
+                str(account_id): {
+                    "enabled": self._is_enabled(account_id),
+                    "mode": str(self.mode_of(account_id)),
+                    "rules": {rule.id: plain(rule) for rule in self.rules_of(account_id)},
+                }
+                for account_id in sorted(listed | set(self.risk.accounts))
+            },
+        }
+
+    def _is_enabled(self, account_id: int) -> bool:
+        listed = self.accounts.find(account_id)
+        return listed is not None and listed.enabled
+
+
+def _look_up(
+    key: str, reference: SecretReference, env: Mapping[str, str], folder: Path
+) -> SecretStr:
+    try:
+        return reference.resolve(env, folder)
+    except SecretUnavailable as error:
+        raise SecretUnavailable(f"settings.yaml: {key}: {error}") from None
+
+
+def plain(part: Any) -> Any:
+    """Models and values as JSON-ready data, the same for values that are equal."""
+    if hasattr(part, "model_dump"):
+        part = part.model_dump(mode="python", by_alias=True)
+    match part:
+        case Mapping():
+            return {str(key): plain(value) for key, value in part.items()}
+        case frozenset() | set():
+            return sorted((plain(item) for item in part), key=str)
+        case tuple() | list():
+            return [plain(item) for item in part]
+        case Decimal():
+            return f"{part.normalize():f}"
+        case timedelta():
+            return plain_duration(part)
+        case time():
+            return part.strftime("%H:%M")
+        case date():
+            return part.isoformat()
+        case bool() | int() | float() | None:
+            return part
+    return str(part)

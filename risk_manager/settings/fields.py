@@ -1,0 +1,48 @@
+"""Kinds of values that several files share."""
+
+from datetime import time
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+
+class Section(BaseModel):
+    """A part of a file: an unknown key is an error, and what was read does not change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def parse_clock(value: Any) -> time:
+    """A wall-clock time from "HH:MM"."""
+    if isinstance(value, time):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1440:
+        raise ValueError(f'a time must be quoted; write "{value // 60:02d}:{value % 60:02d}"')
+    parts = value.split(":") if isinstance(value, str) else []
+    if len(parts) == 2 and all(len(p) == 2 and p.isascii() and p.isdigit() for p in parts):
+        hour, minute = int(parts[0]), int(parts[1])
+        if hour < 24 and minute < 60:
+            return time(hour, minute)
+    raise ValueError('not a time of day; write it quoted, as "17:00"')
+
+
+def known_zone(value: str) -> str:
+    """An IANA time zone this machine has data for."""
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, LookupError):
+        raise ValueError(
+            "not a known time zone; write for example America/New_York or America/Chicago"
+        ) from None
+    return value
+
+
+ClockTime = Annotated[
+    time,
+    BeforeValidator(parse_clock),
+    PlainSerializer(lambda t: t.strftime("%H:%M"), return_type=str),
+]
+Zone = Annotated[str, AfterValidator(known_zone)]
+Root = Annotated[str, AfterValidator(lambda text: text.strip().upper())]
+"""A canonical product root such as ES, upper-cased."""

@@ -1,0 +1,224 @@
+"""Loading the configuration folder: every error of every file at once, or a configuration."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import EnvSettingsSource, SettingsError
+
+from risk_manager.domain.rule import Rule
+from risk_manager.settings import checks
+from risk_manager.settings.accounts_file import AccountsFile
+from risk_manager.settings.calendar_file import CalendarFile
+from risk_manager.settings.configuration import Configuration
+from risk_manager.settings.documents import Document, Path_, read
+from risk_manager.settings.explain import explain, suggestion
+from risk_manager.settings.problems import ConfigurationErrors, Problem
+from risk_manager.settings.risk_file import RiskFile
+from risk_manager.settings.rule_entries import RuleEntries, merge, overridden, read_entries
+from risk_manager.settings.settings_file import ENV_NESTING, ENV_PREFIX, Settings
+
+SETTINGS = "settings.yaml"
+ACCOUNTS = "accounts.yaml"
+RISK_CONFIG = "risk_config.yaml"
+CALENDAR = "calendar.yaml"
+ENVIRONMENT = "environment"
+
+
+def load(
+    folder: Path, env: Mapping[str, str] | None = None, *, today: date | None = None
+) -> Configuration:
+    """The configuration of a folder, with environment overrides applied to settings.yaml.
+
+    Raises ConfigurationErrors with everything that is wrong in all files. Secrets are not looked
+    up here; see Configuration.credentials.
+    """
+    env = os.environ if env is None else env
+    today = today or datetime.now(UTC).date()
+    documents = {
+        name: read(folder, name, required=name != CALENDAR)
+        for name in (SETTINGS, ACCOUNTS, RISK_CONFIG, CALENDAR)
+    }
+    settings, environment_problems = _settings(documents[SETTINGS], env)
+    accounts = _validated(documents[ACCOUNTS], AccountsFile)
+    if accounts is not None:
+        checks.check_accounts(documents[ACCOUNTS], accounts)
+    calendar = _validated(documents[CALENDAR], CalendarFile, empty={})
+    risk, entries, own = _risk(documents[RISK_CONFIG])
+
+    problems = [*environment_problems, *(p for d in documents.values() for p in d.problems)]
+    if problems or not (settings and accounts and calendar and risk):
+        raise ConfigurationErrors(problems) from None
+    configuration = Configuration(
+        folder=folder,
+        settings=settings,
+        accounts=accounts,
+        risk=risk,
+        calendar=calendar,
+        rules=entries.rules,
+        overridden=own,
+    )
+    found = [
+        *_stray_variables(env),
+        *_loose_permissions(folder, documents.values()),
+        *checks.warnings(
+            documents[ACCOUNTS],
+            documents[RISK_CONFIG],
+            documents[CALENDAR],
+            accounts=accounts,
+            risk=risk,
+            calendar=calendar,
+            in_force={a.id: configuration.rules_of(a.id) for a in accounts.enabled},
+            today=today,
+        ),
+    ]
+    object.__setattr__(configuration, "warnings", tuple(dict.fromkeys(found)))
+    return configuration
+
+
+def _validated[M: BaseModel](document: Document, model: type[M], empty: Any = None) -> M | None:
+    """The document as its model; None, with the reasons in the document, where it is not."""
+    data = document.data if document.data is not None else empty
+    if document.problems and data is None:
+        return None
+    if data is None:
+        document.refuse((), "is empty; restore the file that was shipped and edit it")
+        return None
+    if not isinstance(data, dict):
+        document.refuse((), "must be a group of keys, as key: value")
+        return None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        said = {problem.key for problem in document.problems}
+        for path, sentence in explain(error, data, model):
+            if document.key(path) not in said:
+                document.refuse(path, sentence)
+        return None
+
+
+# --- settings.yaml and the environment -------------------------------------------------------
+
+
+def _settings(document: Document, env: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:
+    problems: list[Problem] = []
+    try:
+        overrides = _overrides(env)
+    except SettingsError:
+        overrides = {}
+        problems.append(
+            Problem(
+                ENVIRONMENT,
+                0,
+                f"{ENV_PREFIX}*",
+                f"a whole section cannot be given; name one key, as {ENV_PREFIX}FEED__PORT",
+            )
+        )
+    data = document.data
+    if data is None and document.exists and not document.problems:
+        data = {}  # all of settings.yaml has defaults
+    if not isinstance(data, dict):
+        _validated(document, Settings)
+        return None, problems
+    merged = merge(data, overrides)
+    try:
+        return Settings.model_validate(merged), problems
+    except ValidationError as error:
+        for path, sentence in explain(error, merged, Settings):
+            variable = _variable(overrides, path)
+            if variable is None:
+                document.refuse(path, sentence)
+            else:
+                problems.append(Problem(ENVIRONMENT, 0, variable, sentence))
+        return None, problems
+
+
+def _overrides(env: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(
+        Settings,
+        case_sensitive=False,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_NESTING,
+        env_ignore_empty=True,
+    )
+    source.env_vars = {name.lower(): value for name, value in env.items() if value != ""}
+    return source()
+
+
+def _variable(overrides: Mapping[str, Any], path: Path_) -> str | None:
+    """The variable a value came from; None for one from the file."""
+    below: Any = overrides
+    names = []
+    for part in path:
+        if not isinstance(below, Mapping) or part not in below:
+            return None
+        below = below[str(part)]
+        names.append(str(part).upper())
+    return ENV_PREFIX + ENV_NESTING.join(names) if names else None
+
+
+def _stray_variables(env: Mapping[str, str]) -> Iterator[Problem]:
+    """RISK_MANAGER_GATEWY__KIND is read by nobody; its author should know."""
+    sections = list(Settings.model_fields)
+    for name in sorted(env):
+        upper = name.upper()
+        if not upper.startswith(ENV_PREFIX) or ENV_NESTING not in upper:
+            continue
+        section = upper.removeprefix(ENV_PREFIX).partition(ENV_NESTING)[0].lower()
+        if section not in sections:
+            close = suggestion(section, sections)
+            yield Problem(ENVIRONMENT, 0, upper, f"no such section{close}; the variable is ignored")
+
+
+def _loose_permissions(folder: Path, documents: Any) -> Iterator[Problem]:
+    """The limits are the asset: a file anybody can edit guards nothing."""
+    if os.name != "posix":
+        return
+    for name in (".", *(document.name for document in documents if document.exists)):
+        path = folder / name
+        if stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH:
+            shown = "the configuration folder" if name == "." else name
+            yield Problem(shown, 0, "", f"everybody may write to it; run: chmod o-w {path}")
+
+
+# --- risk_config.yaml ------------------------------------------------------------------------
+
+
+def _risk(
+    document: Document,
+) -> tuple[RiskFile | None, RuleEntries, dict[int, dict[str, Rule]]]:
+    data = document.data
+    if not isinstance(data, dict):
+        return _validated(document, RiskFile), RuleEntries(), {}
+    entries = read_entries(document, data.get("rules"))
+    own: dict[int, dict[str, Rule]] = {}
+    accounts = data.get("accounts")
+    if isinstance(accounts, dict):
+        for account, section in accounts.items():
+            if not isinstance(section, dict):
+                continue
+            rules = overridden(document, account, section.get("overrides"), entries)
+            if account.isdecimal():
+                if int(account) in own:
+                    document.refuse(("accounts", account), "this account is written twice")
+                own[int(account)] = rules
+    # The entries are judged already; the rest of the file is judged without them.
+    judged = {**data, "rules": []} if "rules" in data else data
+    if "rules" in data and not isinstance(data["rules"], list | dict):
+        judged = data
+    risk = _validated(_with(document, judged), RiskFile)
+    for rules in own.values():
+        checks.check_rules(document, risk, rules.values())
+    checks.check_rules(document, risk, entries.rules)
+    return risk, entries, own
+
+
+def _with(document: Document, data: dict[str, Any]) -> Document:
+    """The same document (and the same list of problems) with other data."""
+    return Document(
+        document.name, data, document.lines, document.labels, document.problems, document.exists
+    )

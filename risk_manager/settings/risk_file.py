@@ -1,0 +1,145 @@
+"""risk_config.yaml but for the rules themselves, which bring their own schema."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt
+
+from risk_manager.domain.durations import Duration, parse_duration, plain_duration
+from risk_manager.domain.rulebook import Defaults, Mode, PnlBasis, PriceBasis
+from risk_manager.domain.symbols import Symbols
+from risk_manager.domain.trading_calendar import TradingDay
+from risk_manager.settings.fields import ClockTime, Root, Section, Zone
+
+_FLATTEN_AFTER = "flatten_after:"
+
+
+def _on_missing_data(value: str) -> str:
+    if value == "hold":
+        return value
+    if value.startswith(_FLATTEN_AFTER):
+        after = parse_duration(value.removeprefix(_FLATTEN_AFTER).strip())
+        if after > timedelta(0):
+            return f"{_FLATTEN_AFTER}{plain_duration(after)}"
+    raise ValueError('write hold, or for example "flatten_after:30s"')
+
+
+def _above_zero(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError('must be longer than zero; write for example "10s"')
+    return value
+
+
+PositiveDuration = Annotated[Duration, AfterValidator(_above_zero)]
+
+
+class DefaultsSection(Section):
+    """What all rules share unless they say otherwise."""
+
+    mode: Mode = Mode.ENFORCE
+    on_missing_data: Annotated[str, AfterValidator(_on_missing_data)] = "hold"
+    quote_max_age: PositiveDuration = timedelta(seconds=10)
+    pnl_price: PriceBasis = PriceBasis.EXECUTABLE
+    pnl_basis: PnlBasis = PnlBasis.NET
+    reissue_after: PositiveDuration = timedelta(seconds=3)
+    max_attempts: PositiveInt = 6
+    foreign_fill_policy: Literal["close", "reduce_only_ok"] = "close"
+
+    def compiled(self) -> Defaults:
+        after = None
+        if self.on_missing_data != "hold":
+            after = parse_duration(self.on_missing_data.removeprefix(_FLATTEN_AFTER))
+        return Defaults(
+            mode=self.mode,
+            flatten_after=after,
+            quote_max_age=self.quote_max_age,
+            pnl_price=self.pnl_price,
+            pnl_basis=self.pnl_basis,
+            reissue_after=self.reissue_after,
+            max_attempts=self.max_attempts,
+            keep_reducing_fills=self.foreign_fill_policy == "reduce_only_ok",
+        )
+
+
+class TradingDaySection(Section):
+    """When the trading day turns. The week opens on Sunday; a weekend belongs to Monday."""
+
+    reset: ClockTime = TradingDay().reset
+    timezone: Zone = TradingDay().timezone
+    flat_by: ClockTime | None = None
+    week_starts: Literal["sunday"] = "sunday"
+    weekend_days_count: Literal[False] = False
+
+    def compiled(self) -> TradingDay:
+        return TradingDay(self.reset, self.timezone)
+
+
+class EarlyClose(Section):
+    """A day that ends early. Without a zone the trading day's is meant."""
+
+    date: date
+    flat_by: ClockTime
+    timezone: Zone | None = None
+
+
+class CalendarSection(Section):
+    """Closures the operator adds for all products, by trading date."""
+
+    holidays: tuple[date, ...] = ()
+    early_closes: tuple[EarlyClose, ...] = ()
+
+
+class MicroEquivalents(Section):
+    """How many micros one contract counts as."""
+
+    default_mini: Decimal = Field(default=Decimal(10), gt=0)
+    default_micro: Decimal = Field(default=Decimal(1), gt=0)
+    overrides: Mapping[Root, Annotated[Decimal, Field(gt=0)]] = Field(default_factory=dict)
+
+
+class SymbolsSection(Section):
+    """The operator's words on symbols."""
+
+    aliases: Mapping[Root, Root] = Field(default_factory=dict)
+    groups: Mapping[str, Annotated[tuple[Root, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    micro_equivalents: MicroEquivalents = MicroEquivalents()
+
+    def compiled(self) -> Symbols:
+        return Symbols(
+            aliases=dict(self.aliases),
+            groups=dict(self.groups),
+            default_mini=self.micro_equivalents.default_mini,
+            default_micro=self.micro_equivalents.default_micro,
+            weights=dict(self.micro_equivalents.overrides),
+        )
+
+
+class Override(Section):
+    """A change of one rule for one account; `target` is the rule's id, or its name when unique."""
+
+    target: str = Field(min_length=1)
+    set: Mapping[str, Any] = Field(min_length=1)
+
+
+class AccountSection(Section):
+    """What differs for one account."""
+
+    label: str | None = Field(default=None, min_length=1, max_length=64)
+    mode: Mode | None = None
+    overrides: tuple[Override, ...] = ()
+
+
+class RiskFile(Section):
+    """The whole of risk_config.yaml; each entry of `rules` is checked by its own rule class."""
+
+    version: Literal[1]
+    defaults: DefaultsSection = DefaultsSection()
+    trading_day: TradingDaySection = TradingDaySection()
+    calendar: CalendarSection = CalendarSection()
+    symbols: SymbolsSection = SymbolsSection()
+    rules: tuple[Mapping[str, Any], ...]
+    accounts: Mapping[PositiveInt, AccountSection] = Field(default_factory=dict)

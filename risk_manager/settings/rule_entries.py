@@ -1,0 +1,208 @@
+"""The `rules` list: each entry by its own rule class, and what accounts override."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from risk_manager.domain.rule import Rule
+from risk_manager.rules import RULES
+from risk_manager.settings.documents import Document, Path_
+from risk_manager.settings.explain import explain, suggestion
+
+# Rules of the reference which a later version may bring; a class in RULES takes precedence.
+PLANNED = frozenset(
+    {
+        "daily_unrealized_loss",
+        "max_unrealized_profit",
+        "trade_frequency_limit",
+        "cooldown_after_loss",
+        "no_stop_loss_grace",
+        "session_block_outside",
+        "auth_loss_guard",
+        "trade_management",
+        "daily_profit_target",
+        "consecutive_loss_limit",
+    }
+)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_FIXED = ("rule", "id", "accounts")
+
+
+def rule_classes() -> dict[str, type[Rule]]:
+    """The discriminator: the word after `rule:` and the class it stands for."""
+    return {str(cls.model_fields["rule"].default): cls for cls in RULES}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the list as written; `rule` is None where it is not valid."""
+
+    index: int
+    name: str
+    id: str
+    data: Mapping[str, Any]
+    rule: Rule | None
+
+
+@dataclass(slots=True)
+class RuleEntries:
+    """All entries, and the lookup of override targets."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(entry.rule for entry in self.entries if entry.rule is not None)
+
+    def target(self, word: str) -> Entry | str:
+        """The entry meant by id, or by rule name when unique; else what is wrong."""
+        for entry in self.entries:
+            if entry.id == word:
+                return entry
+        named = [entry for entry in self.entries if entry.name == word]
+        if len(named) == 1:
+            return named[0]
+        ids = [entry.id for entry in self.entries if entry.id]
+        if named:
+            return f"several rules are {word}; name one by its id: {', '.join(e.id for e in named)}"
+        close = suggestion(word, ids)
+        return f"no rule has this id{close or '; ids here: ' + (', '.join(ids) or 'none')}"
+
+
+def read_entries(document: Document, raw: Any) -> RuleEntries:
+    """Every entry of the list that can be read; what is wrong goes to the document."""
+    result = RuleEntries()
+    classes = rule_classes()
+    if isinstance(raw, dict):
+        document.refuse(("rules",), "is a list now; write each rule as: - rule: max_contracts")
+        return result
+    if not isinstance(raw, list):
+        return result  # missing or of another kind: the file's own model says so
+    for index, item in enumerate(raw):
+        path: Path_ = ("rules", index)
+        if not isinstance(item, dict):
+            document.refuse(path, "must be a rule, as: - rule: max_contracts")
+            continue
+        entry = _read_entry(document, path, item, classes)
+        if entry is None:
+            continue
+        taken = next((e for e in result.entries if e.id == entry.id), None)
+        if taken is not None:
+            document.refuse(
+                path,
+                f"the id {entry.id} is taken by the rule on line "
+                f"{document.line(('rules', taken.index))}; give each its own id",
+            )
+        result.entries.append(entry)
+    return result
+
+
+def _read_entry(
+    document: Document, path: Path_, item: dict[str, Any], classes: Mapping[str, type[Rule]]
+) -> Entry | None:
+    name = item.get("rule")
+    if "rule" not in item:
+        document.refuse(path, "says no rule; add for example: rule: max_contracts")
+        return None
+    if not isinstance(name, str):
+        document.refuse((*path, "rule"), "must be the name of a rule")
+        return None
+    written = item.get("id")
+    rule_id = written if isinstance(written, str) and written else name
+    document.labels[path] = rule_id
+    if written is not None and not (isinstance(written, str) and _ID.fullmatch(written)):
+        document.refuse((*path, "id"), "must be a short word of letters, digits, - _ and .")
+        item = {key: value for key, value in item.items() if key != "id"}
+    cls = classes.get(name)
+    if cls is None:
+        document.refuse((*path, "rule"), _no_such_rule(name, classes))
+        return Entry(int(path[-1]), name, rule_id, item, None)
+    try:
+        rule: Rule | None = cls.model_validate(item)
+    except ValidationError as error:
+        rule = None
+        for inner, sentence in explain(error, item, cls):
+            document.refuse((*path, *inner), sentence)
+    return Entry(int(path[-1]), name, rule_id, item, rule)
+
+
+def _no_such_rule(name: str, classes: Mapping[str, type[Rule]]) -> str:
+    if name in PLANNED:
+        return f"rule {name} is not available in this version; remove the entry"
+    close = suggestion(name, [*classes, *PLANNED])
+    return f"no such rule{close or '; rules here: ' + ', '.join(classes)}"
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The change laid over the base: maps merge, everything else replaces."""
+    result = dict(base)
+    for key, value in change.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = merge(below, value)
+        else:
+            result[key] = value
+    return result
+
+
+def overridden(
+    document: Document, account: str, overrides: Any, entries: RuleEntries
+) -> dict[str, Rule]:
+    """The account's own version of each rule it overrides, by rule id, validated when merged."""
+    path: Path_ = ("accounts", account, "overrides")
+    changes: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    targets: dict[str, Entry] = {}
+    for index, target, change in _usable(overrides):
+        here = (*path, index)
+        document.labels[here] = target
+        entry = entries.target(target)
+        if isinstance(entry, str):
+            document.refuse((*here, "target"), entry)
+            continue
+        fixed = [key for key in _FIXED if key in change]
+        for key in fixed:
+            document.refuse((*here, "set", key), "cannot be changed for one account")
+        targets[entry.id] = entry
+        changes.setdefault(entry.id, []).append(
+            (index, {key: value for key, value in change.items() if key not in fixed})
+        )
+    classes = rule_classes()
+    result: dict[str, Rule] = {}
+    for rule_id, made in changes.items():
+        entry = targets[rule_id]
+        cls = classes.get(entry.name)
+        if cls is None:
+            continue
+        data: dict[str, Any] = dict(entry.data)
+        for _, patch in made:
+            data = merge(data, patch)
+        try:
+            result[rule_id] = cls.model_validate(data)
+        except ValidationError as error:
+            for inner, sentence in explain(error, data, cls):
+                setter = _who_set(made, inner)
+                if setter is None and entry.rule is None:
+                    continue  # wrong in the entry itself, and said there
+                last = made[-1][0] if setter is None else setter
+                document.refuse((*path, last, "set", *inner), sentence)
+    return result
+
+
+def _usable(overrides: Any) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Entries of the right shape; the file's own model reports the others."""
+    if not isinstance(overrides, list):
+        return
+    for index, item in enumerate(overrides):
+        if isinstance(item, dict):
+            target, change = item.get("target"), item.get("set")
+            if isinstance(target, str) and isinstance(change, dict):
+                yield index, target, change
+
+
+def _who_set(changes: list[tuple[int, Mapping[str, Any]]], path: Path_) -> int | None:
+    if not path:
+        return None
+    return next((index for index, change in reversed(changes) if path[0] in change), None)

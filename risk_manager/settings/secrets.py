@@ -1,0 +1,113 @@
+"""Secrets by reference: where a key is kept, never the key."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PlainSerializer, SecretStr
+
+Kind = Literal["env", "file", "keyring"]
+
+HOW = "write env:NAME, file:PATH or keyring:service/user"
+_SIZE_LIMIT_BYTES = 8192
+
+
+class SecretUnavailable(Exception):
+    """A reference that leads to nothing usable. The message never holds the secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """Where a secret is kept: a variable, a file of its owner alone, or the system's key store."""
+
+    kind: Kind
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.place}"
+
+    def resolve(self, env: Mapping[str, str], folder: Path) -> SecretStr:
+        """The secret itself. A relative file is looked for in `folder`.
+
+        Raises SecretUnavailable, saying what to do.
+        """
+        match self.kind:
+            case "env":
+                value = env.get(self.place, "")
+                if not value.strip():
+                    raise SecretUnavailable(f"the environment variable {self.place} is not set")
+            case "file":
+                value = _from_file(folder / Path(self.place).expanduser())
+            case "keyring":
+                value = _from_keyring(self.place)
+        return SecretStr(value.strip())
+
+
+def _from_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            raw = file.read(_SIZE_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise SecretUnavailable(
+            f"the secret file {path} cannot be read ({error.strerror or 'unreadable'})"
+        ) from None
+    if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
+        raise SecretUnavailable(f"the secret file {path} is open to others; run: chmod 600 {path}")
+    try:
+        value = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        value = ""
+    if not value.strip() or len(raw) > _SIZE_LIMIT_BYTES or "\n" in value.strip():
+        raise SecretUnavailable(f"the secret file {path} must hold the secret alone, on one line")
+    return value
+
+
+def _from_keyring(place: str) -> str:
+    try:
+        import keyring  # type: ignore[import-not-found,unused-ignore]  # an extra
+        from keyring.errors import KeyringError  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise SecretUnavailable(
+            'keyring is not installed; run: pip install "risk-manager[keyring]"'
+        ) from None
+    service, _, user = place.partition("/")
+    try:
+        value = keyring.get_password(service, user)
+    except KeyringError as error:
+        raise SecretUnavailable(f"the key store failed ({type(error).__name__})") from None
+    if not value:
+        raise SecretUnavailable(
+            f"the key store holds nothing for {place}; run: keyring set {service} {user}"
+        )
+    return str(value)
+
+
+def parse_reference(value: Any) -> SecretReference:
+    """A reference from its text. ValueError says how to write one, without the value given."""
+    if isinstance(value, SecretReference):
+        return value
+    kind, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
+    place = place.strip()
+    if kind == "env" and place.isidentifier():
+        return SecretReference("env", place)
+    if kind == "file" and place:
+        return SecretReference("file", place)
+    if kind == "keyring" and all(place.partition("/")):
+        return SecretReference("keyring", place)
+    raise ValueError(f"must say where the secret is kept, never be the secret itself; {HOW}")
+
+
+def parse_name(value: Any) -> Any:
+    """A user name may stand in the file as it is, or be referred to like a secret."""
+    if isinstance(value, str) and value.partition(":")[0] in ("env", "file", "keyring"):
+        return parse_reference(value)
+    return value
+
+
+Secret = Annotated[
+    SecretReference, BeforeValidator(parse_reference), PlainSerializer(str, return_type=str)
+]

@@ -1,0 +1,131 @@
+"""settings.yaml: the gateway, the feed and the log. Environment variables override it."""
+
+import ipaddress
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from risk_manager.settings.fields import Section
+from risk_manager.settings.secrets import Secret, SecretReference, parse_name
+
+ENV_PREFIX = "RISK_MANAGER_"
+ENV_NESTING = "__"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        raise ValueError("not a URL; write for example https://api.topstepx.com/api") from None
+    if url.scheme not in ("http", "https", "ws", "wss") or not host:
+        raise ValueError("not a URL; write for example https://api.topstepx.com/api")
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("a URL here carries no user, password, ? or #; write the bare address")
+    if url.scheme in ("http", "ws") and not is_loopback(host):
+        raise ValueError(
+            f"{url.scheme}:// would send the key unprotected; use {url.scheme}s:// "
+            "(plain only to 127.0.0.1)"
+        )
+    return value.rstrip("/")
+
+
+def _rest_url(value: str) -> str:
+    if value.startswith(("ws:", "wss:")):
+        raise ValueError("this is the REST address; it begins with https://")
+    return value
+
+
+def _feed_host(value: str) -> str:
+    if value == "localhost":
+        raise ValueError("write 127.0.0.1; localhost may mean another address")
+    if not is_loopback(value):
+        raise ValueError("the feed is served on this machine only; write 127.0.0.1")
+    return value
+
+
+def _level(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+Username = Annotated[
+    SecretReference | Annotated[str, Field(min_length=1, max_length=200)],
+    BeforeValidator(parse_name),
+    PlainSerializer(str, return_type=str),
+]
+Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)]
+
+
+class GatewaySettings(Section):
+    """Where the broker is. With kind `practice` the addresses and the login are not used."""
+
+    kind: Literal["practice", "projectx"] = "practice"
+    api_url: Annotated[Url, AfterValidator(_rest_url)] = "https://api.topstepx.com/api"
+    user_hub_url: Url = "https://rtc.topstepx.com/hubs/user"
+    market_hub_url: Url = "https://rtc.topstepx.com/hubs/market"
+    username: Username = SecretReference("env", "PROJECT_X_USERNAME")
+    api_key: Secret = SecretReference("env", "PROJECT_X_API_KEY")
+
+
+class FeedSettings(Section):
+    """Where the dashboard finds the daemon. Port 0 takes any free one (see daemon.json)."""
+
+    host: Annotated[str, AfterValidator(_feed_host)] = "127.0.0.1"
+    port: int = Field(default=8765, ge=0, le=65535)
+
+
+class LoggingSettings(Section):
+    """How much is logged, and how much of it is kept: `backups` old files of `max_mb` each."""
+
+    level: Level = "INFO"
+    as_json: bool = Field(default=True, alias="json")
+    max_mb: int = Field(default=10, ge=1, le=1000)
+    backups: int = Field(default=10, ge=1, le=365)
+
+
+class Settings(BaseSettings):
+    """The whole of settings.yaml, overrides applied."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_NESTING,
+        env_ignore_empty=True,
+        enable_decoding=False,  # a variable is its text, never JSON
+    )
+
+    gateway: GatewaySettings = GatewaySettings()
+    feed: FeedSettings = FeedSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # What is given is all there is: loading merges the file and the environment itself, so
+        # that an error can name the variable or the line it comes from.
+        return (init_settings,)

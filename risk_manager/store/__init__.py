@@ -1,0 +1,1 @@
+"""What must survive: SQLite, one connection, one writer."""

@@ -1,0 +1,145 @@
+"""The audit chain: each row's hash covers the row before it and the text that was stored."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+GENESIS = "0" * 64
+ANCHOR = "audit_anchor"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last row of the chain; seq 0 before the first."""
+
+    seq: int = 0
+    hash: str = GENESIS
+
+    def followed_by(self, text: str) -> "Head":
+        digest = hashlib.sha256(self.hash.encode() + text.encode("utf-8", "surrogatepass"))
+        return Head(self.seq + 1, digest.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class AuditBreak:
+    """The first row at which the chain does not hold, and why."""
+
+    seq: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing worth proving later. `at` in microseconds since 1970 UTC."""
+
+    at: int
+    actor: str
+    action: str
+    target: str
+    old: Mapping[str, Any] | None = None
+    new: Mapping[str, Any] | None = None
+    ok: bool = True
+
+
+Columns = tuple[int, str, str, str, str | None, str | None, int, str]
+
+
+def columns_of(entry: Entry) -> Columns:
+    """What is stored of an entry: its columns, and last the canonical text of all of them."""
+    old = None if entry.old is None else canonical(entry.old)
+    new = None if entry.new is None else canonical(entry.new)
+    parts = (entry.at, entry.actor, entry.action, entry.target, old, new, int(entry.ok))
+    return (*parts, _text(*parts))
+
+
+def _text(
+    at: int, actor: str, action: str, target: str, old: str | None, new: str | None, ok: int
+) -> str:
+    return canonical(
+        {
+            "at": at,
+            "actor": actor,
+            "action": action,
+            "target": target,
+            "old": old,
+            "new": new,
+            "ok": ok,
+        }
+    )
+
+
+def canonical(value: Any) -> str:
+    """One text for one value: sorted keys, no blanks; money and other odd types as their text."""
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # an integer beyond 64 bits, or text that is no valid Unicode
+        return json.dumps(value, default=_plain, sort_keys=True, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, set | frozenset) else str(value)
+
+
+def append(connection: sqlite3.Connection, head: Head, columns: Columns) -> Head:
+    """Add a row inside the transaction that is open; returns the new head."""
+    head = head.followed_by(columns[-1])
+    connection.execute(
+        "INSERT INTO audit (at, actor, action, target, old, new, ok, record, id, hash)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*columns, head.seq, head.hash),
+    )
+    return head
+
+
+def head_of(connection: sqlite3.Connection) -> Head:
+    """The head as the database has it."""
+    row = connection.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+    return anchor_of(connection) if row is None else Head(row[0], row[1])
+
+
+def anchor_of(connection: sqlite3.Connection) -> Head:
+    """Where the chain begins: the last row that was pruned, or nothing."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (ANCHOR,)).fetchone()
+    if row is None:
+        return Head()
+    stored = json.loads(row[0])
+    return Head(int(stored["seq"]), str(stored["hash"]))
+
+
+def set_anchor(connection: sqlite3.Connection, head: Head) -> None:
+    """Let the chain begin after this row."""
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
+        (ANCHOR, canonical({"seq": head.seq, "hash": head.hash})),
+    )
+
+
+def verify(connection: sqlite3.Connection, mirror: Head | None = None) -> AuditBreak | None:
+    """The first row that was edited, removed or moved; None when the chain holds.
+
+    `mirror` is the head as last written outside the database (read it before the database): it
+    shows what is missing at the end.
+    """
+    head = anchor_of(connection)
+    first = head.seq
+    rows = connection.execute(
+        "SELECT id, at, actor, action, target, old, new, ok, record, hash FROM audit ORDER BY id"
+    )
+    for seq, *parts, record, digest in rows:
+        if seq != head.seq + 1:
+            return AuditBreak(head.seq + 1, f"row {head.seq + 1} is missing")
+        head = head.followed_by(record)
+        if digest != head.hash:
+            return AuditBreak(seq, f"row {seq} does not follow from the row before it")
+        if _text(*parts) != record:
+            return AuditBreak(seq, f"the columns of row {seq} do not say what its record says")
+        if mirror is not None and mirror.seq == seq and mirror.hash != head.hash:
+            return AuditBreak(seq, f"row {seq} is not the row the mirror file remembers")
+    if mirror is not None and mirror.seq > max(head.seq, first):
+        return AuditBreak(head.seq + 1, f"rows {head.seq + 1} to {mirror.seq} are missing")
+    return None

@@ -1,0 +1,68 @@
+"""Two small files beside the database that tell when it was deleted, cut short or put back."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from risk_manager.store.audit import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a database must at least be, to be the one we left."""
+
+    database_id: str
+    last_audit_seq: int
+    last_audit_hash: str
+    had_locks: bool
+
+
+def marker_path(database: Path) -> Path:
+    return database.with_suffix(".marker")
+
+
+def audit_head_path(database: Path) -> Path:
+    return database.with_name("audit.head")
+
+
+def write_marker(database: Path, marker: Marker) -> None:
+    """Replace both files, each in one step. Raises OSError."""
+    _replace(marker_path(database), asdict(marker))
+    _replace(
+        audit_head_path(database), {"seq": marker.last_audit_seq, "hash": marker.last_audit_hash}
+    )
+
+
+def read_marker(database: Path) -> Marker | None:
+    """None where there is none. One that cannot be read still says that a database existed."""
+    try:
+        stored = json.loads(marker_path(database).read_text("utf-8"))
+        return Marker(
+            str(stored["database_id"]),
+            int(stored["last_audit_seq"]),
+            str(stored["last_audit_hash"]),
+            bool(stored["had_locks"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return Marker("", 0, "", True)
+
+
+def read_audit_head(database: Path) -> Head | None:
+    """The head of the audit chain as mirrored; None where it cannot be read."""
+    try:
+        stored = json.loads(audit_head_path(database).read_text("utf-8"))
+        return Head(int(stored["seq"]), str(stored["hash"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _replace(path: Path, content: dict[str, object]) -> None:
+    draft = path.with_name(path.name + ".new")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

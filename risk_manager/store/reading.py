@@ -1,0 +1,315 @@
+"""What others may look up: rows as plain values, times aware, money exact."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from risk_manager.domain.account import Account, Breach, Mark, revalued
+from risk_manager.domain.fold import with_account
+from risk_manager.domain.ledger import Execution
+from risk_manager.domain.locks import Lock
+from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.state import State
+from risk_manager.store import rows
+from risk_manager.store.rows import Row, decimal, instant, maybe_bool, maybe_instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcementRow:
+    """A decision (`action` "decide") or an action. `duration_ms` None: not ended."""
+
+    id: int
+    intent_id: str | None
+    at: datetime
+    last_seen: datetime
+    count: int
+    account_id: int
+    trading_day: date
+    rule_id: str
+    subject: str
+    severity: str
+    action: str
+    reason: str
+    outcome: str
+    details: Mapping[str, Any]
+    duration_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockRow:
+    """A lock and how it ended; `cleared_at` None: in force."""
+
+    id: int
+    lock: Lock
+    updated_at: datetime
+    cleared_at: datetime | None
+    cleared_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayRow:
+    """A finished trading day. `realized` before fees, `net` after."""
+
+    account_id: int
+    trading_day: date
+    realized: Decimal
+    fees: Decimal
+    net: Decimal
+    trade_count: int
+    start_balance: Decimal | None
+    end_balance: Decimal | None
+    unrealized_at_reset: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    old: Mapping[str, Any] | None
+    new: Mapping[str, Any] | None
+    ok: bool
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRow:
+    id: int
+    at: datetime
+    hub: str
+    from_state: str | None
+    to_state: str
+    reason: str
+
+
+def enforcement(
+    connection: sqlite3.Connection, account_id: int | None = None, limit: int = 50
+) -> list[EnforcementRow]:
+    """The newest decisions and actions, newest first."""
+    found = connection.execute(
+        "SELECT id, intent_id, at, last_seen, count, account_id, trading_day, rule_id, subject,"
+        " severity, action, reason, outcome, details, duration_ms FROM enforcement_log"
+        " WHERE :account IS NULL OR account_id = :account ORDER BY at DESC, id DESC LIMIT :limit",
+        {"account": account_id, "limit": limit},
+    )
+    return [
+        EnforcementRow(
+            id=r[0],
+            intent_id=r[1],
+            at=instant(r[2]),
+            last_seen=instant(r[3]),
+            count=r[4],
+            account_id=r[5],
+            trading_day=date.fromisoformat(r[6]),
+            rule_id=r[7],
+            subject=r[8],
+            severity=r[9],
+            action=r[10],
+            reason=r[11],
+            outcome=r[12],
+            details=json.loads(r[13]),
+            duration_ms=r[14],
+        )
+        for r in found
+    ]
+
+
+def lock_history(
+    connection: sqlite3.Connection, account_id: int | None = None, limit: int = 50
+) -> list[LockRow]:
+    """Locks, newest first, ended ones included."""
+    found = connection.execute(
+        "SELECT id, updated_at, cleared_at, cleared_by, account_id, scope, rule_id, kind, policy,"
+        " release, reason, triggered_by, admin_may_clear, set_at, until, trading_date"
+        " FROM lockouts WHERE :account IS NULL OR account_id = :account"
+        " ORDER BY set_at DESC, id DESC LIMIT :limit",
+        {"account": account_id, "limit": limit},
+    )
+    return [
+        LockRow(
+            id=r[0],
+            updated_at=instant(r[1]),
+            cleared_at=maybe_instant(r[2]),
+            cleared_by=r[3],
+            lock=rows.lock_of(r[4:]),
+        )
+        for r in found
+    ]
+
+
+def trades(connection: sqlite3.Connection, account_id: int, trading_day: date) -> list[Execution]:
+    """The executions of one trading day, voided ones included, oldest first."""
+    found = connection.execute(
+        "SELECT trade_id, contract_id, order_id, side, size, price, pnl, fees, voided,"
+        " executed_at, received_at, trading_day FROM trades"
+        " WHERE account_id = ? AND trading_day = ? ORDER BY executed_at, trade_id",
+        (account_id, trading_day.isoformat()),
+    )
+    return [rows.execution_of(r) for r in found]
+
+
+def daily_summaries(
+    connection: sqlite3.Connection, account_id: int, limit: int = 30
+) -> list[DayRow]:
+    """Finished trading days, newest first."""
+    found = connection.execute(
+        "SELECT account_id, trading_day, realized, fees, net, trade_count, start_balance,"
+        " end_balance, unrealized_at_reset FROM daily_summary"
+        " WHERE account_id = ? ORDER BY trading_day DESC LIMIT ?",
+        (account_id, limit),
+    )
+    return [
+        DayRow(
+            account_id=r[0],
+            trading_day=date.fromisoformat(r[1]),
+            realized=Decimal(r[2]),
+            fees=Decimal(r[3]),
+            net=Decimal(r[4]),
+            trade_count=r[5],
+            start_balance=decimal(r[6]),
+            end_balance=decimal(r[7]),
+            unrealized_at_reset=decimal(r[8]),
+        )
+        for r in found
+    ]
+
+
+def audit_tail(connection: sqlite3.Connection, limit: int = 50) -> list[AuditRow]:
+    """The newest audit rows, newest first."""
+    found = connection.execute(
+        "SELECT id, at, actor, action, target, old, new, ok, hash FROM audit"
+        " ORDER BY id DESC LIMIT ?",
+        (limit,),
+    )
+    return [
+        AuditRow(
+            id=r[0],
+            at=instant(r[1]),
+            actor=r[2],
+            action=r[3],
+            target=r[4],
+            old=None if r[5] is None else json.loads(r[5]),
+            new=None if r[6] is None else json.loads(r[6]),
+            ok=bool(r[7]),
+            hash=r[8],
+        )
+        for r in found
+    ]
+
+
+def connection_history(connection: sqlite3.Connection, limit: int = 50) -> list[ConnectionRow]:
+    """How the hubs came and went, newest first."""
+    found = connection.execute(
+        "SELECT id, at, hub, from_state, to_state, reason FROM connection_log"
+        " ORDER BY id DESC LIMIT ?",
+        (limit,),
+    )
+    return [
+        ConnectionRow(
+            id=r[0], at=instant(r[1]), hub=r[2], from_state=r[3], to_state=r[4], reason=r[5]
+        )
+        for r in found
+    ]
+
+
+# --- the state of the last run --------------------------------------------------------------------
+
+
+def state(
+    connection: sqlite3.Connection,
+    rulebook: Rulebook,
+    now: datetime,
+    only: frozenset[int] | None = None,
+) -> State:
+    """The state as it was last written. Nothing is in flight, nothing has been heard yet.
+
+    Each account keeps its old trading date, so that the first event notices a missed reset.
+    """
+    contracts = {
+        c.id: c
+        for c in map(
+            rows.contract_of,
+            connection.execute(
+                "SELECT contract_id, symbol_id, name, tick_size, tick_value FROM contracts"
+            ),
+        )
+    }
+    found = replace(State.at(now, rulebook), contracts=contracts)
+    for row in connection.execute(
+        "SELECT account_id, name, balance, can_trade, can_trade_since, simulated, reported_at,"
+        " failed_rules, next_episode, next_action, last_reset_day"
+        " FROM accounts JOIN reset_state USING (account_id) ORDER BY account_id"
+    ).fetchall():
+        if only is None or row[0] in only:
+            found = with_account(found, None, _account(connection, row, found))
+    return found
+
+
+def _account(connection: sqlite3.Connection, row: Row, found: State) -> Account:
+    account_id: int = row[0]
+    trading_date = date.fromisoformat(row[10])
+
+    def all_of[T](sql: str, make: Callable[[Row], T]) -> list[T]:
+        return [make(r) for r in connection.execute(sql, (account_id,))]
+
+    positions = [
+        revalued(p, found.contracts.get(p.contract_id))
+        for p in all_of(rows.GET_POSITIONS, rows.position_of)
+    ]
+    executions = [
+        rows.execution_of(r)
+        for r in connection.execute(
+            rows.GET_TRADES, (account_id, _weekday_before(trading_date).isoformat())
+        )
+    ]
+    marks: list[Mark] = all_of(rows.GET_MARKS, rows.mark_of)
+    breaches: list[Breach] = all_of(rows.GET_BREACHES, rows.breach_of)
+    locks = all_of(rows.GET_LOCKS, rows.lock_of)
+    return Account(
+        id=account_id,
+        trading_date=trading_date,
+        name=row[1],
+        balance=decimal(row[2]),
+        can_trade=maybe_bool(row[3]),
+        can_trade_since=maybe_instant(row[4]),
+        simulated=maybe_bool(row[5]),
+        reported_at=maybe_instant(row[6]),
+        failed_rules=frozenset(json.loads(row[7])),
+        next_episode=row[8],
+        next_action=max(row[9], _last_action(connection, account_id) + 1),
+        positions={p.contract_id: p for p in positions},
+        orders={o.id: o for o in all_of(rows.GET_ORDERS, rows.order_of)},
+        ledger=rows.ledger_of(executions),
+        locks={lock.key: lock for lock in locks},
+        ceilings=dict(
+            connection.execute(
+                "SELECT contract_id, net FROM ceilings WHERE account_id = ?", (account_id,)
+            ).fetchall()
+        ),
+        marks={(m.rule_id, m.subject): m for m in marks},
+        breaches={(b.rule_id, b.subject): b for b in breaches},
+        closings={c.contract_id: c for c in all_of(rows.GET_CLOSINGS, rows.closing_of)},
+    )
+
+
+def _weekday_before(day: date) -> date:
+    """The trading date before: what closed then may still matter today."""
+    day -= timedelta(days=1)
+    while day.weekday() >= 5:
+        day -= timedelta(days=1)
+    return day
+
+
+def _last_action(connection: sqlite3.Connection, account_id: int) -> int:
+    found = connection.execute(
+        "SELECT id FROM intents WHERE account_id = ? ORDER BY created_at DESC LIMIT 100",
+        (account_id,),
+    )
+    numbers = [r[0].rpartition("-")[2] for r in found]
+    return max((int(n) for n in numbers if n.isdecimal()), default=0)

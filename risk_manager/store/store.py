@@ -1,0 +1,654 @@
+"""The store: everything that must survive, committed before anything is done about it."""
+
+import asyncio
+import os
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from datetime import date, datetime, timedelta
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from risk_manager.clock import Clock
+from risk_manager.domain.engine import Step
+from risk_manager.domain.events import AnyEvent
+from risk_manager.domain.ledger import Execution
+from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.state import State
+from risk_manager.store import audit, reading, schema, upkeep
+from risk_manager.store.audit import AuditBreak, Entry, Head
+from risk_manager.store.beside import Marker, read_audit_head, write_marker
+from risk_manager.store.changes import Batch, Kept, changes, everything, is_quiet
+from risk_manager.store.opening import Opened, OpenedAs, Opener, is_damage
+from risk_manager.store.reading import AuditRow, ConnectionRow, DayRow, EnforcementRow, LockRow
+from risk_manager.store.rows import micros
+from risk_manager.store.schema import Migration, StoreError
+from risk_manager.store.writer import Writer
+
+PATIENCE = timedelta(seconds=2)
+"""How long a commit waits for the disk before enforcement goes on from memory."""
+BACKLOG_LIMIT = 10_000
+BATCHES_AT_ONCE = 100
+KEEP_EVERY = timedelta(seconds=1)
+LOOK_EVERY = timedelta(seconds=5)
+REMIND_EVERY = timedelta(seconds=10)
+CHECKPOINT_ABOVE_BYTES = 1_000_000
+# While the disk is known to be in trouble a commit only gives the retry a chance.
+_IN_TROUBLE_WAIT_S = 0.05
+_READ_PATIENCE_S = 5.0
+_CLOSE_PATIENCE_S = 5.0
+
+TroubleListener = Callable[[str | None], None]
+
+
+class Store:
+    """One connection, one writer. Open it with `async with Store.open(...)`.
+
+    `trouble` is None, or a sentence on why what happens is for now only in memory.
+    `opened_as` and `opened_why` tell what was found; see `needs_reconciling`.
+    """
+
+    def __init__(
+        self,
+        opener: Opener,
+        clock: Clock,
+        *,
+        on_trouble: TroubleListener,
+        patience: timedelta,
+        backlog_limit: int,
+    ) -> None:
+        self.path = opener.path
+        self.trouble: str | None = None
+        self.opened_as = OpenedAs.FRESH
+        self.opened_why = ""
+        self.had_locks = False
+        self.last_clean_stop: datetime | None = None
+        self.needs_reconciling = False
+        self.commits = 0
+        """Transactions written since the start."""
+        self.hops = 0
+        """Times the database's thread was asked for anything."""
+        self._opener = opener
+        self._clock = clock
+        self._on_trouble = on_trouble
+        self._patience_s = patience.total_seconds()
+        self._database_id = ""
+        self._connection: aiosqlite.Connection | None = None
+        self._writer: Writer | None = None
+        self._backlog: deque[Batch] = deque()
+        self._backlog_limit = backlog_limit
+        self._dropped = 0
+        self._kept = Kept()
+        self._latest: State | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._is_late = False
+        self._rewrite_is_due = False
+        self._replacement_is_due = False
+        self._reminded_at = 0.0
+        self._looked_at = 0.0
+        self._last_head = Head()
+        self._mirrored: Marker | None = None
+        self._identity: tuple[object, ...] = ()
+        self._data_version = 0
+        self._commits_at_last_beat = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: Path,
+        clock: Clock,
+        *,
+        on_trouble: TroubleListener = lambda _: None,
+        connection_class: type[sqlite3.Connection] = sqlite3.Connection,
+        migrations: tuple[Migration, ...] | None = None,
+        patience: timedelta = PATIENCE,
+        keep_every: timedelta = KEEP_EVERY,
+        backlog_limit: int = BACKLOG_LIMIT,
+    ) -> AsyncIterator["Store"]:
+        """Open (or create, or migrate) the database at `path`; close it at the end.
+
+        `on_trouble` is called with a sentence when writing fails (and now and then while it does)
+        and with None when all is written again. Raises `StoreError`: no database can be used.
+        """
+        opener = Opener(
+            path=path,
+            now=clock.now,
+            connection_class=connection_class,
+            migrations=schema.shipped_migrations() if migrations is None else migrations,
+        )
+        store = cls(
+            opener, clock, on_trouble=on_trouble, patience=patience, backlog_limit=backlog_limit
+        )
+        await store._open()
+        ended = asyncio.Event()
+        keeper = asyncio.create_task(store._keep_until(ended, keep_every), name="store keeper")
+        try:
+            yield store
+        finally:
+            ended.set()
+            await asyncio.wait({keeper}, timeout=_CLOSE_PATIENCE_S)
+            keeper.cancel()
+            await store._close()
+
+    # --- the pipeline's side ----------------------------------------------------------------------
+
+    async def restore(
+        self, rulebook: Rulebook, now: datetime, only: Collection[int] | None = None
+    ) -> State:
+        """The state of the last run (of the accounts named in `only`, if given).
+
+        Actions that were in flight are marked as lost: the rules will ask again. A reset that was
+        missed is noticed by the first event. Raises `StoreError`.
+        """
+        chosen = None if only is None else frozenset(only)
+        state = await self._read(
+            lambda connection: reading.state(connection, rulebook, now, chosen)
+        )
+        self._kept = Kept.of(state)
+        self._latest = state
+        batch = Batch()
+        batch.put(
+            "UPDATE enforcement_log SET outcome = 'lost', last_seen = ? WHERE outcome = 'sent'",
+            micros(now),
+        )
+        batch.put(
+            "UPDATE intents SET state = 'LOST', updated_at = ?,"
+            " last_error = 'the daemon ended before it heard' WHERE state IN ('NEW', 'SENT')",
+            micros(now),
+        )
+        await self._put(batch)
+        return state
+
+    async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        """Write what the event changed, in one transaction, and return once it is durable.
+
+        Never raises for a failing disk and never waits for one longer than its patience: then
+        `trouble` says so, and the rows are written, in order, as soon as that is possible.
+        """
+        if is_quiet(event, before, outcome):
+            return
+        batch = changes(self._kept, event, before, outcome)
+        self._latest = outcome.state
+        if batch.is_empty:
+            return
+        self._kept = Kept.of(outcome.state)
+        await self._put(batch)
+
+    # --- the daemon's side ------------------------------------------------------------------------
+
+    async def audit(
+        self,
+        actor: str,
+        action: str,
+        target: str,
+        *,
+        old: dict[str, Any] | None = None,
+        new: dict[str, Any] | None = None,
+        ok: bool = True,
+    ) -> bool:
+        """Add one row to the audit chain; True once it is durable, False while it waits."""
+        return await self._put(self._told(actor, action, target, old=old, new=new, ok=ok))
+
+    async def put_note(self, key: str, value: str) -> bool:
+        """Keep a small text under a key; True once it is durable."""
+        batch = Batch()
+        batch.put("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", f"note:{key}", value)
+        return await self._put(batch)
+
+    async def note(self, key: str) -> str | None:
+        """The text last put under this key."""
+        row = await self._read(
+            lambda c: c.execute("SELECT value FROM meta WHERE key = ?", (f"note:{key}",)).fetchone()
+        )
+        return None if row is None else str(row[0])
+
+    async def clock_in(self, account_id: int) -> bool:
+        """The trader begins a session on this account (nothing, if one is open)."""
+        batch = self._told("trader", "session.began", f"account:{account_id}")
+        batch.put(
+            "INSERT INTO sessions (account_id, clock_in_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            account_id,
+            micros(self._clock.now()),
+        )
+        return await self._put(batch)
+
+    async def clock_out(self, account_id: int) -> bool:
+        """The trader ends the open session of this account."""
+        batch = self._told("trader", "session.ended", f"account:{account_id}")
+        batch.put(
+            "UPDATE sessions SET clock_out_at = ? WHERE account_id = ? AND clock_out_at IS NULL",
+            micros(self._clock.now()),
+            account_id,
+        )
+        return await self._put(batch)
+
+    async def reconciled(self) -> bool:
+        """State was rebuilt from the broker: a suspicious database is trusted again."""
+        if not self.needs_reconciling:
+            return True
+        self.needs_reconciling = False
+        batch = self._told(
+            "daemon", "database.reconciled", "database", old={"why": self.opened_why}
+        )
+        batch.put("DELETE FROM meta WHERE key = 'unreconciled'")
+        return await self._put(batch)
+
+    # --- looking things up ------------------------------------------------------------------------
+
+    async def enforcement(
+        self, account_id: int | None = None, limit: int = 50
+    ) -> list[EnforcementRow]:
+        """The newest decisions and actions. All lookups raise `StoreError` when it cannot be."""
+        return await self._read(lambda c: reading.enforcement(c, account_id, limit))
+
+    async def lock_history(self, account_id: int | None = None, limit: int = 50) -> list[LockRow]:
+        return await self._read(lambda c: reading.lock_history(c, account_id, limit))
+
+    async def trades(self, account_id: int, trading_day: date) -> list[Execution]:
+        return await self._read(lambda c: reading.trades(c, account_id, trading_day))
+
+    async def daily_summaries(self, account_id: int, limit: int = 30) -> list[DayRow]:
+        return await self._read(lambda c: reading.daily_summaries(c, account_id, limit))
+
+    async def audit_tail(self, limit: int = 50) -> list[AuditRow]:
+        return await self._read(lambda c: reading.audit_tail(c, limit))
+
+    async def connection_history(self, limit: int = 50) -> list[ConnectionRow]:
+        return await self._read(lambda c: reading.connection_history(c, limit))
+
+    async def verify_audit(self) -> AuditBreak | None:
+        """The first broken row of the audit chain; None when it holds."""
+        return await asyncio.to_thread(verify_audit, self.path)
+
+    # --- upkeep -----------------------------------------------------------------------------------
+
+    async def backup(self) -> Path:
+        """A verified copy in `backups/`. Raises `StoreError`."""
+        return await asyncio.to_thread(upkeep.back_up, self.path, self._clock.now())
+
+    async def prune(self, now: datetime) -> dict[str, int]:
+        """Remove what is past its time, a little at a time; returns rows removed per table."""
+        removed: dict[str, int] = {}
+        for table in upkeep.RETENTION:
+            removed[table] = await self._prune(partial(upkeep.prune_some, table=table, now=now))
+        removed["daily_summary"] = await self._once(partial(upkeep.prune_summaries, now=now))
+        removed["audit"] = await self._prune(partial(upkeep.prune_audit, now=now))
+        removed = {table: count for table, count in removed.items() if count}
+        if removed:
+            await self._read(lambda c: c.execute("PRAGMA incremental_vacuum(200)").fetchall())
+            await self.audit("daemon", "database.pruned", "database", new=removed)
+        return removed
+
+    async def _prune(self, some: Callable[[sqlite3.Connection], int]) -> int:
+        total = 0
+        while count := await self._once(some):
+            total += count
+        return total
+
+    async def checkpoint(self) -> None:
+        """Move the write-ahead log into the database file. Raises `StoreError`."""
+        await self._read(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
+    async def keep(self) -> None:
+        """One round of what the keeper does by itself: look around, retry, mirror, check point."""
+        if self._clock.monotonic() - self._looked_at >= LOOK_EVERY.total_seconds():
+            await self.look_around()
+        if self._has_work() and self._writing is None:
+            self._start_writing()
+        if self.trouble is not None:
+            self._remind()
+        await self._mirror()
+        await self._checkpoint_when_idle()
+
+    async def look_around(self) -> None:
+        """Notice when the file was deleted, replaced, or written to by somebody else."""
+        self._looked_at = self._clock.monotonic()
+        if self._replacement_is_due or self._is_late or self._connection is None:
+            return
+        if await asyncio.to_thread(_identity, self.path) != self._identity:
+            self._replacement_is_due = True
+            self._say(f"{self.path} was deleted or replaced; it is written anew from memory")
+        else:
+            try:
+                version = await self._read(_data_version)
+            except StoreError as error:
+                self._say(str(error))
+                return
+            if version == self._data_version:
+                return
+            self._data_version = version
+            self._rewrite_is_due = True
+            self._say(f"another program wrote into {self.path}; it is put right from memory")
+        if self._writing is None:
+            self._start_writing()
+
+    async def settled(self) -> bool:
+        """Wait for the write under way; True when nothing is left to write."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+        return not self._has_work()
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _told(
+        self,
+        actor: str,
+        action: str,
+        target: str,
+        *,
+        old: dict[str, Any] | None = None,
+        new: dict[str, Any] | None = None,
+        ok: bool = True,
+    ) -> Batch:
+        batch = Batch()
+        batch.tell(
+            Entry(
+                at=micros(self._clock.now()),
+                actor=actor,
+                action=action,
+                target=target,
+                old=old,
+                new=new,
+                ok=ok,
+            )
+        )
+        return batch
+
+    async def _put(self, batch: Batch) -> bool:
+        """Hand rows over; True once they are durable, False when they have to wait in memory."""
+        self._backlog.append(batch)
+        if len(self._backlog) > self._backlog_limit:
+            self._backlog.popleft()
+            self._dropped += 1
+            self._rewrite_is_due = True
+        writing = self._writing or self._start_writing()
+        if self._is_late:
+            return False
+        wait_s = _IN_TROUBLE_WAIT_S if self.trouble is not None else self._patience_s
+        done, _ = await asyncio.wait({writing}, timeout=wait_s)
+        if done:
+            return self.trouble is None
+        self._is_late = True
+        if self.trouble is None:
+            self._say(
+                f"the database {self.path.name} has not answered for {wait_s:g} s; "
+                "enforcing from memory"
+            )
+        return False
+
+    def _start_writing(self) -> asyncio.Task[None]:
+        # Started at once: the disk is at work before the loop turns again.
+        loop = asyncio.get_running_loop()
+        writing = asyncio.Task(self._drain(), loop=loop, name="store write", eager_start=True)
+        self._writing = None if writing.done() else writing
+        return writing
+
+    def _has_work(self) -> bool:
+        return bool(self._backlog) or self._rewrite_is_due or self._replacement_is_due
+
+    async def _drain(self) -> None:
+        """Write everything that waits, in order; on a fault say so and leave the rest waiting."""
+        try:
+            while self._has_work():
+                await self._write_some()
+        except Exception as error:  # whatever it is, enforcement goes on and people are told
+            if is_damage(error):
+                self._replacement_is_due = True
+            self._say(
+                f"the database {self.path.name} cannot be written ({error}); enforcing from "
+                f"memory, {len(self._backlog)} records wait"
+            )
+        else:
+            self._say(None)
+        finally:
+            self._writing = None
+            self._is_late = False
+
+    async def _write_some(self) -> None:
+        if self._replacement_is_due:
+            await self._replace_database()
+        if not self._backlog and self._rewrite_is_due:
+            self._backlog.append(self._rewrite())
+        batches = list(islice(self._backlog, BATCHES_AT_ONCE))
+        if not batches:
+            return
+        writer = self._writer
+        assert writer is not None
+        refused: list[str] = await self._run(partial(writer.write, batches))
+        self.commits += 1
+        self._last_head = writer.head
+        # The limit may have taken some from the left meanwhile; those were written all the same.
+        while batches and self._backlog:
+            if self._backlog[0] is batches[0]:
+                self._backlog.popleft()
+            batches.pop(0)
+        if refused:
+            self._on_trouble("some records could not be stored: " + "; ".join(refused[:5]))
+
+    def _rewrite(self) -> Batch:
+        self._rewrite_is_due = False
+        dropped, self._dropped = self._dropped, 0
+        batch = self._told(
+            "daemon", "database.rewritten", "database", new={"records_dropped": dropped}
+        )
+        if self._latest is not None:
+            whole = everything(self._latest, self._clock.now())
+            batch.statements += whole.statements
+            self._kept = Kept.of(self._latest)
+        return batch
+
+    async def _replace_database(self) -> None:
+        """Another file in the place of one that is gone or broken. Raises when that fails too."""
+        if self._connection is not None and self._writer is not None:
+            await self._run(partial(self._opener.rescue, self._writer.connection))
+        connection, self._connection, self._writer = self._connection, None, None
+        if connection is not None:
+            with suppress(sqlite3.Error):  # its file is gone: nothing is left to close properly
+                await connection.close()
+        head = self._last_head
+        self._writer = await self._connect(lambda: self._opener.replace(self._database_id, head))
+        self._replacement_is_due = False
+        self._rewrite_is_due = True
+        self._backlog.append(self._told("daemon", "database.replaced", "database"))
+
+    async def _connect(self, make: Callable[[], sqlite3.Connection]) -> Writer:
+        made: list[Writer] = []
+
+        def connect() -> sqlite3.Connection:
+            connection = make()
+            try:
+                made.append(Writer(connection))
+                self._data_version = _data_version(connection)
+                self._identity = _identity(self.path)
+            except sqlite3.Error as error:
+                connection.close()
+                raise StoreError(f"cannot read {self.path}: {error}") from error
+            return connection
+
+        connection = aiosqlite.Connection(connect, iter_chunk_size=64)
+        # A thread stuck in a dead disk must not keep the process from ending.
+        connection._thread.daemon = True
+        try:
+            await connection
+        except BaseException:
+            # Its thread still has a word for this loop; let it finish before the loop may close.
+            await asyncio.to_thread(connection._thread.join, _CLOSE_PATIENCE_S)
+            raise
+        self._connection = connection
+        self._last_head = made[0].head
+        return made[0]
+
+    async def _run[T](self, work: Callable[[], T]) -> T:
+        """One hop: `work` on the connection's thread."""
+        if self._connection is None:
+            raise StoreError(f"the database {self.path} is not open")
+        self.hops += 1
+        # aiosqlite has no public way to run more than one statement in one hop.
+        result: T = await self._connection._execute(work)  # type: ignore[no-untyped-call]
+        return result
+
+    async def _once[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
+        writer = self._writer
+        if writer is None:
+            raise StoreError(f"the database {self.path} is not open")
+        return await self._ask(partial(writer.once, work))
+
+    async def _read[T](self, question: Callable[[sqlite3.Connection], T]) -> T:
+        writer = self._writer
+        if writer is None:
+            raise StoreError(f"the database {self.path} is not open")
+        return await self._ask(partial(question, writer.connection))
+
+    async def _ask[T](self, work: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(_READ_PATIENCE_S):
+                return await self._run(work)
+        except TimeoutError:
+            raise StoreError(
+                f"the database {self.path} did not answer within {_READ_PATIENCE_S:g} s"
+            ) from None
+        except sqlite3.Error as error:
+            raise StoreError(f"the database {self.path} cannot answer: {error}") from error
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise StoreError(
+                f"the database {self.path} holds a value this program cannot read: {error}"
+            ) from error
+
+    # --- telling ----------------------------------------------------------------------------------
+
+    def _say(self, trouble: str | None) -> None:
+        was = self.trouble
+        self.trouble = trouble
+        if trouble is None:
+            if was is not None:
+                self._on_trouble(None)
+        elif was is None:
+            self._reminded_at = self._clock.monotonic()
+            self._on_trouble(trouble)
+
+    def _remind(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._reminded_at >= REMIND_EVERY.total_seconds():
+            self._reminded_at = now
+            self._on_trouble(self.trouble)
+
+    # --- opening, keeping, closing ----------------------------------------------------------------
+
+    async def _open(self) -> None:
+        found: list[Opened] = []
+
+        def connect() -> sqlite3.Connection:
+            found.append(self._opener.open())
+            return found[0].connection
+
+        self._writer = await self._connect(connect)
+        opened = found[0]
+        self._database_id = opened.database_id
+        self.opened_as = opened.opened_as
+        self.opened_why = opened.why
+        self.had_locks = opened.had_locks
+        self.last_clean_stop = opened.last_clean_stop
+        self.needs_reconciling = not opened.opened_as.is_trusted
+        await self.audit(
+            "daemon",
+            "started",
+            "database",
+            new={
+                "opened_as": opened.opened_as.value,
+                "why": opened.why,
+                "last_clean_stop": opened.last_clean_stop,
+                "migrations": opened.migrated,
+            },
+            ok=opened.opened_as.is_trusted,
+        )
+        await self._mirror()
+
+    async def _keep_until(self, ended: asyncio.Event, every: timedelta) -> None:
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), every.total_seconds())
+                return
+            try:
+                await self.keep()
+            except Exception as error:  # the keeper must outlive any fault, and show it
+                self._on_trouble(f"the keeper of the database stumbled: {error!r}")
+
+    async def _mirror(self) -> None:
+        """Bring the files beside the database up to what is durable in it."""
+        head = self._last_head
+        had_locks = self.needs_reconciling or self.had_locks
+        if self._latest is not None:
+            locked = any(account.locks for account in self._latest.accounts.values())
+            had_locks = locked or self.needs_reconciling
+        marker = Marker(self._database_id, head.seq, head.hash, had_locks)
+        if marker == self._mirrored:
+            return
+        try:
+            await asyncio.to_thread(write_marker, self.path, marker)
+        except OSError as error:
+            self._on_trouble(f"the marker beside {self.path} cannot be written: {error}")
+            return
+        self._mirrored = marker
+
+    async def _checkpoint_when_idle(self) -> None:
+        """Off the path of any commit: SQLite would else do it inside one, every 1000 pages."""
+        was_idle = self.commits == self._commits_at_last_beat
+        self._commits_at_last_beat = self.commits
+        if not was_idle or self._writing is not None or self.trouble is not None:
+            return
+        log = self.path.with_name(self.path.name + "-wal")
+        try:
+            size_bytes = log.stat().st_size
+        except OSError:
+            return
+        if size_bytes > CHECKPOINT_ABOVE_BYTES:
+            await self.checkpoint()
+
+    async def _close(self) -> None:
+        batch = self._told("daemon", "stopped", "database")
+        batch.put(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_clean_stop', ?)",
+            str(micros(self._clock.now())),
+        )
+        await self._put(batch)
+        await self._mirror()
+        connection, self._connection, self._writer = self._connection, None, None
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_PATIENCE_S):
+                await connection.close()
+        except (TimeoutError, sqlite3.Error) as error:
+            self._on_trouble(f"the database {self.path} could not be closed: {error!r}")
+
+
+def verify_audit(path: Path) -> AuditBreak | None:
+    """The first broken audit row of this file, if any. For any process. Raises `StoreError`."""
+    mirror = read_audit_head(path)  # before the database, so that it cannot be ahead of it
+    try:
+        with upkeep.open_reader(path) as connection:
+            return audit.verify(connection, mirror)
+    except sqlite3.Error as error:
+        raise StoreError(f"the audit rows of {path} cannot be read: {error}") from error
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _identity(path: Path) -> tuple[object, ...]:
+    """Which files these are; a file of the same name made later is another one."""
+    found: list[object] = []
+    for part in (path, path.with_name(path.name + "-wal")):
+        try:
+            status = os.stat(part)
+            found.append((status.st_dev, status.st_ino))
+        except OSError:
+            found.append(None)
+    return tuple(found)

@@ -1,0 +1,144 @@
+"""What one step costs: per quote and per position event, at 1, 10 and 100 accounts."""
+
+from datetime import UTC, datetime
+
+from bench.figures import line, per_call_us
+from desk import contract, contract_id
+
+from risk_manager.domain.engine import step
+from risk_manager.domain.events import (
+    AccountOpened,
+    AnyEvent,
+    ContractResolved,
+    PositionChanged,
+    QuoteChanged,
+)
+from risk_manager.domain.rule import Rule
+from risk_manager.domain.rulebook import AccountRules, Rulebook
+from risk_manager.domain.state import State
+from risk_manager.rules import RULES
+
+AT = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
+SYMBOLS = ("MNQ", "MES", "ES", "NQ", "M2K", "RTY", "CL", "MCL", "GC", "MGC")
+SECTIONS: dict[str, dict[str, object]] = {
+    "max_contracts": {"limit": 500},
+    "max_contracts_per_instrument": {"limits": {s: 50 for s in SYMBOLS}},
+    "daily_realized_loss": {"limit": 500000},
+    "symbol_blocks": {"blocked": ["BTC"]},
+    "daily_unrealized_loss": {"limit": 300000},
+    "max_unrealized_profit": {"target": 1000000},
+    "trade_frequency_limit": {"windows": [{"name": "m", "per": "1m", "max": 3, "cooldown": "1m"}]},
+    "cooldown_after_loss": {"tiers": [{"loss": 100, "cooldown": "5m"}]},
+    "no_stop_loss_grace": {"grace": "1h"},
+    "session_block_outside": {
+        "timezone": "America/Chicago",
+        "sessions": [
+            {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "00:00", "end": "24:00"}
+        ],
+    },
+    "auth_loss_guard": {},
+    "trade_management": {
+        "breakeven": {"enabled": True, "trigger_ticks": 1000, "offset_ticks": 1},
+        "trailing": {"enabled": False},
+    },
+    "daily_profit_target": {"target": 1000000},
+    "consecutive_loss_limit": {"losses": 30, "lockout": "1h"},
+}
+
+
+def all_rules() -> list[Rule]:
+    """Every rule there is, with limits that nothing here reaches."""
+    built = []
+    for cls in RULES:
+        name = cls.model_fields["rule"].default
+        built.append(cls.model_validate({"rule": name, **SECTIONS[name]}))
+    return built
+
+
+def position(account: int, symbol: str, size: int) -> PositionChanged:
+    return PositionChanged.model_validate(
+        {
+            "at": AT,
+            "id": 1,
+            "accountId": account,
+            "contractId": contract_id(symbol),
+            "creationTimestamp": AT,
+            "type": 1,
+            "size": size,
+            "averagePrice": 1000.25,
+        }
+    )
+
+
+def state_with(accounts: int, held_by: int) -> State:
+    rules = AccountRules.of(all_rules())
+    book = Rulebook(accounts={a: rules for a in range(1, accounts + 1)})
+    state = State.at(AT, book)
+
+    def fold(event: AnyEvent) -> None:
+        nonlocal state
+        state = step(state, event).state
+
+    for symbol in SYMBOLS:
+        fold(ContractResolved(at=AT, contract=contract(symbol)))
+    for account in range(1, accounts + 1):
+        fold(AccountOpened(at=AT, account_id=account))
+        for symbol in SYMBOLS[1:]:
+            fold(position(account, symbol, 1))
+        if account <= held_by:
+            fold(position(account, "MNQ", 1))
+    for symbol in SYMBOLS:
+        fold(quote_event(symbol))
+    return state
+
+
+def payload(symbol: str) -> dict[str, object]:
+    return {
+        "at": AT,
+        "contract_id": contract_id(symbol),
+        "symbol": "F.US." + symbol,
+        "symbolName": "/" + symbol,
+        "lastPrice": 1000.25,
+        "bestBid": 1000.25,
+        "bestAsk": 1000.5,
+        "volume": 100,
+        "timestamp": "2026-11-20T16:00:00+00:00",
+    }
+
+
+def quote_event(symbol: str) -> QuoteChanged:
+    return QuoteChanged.model_validate(payload(symbol))
+
+
+def run() -> None:
+    raw = payload("MNQ")
+    line(
+        "quote event object from the raw payload",
+        per_call_us(lambda: QuoteChanged.model_validate(raw), 5000),
+        "us",
+    )
+    print(f"with {len(RULES)} rules on, 10 contracts held per account:")
+    for accounts in (1, 10, 100):
+        for held_by in sorted({1, accounts}):
+            state = state_with(accounts, held_by)
+            calls = max(2000 // held_by, 50)
+
+            def one(state: State = state) -> None:
+                step(state, QuoteChanged.model_validate(raw))
+
+            line(
+                f"quote -> judged, {accounts} accounts, {held_by} hold it (with its event)",
+                per_call_us(one, calls),
+                "us",
+            )
+        state = state_with(accounts, accounts)
+        first, second = position(1, "MNQ", 1), position(1, "MNQ", 2)
+
+        def both(state: State = state, first: AnyEvent = first, second: AnyEvent = second) -> None:
+            step(step(state, second).state, first)
+
+        line(
+            f"position event -> judged, {accounts} accounts",
+            [value / 2 for value in per_call_us(both, 500)],
+            "us",
+        )

@@ -1,0 +1,361 @@
+"""The broker's word on each account: whole or not at all, fresh, and never twice at once."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from enforcement_bench import Bench, bench
+from paper_broker import (
+    ACCOUNTS,
+    CLOSE,
+    MNQ,
+    ORDERS,
+    POSITIONS,
+    TRADES,
+    PaperBroker,
+    answer,
+    hang,
+    slow,
+    status,
+)
+from virtual_time import BEGAN, LoopClock, in_virtual_time
+
+from risk_manager.broker.lanes import Lane
+from risk_manager.broker.reconcile import EVERYTHING, Part, Reading
+from risk_manager.domain.events import AccountReported, PositionChanged, TradeExecuted, Unreadable
+from risk_manager.domain.records import PositionType
+
+POSITIONS_ONLY = frozenset({Part.POSITIONS})
+
+
+def trade(number: int, minutes_ago: float, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "accountId": 101,
+        "contractId": MNQ,
+        "creationTimestamp": (BEGAN - timedelta(minutes=minutes_ago)).isoformat(),
+        "price": 21000.25,
+        "profitAndLoss": None,
+        "fees": 0.37,
+        "side": 0,
+        "size": 1,
+        "voided": False,
+        "orderId": 1,
+        **fields,
+    }
+
+
+def position(account_id: int, **fields: Any) -> dict[str, Any]:
+    return {"accountId": account_id, "contractId": MNQ, "type": 1, **fields}
+
+
+def since(broker: PaperBroker) -> list[timedelta]:
+    """How long before the beginning each search for trades reached back."""
+    starts = [call.body["startTimestamp"] for call in broker.calls(TRADES)]
+    return [BEGAN - type(BEGAN).fromisoformat(start) for start in starts]
+
+
+async def first_report(b: Bench) -> AccountReported:
+    await b.until(lambda: bool(b.of(AccountReported)))
+    return b.of(AccountReported)[0]
+
+
+@in_virtual_time
+async def test_a_start_reads_the_whole_account_and_the_whole_day_at_once() -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, -2)
+    order = broker.add_order(101, MNQ)
+    broker.trades = [trade(1, 10)]
+    async with bench(broker, LoopClock()) as b:
+        report = await first_report(b)
+        assert len({call.at for call in broker.asked}) == 1
+        assert report.asked_at == BEGAN + timedelta(seconds=broker.asked[0].at)
+        assert b.account().net(MNQ) == -2
+        assert list(b.account().orders) == [order]
+        assert list(b.account().ledger.entries) == [1]
+        assert b.account().can_trade is True
+        assert since(broker)[0] == BEGAN - b.pipeline.state.day.starts_at + timedelta(minutes=5)
+        assert b.reconciler.status(101).failing_since is None
+        assert b.reconciler.status(101).last_ok_at is not None
+
+
+@in_virtual_time
+async def test_an_exposed_account_is_read_every_five_seconds_and_a_flat_one_every_thirty() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(121)
+        assert len(broker.calls(POSITIONS)) == 5
+        broker.hold(101, MNQ, 1)
+        b.reconciler.ask(101)
+        await asyncio.sleep(1)
+        before = len(broker.calls(POSITIONS))
+        await asyncio.sleep(60)
+        assert len(broker.calls(POSITIONS)) - before == pytest.approx(12, abs=1)
+
+
+@in_virtual_time
+async def test_many_accounts_share_the_search_and_the_budget() -> None:
+    broker = PaperBroker()
+    ids = range(101, 111)
+    broker.accounts = [{"id": i, "name": str(i)} for i in ids]
+    for i in ids:
+        broker.hold(i, MNQ, 1)
+    async with bench(broker, LoopClock(), accounts=ids):
+        await asyncio.sleep(1)
+        assert Counter(c.path for c in broker.asked) == {
+            ACCOUNTS: 1,
+            POSITIONS: 10,
+            ORDERS: 10,
+            TRADES: 10,
+        }
+        await asyncio.sleep(600)
+        assert len(broker.asked) / 10 <= 95
+
+
+@in_virtual_time
+async def test_routine_passes_ask_only_for_trades_since_the_newest_known() -> None:
+    broker = PaperBroker()
+    broker.trades = [trade(1, 60), trade(2, 30)]
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(65)
+        reach = since(broker)
+        assert len(reach) == 3
+        assert reach[1] == reach[2] == timedelta(minutes=32)
+        b.reconciler.ask(101)
+        await asyncio.sleep(1)
+        assert since(broker)[3] == reach[0]
+        await asyncio.sleep(700)
+        assert since(broker).count(reach[0]) == 3  # the whole day again after ten minutes
+
+
+@in_virtual_time
+async def test_a_trade_lost_by_the_stream_while_reads_failed_is_found_afterwards() -> None:
+    broker = PaperBroker()
+    broker.trades = [trade(1, 60)]
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(1)
+        broker.always["*"] = status(503)
+        await asyncio.sleep(400)
+        # The stream lost number 2 and brought number 3, five minutes later.
+        broker.trades += [trade(2, -1), trade(3, -6)]
+        b.pipeline.inbox.put_nowait(
+            TradeExecuted.model_validate({**broker.trades[2], "at": b.clock.now()})
+        )
+        await asyncio.sleep(0.1)
+        broker.always.clear()
+        await asyncio.sleep(40)
+        assert sorted(b.account().ledger.entries) == [1, 2, 3]
+
+
+@in_virtual_time
+async def test_a_new_trading_day_is_read_whole() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        day = b.pipeline.state.day
+        await asyncio.sleep((day.ends_at - BEGAN).total_seconds() + 60)
+        assert b.pipeline.state.day.date > day.date
+        starts = broker.calls(TRADES)[-2:]
+        assert (
+            starts[0].body["startTimestamp"]
+            == (b.pipeline.state.day.starts_at - timedelta(minutes=5)).isoformat()
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "missing"),
+    [
+        (POSITIONS, {"positions": [{"accountId": 101, "contractId": MNQ}]}, "positions"),
+        (
+            POSITIONS,
+            {"positions": [{"accountId": 101, "contractId": MNQ, "size": -1}]},
+            "positions",
+        ),
+        (POSITIONS, {"positions": [{"accountId": 102, "contractId": MNQ, "size": 1}]}, "positions"),
+        (POSITIONS, {"positions": None}, "positions"),
+        (POSITIONS, {}, "positions"),
+        (ORDERS, {"orders": ["order"]}, "orders"),
+        (TRADES, {"trades": [trade(1, 5), trade(2, 5, price=float("nan"))]}, "trades"),
+        (TRADES, {"trades": [trade(1, 5), trade(2, 5, creationTimestamp="noon")]}, "trades"),
+    ],
+)
+@in_virtual_time
+async def test_a_part_that_cannot_be_read_is_missing_whole_and_told_once(
+    path: str, body: dict[str, Any], missing: str
+) -> None:
+    broker = PaperBroker()
+    broker.always[path] = answer({**body, "success": True})
+    async with bench(broker, LoopClock()) as b:
+        report = await first_report(b)
+        assert getattr(report, missing) is None
+        others = {"positions", "orders", "trades", "account"} - {missing}
+        assert all(getattr(report, other) is not None for other in others)
+        await asyncio.sleep(30)
+        (told,) = b.of(Unreadable)
+        assert (told.source, told.account_id) == (path, 101)
+        assert b.reconciler.status(101).failing_since is not None
+
+
+@in_virtual_time
+async def test_an_account_missing_from_the_list_is_told_and_the_rest_is_read() -> None:
+    broker = PaperBroker()
+    broker.accounts = []
+    async with bench(broker, LoopClock()) as b:
+        report = await first_report(b)
+        assert report.account is None
+        assert report.positions == ()
+        (told,) = b.of(Unreadable)
+        assert "account 101 is not in the gateway's list" in told.detail
+
+
+@in_virtual_time
+async def test_a_locked_account_that_is_no_longer_active_is_found_among_all() -> None:
+    broker = PaperBroker(inactive={101})
+    broker.accounts[0]["canTrade"] = False
+    async with bench(broker, LoopClock()) as b:
+        report = await first_report(b)
+        assert report.account is not None
+        assert b.account().can_trade is False
+        assert b.of(Unreadable) == []
+        assert [[a.id for a in listed] for listed in b.listed] == [[102]]
+
+
+@in_virtual_time
+async def test_a_part_that_fails_is_none_and_the_others_arrive() -> None:
+    broker = PaperBroker()
+    broker.always[ORDERS] = status(500)
+    async with bench(broker, LoopClock()) as b:
+        report = await first_report(b)
+        assert report.orders is None
+        assert report.positions == ()
+
+
+@in_virtual_time
+async def test_when_rest_fails_it_is_tried_after_one_five_ten_and_thirty_seconds() -> None:
+    broker = PaperBroker(latency=0)
+    broker.always["*"] = status(400)
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(100)
+        at = [call.at for call in broker.calls(POSITIONS)]
+        gaps = [round(later - earlier) for earlier, later in pairwise(at)]
+        assert gaps == [1, 5, 10, 30, 30]
+        assert b.of(AccountReported) == []
+        failing = b.reconciler.status(101)
+        assert failing.failing_since == BEGAN
+        assert failing.reason
+        broker.always.clear()
+        await asyncio.sleep(31)
+        assert b.reconciler.status(101).failing_since is None
+
+
+@in_virtual_time
+async def test_of_one_account_two_passes_never_run_at_once() -> None:
+    broker = PaperBroker(latency=0.3)
+    async with bench(broker, LoopClock(), accounts=[101, 102]) as b:
+        for _ in range(40):
+            b.reconciler.ask()
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+        for account_id in (101, 102):
+            at = [c.at for c in broker.calls(POSITIONS) if c.body["accountId"] == account_id]
+            assert len(at) <= 7
+            assert all(later - earlier >= 0.3 for earlier, later in pairwise(at))
+
+
+@in_virtual_time
+async def test_a_read_back_is_begun_after_it_was_asked_for_and_shared() -> None:
+    broker = PaperBroker(latency=0.1)
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(1)
+        running = asyncio.ensure_future(b.reconciler.read_back(101, POSITIONS_ONLY, 2))
+        await asyncio.sleep(0.05)
+        before = len(broker.calls(POSITIONS))
+        asked = b.clock.now()
+        first, second = await asyncio.gather(
+            b.reconciler.read_back(101, POSITIONS_ONLY, 2),
+            b.reconciler.read_back(101, EVERYTHING, 2),
+        )
+        assert first is second
+        assert first is not None
+        assert first.asked_at > asked
+        assert len(broker.calls(POSITIONS)) == before + 1
+        assert running.done()
+        assert running.result() is not first
+        assert {c.lane for c in broker.calls(POSITIONS)[-2:]} == {Lane.FAST}
+
+
+@in_virtual_time
+async def test_a_routine_pass_that_hangs_gives_way_to_a_read_back_and_is_made_up_for() -> None:
+    broker = PaperBroker()
+    gate = asyncio.Event()
+    broker.faults[POSITIONS].append(hang(gate))
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(0.1)
+        assert b.of(AccountReported) == []
+        reading = await b.reconciler.read_back(101, POSITIONS_ONLY, 1)
+        assert isinstance(reading, Reading)
+        assert reading.positions == ()
+        assert b.clock.monotonic() < 0.2
+        gate.set()
+        await asyncio.sleep(2)
+        whole = [r for r in b.of(AccountReported) if r.account is not None]
+        assert len(whole) == 1
+        assert since(broker)[0] == since(broker)[-1]  # the whole day is still owed
+
+
+@in_virtual_time
+async def test_a_read_back_that_takes_too_long_is_none() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(1)
+        broker.always["*"] = slow(50)
+        before = b.clock.monotonic()
+        reading = await b.reconciler.read_back(101, POSITIONS_ONLY, 0.5)
+        assert reading is None
+        assert b.clock.monotonic() - before == pytest.approx(0.5)
+
+
+@in_virtual_time
+async def test_closing_lets_go_of_who_waits() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(1)
+        broker.always["*"] = slow(50)
+        waiting = asyncio.ensure_future(b.reconciler.read_back(101, POSITIONS_ONLY, 40))
+        await asyncio.sleep(0.1)
+        await b.reconciler.close()
+        assert await waiting is None
+
+
+@in_virtual_time
+async def test_what_the_stream_said_after_the_question_is_newer_than_the_answer() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(1)
+        broker.faults[POSITIONS].append(slow(0.2))
+        b.reconciler.ask(101)
+        await asyncio.sleep(0.1)
+        b.pipeline.inbox.put_nowait(
+            PositionChanged(
+                at=b.clock.now(),
+                account_id=101,
+                contract_id=MNQ,
+                type=PositionType.LONG,
+                size=1,
+            )
+        )
+        await asyncio.sleep(0.5)
+        assert b.account().net(MNQ) == 1
+        assert broker.calls(CLOSE) == []
+
+
+@in_virtual_time
+async def test_the_list_of_all_accounts_is_passed_on() -> None:
+    broker = PaperBroker()
+    broker.accounts.append({"id": "odd"})
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        assert [a.id for a in b.listed[0]] == [101, 102]
+        assert b.of(Unreadable) == []

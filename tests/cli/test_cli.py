@@ -1,0 +1,174 @@
+"""The command line as scripts and people meet it: exit codes, one-line errors, what it imports."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from config_folder import ConfigFolder
+
+from risk_manager.cli import main
+from risk_manager.cli.exits import Exit
+
+HEAVY = ("project_x_py", "textual", "aiohttp", "pandas", "polars")
+
+
+def shell(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("RISK_MANAGER_")}
+    root = str(Path(__file__).parent.parent.parent)
+    return subprocess.run(
+        [sys.executable, "-m", "risk_manager", *words],
+        cwd=cwd,
+        env={**clean, "PYTHONPATH": root, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["admin", "panic", "--help"],
+        ["--version"],
+        ["admin", "config", "validate"],
+        ["admin", "rules", "list"],
+        ["admin", "status"],
+        ["doctor"],
+    ],
+)
+def test_light_commands_import_no_heavy_library(config: ConfigFolder, words: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from risk_manager.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=config.path.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "HEAVY []", done.stderr
+
+
+@pytest.mark.wire
+def test_a_broken_configuration_is_exit_5_and_one_line_an_error(config: ConfigFolder) -> None:
+    config.risk("rules:\n  - {rule: max_contracts, limt: 5}", "defaults: {mode: x}")
+    done = shell("admin", "config", "validate", cwd=config.path.parent)
+    assert done.returncode == Exit.CONFIGURATION
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        'risk_config.yaml:3: rules[max_contracts].limt: unknown key; did you mean "limit"?',
+        "risk_config.yaml:4: defaults.mode: must be one of enforce, shadow",
+    ]
+    done = shell("admin", "config", "show", cwd=config.path.parent)
+    assert done.returncode == Exit.CONFIGURATION
+    assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.wire
+def test_no_daemon_is_exit_3_and_wrong_usage_exit_2(config: ConfigFolder) -> None:
+    done = shell("admin", "status", cwd=config.path.parent)
+    assert done.returncode == Exit.UNREACHABLE
+    (line,) = done.stderr.splitlines()
+    assert "no daemon has run in data" in line
+    assert shell("dance", cwd=config.path.parent).returncode == Exit.USAGE
+    assert shell("admin", cwd=config.path.parent).returncode == Exit.USAGE
+
+
+@pytest.mark.wire
+def test_folders_come_from_the_environment(config: ConfigFolder, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    variables = {"RISK_MANAGER_CONFIG": str(config.path), "RISK_MANAGER_DATA": "nothing-here"}
+    done = shell("admin", "config", "validate", "--json", cwd=elsewhere, **variables)
+    assert done.returncode == Exit.DONE
+    report = json.loads(done.stdout)
+    assert report["valid"]
+    assert report["errors"] == []
+    done = shell("admin", "lockouts", "list", cwd=elsewhere, **variables)
+    assert "nothing-here" in done.stderr
+
+
+@pytest.mark.wire
+def test_a_gateway_without_its_key_is_exit_4(config: ConfigFolder) -> None:
+    done = shell(
+        "run",
+        "--data",
+        str(config.path.parent / "data"),
+        cwd=config.path.parent,
+        RISK_MANAGER_GATEWAY__KIND="projectx",
+        RISK_MANAGER_GATEWAY__USERNAME="someone",
+        RISK_MANAGER_GATEWAY__API_KEY="env:NOT_SET_ANYWHERE",
+    )
+    assert done.returncode == Exit.CREDENTIALS
+    (line,) = done.stderr.splitlines()
+    assert "gateway.api_key: the environment variable NOT_SET_ANYWHERE is not set" in line
+
+
+def test_version_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == Exit.DONE
+    out = capsys.readouterr().out
+    assert "database schema" in out
+    assert "feed protocol" in out
+
+
+def test_rules_are_listed_for_each_account(
+    config: ConfigFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.risk(
+        "rules:\n  - {rule: max_contracts, limit: 5}",
+        "accounts: {102: {overrides: [{target: max_contracts, set: {limit: 2}}]}}",
+    )
+    assert main(["admin", "rules", "list", "--config", str(config.path)]) == Exit.DONE
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "account 101 (combine-50k), enforce"
+    assert out[1].split() == ["RULE-001", "max_contracts", "limit", "5"]
+    assert out[3].split() == ["RULE-001", "max_contracts", "limit", "2", "[overridden]"]
+    assert main(["admin", "rules", "list", "--config", str(config.path), "--account", "7"]) == 1
+    assert capsys.readouterr().err == (
+        "risk-manager: account 7 is not in accounts.yaml; there are 101, 102\n"
+    )
+
+
+def test_what_is_shown_holds_references_and_no_secret(
+    config: ConfigFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write("settings.yaml", "gateway: {api_key: env:CANARY_KEY}")
+    assert main(["admin", "config", "show", "--json", "--config", str(config.path)]) == Exit.DONE
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["settings"]["gateway"]["api_key"] == "env:CANARY_KEY"
+    assert shown["in_force"]["101"]["rules"]["max_contracts"]["limit"] == 5
+    assert main(["admin", "config", "show", "--config", str(config.path)]) == Exit.DONE
+    assert "max_contracts" in capsys.readouterr().out
+
+
+def test_panic_asks_first(config: ConfigFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["admin", "panic", "--data", str(config.path)]) == Exit.REFUSED
+    assert "say --yes" in capsys.readouterr().err
+    assert main(["admin", "panic", "--yes", "--data", str(config.path)]) == Exit.UNREACHABLE
+
+
+def test_an_error_of_ours_is_one_line_and_exit_70(
+    config: ConfigFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A file where a folder is meant is an operator's error; a null byte is what nobody expects.
+    assert main(["admin", "config", "validate", "--config", "a\0b"]) == Exit.INTERNAL
+    err = capsys.readouterr().err
+    assert err.startswith("risk-manager: internal error: ValueError")
+    assert "Traceback" not in err
+    assert len(err.splitlines()) == 1
+    assert main(["admin", "config", "validate", "--config", "a\0b", "--debug"]) == Exit.INTERNAL
+    assert "Traceback" in capsys.readouterr().err

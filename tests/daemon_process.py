@@ -1,0 +1,206 @@
+"""The real daemon as a real process, pointed at a practice gateway of the test."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from risk_manager.feed.client import FeedUnreachable, read_once
+from risk_manager.practice.exchange import Exchange, Side
+from risk_manager.practice.gateway import PracticeGateway, practice_gateway
+
+ACCOUNT = 101
+RULES = """
+version: 1
+rules:
+  - {rule: max_contracts, limit: 5}
+  - {rule: daily_realized_loss, limit: 500}
+  - {rule: symbol_blocks, blocked: [RTY]}
+"""
+WITHIN_S = 20.0
+
+
+@contextlib.asynccontextmanager
+async def still_gateway(**options: Any) -> AsyncIterator[PracticeGateway]:
+    """A practice gateway whose prices move only when the test moves them."""
+    async with practice_gateway(market=False, **options) as gateway:
+        for contract in gateway.exchange.contracts.values():
+            gateway.exchange.move_price(contract.id, contract.product.start_price, now=now())
+        yield gateway
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def buy(exchange: Exchange, root: str, size: int, *, account: int = ACCOUNT) -> int:
+    """The trader buys at the market (sells, for a negative size)."""
+    side = Side.BUY if size > 0 else Side.SELL
+    contract_id = exchange.contract_of(root).id
+    order = exchange.place(account, contract_id, side, abs(size), now=now())
+    assert isinstance(order, int), order
+    return order
+
+
+def lose(exchange: Exchange, root: str, size: int, ticks: int, *, account: int = ACCOUNT) -> None:
+    """Buy, let the price fall, sell: a realised loss."""
+    contract = exchange.contract_of(root)
+    buy(exchange, root, size, account=account)
+    fallen = exchange.book(contract.id).last - ticks * contract.tick_size
+    exchange.move_price(contract.id, fallen, now=now())
+    exchange.close_position(account, contract.id, now=now())
+
+
+async def until(condition: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> None:
+    """Wait until something is so; fail saying what was awaited."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within_s
+    while not condition():
+        if loop.time() > end:
+            raise AssertionError(f"not within {within_s} s: {what}")
+        await asyncio.sleep(0.01)
+
+
+class DaemonProcess:
+    """`python -m risk_manager run` with its output kept."""
+
+    def __init__(
+        self, folder: Path, *, rules: str = RULES, accounts: str = "accounts: [{id: 101}]"
+    ) -> None:
+        self.config = folder / "config"
+        self.data = folder / "data"
+        self.config.mkdir(exist_ok=True)
+        self.said: list[str] = []
+        self._rules, self._accounts = rules, accounts
+        self._env: dict[str, str] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._readers: list[asyncio.Task[None]] = []
+
+    def point_at(self, gateway: PracticeGateway, **env: str) -> Self:
+        """Three lines of settings and two variables, as for any gateway."""
+        (self.config / "settings.yaml").write_text(
+            "gateway:\n  kind: projectx\n"
+            f"  api_url: {gateway.api_url}\n"
+            f"  user_hub_url: {gateway.user_hub_url}\n"
+            f"  market_hub_url: {gateway.market_hub_url}\n"
+            "feed: {port: 0}\n"
+            "logging: {level: DEBUG}\n",
+            encoding="utf-8",
+        )
+        (self.config / "accounts.yaml").write_text(
+            self._accounts + "\nunlisted: ignore\n", encoding="utf-8"
+        )
+        (self.config / "risk_config.yaml").write_text(self._rules, encoding="utf-8")
+        self._env = {
+            "PROJECT_X_USERNAME": gateway.username,
+            "PROJECT_X_API_KEY": gateway.api_key,
+            **env,
+        }
+        return self
+
+    @contextlib.asynccontextmanager
+    async def running(self, *words: str) -> AsyncIterator[Self]:
+        """Started and RUNNING; killed at the end, if it still lives."""
+        await self.start(*words)
+        try:
+            await until(lambda: self.is_running, "RUNNING")
+            yield self
+        finally:
+            await self.kill()
+
+    async def start(self, *words: str) -> None:
+        self.said.clear()
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PROJECT_X")}
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "risk_manager", "run"),
+            *("--config", str(self.config), "--data", str(self.data), *words),
+            env={**kept, **self._env},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._readers = [
+            asyncio.create_task(self._read(stream), name="daemon output")
+            for stream in (self._process.stdout, self._process.stderr)
+        ]
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        async for line in stream:
+            self.said.append(line.decode(errors="replace").rstrip())
+
+    @property
+    def is_running(self) -> bool:
+        if self._process is not None and self._process.returncode is not None:
+            raise AssertionError(
+                f"the daemon ended with {self._process.returncode}: " + "\n".join(self.said)
+            )
+        return any("RUNNING" in line for line in self.said)
+
+    async def kill(self) -> None:
+        """kill -9: nothing is told, nothing is closed."""
+        await self._end("kill")
+
+    async def stop(self, how: int = signal.SIGTERM) -> int:
+        """Asked to stop; the exit code."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        return await self.ended()
+
+    async def ended(self, within_s: float = 16.0) -> int:
+        """Wait until it has ended by itself; the exit code."""
+        assert self._process is not None
+        async with asyncio.timeout(within_s):
+            code = await self._process.wait()
+            await asyncio.gather(*self._readers)
+        return code
+
+    async def _end(self, how: str) -> None:
+        if self._process is not None and self._process.returncode is None:
+            getattr(self._process, how)()
+            await self._process.wait()
+        await asyncio.gather(*self._readers)
+
+    async def snapshot(self) -> dict[str, Any]:
+        """What a screen would show now."""
+        _, snapshot, _ = await read_once(self.data)
+        return snapshot
+
+    async def account(self, account_id: int = ACCOUNT) -> dict[str, Any]:
+        found: dict[str, Any] = next(
+            a for a in (await self.snapshot())["accounts"] if a["account_id"] == account_id
+        )
+        return found
+
+    async def until_account(
+        self, condition: Callable[[dict[str, Any]], Any], what: str, within_s: float = WITHIN_S
+    ) -> dict[str, Any]:
+        """Wait until the daemon shows an account so."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within_s
+        while True:
+            with contextlib.suppress(FeedUnreachable):
+                account = await self.account()
+                if condition(account):
+                    return account
+            if loop.time() > end:
+                raise AssertionError(f"not within {within_s} s: {what}\n" + "\n".join(self.said))
+            await asyncio.sleep(0.05)
+
+
+def day_net(exchange: Exchange, account: int = ACCOUNT) -> float:
+    """The gateway's own word on the day: realised less fees."""
+    return float(exchange.realised(account) - exchange.fees(account))
+
+
+def closes(gateway: PracticeGateway) -> int:
+    """How many close requests of any kind have reached the gateway."""
+    return sum(
+        r.path in ("/Position/closeContract", "/Position/partialCloseContract")
+        for r in gateway.requests
+    )

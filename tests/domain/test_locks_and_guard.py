@@ -1,0 +1,238 @@
+"""What locks do to an account, whatever the rules say: the guard, told as trading."""
+
+from datetime import timedelta
+
+from desk import DeskMaker
+
+from risk_manager.domain.decisions import Outcome
+from risk_manager.domain.records import OrderType
+from risk_manager.domain.rulebook import Mode
+
+
+async def test_a_flat_lock_closes_all_and_cancels_stops_only_when_flat(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    stop = await d.stop("MNQ", -2)
+    await d.admin("lock")
+    assert d.taken() == ["close MNQ"]
+    await d.obey()
+    assert d.taken() == [f"cancel {stop}"]
+    assert d.account().is_flat
+
+
+async def test_the_close_order_we_caused_is_not_cancelled_by_us(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    await d.order("MNQ", -2, kind=OrderType.MARKET)
+    await d.position("MNQ", 0)
+    await d.wait(seconds=1)
+    assert d.actions == ["close MNQ"]
+
+
+async def test_no_entries_keeps_position_stop_and_target(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    stop = await d.stop("MNQ", -2)
+    target = await d.order("MNQ", -2, price=21100)
+    entry = await d.order("MNQ", 1, price=20900)
+    await d.admin("lock", policy="no_entries")
+    await d.obey()
+    assert d.actions == [f"cancel {entry}"]
+    assert {stop, target} == set(d.account().orders)
+    assert d.account().net("CON.F.US.MNQ.Z26") == 2
+
+
+async def test_no_entries_closes_what_is_added_and_follows_reductions_down(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.position("MNQ", 3)
+    await d.admin("lock", policy="no_entries")
+    await d.position("MNQ", 4)
+    await d.obey()
+    assert d.taken() == ["reduce MNQ to 3"]
+    await d.position("MNQ", 1)
+    await d.position("MNQ", 2)
+    await d.obey()
+    assert d.taken() == ["reduce MNQ to 1"]
+    await d.position("MNQ", -1)
+    await d.obey()
+    assert d.taken() == ["close MNQ"]
+    await d.position("ES", 1, 6000)
+    assert d.taken() == ["close ES"]
+
+
+async def test_no_entries_cancels_what_would_reverse(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    first = await d.stop("MNQ", -2)
+    second = await d.stop("MNQ", -2, 20980.0)
+    await d.admin("lock", policy="no_entries")
+    assert d.actions == [f"cancel {second}"]
+    assert first in d.account().orders
+
+
+async def test_a_stop_left_after_the_exit_is_cancelled_under_no_entries(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    stop = await d.stop("MNQ", -2)
+    await d.admin("lock", policy="no_entries")
+    await d.position("MNQ", 0)
+    assert d.actions == [f"cancel {stop}"]
+
+
+async def test_the_strictest_of_several_locks_rules_and_each_ends_alone(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 1)
+    await d.admin("lock", policy="no_entries", until=d.now + timedelta(minutes=30))
+    await d.admin("lock", scope="root:MNQ", until=d.now + timedelta(minutes=5))
+    assert d.actions == ["close MNQ"]
+    await d.obey()
+    await d.wait(minutes=6)
+    assert [c.lock.scope for c in d.locks_cleared] == ["root:MNQ"]
+    await d.position("MNQ", 1)
+    assert d.taken()[-1] == "close MNQ"
+
+
+async def test_a_lock_is_prolonged_but_never_shortened(desk: DeskMaker) -> None:
+    d = desk()
+    await d.admin("lock", until=d.now + timedelta(minutes=30))
+    await d.admin("lock", until=d.now + timedelta(minutes=5))
+    assert d.lock_ends("manual") == d.now + timedelta(minutes=30)
+    await d.admin("lock", until=d.now + timedelta(minutes=45))
+    assert d.lock_ends("manual") == d.now + timedelta(minutes=45)
+
+
+async def test_a_scope_is_exact(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("ES", 1, 6000)
+    await d.position("MES", 1, 6000)
+    await d.admin("lock", scope="root:ES")
+    assert d.actions == ["close ES"]
+
+
+async def test_a_clock_that_goes_back_ends_nothing_and_starts_nothing(desk: DeskMaker) -> None:
+    d = desk()
+    await d.admin("lock", until=d.now + timedelta(minutes=30))
+    await d.wait(minutes=10)
+    d.now -= timedelta(hours=3)
+    await d.position("MNQ", 1)
+    assert d.actions == ["close MNQ"]
+    assert d.locked_by() == {"manual": "account"}
+
+
+async def test_panic_flattens_without_a_lock_and_lets_go_afterwards(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    stop = await d.stop("MNQ", -2)
+    await d.admin("flatten")
+    await d.obey()
+    assert d.actions == ["close MNQ", f"cancel {stop}"]
+    await d.position("MNQ", 1)
+    assert len(d.actions) == 2
+    assert d.account().closings == {}
+
+
+async def test_a_close_decided_on_is_finished_even_after_a_restart(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    stop = await d.stop("MNQ", -2)
+    await d.admin("flatten")
+    await d.restart()
+    assert d.taken() == ["close MNQ", "close MNQ"]
+    await d.position("MNQ", 0)
+    await d.settle(d.enforcer.actions[1])
+    assert d.taken() == [f"cancel {stop}"]
+
+
+async def test_a_retry_never_closes_what_was_opened_afterwards(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("flatten")
+    await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, code=5)
+    await d.position("MNQ", 0)
+    await d.position("MNQ", 1)
+    await d.wait(minutes=2)
+    assert d.actions == ["close MNQ"]
+
+
+async def test_cancel_all_cancels_everything_working(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 1)
+    ids = [await d.stop("MNQ", -1), await d.order("ES", 1, price=5900)]
+    await d.admin("cancel_all")
+    assert sorted(d.actions) == sorted(f"cancel {i}" for i in ids)
+
+
+async def test_an_unknown_outcome_is_looked_at_before_anything_is_repeated(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
+    await d.wait(seconds=2)
+    assert d.actions == ["close MNQ"]  # nobody could look yet
+    await d.report(positions={})
+    await d.wait(minutes=1)
+    assert d.actions == ["close MNQ"]  # it had been executed
+
+
+async def test_with_all_reads_refused_the_stream_is_acted_on_within_seconds(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
+    await d.wait(seconds=3)
+    assert d.actions == ["close MNQ", "close MNQ"]
+
+
+async def test_refusals_are_repeated_ever_more_slowly_and_raise_an_alarm(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    for _ in range(400):
+        if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
+            await d.settle(last.action, Outcome.REFUSED, code=5)
+        await d.wait(seconds=1)
+    assert 8 <= len(d.actions) <= 12
+    assert "cannot_enforce" in d.alarms
+    assert d.locked_by() == {"manual": "account"}
+
+
+async def test_an_action_nobody_reports_on_is_not_waited_for_for_ever(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    await d.wait(seconds=40)
+    assert d.actions == ["close MNQ", "close MNQ"]
+
+
+async def test_shadow_tells_and_touches_nothing(desk: DeskMaker) -> None:
+    quiet = desk(max_contracts={"limit": 1, "lockout": "until_reset"}, desk_mode=Mode.SHADOW)
+    await quiet.position("MNQ", 3)
+    assert (quiet.actions, quiet.locked_by()) == ([], {})
+    assert [x.shadow for x in quiet.decisions] == [True]
+
+    one = desk(
+        max_contracts={"limit": 1, "shadow": True},
+        max_contracts_per_instrument={"limits": {"MNQ": 2}},
+    )
+    await one.position("MNQ", 3)
+    assert one.actions == ["reduce MNQ to 2"]
+    assert {x.rule_id: x.shadow for x in one.decisions} == {
+        "max_contracts": True,
+        "max_contracts_per_instrument": False,
+    }
+
+
+async def test_an_account_nobody_listed_raises_an_alarm(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 1, account=999)
+    assert d.alarms == ["unlisted_account"]
+    assert 999 not in d.pipeline.state.accounts

@@ -1,0 +1,114 @@
+"""Exits this program places: rounded, clamped, never through the market, tidied up."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from desk import Desk, contract_id, make_desk
+
+from risk_manager.domain.decisions import Action, MoveStop, PlaceExit, Protect
+from risk_manager.domain.protection import merged, protect, stop_ticks, target_ticks
+from risk_manager.domain.records import OrderStatus
+
+MNQ = contract_id("MNQ")
+
+
+def wanted(d: Desk, ask: Protect) -> list[Action]:
+    state = d.pipeline.state
+    account = state.accounts[101]
+    return list(protect(state, account, account.positions[MNQ], ask))
+
+
+def stop(price: str, **more: Any) -> Protect:
+    return Protect(MNQ, stop_price=Decimal(price), **more)
+
+
+@pytest.mark.parametrize(
+    ("price", "side", "stop_at", "target_at"),
+    [
+        ("21000.125", 1, "21000.25", "21000.00"),
+        ("21000.125", -1, "21000.00", "21000.25"),
+        ("21000.25", 1, "21000.25", "21000.25"),
+        ("21000.25", -1, "21000.25", "21000.25"),
+    ],
+)
+def test_prices_are_rounded_towards_safety(
+    price: str, side: int, stop_at: str, target_at: str
+) -> None:
+    tick = Decimal("0.25")
+    assert stop_ticks(Decimal(price), side, tick) * tick == Decimal(stop_at)
+    assert target_ticks(Decimal(price), side, tick) * tick == Decimal(target_at)
+
+
+async def test_the_sum_of_all_stops_never_exceeds_the_position() -> None:
+    d = make_desk()
+    await d.position("MNQ", 3)
+    await d.stop("MNQ", -2, 20990)
+    (placed,) = wanted(d, stop("20995"))
+    assert isinstance(placed, PlaceExit)
+    assert placed.size == 1
+    await d.stop("MNQ", -1, 20990)
+    assert wanted(d, stop("20995")) == []
+
+
+async def test_a_stop_being_cancelled_still_counts_and_a_suspended_one_does_not() -> None:
+    d = make_desk()
+    await d.position("MNQ", 1)
+    leaving = await d.stop("MNQ", -1, status=OrderStatus.PENDING_CANCELLATION)
+    assert wanted(d, stop("20995")) == []
+    await d.stop("MNQ", -1, order_id=leaving, status=OrderStatus.CANCELLED)
+    await d.stop("MNQ", -1, status=OrderStatus.SUSPENDED)
+    assert len(wanted(d, stop("20995"))) == 1
+
+
+async def test_a_stop_is_never_moved_away_from_the_market() -> None:
+    d = make_desk()
+    await d.position("MNQ", 2)
+    order = await d.stop("MNQ", -1, 20995)
+    (moved,) = wanted(d, stop("20990", stop_order_id=order))
+    assert isinstance(moved, MoveStop)
+    assert (moved.stop_price, moved.size) == (Decimal("20995"), 2)
+
+
+async def test_a_stop_is_never_sent_through_the_market() -> None:
+    d = make_desk()
+    await d.position("MNQ", 1)
+    await d.quote("MNQ", bid=21000, ask=21000.25)
+    assert wanted(d, stop("21000")) == []
+    assert len(wanted(d, stop("20999.75"))) == 1
+    await d.position("MNQ", -1)
+    assert wanted(d, stop("21000.25")) == []
+    assert len(wanted(d, stop("21000.50"))) == 1
+
+
+async def test_a_stop_that_has_ended_meanwhile_is_not_replaced_blindly() -> None:
+    d = make_desk()
+    await d.position("MNQ", 1)
+    assert wanted(d, stop("20995", stop_order_id=4711)) == []
+
+
+def test_of_two_wishes_the_first_decides() -> None:
+    target = Protect(MNQ, limit_price=Decimal(21010))
+    assert merged(None, target) is target
+    both = merged(target, stop("20995", size=1))
+    assert (both.stop_price, both.limit_price, both.size) == (Decimal("20995"), Decimal(21010), 1)
+    assert merged(stop("20995"), stop("20990")).stop_price == Decimal("20995")
+
+
+async def test_our_orphaned_exit_is_cancelled_and_the_traders_is_not() -> None:
+    d = make_desk()
+    await d.position("MNQ", 1)
+    ours = await d.stop("MNQ", -1, tag="rm-1-101-1")
+    await d.stop("MNQ", -1)
+    await d.position("MNQ", 0)
+    assert d.actions == [f"cancel {ours}"]
+
+
+async def test_of_two_exits_of_ours_too_many_the_newer_goes() -> None:
+    d = make_desk()
+    await d.position("MNQ", 1)
+    await d.stop("MNQ", -1, tag="rm-1")
+    newer = await d.stop("MNQ", -1, tag="rm-2")
+    await d.wait(seconds=1)
+    await d.obey()
+    assert d.actions == [f"cancel {newer}"]

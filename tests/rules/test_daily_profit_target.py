@@ -1,0 +1,109 @@
+"""The daily profit target (EXTRA-005, target 1000)."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from desk import DeskMaker, rules_from
+from pydantic import ValidationError
+
+from risk_manager.domain.rulebook import Mode
+
+TARGET = {"target": 1000}
+LOCKED = {"daily_profit_target": "account"}
+
+
+async def test_e05_a_profit_above_the_target_ends_the_day(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target=TARGET)
+    await d.position("MNQ", 1)
+    await d.win(900)
+    assert d.locked_by() == {}
+    await d.win(200)
+    assert d.locked_by() == LOCKED
+    await d.obey()
+    assert d.actions == ["close MNQ"]
+    assert d.reasons == ["made $1,100.00 today, target $1,000.00; flat and locked"]
+
+
+async def test_the_target_itself_is_enough_and_a_cent_less_is_not(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target=TARGET)
+    await d.win("999.99")
+    assert d.locked_by() == {}
+    await d.win("0.01")
+    assert d.locked_by() == LOCKED
+
+
+async def test_fees_are_taken_off_unless_gross_is_asked_for(desk: DeskMaker) -> None:
+    net = desk(daily_profit_target=TARGET)
+    await net.win(1000, fees="0.70")
+    assert net.locked_by() == {}
+
+    gross = desk(daily_profit_target={**TARGET, "pnl_basis": "gross"})
+    await gross.win(1000, fees="0.70")
+    assert gross.locked_by() == LOCKED
+
+
+async def test_open_profit_counts_when_asked_for_and_a_price_is_known(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target={**TARGET, "include_unrealized": True})
+    await d.position("MNQ", 2, 21000)
+    await d.win(900)
+    assert d.locked_by() == {}
+    await d.quote("MNQ", 21024.75)
+    assert d.locked_by() == {}
+    await d.quote("MNQ", 21025)
+    assert (d.locked_by(), d.actions) == (LOCKED, ["close MNQ"])
+
+    blind = desk(daily_profit_target={**TARGET, "include_unrealized": True})
+    await blind.position("MNQ", 2, 21000)
+    await blind.win(1100)
+    assert blind.locked_by() == {}
+    assert blind.meter("daily_profit_target").current is None
+
+
+async def test_the_lock_stands_until_the_reset_over_restarts_and_losses(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target=TARGET)
+    await d.win(1000)
+    await d.loss(300)
+    await d.restart()
+    await d.admin("unlock")
+    assert d.locked_by() == LOCKED
+    await d.wait(hours=6)
+    assert d.locked_by() == {}
+    assert d.meter("daily_profit_target").current == 0
+
+
+async def test_a_timed_lock_arms_again_only_after_a_further_profit(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target={**TARGET, "lockout": "15m"})
+    await d.win(1000)
+    await d.wait(minutes=16)
+    assert d.locked_by() == {}
+    await d.win(10)
+    assert d.locked_by() == LOCKED
+
+
+async def test_close_all_locks_nothing(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target={**TARGET, "action": "close_all"})
+    await d.position("MNQ", 1)
+    await d.win(1000)
+    assert (d.locked_by(), d.actions) == ({}, ["close MNQ"])
+
+
+async def test_shadow_tells_and_touches_nothing(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target=TARGET, desk_mode=Mode.SHADOW)
+    await d.position("MNQ", 1)
+    await d.win(1000)
+    assert (d.locked_by(), d.actions, len(d.decisions)) == ({}, [], 1)
+
+
+async def test_the_meter_says_how_far_it_is(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target=TARGET)
+    await d.win(360)
+    meter = d.meter("daily_profit_target")
+    assert meter.sentence == "$360.00 made today, $640.00 to go"
+    assert meter.headroom == Decimal(640)
+
+
+@pytest.mark.parametrize("fields", [{"target": 0}, {"target": -1}, {**TARGET, "lockout": "none"}])
+def test_what_cannot_be_meant_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        rules_from(daily_profit_target=fields)

@@ -1,0 +1,216 @@
+"""RULE-003, example by example (limit 500)."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from desk import MORNING, DeskMaker
+
+from risk_manager.domain.decisions import Outcome
+from risk_manager.domain.trading_calendar import TradingDay
+
+LIMIT = {"limit": "500"}
+LOCKED = {"daily_realized_loss": "account"}
+CHICAGO = TradingDay(timezone="America/Chicago")
+
+
+async def test_003_1_profits_of_the_day_count_against_losses(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.win(100)
+    await d.loss(200)
+    assert d.locked_by() == {}
+    await d.loss(450)
+    assert d.locked_by() == LOCKED
+    assert d.reasons[-1] == "lost $550.00 today, limit $500.00; flat and locked"
+
+
+async def test_003_2_the_limit_itself_breaches_and_a_cent_less_does_not(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.loss("499.99")
+    assert d.locked_by() == {}
+    await d.loss("0.01")
+    assert d.locked_by() == LOCKED
+
+
+async def test_003_3_fees_count_unless_gross_is_asked_for(desk: DeskMaker) -> None:
+    net = desk(daily_realized_loss=LIMIT)
+    await net.fill("MNQ", 1, fees="0.70")
+    await net.loss("498.60", fees="0.70")
+    assert net.locked_by() == LOCKED
+
+    gross = desk(daily_realized_loss={**LIMIT, "pnl_basis": "gross"})
+    await gross.fill("MNQ", 1, fees="0.70")
+    await gross.loss("498.60", fees="0.70")
+    assert gross.locked_by() == {}
+
+
+async def test_003_4_an_opening_half_turn_costs_its_fee_and_is_no_trade(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.fill("MNQ", 1, fees="0.70")
+    today = d.account().ledger.day(d.account().trading_date)
+    assert (str(today.net), d.account().ledger.round_turns()) == ("-0.70", ())
+
+
+async def test_003_5_a_voided_loss_is_given_back_and_the_lock_stays(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    loss = await d.loss(300)
+    await d.loss(200)
+    assert d.locked_by() == LOCKED
+    await d.fill("MNQ", -1, pnl=-300, trade_id=loss, voided=True)
+    assert str(d.account().ledger.day(d.account().trading_date).net) == "-200"
+    assert d.locked_by() == LOCKED
+    assert "trade_voided" in d.alarms
+
+
+async def test_003_6_the_reset_unlocks_and_late_fills_belong_to_their_own_day(
+    desk: DeskMaker,
+) -> None:
+    d = desk(
+        daily_realized_loss=LIMIT,
+        desk_day=CHICAGO,
+        desk_at=datetime(2026, 11, 19, 22, 58, tzinfo=UTC),
+    )
+    await d.loss(500)
+    assert d.lock_ends("daily_realized_loss") == datetime(2026, 11, 19, 23, 0, tzinfo=UTC)
+    await d.wait(seconds=122)
+    assert d.locked_by() == {}
+    assert [c.cleared_by for c in d.locks_cleared] == ["daily_reset"]
+    await d.loss(500, at=datetime(2026, 11, 19, 22, 59, 59, tzinfo=UTC))
+    assert d.locked_by() == {}
+    assert len(d.resets) == 1
+
+
+async def test_003_7_the_reset_keeps_local_time_over_a_clock_change(desk: DeskMaker) -> None:
+    d = desk(
+        daily_realized_loss=LIMIT,
+        desk_day=CHICAGO,
+        desk_at=datetime(2025, 3, 7, 23, 30, tzinfo=UTC),
+    )
+    await d.loss(500)
+    # Friday 17:30 in Chicago is Monday's trading day; by its end the clocks have moved.
+    assert d.lock_ends("daily_realized_loss") == datetime(2025, 3, 10, 22, 0, tzinfo=UTC)
+
+
+async def test_003_8_a_friday_lock_ends_when_mondays_trading_day_begins(desk: DeskMaker) -> None:
+    d = desk(
+        daily_realized_loss=LIMIT,
+        desk_day=CHICAGO,
+        desk_at=datetime(2026, 11, 20, 20, 0, tzinfo=UTC),
+    )
+    await d.loss(500)
+    assert d.lock_ends("daily_realized_loss") == datetime(2026, 11, 20, 23, 0, tzinfo=UTC)
+
+
+async def test_003_9_the_other_account_trades_on(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT, desk_accounts=(101, 102))
+    await d.loss(500, account=101)
+    await d.position("MNQ", 1, account=102)
+    assert (d.locked_by(101), d.locked_by(102), d.actions) == (LOCKED, {}, [])
+
+
+async def test_everything_is_closed_and_whatever_comes_after_too(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.position("MNQ", 2)
+    stop = await d.stop("MNQ", -2)
+    entry = await d.order("ES", 1, price=5990)
+    await d.loss(500)
+    assert d.taken() == [f"cancel {entry}", "close MNQ"]  # the stop protects until it is flat
+    await d.obey()
+    assert d.taken() == [f"cancel {stop}"]
+    assert d.account().is_flat
+    await d.wait(minutes=10)
+    await d.position("MES", 1, 6000)
+    await d.obey()
+    assert d.taken() == ["close MES"]
+    assert d.account().is_flat
+
+
+async def test_a_failed_close_is_asked_again_until_it_is_done(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.position("MNQ", 2)
+    await d.loss(500)
+    await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, code=5)
+    assert d.taken() == ["close MNQ"]
+    await d.wait(seconds=1)
+    assert d.taken() == ["close MNQ"]
+    await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, code=5)
+    await d.wait(seconds=1)
+    assert d.taken() == []
+    await d.wait(seconds=1)
+    assert d.taken() == ["close MNQ"]
+    await d.obey()
+    assert d.account().is_flat
+
+
+async def test_the_lock_survives_a_restart_and_a_reload(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.loss(500)
+    await d.restart()
+    assert d.locked_by() == LOCKED
+    await d.new_rules([])
+    await d.wait(minutes=5)
+    assert d.locked_by() == LOCKED
+    await d.position("MNQ", 1)
+    assert d.actions == ["close MNQ"]
+
+
+async def test_an_administrator_cannot_clear_it_unless_the_rule_says_so(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.loss(500)
+    await d.admin("unlock")
+    assert d.locked_by() == LOCKED
+    assert "unlock_refused" in d.alarms
+
+    soft = desk(daily_realized_loss={**LIMIT, "unlock": "admin", "lockout": "manual"})
+    await soft.loss(500)
+    await soft.wait(days=1)
+    assert soft.locked_by() == LOCKED
+    await soft.admin("unlock")
+    assert soft.locks_cleared[-1].cleared_by == "admin_override"
+
+
+async def test_a_timed_lock_arms_again_only_after_a_further_loss(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss={**LIMIT, "lockout": "15m"})
+    await d.loss(500)
+    await d.wait(minutes=16)
+    assert d.locked_by() == {}
+    await d.loss(10)
+    assert d.locked_by() == LOCKED
+    assert d.lock_ends("daily_realized_loss") == d.now + timedelta(minutes=15)
+
+
+async def test_open_losses_count_when_asked_for(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss={**LIMIT, "include_unrealized": True})
+    await d.loss(200)
+    await d.position("MNQ", 2, 21000)
+    await d.quote("MNQ", 20925.25)
+    assert d.locked_by() == {}
+    await d.quote("MNQ", 20925.0)
+    assert d.locked_by() == LOCKED
+    assert d.actions == ["close MNQ"]
+
+
+async def test_warnings_come_once_each_on_the_way(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.loss(260)
+    await d.wait(seconds=3)
+    await d.loss(150)
+    assert d.reasons == [
+        "$260.00 of the daily loss limit $500.00 is used",
+        "$410.00 of the daily loss limit $500.00 is used",
+    ]
+
+
+async def test_the_meter_counts_in_ticks_of_what_is_held(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.loss(360)
+    await d.position("MNQ", 10)
+    meter = d.meter("daily_realized_loss")
+    assert meter.sentence == "$140.00 left today = 28 MNQ ticks on 10"
+    assert (meter.current, meter.headroom) == (Decimal(360), Decimal(140))
+
+
+async def test_the_same_trade_reported_ten_times_counts_once(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    for _ in range(10):
+        await d.fill("MNQ", -1, pnl=-100, fees=1, trade_id=7)
+    assert str(d.account().ledger.day(MORNING.date()).net) == "-101"

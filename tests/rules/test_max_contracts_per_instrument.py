@@ -1,0 +1,108 @@
+"""RULE-002, example by example."""
+
+import pytest
+from desk import DeskMaker, rules_from
+from pydantic import ValidationError
+
+from risk_manager.domain.symbols import Symbols
+
+LIMITS = {"limits": {"MNQ": 2, "ES": 1, "MES": 3}}
+
+
+async def test_002_1_what_exceeds_the_product_limit_is_closed(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument=LIMITS)
+    await d.position("MNQ", 3)
+    assert d.actions == ["reduce MNQ to 2"]
+    assert d.reasons == ["holding 3 MNQ, limit 2; closed 1 MNQZ6"]
+
+
+async def test_002_2_expiries_add_up_unless_each_contract_is_counted(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument=LIMITS)
+    await d.position("MNQ.U26", 2)
+    await d.wait(seconds=1)
+    await d.position("MNQ.Z26", -1)
+    assert d.actions == ["close MNQ"]
+
+    apart = desk(max_contracts_per_instrument={**LIMITS, "scope": "contract"})
+    await apart.position("MNQ.U26", 2)
+    await apart.position("MNQ.Z26", -1)
+    assert apart.actions == []
+
+
+async def test_002_3_the_gateway_code_of_es_is_es(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument={"limits": {"ES": 1}})
+    await d.position("CON.F.US.EP.U25", 2, 5800)
+    assert d.actions == ["reduce ES.U25 to 1"]
+
+
+async def test_002_4_es_is_not_mes(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument=LIMITS)
+    await d.position("MES", 3)
+    assert d.actions == []
+
+
+async def test_002_5_a_product_nobody_named(desk: DeskMaker) -> None:
+    blocked = desk(max_contracts_per_instrument={**LIMITS, "unknown_symbol": "block"})
+    await blocked.position("RTY", 1)
+    assert blocked.actions == ["close RTY"]
+
+    one = desk(max_contracts_per_instrument={**LIMITS, "unknown_symbol": "allow_with_limit:1"})
+    await one.position("RTY", 1)
+    assert one.actions == []
+    await one.position("RTY", 2)
+    assert one.actions == ["reduce RTY to 1"]
+
+    free = desk(max_contracts_per_instrument={**LIMITS, "unknown_symbol": "allow_unlimited"})
+    await free.position("RTY", 9)
+    assert free.actions == []
+
+
+async def test_002_6_an_order_counts_when_it_fills_unless_asked_otherwise(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument=LIMITS)
+    await d.position("MNQ", 2)
+    await d.order("MNQ", 1, price=20900)
+    assert d.actions == []
+
+    counted = desk(max_contracts_per_instrument={**LIMITS, "count_working_entries": True})
+    await counted.position("MNQ", 2)
+    order = await counted.order("MNQ", 1, price=20900)
+    assert counted.actions == [f"cancel {order}"]
+
+
+async def test_a_group_is_capped_in_micro_equivalents(desk: DeskMaker) -> None:
+    d = desk(
+        symbols=Symbols(groups={"sp500": ("ES", "MES")}),
+        max_contracts_per_instrument={
+            "limits": {"ES": 5, "MES": 50},
+            "group_limits": {"sp500": {"limit": 15, "count": "micro_equivalents"}},
+        },
+    )
+    await d.position("ES", 1, 6000)
+    await d.wait(seconds=1)
+    await d.position("MES", 6, 6000)
+    assert d.actions == ["reduce MES to 5"]
+
+
+async def test_the_product_limit_is_cut_first_and_may_cure_the_total(desk: DeskMaker) -> None:
+    d = desk(
+        max_contracts={"limit": 5},
+        max_contracts_per_instrument={"limits": {"MNQ": 2, "ES": 3}},
+    )
+    await d.position("MNQ", 2)
+    await d.position("ES", 3)
+    await d.position("MNQ", 4)
+    assert d.actions == ["reduce MNQ to 2"]
+    assert [x.spec_id for x in d.decisions] == ["RULE-002"]
+
+
+@pytest.mark.parametrize("limits", [{"MNQ": 0}, {"MNQ": -1}, {}, {" ": 2}])
+def test_impossible_limits_are_refused(limits: dict[str, int]) -> None:
+    with pytest.raises(ValidationError):
+        rules_from(max_contracts_per_instrument={"limits": limits})
+
+
+async def test_the_most_specific_key_wins(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument={"limits": {"M*": 1, "MN*": 2, "MNQ": 3}})
+    await d.position("MNQ", 3)
+    await d.position("MES", 2)
+    assert d.actions == ["reduce MES to 1"]

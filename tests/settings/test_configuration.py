@@ -1,0 +1,282 @@
+"""What a valid configuration folder becomes."""
+
+import os
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from config_folder import SHIPPED, TODAY, ConfigFolder
+
+from risk_manager.domain.rulebook import Mode, PriceBasis
+from risk_manager.rules.max_contracts import MaxContracts
+from risk_manager.settings import SecretUnavailable, load
+from risk_manager.settings.configuration import Configuration
+from risk_manager.settings.market_calendar import shipped_table
+
+TWO_RULES = """\
+rules:
+  - {rule: max_contracts, id: size, limit: 5}
+  - {rule: max_contracts_per_instrument, limits: {MNQ: 3, ES: 1}}
+"""
+
+
+def limit(configuration: Configuration, account: int, rule_id: str = "size") -> int:
+    rule = next(r for r in configuration.rules_of(account) if r.id == rule_id)
+    assert isinstance(rule, MaxContracts)
+    return rule.limit
+
+
+def test_the_shipped_files_guard_the_two_practice_accounts_without_a_warning() -> None:
+    shipped = load(SHIPPED, {}, today=TODAY)
+    assert shipped.warnings == ()
+    assert shipped.settings.gateway.kind == "practice"
+    book = shipped.rulebook()
+    assert list(book.accounts) == [101, 102]
+    assert book.day.reset == time(17)
+    assert book.day.timezone == "America/New_York"
+    assert len(book.digest) == 64
+    assert {"max_contracts", "daily_realized_loss"} <= {r.id for r in book.accounts[101].rules}
+
+
+def test_sections_become_what_the_core_reads(config: ConfigFolder) -> None:
+    config.risk(
+        "rules: []",
+        'trading_day: {reset: "16:30", timezone: America/Chicago}\n'
+        'defaults: {on_missing_data: "flatten_after:30s", pnl_price: worst,'
+        " foreign_fill_policy: reduce_only_ok}\n"
+        "symbols: {aliases: {abc: es}, groups: {sp: [es, MES]},"
+        " micro_equivalents: {overrides: {sil: 2}}}",
+    )
+    book = config.load().rulebook()
+    assert book.day.reset == time(16, 30)
+    assert book.defaults.flatten_after == timedelta(seconds=30)
+    assert book.defaults.pnl_price is PriceBasis.WORST
+    assert book.defaults.keep_reducing_fills
+    assert book.symbols.aliases == {"ABC": "ES"}
+    assert book.symbols.groups == {"sp": ("ES", "MES")}
+    assert book.symbols.weight("SIL") == Decimal(2)
+
+
+def test_symbols_that_look_like_other_things_stay_symbols(config: ConfigFolder) -> None:
+    config.risk(
+        "rules:\n  - {rule: max_contracts_per_instrument, limits: {6E: 1, NO: 2}}\n"
+        "  - {rule: symbol_blocks, blocked: [6J, GC*]}"
+    )
+    instrument, blocks = config.load().rules
+    assert instrument.model_dump()["limits"] == {"6E": 1, "NO": 2}
+    assert blocks.model_dump()["blocked"] == ("6J", "GC*")
+
+
+def test_an_account_overrides_one_rule_and_the_others_keep_it(config: ConfigFolder) -> None:
+    config.risk(
+        TWO_RULES,
+        "accounts:\n"
+        "  101:\n    mode: shadow\n    label: big\n    overrides:\n"
+        "      - {target: max_contracts, set: {limit: 3}}\n"
+        "      - {target: max_contracts_per_instrument, set: {limits: {ES: 2}}}\n",
+    )
+    configuration = config.load()
+    assert limit(configuration, 101) == 3
+    assert limit(configuration, 102) == 5
+    assert configuration.rules_of(101)[1].model_dump()["limits"] == {"MNQ": 3, "ES": 2}
+    assert configuration.mode_of(101) is Mode.SHADOW
+    assert configuration.rulebook().accounts[102].mode is Mode.ENFORCE
+
+
+def test_lists_replace_and_switched_off_rules_are_left_out(config: ConfigFolder) -> None:
+    config.risk(
+        "rules:\n"
+        "  - {rule: symbol_blocks, blocked: [RTY, CL]}\n"
+        "  - {rule: max_contracts, limit: 5, accounts: [102]}\n",
+        "accounts:\n"
+        "  101: {overrides: [{target: symbol_blocks, set: {blocked: [GC]}}]}\n"
+        "  102: {overrides: [{target: symbol_blocks, set: {enabled: false}}]}\n",
+    )
+    configuration = config.load()
+    assert [r.model_dump()["blocked"] for r in configuration.rules_of(101)] == [("GC",)]
+    assert [r.id for r in configuration.rules_of(102)] == ["max_contracts"]
+
+
+def test_two_rules_of_one_kind_with_their_own_ids(config: ConfigFolder) -> None:
+    config.risk(
+        "rules:\n"
+        "  - {rule: max_contracts, id: gross, limit: 5}\n"
+        "  - {rule: max_contracts, id: micros, limit: 50, count: micro_equivalents, shadow: true}\n"
+    )
+    assert [(r.id, r.shadow) for r in config.load().rules] == [("gross", False), ("micros", True)]
+
+
+def test_the_digest_follows_the_limits_and_nothing_else(config: ConfigFolder) -> None:
+    config.risk(TWO_RULES)
+    before = config.load().digest
+    config.risk(
+        "# the same\n" + TWO_RULES.replace("{MNQ: 3, ES: 1}", "{es: 1, MNQ: 3}"),
+        "defaults: {reissue_after: 3000ms}",
+    )
+    assert config.load().digest == before
+    config.write("settings.yaml", "logging: {level: DEBUG}")
+    assert config.load().digest == before
+    config.risk(TWO_RULES.replace("limit: 5", "limit: 6"))
+    assert config.load().digest != before
+
+
+def test_a_disabled_account_has_no_rules_and_an_unlisted_one_only_when_asked(
+    config: ConfigFolder,
+) -> None:
+    config.write("accounts.yaml", "accounts: [{id: 101}, {id: 102, enabled: false}]")
+    assert list(config.load().rulebook(unlisted=[999]).accounts) == [101]
+    config.write(
+        "accounts.yaml", "accounts: [{id: 101}, {id: 102, enabled: false}]\nunlisted: enforce"
+    )
+    book = config.load().rulebook(unlisted=[102, 999])
+    assert list(book.accounts) == [101, 999]
+    assert book.accounts[999].rules == book.accounts[101].rules
+
+
+def test_the_environment_overrides_settings(config: ConfigFolder) -> None:
+    env = {
+        "RISK_MANAGER_GATEWAY__KIND": "projectx",
+        "RISK_MANAGER_GATEWAY__API_URL": "http://127.0.0.1:9/api/",
+        "RISK_MANAGER_FEED__PORT": "0",
+        "RISK_MANAGER_LOGGING__JSON": "false",
+        "RISK_MANAGER_LOGGING__LEVEL": "",
+        "RISK_MANAGER_CONFIG": "elsewhere",
+    }
+    configuration = config.load(env)
+    assert configuration.settings.gateway.kind == "projectx"
+    assert configuration.settings.gateway.api_url == "http://127.0.0.1:9/api"
+    assert configuration.settings.feed.port == 0
+    assert configuration.settings.logging.as_json is False
+    assert configuration.settings.logging.level == "INFO"
+    assert configuration.warnings == ()
+
+
+def test_a_wrong_variable_is_named(config: ConfigFolder) -> None:
+    assert config.errors({"RISK_MANAGER_FEED__PORT": "many"}) == [
+        "environment: RISK_MANAGER_FEED__PORT: must be a whole number"
+    ]
+    assert config.errors({"RISK_MANAGER_GATEWAY__API_KEY": "sk-canary-1"}) == [
+        "environment: RISK_MANAGER_GATEWAY__API_KEY: must say where the secret is kept, never be "
+        "the secret itself; write env:NAME, file:PATH or keyring:service/user"
+    ]
+    assert config.errors({"RISK_MANAGER_FEED__PROT": "1"}) == [
+        'environment: RISK_MANAGER_FEED__PROT: unknown key; did you mean "port"?'
+    ]
+    assert len(config.errors({"RISK_MANAGER_GATEWAY": "practice"})) == 1
+    assert config.warnings({"RISK_MANAGER_GATEWY__KIND": "projectx"}) == [
+        'environment: RISK_MANAGER_GATEWY__KIND: no such section; did you mean "gateway"?; '
+        "the variable is ignored"
+    ]
+
+
+WARNINGS = [
+    ("rules: []", "", "no rule is in force for account combine-50k"),
+    (TWO_RULES.replace("MNQ: 3", "MNQ: 9"), "", "9 is above the limit of all contracts"),
+    (TWO_RULES.replace("MNQ", "MNX"), "", 'MNX names no product known here; did you mean "MNQ"?'),
+    (TWO_RULES, 'trading_day: {reset: "02:30"}', "between 01:00 and 03:00 the clocks change"),
+    (TWO_RULES, "accounts: {1011: {label: x}}", 'not in accounts.yaml; did you mean "101"?'),
+    (TWO_RULES, "accounts: {101: {mode: shadow}}", "shadow: breaches are told"),
+    (TWO_RULES, "defaults: {mode: shadow}", "shadow: breaches are told"),
+]
+
+
+@pytest.mark.parametrize(("rules", "rest", "words"), WARNINGS)
+def test_what_starts_and_cannot_be_meant_is_warned_about(
+    config: ConfigFolder, rules: str, rest: str, words: str
+) -> None:
+    config.risk(rules, rest)
+    assert any(words in line for line in config.warnings())
+
+
+def test_a_calendar_that_ends_soon_is_warned_about_and_corrections_may_be_missing(
+    config: ConfigFolder,
+) -> None:
+    (config.path / "calendar.yaml").unlink()
+    assert config.warnings() == []
+    late = load(config.path, {}, today=date(2028, 11, 15)).warnings
+    assert any("ends soon (2028-12-31)" in str(warning) for warning in late)
+
+
+def test_a_correction_wins_over_the_table_of_exchange_days(config: ConfigFolder) -> None:
+    table = shipped_table()
+    christmas = date(2026, 12, 25)
+    found = table.exception("ES", christmas)
+    assert found is not None
+    assert found[0].closed
+    assert table.exception("ES", date(2026, 12, 22)) is None
+    assert table.exception("ESTX", christmas) is None
+    config.write("calendar.yaml", "overrides: [{date: 2026-12-25, products: [es], normal: true}]")
+    edited = load(config.path, {}, today=TODAY).calendar
+    assert edited.overrides[0].normal
+    assert edited.overrides[0].products == ("ES",)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes have no meaning here")
+def test_files_everybody_may_edit_are_warned_about(config: ConfigFolder) -> None:
+    (config.path / "risk_config.yaml").chmod(0o666)
+    assert "everybody may write" in config.warnings()[0]
+
+
+# --- secrets ---------------------------------------------------------------------------------
+
+
+def credentials(config: ConfigFolder, reference: str, env: dict[str, str]) -> str:
+    config.write("settings.yaml", f"gateway: {{username: someone, api_key: '{reference}'}}")
+    return config.load().credentials(env).api_key.get_secret_value()
+
+
+def test_secrets_are_found_where_they_are_kept(config: ConfigFolder) -> None:
+    assert credentials(config, "env:MY_KEY", {"MY_KEY": " canary-1\n"}) == "canary-1"
+    kept = config.path / "key.txt"
+    kept.write_text("canary-2\n", encoding="utf-8")
+    kept.chmod(0o600)
+    assert credentials(config, "file:key.txt", {}) == "canary-2"
+    assert "canary" not in repr(config.load()) + str(config.load().limits())
+
+
+def test_a_secret_that_is_not_there_says_what_to_do(config: ConfigFolder) -> None:
+    with pytest.raises(SecretUnavailable, match=r"gateway.api_key: .* variable MY_KEY is not set"):
+        credentials(config, "env:MY_KEY", {})
+    with pytest.raises(SecretUnavailable, match="cannot be read"):
+        credentials(config, "file:nowhere", {})
+    with pytest.raises(SecretUnavailable, match=r"keyring"):
+        credentials(config, "keyring:no-such-service/nobody", {})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes have no meaning here")
+def test_a_secret_file_open_to_others_is_refused(config: ConfigFolder) -> None:
+    kept = config.path / "key.txt"
+    kept.write_text("canary-3", encoding="utf-8")
+    kept.chmod(0o644)
+    with pytest.raises(SecretUnavailable, match="chmod 600") as refused:
+        credentials(config, "file:key.txt", {})
+    assert "canary" not in str(refused.value)
+
+
+def test_a_literal_secret_is_never_repeated(config: ConfigFolder) -> None:
+    for text in (
+        "gateway: {api_key: canary-5}",
+        "gateway: {api_key: canary-5, kind: canary-5}",
+        "gateway: {api_key: *canary-5}",
+        "gateway: {api_key: [canary-5]}",
+        "gateway: canary-5",
+        "gateway: {api_key: canary-5",
+        "gateway:\n  api_key: 'canary-5\n",
+        "gateway:\n api_key: %canary-5\n",
+        "gateway:\n api_key: !canary-5 x\n",
+        "gateway: {apikey: canary-5}",
+        "canary-5",
+    ):
+        config.write("settings.yaml", text)
+        found = config.errors()
+        assert found, text
+        assert "canary" not in "".join(found), text
+
+
+def test_paths_are_relative_to_the_folder(config: ConfigFolder, tmp_path: Path) -> None:
+    kept = tmp_path / "outside.key"
+    kept.write_text("canary-6", encoding="utf-8")
+    kept.chmod(0o600)
+    assert credentials(config, "file:../outside.key", {}) == "canary-6"
+    assert credentials(config, f"file:{kept.as_posix()}", {}) == "canary-6"

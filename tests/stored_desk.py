@@ -1,0 +1,134 @@
+"""A desk whose store is the real one, on a disk that can be told to fail."""
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from desk import MORNING, Desk, SilentFeed, contract, rules_from
+
+from risk_manager.domain.events import AccountOpened, ContractResolved
+from risk_manager.domain.rule import Rule
+from risk_manager.pipeline import Pipeline
+from risk_manager.store.store import Store
+
+
+@dataclass
+class StoppedClock:
+    """A clock that moves only when it is moved."""
+
+    at: datetime = MORNING
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return (self.at - MORNING).total_seconds()
+
+    def advance(self, **span: float) -> None:
+        self.at += timedelta(**span)
+
+
+@dataclass
+class Disk:
+    """What the database's connection goes through: counts, and fails on request."""
+
+    broken: str = ""
+    """While not empty, every writing statement fails with this message."""
+    fails_at: int | None = None
+    """The number of the one statement that fails."""
+    executed: int = 0
+    transactions: int = 0
+    commits: int = 0
+    stuck: threading.Event | None = None
+    """While set to an event, BEGIN waits for it."""
+    lies: dict[str, Any] = field(default_factory=dict)
+
+    def connection_class(self) -> type[sqlite3.Connection]:
+        disk = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+                disk.meets(sql)
+                if sql in disk.lies:
+                    return super().execute("SELECT ?", (disk.lies[sql],))
+                return super().execute(sql, parameters)
+
+        return Connection
+
+    def meets(self, sql: str) -> None:
+        self.executed += 1
+        if self.fails_at == self.executed:
+            raise sqlite3.OperationalError(f"disk I/O error at {sql[:40]}")
+        if sql.startswith("BEGIN"):
+            self.transactions += 1
+            if self.stuck is not None:
+                self.stuck.wait(30)
+        if sql == "COMMIT":
+            self.commits += 1
+        if self.broken and not sql.startswith(("SELECT", "PRAGMA", "ROLLBACK")):
+            raise sqlite3.OperationalError(self.broken)
+
+
+class StoredDesk(Desk):
+    """Trading with a real store behind it. Use `restored` after a restart."""
+
+    def __init__(self, kept: Store, rules: Iterable[Rule] = (), **more: Any) -> None:
+        super().__init__(rules, **more)
+        self.kept = kept
+        self._pipe(self.pipeline.state)
+
+    def _pipe(self, state: Any) -> None:
+        self.pipeline = Pipeline(state, store=self.kept, enforcer=self.enforcer, feed=SilentFeed())
+
+    async def restored(self, now: datetime | None = None) -> "StoredDesk":
+        """This desk, with the state its store remembers."""
+        self.now = now or self.now
+        self._pipe(await self.kept.restore(self.rulebook, self.now))
+        self._opened = True
+        return self
+
+
+def stored_desk(kept: Store, **sections: Any) -> StoredDesk:
+    """A desk under rules by their configuration names, over this store."""
+    return StoredDesk(kept, rules_from(**sections))
+
+
+async def opened(desk: StoredDesk) -> StoredDesk:
+    """The same desk with its accounts and one contract known."""
+    desk._opened = True
+    for account_id in desk.account_ids:
+        await desk.pipeline.process(AccountOpened(at=desk.now, account_id=account_id))
+    await desk.pipeline.process(ContractResolved(at=desk.now, contract=contract("MNQ")))
+    return desk
+
+
+def at(path: Path, **more: Any) -> AbstractAsyncContextManager[Store]:
+    """A store in this folder with a stopped clock and no keeper to interfere."""
+    more.setdefault("clock", StoppedClock())
+    more.setdefault("keep_every", timedelta(hours=1))
+    clock = more.pop("clock")
+    return Store.open(path / "state.db", clock, **more)
+
+
+def rows(path: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """What another process would read."""
+    connection = sqlite3.connect(path / "state.db")
+    try:
+        return connection.execute(sql, values).fetchall()
+    finally:
+        connection.close()
+
+
+def tamper(path: Path, sql: str, *values: Any) -> None:
+    """Write into the database behind the store's back."""
+    connection = sqlite3.connect(path / "state.db")
+    try:
+        connection.execute(sql, values)
+        connection.commit()
+    finally:
+        connection.close()

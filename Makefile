@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.installed
 
-.PHONY: run demo dashboard test check bench lock clean setup
+.PHONY: run demo dashboard test check bench torture lock clean setup
 
 setup: $(STAMP)
 
@@ -16,8 +16,8 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	if [ ! -x $(PY) ] || ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then \
 	  $$python -m venv --clear $(VENV) || { echo "Python was found, but its venv module does not work (on Debian: apt install python3-venv)." >&2; exit 1; }; fi
 	@echo "Installing the pinned dependencies into $(VENV) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 run: $(STAMP)
@@ -30,10 +30,14 @@ dashboard: $(STAMP)
 	@$(PY) -m risk_manager dashboard
 
 test: $(STAMP)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --dist loadfile
 
 check: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(PY) -m pytest -q tests/test_layering.py
+
+# Long: crash points, power loss, I/O faults, kills. MINUTES=20 for more.
+torture: $(STAMP)
+	@$(PY) tests/torture --minutes $(or $(MINUTES),10)
 
 bench: $(STAMP)
 	@$(PY) tests/bench

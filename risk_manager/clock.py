@@ -1,14 +1,22 @@
 """Time from outside: the clock every event is stamped with, and the one-second ticker."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from risk_manager.domain.events import Tick
 
 TICK = timedelta(seconds=1)
+
+VENUE_TOLERANCE = timedelta(seconds=2)
+"""A Date header has whole seconds, and its answer was under way for a while."""
+WALL_AGREES = timedelta(seconds=5)
+SAID_AGAIN_AFTER_S = 10.0
+CLOCK_IS_WRONG = timedelta(seconds=60)
 
 
 class Clock(Protocol):
@@ -19,32 +27,113 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
 
+def elapsed() -> float:
+    """Seconds since some instant, the sleep of the machine included where that can be had."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.monotonic()  # on Windows it goes on while the machine sleeps
+
+
 class SystemClock:
-    """Wall time taken once, then carried forward by the monotonic clock.
+    """Wall time taken once, then carried forward by a clock nobody can turn.
 
     Turning the machine's clock while the daemon runs therefore moves nothing. `drift` says how
     far the wall has moved away since, and `correct` follows a trusted time (the gateway's).
     """
 
-    def __init__(self) -> None:
-        self._anchor = datetime.now(UTC)
-        self._anchor_monotonic = time.monotonic()
+    def __init__(
+        self,
+        *,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        elapsed: Callable[[], float] = elapsed,
+    ) -> None:
+        self._wall = wall
+        self._elapsed = elapsed
+        self._anchor = wall()
+        self._anchored_at = elapsed()
 
     def now(self) -> datetime:
-        return self._anchor + timedelta(seconds=time.monotonic() - self._anchor_monotonic)
+        return self._anchor + timedelta(seconds=self._elapsed() - self._anchored_at)
 
     def monotonic(self) -> float:
         return time.monotonic()
 
     def drift(self) -> timedelta:
         """Wall clock minus this clock."""
-        return datetime.now(UTC) - self.now()
+        return self._wall() - self.now()
 
     def correct(self, trusted: datetime) -> None:
         """Move forward to a trusted time; never back."""
         if trusted > self.now():
-            self._anchor = trusted
-            self._anchor_monotonic = time.monotonic()
+            self.anchor(trusted)
+
+    def anchor(self, trusted: datetime) -> None:
+        """Set to a trusted time, be it back: only while nothing has been judged by this clock."""
+        self._anchor = trusted
+        self._anchored_at = self._elapsed()
+
+
+class VenueTime:
+    """The gateway's own time, as its answers state it, held against our clock.
+
+    Forward our clock follows it, once the machine's clock or a second answer says the same: one
+    odd header moves nothing. Back it never goes; then `is_ahead` says that ours is not to be
+    believed.
+    """
+
+    def __init__(self, clock: SystemClock) -> None:
+        self.stated: datetime | None = None
+        self.offset: timedelta | None = None
+        """The gateway's time minus ours, when it was last heard; None before."""
+        self.heard_at: float | None = None
+        self.corrections = 0
+        self._clock = clock
+        self._said_before: tuple[timedelta, float] | None = None
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether our clock is later than the gateway's by more than any delay explains."""
+        return self.offset is not None and self.offset < -CLOCK_IS_WRONG
+
+    def note(self, header: str) -> None:
+        """Take in the Date header of an answer; nonsense is ignored."""
+        try:
+            stated = parsedate_to_datetime(header)
+        except ValueError:
+            return
+        if stated.tzinfo is not None:
+            self.hear(stated)
+
+    def hear(self, stated: datetime) -> None:
+        """Take in what the gateway says the time is."""
+        now = self._clock.monotonic()
+        offset = stated - self._clock.now()
+        self.stated, self.offset, self.heard_at = stated, offset, now
+        if offset <= VENUE_TOLERANCE:
+            self._said_before = None
+            return
+        if abs(self._clock.drift() - offset) > WALL_AGREES:
+            before, since = self._said_before or (offset, now)
+            if abs(before - offset) > VENUE_TOLERANCE:
+                before, since = offset, now
+            self._said_before = (before, since)
+            if now - since < SAID_AGAIN_AFTER_S:
+                return
+        self._said_before = None
+        self._clock.correct(stated)
+        self.corrections += 1
+        self.offset = timedelta(0)
+
+    def anchor(self) -> timedelta | None:
+        """Before anything is judged: set our clock by the gateway's, also back; by how much."""
+        if self.stated is None or self.offset is None or abs(self.offset) <= CLOCK_IS_WRONG:
+            return None
+        moved, waited_s = self.offset, self._clock.monotonic() - (self.heard_at or 0.0)
+        self._clock.anchor(self.stated + timedelta(seconds=waited_s))
+        self.offset = timedelta(0)
+        return moved
 
 
 async def tick(clock: Clock, put: Callable[[Tick], None]) -> None:
@@ -52,5 +141,6 @@ async def tick(clock: Clock, put: Callable[[Tick], None]) -> None:
     due = clock.monotonic()
     while True:
         put(Tick(at=clock.now()))
-        due += TICK.total_seconds()
+        # After standing still, one tick says it: those missed would all say the same.
+        due = max(due + TICK.total_seconds(), clock.monotonic() - TICK.total_seconds())
         await asyncio.sleep(max(due - clock.monotonic(), 0))

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import structlog
 from filelock import FileLock, Timeout
+from platformdirs import user_state_path
 from pydantic import SecretStr
 
 from risk_manager import __version__, logs
-from risk_manager.admin.verbs import AdminDesk
+from risk_manager.admin.password import AdminPassword
+from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.hubs import HubSupervisor
@@ -32,11 +35,15 @@ from risk_manager.broker.session import (
     GatewaySession,
     GatewayUnavailable,
 )
-from risk_manager.clock import Clock, SystemClock, tick
+from risk_manager.chronicle import Chronicle
+from risk_manager.clock import Clock, SystemClock, VenueTime, tick
 from risk_manager.domain.account import Position
+from risk_manager.domain.doubt import DoubtKind
 from risk_manager.domain.events import (
     AccountOpened,
+    AdminAsked,
     AnyEvent,
+    DoubtChanged,
     Hub,
     HubState,
     RulebookReplaced,
@@ -47,19 +54,26 @@ from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.messages import DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer, FeedUnavailable
+from risk_manager.housekeeping import CallAudit, Gap, Housekeeper, last_sign_of_life
 from risk_manager.pipeline import Pipeline
+from risk_manager.settings.commitment import Commitment, texts_of
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
 from risk_manager.settings.problems import ConfigurationErrors
 from risk_manager.settings.secrets import SecretUnavailable
+from risk_manager.store import journal
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
+from risk_manager.vigil import Vigil
 
 if TYPE_CHECKING:
     from risk_manager.practice.gateway import PracticeGateway
 
 log = structlog.get_logger("risk_manager.daemon")
 api_log = structlog.get_logger("risk_manager.broker.lanes")
+
+HEARTBEAT = "heartbeat"
+JOURNAL = "journal"
 
 EXIT_DONE = 0
 EXIT_CREDENTIALS = 4
@@ -68,6 +82,8 @@ EXIT_DATABASE = 6
 EXIT_ALREADY_RUNNING = 7
 EXIT_INTERNAL = 70
 
+LIMITS_NOTE = "limits"
+LIMITS_FILE = "limits.json"
 LOGIN_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 DRAIN_LIMIT_S = 8.0
 STOP_LIMIT_S = 15.0
@@ -93,7 +109,7 @@ def run(config_dir: Path, data_dir: Path, debug: bool = False) -> int:
     try:
         return asyncio.run(_run_until_signalled(configuration, data_dir, debug))
     except CannotStart as problem:
-        print(problem, file=sys.stderr)
+        print(f"risk-manager: {problem}", file=sys.stderr)
         return problem.code
 
 
@@ -165,20 +181,30 @@ class Daemon:
         self._console = console
         self._limits = limits
         self._watched: set[int] = set()
+        self._unlisted: frozenset[int] = frozenset()
         self._unguarded: set[int] = set()
+        self.venue = VenueTime(self.clock) if isinstance(self.clock, SystemClock) else None
+        self._open = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- life ---
 
     async def run(self, stop: asyncio.Event) -> int:
         """Guard the accounts until `stop` is set. Raises CannotStart."""
+        self._shut_down = stop.set
         async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as stack:
             self._hold_the_folder(stack)
             stack.enter_context(self._logging())
             log.info("starting", run_id=self.run_id, version=__version__)
             for warning in self.configuration.warnings:
                 self._announce(f"warning: {warning}")
-            await self._guard(stack, last, stop)
+            try:
+                await self._guard(stack, last, stop)
+            except BaseExceptionGroup as group:
+                first = _innermost(group)
+                if not isinstance(first, CannotStart):
+                    log.critical("crashed", exc_info=group)
+                raise first from group
         return EXIT_DONE
 
     async def _guard(
@@ -189,13 +215,26 @@ class Daemon:
     ) -> None:
         self._write_daemon_file()
         stack.callback(self._write_daemon_file, status="STOPPED")
+        self._open = stack
+        self._last_alive_at = last_sign_of_life(self.data_dir / HEARTBEAT)
         self.store = await self._open_store(stack)
         book = self.configuration.rulebook()
         state = await self.store.restore(book, self.clock.now())
+        await self._keep_journal()
+        self.password = AdminPassword(self.store, self.data_dir, self.clock, lambda: state.day.date)
+        try:
+            await self.password.load()
+        except (StoreError, OSError) as error:
+            raise CannotStart(
+                EXIT_DATABASE, f"the admin password cannot be read: {error}"
+            ) from None
         address = await self._address(stack)
         self.session = await stack.enter_async_context(GatewaySession(address, clock=self.clock))
+        self.calls = CallAudit(self.store)
+        stack.push_async_callback(self.calls.write)
+        gateway = SdkGateway(self.session, on_date=self.venue.note if self.venue else _ignore)
         self.lanes = await stack.enter_async_context(
-            Lanes(SdkGateway(self.session), self.clock, limits=self._limits, on_call=_note_call)
+            Lanes(gateway, self.clock, limits=self._limits, on_call=self._note_call)
         )
         self._build_pipeline(state, address)
         try:
@@ -272,6 +311,13 @@ class Daemon:
         except StoreError as error:
             raise CannotStart(EXIT_DATABASE, str(error)) from None
 
+    async def _keep_journal(self) -> None:
+        try:
+            await self.store.keep_journal(self.data_dir / JOURNAL, __version__)
+        except (StoreError, OSError) as error:
+            # A guard without a journal is a guard all the same.
+            log.error("journal_unavailable", reason=str(error))
+
     async def _address(self, stack: contextlib.AsyncExitStack) -> GatewayAddress:
         gateway = self.configuration.settings.gateway
         if gateway.kind == "practice":
@@ -338,10 +384,42 @@ class Daemon:
             version=__version__,
             port=self.configuration.settings.feed.port,
             vitals=self._vitals,
-            admin=AdminChannel(AdminDesk(self._put, self._state, self.clock).handle),
+            admin=AdminChannel(
+                AdminDesk(
+                    self._put,
+                    self._state,
+                    self.clock,
+                    password=self.password,
+                    shut_down=self._shut_down,
+                    reload=self.reload,
+                    status=lambda: {"status": self.progress.status, "run_id": self.run_id},
+                ).handle,
+                login_required=lambda: self.password.is_set,
+                open_methods=WITHOUT_PASSWORD,
+            ),
         )
         self.pipeline = Pipeline(
-            state, store=self.store, enforcer=self.enforcer, feed=self.feed, watch=self._watch
+            state,
+            store=self.store,
+            enforcer=self.enforcer,
+            feed=Chronicle(self.feed),
+            watch=self._watch,
+        )
+        self.vigil = Vigil(
+            clock=self.clock,
+            put=self._put,
+            state=self._state,
+            reads=self.reconciler,
+            throw_doubt=self.hubs.throw_doubt,
+            heartbeat=self.data_dir / HEARTBEAT,
+            venue=self.venue,
+        )
+        self.housekeeper = Housekeeper(
+            self.store,
+            self._state,
+            self.clock,
+            is_running=self.running.is_set,
+            prune_more=lambda _: journal.prune(self.data_dir / JOURNAL, self._state().day.date),
         )
 
     def _put(self, event: AnyEvent) -> None:
@@ -358,15 +436,167 @@ class Daemon:
         self.contracts.want(contract_ids)
         self.hubs.watch(contract_ids)
 
+    # --- limits ---
+
+    async def _commit_to_limits(self) -> None:
+        """What the files say is in force, but for what they loosen: that waits for the reset."""
+        texts = texts_of(self.configuration.folder)
+        kept = await self.store.note(LIMITS_NOTE) or self._limits_beside_the_database()
+        before = Commitment(in_force=texts)
+        if kept is not None:
+            try:
+                before = Commitment.read(kept)
+            except (ValueError, KeyError, TypeError) as error:
+                log.error("limits_note_unreadable", reason=str(error))
+        today = self.configuration.rulebook().day.date_of(self.clock.now())
+        self.commitment = before.after_reading(self.configuration, texts, today)
+        if self.commitment != before or kept is None:
+            await self._keep_commitment()
+        self._tell_what_waits()
+
+    def _limits_beside_the_database(self) -> str | None:
+        """A deleted database must not make a loosened file count at once."""
+        try:
+            return (self.data_dir / LIMITS_FILE).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("limits_file_unreadable", reason=str(error))
+            return None
+
+    async def _keep_commitment(self) -> None:
+        await self.store.put_note(LIMITS_NOTE, self.commitment.text())
+        try:
+            (self.data_dir / LIMITS_FILE).write_text(self.commitment.text(), encoding="utf-8")
+        except OSError as error:
+            log.warning("limits_file_unwritable", reason=str(error))
+        await self.store.audit(
+            "daemon",
+            "limits.changed",
+            "configuration",
+            new={
+                "digest": self.configuration.digest,
+                "waiting_since": str(self.commitment.since) if self.commitment.since else None,
+            },
+        )
+
+    def _tell_what_waits(self) -> None:
+        if self.commitment.waiting is not None:
+            names = ", ".join(self.commitment.kept_today(self.configuration)) or "accounts"
+            self._announce(
+                "the limits were edited: until the next reset the older ones hold as well, where "
+                f"they are tighter ({names})"
+            )
+            log.warning("limits_wait_for_the_reset", rules=names)
+
+    async def _adopt_what_waited(self) -> None:
+        since = self.commitment.since
+        today = self._state().day.date
+        if self.commitment.waiting is None or since is None or today <= since:
+            return
+        texts = texts_of(self.configuration.folder)
+        self.commitment = self.commitment.after_reading(self.configuration, texts, today)
+        await self._keep_commitment()
+        self._put_rulebook()
+        log.info("limits_in_force", digest=self.configuration.digest)
+
+    def _put_rulebook(self) -> None:
+        book = self.commitment.rulebook(self.configuration, self._unlisted)
+        self._put(RulebookReplaced(at=self.clock.now(), rulebook=book))
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the files again. Raises ConfigurationErrors; then nothing has changed."""
+        self.configuration = await asyncio.to_thread(load, self.configuration.folder)
+        await self._commit_to_limits()
+        self._put_rulebook()
+        return {
+            "digest": self.configuration.digest,
+            "waits_for_reset": list(self.commitment.kept_today(self.configuration)),
+        }
+
     # --- starting ---
 
     async def _log_in(self) -> None:
         try:
             await self._insist(self.session.log_in)
+            await self._agree_on_the_time()
             listed = await self._insist(self._accounts_of_the_login)
         except CredentialsRefused as refused:
             raise CannotStart(EXIT_CREDENTIALS, str(refused)) from None
         await self._open_accounts({a.id: a for a in listed})
+
+    async def _agree_on_the_time(self) -> None:
+        """Before anything is judged: where the machine's clock is off, the gateway's counts."""
+        if self.venue is None:
+            return
+        await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
+        moved = self.venue.anchor()
+        if moved is not None:
+            seconds = moved.total_seconds()
+            self._announce(f"this machine's clock is {-seconds:+.0f} s off; the gateway's counts")
+            await self.store.audit("daemon", "clock.corrected", "daemon", new={"by_s": seconds})
+
+    def _hold_the_accounts(self, account_ids: set[int]) -> None:
+        """One daemon per account on this machine, whatever its data folder. Raises CannotStart."""
+        place = urlsplit(self.session.address.api_url)
+        is_local = place.hostname in ("127.0.0.1", "localhost", "::1")
+        folder = user_state_path("risk_manager", appauthor=False) / "accounts"
+        for account_id in sorted(account_ids):
+            name = f"{place.netloc}-{account_id}".replace(":", "-")
+            path = folder / f"{name}.lock"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._open.enter_context(FileLock(path, timeout=0))
+            except Timeout:
+                raise CannotStart(
+                    EXIT_ALREADY_RUNNING,
+                    f"another daemon on this machine already guards account {account_id} "
+                    f"({self.configuration.label_of(account_id)}) at {place.netloc}; "
+                    "stop that one first",
+                ) from None
+            except OSError as error:
+                # Two guards are better than none for want of a place to keep a lock file.
+                log.warning("account_lock_unavailable", path=path.name, reason=str(error))
+                continue
+            if is_local and os.name == "posix":  # a practice gateway never comes back by this name
+                self._open.callback(path.unlink, missing_ok=True)
+
+    async def _answer_for_a_lost_database(self, account_ids: list[int]) -> None:
+        """What was locked is not known any more: locked until the reset, or else an alarm."""
+        now, why = self.clock.now(), self.store.opened_why
+        self._announce(f"warning: {why}")
+        await self.pipeline.process(DoubtChanged(at=now, doubt=DoubtKind.DATABASE_LOST, reason=why))
+        if not self.store.had_locks:
+            return
+        for account_id in account_ids:
+            await self.pipeline.process(
+                AdminAsked(
+                    at=now,
+                    account_id=account_id,
+                    verb="lock_day",
+                    rule_id="lost_database",
+                    actor="daemon",
+                    reason="the database was lost while locks were in force; locked until the "
+                    "reset, as nobody can tell which",
+                )
+            )
+
+    async def _reconciled(self) -> None:
+        """Every account has been read whole from the broker: say what we slept through."""
+        if self.store.needs_reconciling and await self.store.reconciled():
+            self._put(DoubtChanged(at=self.clock.now(), doubt=DoubtKind.DATABASE_LOST))
+        began_at = self.store.last_clean_stop or self._last_alive_at
+        if began_at is None:
+            return
+        gap = Gap(
+            began_at=began_at,
+            ended_at=self.clock.now(),
+            clean=self.store.last_clean_stop is not None,
+        )
+        for account_id in sorted(self._watched):
+            traded = gap.traded(self._state().accounts[account_id].ledger)
+            await self.store.audit("daemon", "was_down", f"account:{account_id}", new=traded)
+            log.info("was_down", account=account_id, **traded)
 
     async def _accounts_of_the_login(self) -> tuple[AccountRecord, ...]:
         wanted = [a.id for a in self.configuration.accounts.enabled]
@@ -397,9 +627,13 @@ class Daemon:
                 f"accounts.yaml: accounts: {names} does not exist in this login; it has: {known}",
             )
         unlisted = {i for i in listed if self.configuration.accounts.find(i) is None} - wanted
-        watched = wanted
+        self._unlisted = frozenset(unlisted)
+        await self._commit_to_limits()  # only now: the date it goes by is the gateway's
+        book = self.commitment.rulebook(self.configuration, self._unlisted)
+        # An account taken out of the file stays guarded until the reset, like any loosened limit.
+        watched = wanted | (book.accounts.keys() & listed.keys())
         if self.configuration.accounts.unlisted == "enforce":
-            watched = wanted | unlisted
+            watched |= unlisted
         elif unlisted and self.configuration.accounts.unlisted == "alarm":
             for account_id in sorted(unlisted):
                 self._announce(
@@ -407,10 +641,9 @@ class Daemon:
                     "it is NOT guarded"
                 )
         self._watched = watched
-        book = self.configuration.rulebook(unlisted)
+        self._hold_the_accounts(watched)
         now = self.clock.now()
-        if book.accounts.keys() != self._state().rulebook.accounts.keys():
-            await self.pipeline.process(RulebookReplaced(at=now, rulebook=book))
+        self.pipeline.state = await self.store.restore(book, now, only=watched)
         for account_id in sorted(watched):
             await self.pipeline.process(
                 AccountOpened(
@@ -419,6 +652,8 @@ class Daemon:
                     name=self.configuration.label_of(account_id),
                 )
             )
+        if self.store.needs_reconciling:
+            await self._answer_for_a_lost_database(sorted(watched))
         for account_id in sorted(unlisted - watched):
             if self.configuration.accounts.unlisted == "alarm":
                 log.warning("account_not_guarded", account=account_id)
@@ -432,6 +667,9 @@ class Daemon:
             ("reconciler", self.reconciler.run()),
             ("ticker", tick(self.clock, self._put)),
             ("status", self._watch_status()),
+            ("vigil", self.vigil.run()),
+            ("housekeeping", self.housekeeper.run()),
+            ("audit of calls", self.calls.run()),
         ):
             self._tasks.append(group.create_task(work, name=name))
         self._watch(frozenset(self._state().roots))
@@ -447,6 +685,7 @@ class Daemon:
             ]
             if not waiting:
                 break
+        await self._reconciled()
         gc.collect()
         gc.freeze()  # a full collection over everything imported costs 12 ms
         self._set_status("RUNNING")
@@ -465,6 +704,7 @@ class Daemon:
         """RUNNING or DEGRADED, as the parts say, looked at each second."""
         while True:
             await asyncio.sleep(1.0)
+            await self._adopt_what_waited()
             if self.running.is_set():
                 troubles = self._troubles()
                 self._set_status("DEGRADED" if troubles else "RUNNING", "; ".join(troubles))
@@ -474,6 +714,11 @@ class Daemon:
             f"{hub} stream {status.state}" + (f" ({status.reason})" if status.reason else "")
             for hub, status in self._state().hubs.items()
             if status.state is not HubState.UP
+        ]
+        found += [
+            doubt.reason
+            for doubt in self._state().doubts.values()
+            if doubt.stands and doubt.kind not in (DoubtKind.HUB_DOWN, DoubtKind.READS_FAILING)
         ]
         if self.store.trouble:
             found.append(f"database: {self.store.trouble}")
@@ -535,6 +780,21 @@ class Daemon:
                         )
                     )
 
+    def _note_call(self, call: Call) -> None:
+        if call.lane is not Lane.FAST:
+            return
+        self.calls.note(call)
+        api_log.info(
+            "call",
+            path=call.path,
+            body=dict(call.body),
+            answer=str(call.answer),
+            code=call.code,
+            message=call.message,
+            took_ms=round(call.took_ms, 1),
+            late=call.late,
+        )
+
     # --- stopping ---
 
     async def _stop(self) -> None:
@@ -550,18 +810,16 @@ def _pause(attempt: int) -> float:
     return LOGIN_PAUSES_S[min(attempt, len(LOGIN_PAUSES_S) - 1)]
 
 
-def _note_call(call: Call) -> None:
-    if call.lane is Lane.FAST:
-        api_log.info(
-            "call",
-            path=call.path,
-            body=dict(call.body),
-            answer=str(call.answer),
-            code=call.code,
-            message=call.message,
-            took_ms=round(call.took_ms, 1),
-            late=call.late,
-        )
+def _innermost(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What really happened: the first exception inside, not the group around it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _ignore(_: str) -> None:
+    """A clock of the caller's own follows nobody."""
 
 
 def _tell_trouble(trouble: str | None) -> None:

@@ -11,6 +11,8 @@ from risk_manager.domain.engine import Step, step
 from risk_manager.domain.events import AnyEvent, QuoteChanged
 from risk_manager.domain.state import State
 
+TURNS_TO_SEND = 6
+
 
 class Store(Protocol):
     """Remembers. Returns once what matters is durable; never raises for a failing disk."""
@@ -62,6 +64,12 @@ class Inbox:
         return len(self._waiting)
 
 
+async def _let_requests_out() -> None:
+    """The HTTP client writes a request after a few turns of the loop; what is told can wait."""
+    for _ in range(TURNS_TO_SEND):
+        await asyncio.sleep(0)
+
+
 class Pipeline:
     """Owns the state. `watch` is told the contracts in play whenever they change."""
 
@@ -94,6 +102,8 @@ class Pipeline:
         await self._store.commit(event, before, outcome)
         for action in outcome.actions:
             self._enforcer.submit(action)
+        if outcome.actions:
+            await _let_requests_out()
         self._feed.publish(event, before, outcome)
         if outcome.state.roots is not before.roots:
             self._watch_contracts()

@@ -22,13 +22,18 @@ rules:
   - {rule: daily_realized_loss, limit: 500}
   - {rule: symbol_blocks, blocked: [RTY]}
 """
-WITHIN_S = 20.0
+WITHIN_S = 40.0
 
 
 @contextlib.asynccontextmanager
 async def still_gateway(**options: Any) -> AsyncIterator[PracticeGateway]:
     """A practice gateway whose prices move only when the test moves them."""
-    async with practice_gateway(market=False, **options) as gateway:
+    made = (
+        PracticeGateway(**options)
+        if "exchange" in options
+        else practice_gateway(market=False, **options)
+    )
+    async with made as gateway:
         for contract in gateway.exchange.contracts.values():
             gateway.exchange.move_price(contract.id, contract.product.start_price, now=now())
         yield gateway
@@ -108,7 +113,7 @@ class DaemonProcess:
         """Started and RUNNING; killed at the end, if it still lives."""
         await self.start(*words)
         try:
-            await until(lambda: self.is_running, "RUNNING")
+            await until(lambda: self.is_running, "RUNNING", 60.0)
             yield self
         finally:
             await self.kill()
@@ -178,14 +183,19 @@ class DaemonProcess:
         return found
 
     async def until_account(
-        self, condition: Callable[[dict[str, Any]], Any], what: str, within_s: float = WITHIN_S
+        self,
+        condition: Callable[[dict[str, Any]], Any],
+        what: str,
+        within_s: float = WITHIN_S,
+        *,
+        account_id: int = ACCOUNT,
     ) -> dict[str, Any]:
         """Wait until the daemon shows an account so."""
         loop = asyncio.get_running_loop()
         end = loop.time() + within_s
         while True:
             with contextlib.suppress(FeedUnreachable):
-                account = await self.account()
+                account = await self.account(account_id)
                 if condition(account):
                     return account
             if loop.time() > end:

@@ -43,7 +43,14 @@ from risk_manager.domain.events import (
     TradeExecuted,
 )
 from risk_manager.domain.market_calendar import MarketCalendar
-from risk_manager.domain.records import OrderRecord, OrderSide, OrderStatus, OrderType
+from risk_manager.domain.records import (
+    OrderRecord,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PositionRecord,
+    PositionType,
+)
 from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import AccountRules, Defaults, Mode, Rulebook
 from risk_manager.domain.state import State
@@ -197,8 +204,11 @@ class Desk:
     async def wait_until(self, instant: datetime) -> None:
         await self.wait(seconds=(instant - self.now).total_seconds())
 
-    async def restart(self) -> None:
-        """The process dies and starts again: what is in flight is forgotten, the rest restored."""
+    async def restart(self, *, read: bool = True) -> None:
+        """The process dies and starts again: what is in flight is forgotten, the rest restored.
+
+        Then the account is read whole, as at every start, unless `read` is False.
+        """
         accounts = {
             i: replace(a, attempts={}, heard={}, finished={})
             for i, a in self.pipeline.state.accounts.items()
@@ -207,7 +217,33 @@ class Desk:
         self.pipeline = Pipeline(state, store=self.store, enforcer=self.enforcer, feed=SilentFeed())
         for account_id in self.account_ids:
             await self.happens(AccountOpened(at=self.now, account_id=account_id))
+            if read:
+                await self._read_whole(account_id)
         await self.happens(Tick(at=self.now))
+
+    async def _read_whole(self, account_id: int) -> None:
+        """The broker says the same as before the restart."""
+        account = self.account(account_id)
+        await self.happens(
+            AccountReported(
+                at=self.now,
+                asked_at=self.now,
+                account_id=account_id,
+                positions=tuple(
+                    PositionRecord(
+                        id=p.gateway_id,
+                        account_id=account_id,
+                        contract_id=p.contract_id,
+                        creation_timestamp=p.created_at,
+                        type=PositionType.LONG if p.net > 0 else PositionType.SHORT,
+                        size=p.size,
+                        average_price=p.average_price,
+                    )
+                    for p in account.positions.values()
+                ),
+                orders=tuple(_record(o, account_id) for o in account.orders.values()),
+            )
+        )
 
     async def new_rules(self, rules: Iterable[Rule], mode: Mode = Mode.ENFORCE) -> None:
         """The limits are edited and reloaded."""
@@ -220,6 +256,10 @@ class Desk:
             },
         )
         await self.happens(RulebookReplaced(at=self.now, rulebook=book))
+
+    async def happens_under(self, rulebook: Rulebook) -> None:
+        """Another rulebook comes into force."""
+        await self.happens(RulebookReplaced(at=self.now, rulebook=rulebook))
 
     # --- facts of trading ---
 
@@ -471,11 +511,13 @@ class Desk:
                 )
             case MoveStop() if action.order_id in account.orders:
                 order = account.orders[action.order_id]
-                await self.stop(
+                await self.order(
                     symbol,
-                    -action.side * action.size,
-                    float(action.stop_price),
+                    -action.side * (action.filled + action.size),
+                    kind=order.type,
+                    price=float(action.stop_price or order.stop_price or 0),
                     order_id=order.id,
+                    filled=order.filled,
                     tag=order.custom_tag,
                     account=account.id,
                 )

@@ -1,18 +1,25 @@
 """What the daemon does when an administrator asks: each verb becomes one ordered event."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
+from risk_manager.admin.password import AdminPassword
 from risk_manager.clock import Clock
 from risk_manager.domain.durations import parse_duration
 from risk_manager.domain.events import AdminAsked, AnyEvent
+from risk_manager.domain.fold import may_be_cleared
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminError, AdminSession
+from risk_manager.settings.problems import ConfigurationErrors
 
 VERBS = {"set_lockout": "lock", "clear_lockout": "unlock", "close_all": "flatten"}
+WITHOUT_PASSWORD = frozenset(
+    {"login", "set_password", "status", "set_lockout", "close_all", "cancel_all"}
+)
+"""What only looks or only tightens; `set_password` asks for the old one itself."""
 SCOPES = ("account", "root:", "contract:")
 
 
@@ -20,7 +27,7 @@ class AdminDesk:
     """Answers the admin channel. Verbs that change something are events like any other.
 
     `close_all` and `cancel_all` take an account id or "all"; `set_lockout` and `clear_lockout`
-    take one account. `shutdown` stops the daemon.
+    take one account. `reload_config` reads the files again; `shutdown` stops the daemon.
     """
 
     def __init__(
@@ -30,12 +37,16 @@ class AdminDesk:
         clock: Clock,
         *,
         shut_down: Callable[[], None] = lambda: None,
+        password: AdminPassword | None = None,
+        reload: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         status: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._put = put
         self._state = state
         self._clock = clock
         self._shut_down = shut_down
+        self._password = password
+        self._reload = reload
         self._status = status
 
     async def handle(
@@ -47,10 +58,23 @@ class AdminDesk:
                 return self._status()
             case "set_lockout" | "clear_lockout" | "close_all" | "cancel_all":
                 return self._order(VERBS.get(method, method), params, session)
+            case "reload_config" if self._reload is not None:
+                try:
+                    return await self._reload()
+                except ConfigurationErrors as errors:
+                    raise AdminError("configuration", str(errors)) from None
+            case "login" if self._password is not None:
+                await self._password.log_in(params.get("password"))
+                session.logged_in = True
+                return {"logged_in": True}
+            case "set_password" if self._password is not None:
+                await self._password.change(params.get("old"), params.get("new"))
+                session.logged_in = True
+                return {"password_set": True}
             case "shutdown":
                 self._shut_down()
                 return {"stopping": True}
-        known = "status, set_lockout, clear_lockout, close_all, cancel_all, shutdown"
+        known = "status, reload_config, set_lockout, clear_lockout, close_all, cancel_all, shutdown"
         raise AdminError("unknown_method", f"no such verb {method!r}; there are {known}")
 
     def _order(self, verb: str, params: dict[str, Any], session: AdminSession) -> dict[str, Any]:
@@ -84,9 +108,25 @@ class AdminDesk:
         except ValidationError as error:
             first = error.errors()[0]
             raise AdminError("bad_request", f"{first['loc'][0]}: {first['msg']}") from None
+        if verb == "unlock":
+            self._check_unlock(events[0])
         for event in events:
             self._put(event)
         return {"accepted": True, "accounts": accounts}
+
+    def _check_unlock(self, event: AdminAsked) -> None:
+        """Say now what the core would only answer with an alarm."""
+        account = self._state().accounts[event.account_id]
+        meant = [
+            lock
+            for lock in account.locks.values()
+            if lock.scope == event.scope and event.rule_id in (None, lock.rule_id)
+        ]
+        if not meant:
+            raise AdminError("no_lock", f"no such lock on account {account.id} ({event.scope})")
+        if not any(may_be_cleared(account, lock) for lock in meant):
+            told = "; ".join(f"{lock.rule_id}: {lock.reason}" for lock in meant)
+            raise AdminError("refused", f"this lock cannot be cleared by hand: {told}")
 
     def _accounts(self, wanted: Any, *, several: bool) -> list[int]:
         known = sorted(self._state().accounts)

@@ -330,20 +330,23 @@ class Enforcer:
             # Not GONE: that would say that the order is.
             message = "the position is closed; its stop was not moved"
             return _Result(outcome=Outcome.REFUSED, verified=verified, message=message)
-        size = min(action.size, held.size)
-        body = {
+        body: dict[str, Any] = {
             "accountId": action.account_id,
             "orderId": action.order_id,
-            "size": size,
-            "stopPrice": float(action.stop_price),
+            "size": action.filled + min(action.size, held.size),
         }
+        if action.stop_price is not None:
+            body["stopPrice"] = float(action.stop_price)
         reply = await self._lanes.act(MODIFY, body)
 
         def met(reading: Reading) -> bool:
             order = _order_in(reading, action.order_id)
             if reply.answer is Answer.GONE:
                 return order is None
-            return order is None or order.stop_price == action.stop_price
+            if order is None:
+                return True
+            price_fits = action.stop_price in (None, order.stop_price)
+            return price_fits and order.size == body["size"]
 
         return await self._conclude(action, reply, ORDERS, met)
 
@@ -377,7 +380,13 @@ class Enforcer:
             wanted = parts
         if wanted is not FIRST_LOOK or not verified:
             self._reader.ask_routine(action.account_id)
-        return _judge(reply, verified=verified, shows=shows)
+        result = _judge(reply, verified=verified, shows=shows)
+        ends = isinstance(action, ClosePosition | ReducePosition | CancelOrder)
+        if ends and verified and shows and result.outcome is Outcome.REFUSED:
+            # It was over already: a fill, a bracket, the trader were quicker. Nothing has failed.
+            message = f"{reply.message}; read back: nothing is left to do"
+            return _Result(outcome=Outcome.GONE, verified=True, code=result.code, message=message)
+        return result
 
 
 def _judge(reply: Reply, *, verified: bool, shows: bool) -> _Result:

@@ -22,6 +22,7 @@ from risk_manager.clock import Clock
 READ_AGAIN_AFTER_SECONDS = (0.15, 0.5)
 PAUSE_WITHOUT_ADVICE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 60.0
+LONGEST_PAUSE_OF_LOOKS_SECONDS = 2.0
 
 
 class Lane(StrEnum):
@@ -64,6 +65,7 @@ class _Seen:
 
     status: int | None = None
     retry_after: str | None = None
+    date: str | None = None
 
 
 _seen: ContextVar[_Seen | None] = ContextVar("seen", default=None)
@@ -74,6 +76,7 @@ async def _note_status(response: httpx.Response) -> None:
     if seen is not None:
         seen.status = response.status_code
         seen.retry_after = response.headers.get("Retry-After")
+        seen.date = response.headers.get("Date")
 
 
 class SdkGateway:
@@ -81,10 +84,13 @@ class SdkGateway:
 
     The SDK folds 401, 429 and lost answers of an order into one exception, and reads a status
     into words; here the status is noted on the wire, where nothing can reword it.
+
+    `on_date` is told the Date header of every answer.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, on_date: Callable[[str], None] = lambda _: None) -> None:
         self._session = session
+        self._on_date = on_date
 
     @property
     def token(self) -> str:
@@ -104,6 +110,8 @@ class SdkGateway:
             raise StatusError(seen.status, detail, seen.retry_after) from error
         finally:
             _seen.reset(token)
+            if seen.date is not None:
+                self._on_date(seen.date)
 
     async def renew(self, stale_token: str) -> object:
         return await self._session.renew(stale_token)
@@ -203,6 +211,7 @@ class Lanes:
         self._fast = _Window(self._limits.window_seconds)
         self._slow = _Window(self._limits.window_seconds)
         self._reads_paused_until = 0.0
+        self._looks_paused_until = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -271,9 +280,11 @@ class Lanes:
         """A read that enforcement waits for: past all other reads, one try, a short wait."""
         limit = self._limits.look_seconds if limit_seconds is None else limit_seconds
         now = self._clock.monotonic()
+        if now < self._looks_paused_until:
+            return _limited(self._looks_paused_until - now)
         if self._fast.count(now) < self._limits.looks:
             return await self._read_once(Lane.FAST, path, body, limit)
-        wait = self._slow.room_in_seconds(self._limits.reads, now)
+        wait = self._slow.room_in_seconds(self._reads_allowed(now), now)
         if wait > 0:  # what is left of the gateway's patience belongs to closes and cancels
             return _limited(wait)
         return await self._read_once(Lane.SLOW, path, body, limit)
@@ -300,7 +311,7 @@ class Lanes:
             now = self._clock.monotonic()
             wait = max(
                 self._reads_paused_until - now,
-                self._slow.room_in_seconds(self._limits.reads, now),
+                self._slow.room_in_seconds(self._reads_allowed(now), now),
             )
             if wait <= 0:
                 left = max(ends - now, 0.05)
@@ -310,6 +321,11 @@ class Lanes:
             if wait > self._limits.patience_seconds or now + wait >= ends:
                 return _limited(wait)
             await asyncio.sleep(wait)
+
+    def _reads_allowed(self, now: float) -> int:
+        """Many closes and cancels take from the reads' share, or the gateway refuses them too."""
+        beyond = max(self._fast.count(now) - self._limits.looks, 0)
+        return max(self._limits.reads - beyond, 1)
 
     async def _read_once(self, lane: Lane, path: str, body: Body, limit_seconds: float) -> Reply:
         token = self._gateway.token
@@ -355,8 +371,12 @@ class Lanes:
     def _pause_reads(self, advised_seconds: float | None) -> None:
         # Also after a 429 on a close: what reads do not use is left for the next close.
         pause = PAUSE_WITHOUT_ADVICE_SECONDS if advised_seconds is None else advised_seconds
-        until = self._clock.monotonic() + min(pause, LONGEST_PAUSE_SECONDS)
+        now = self._clock.monotonic()
+        until = now + min(pause, LONGEST_PAUSE_SECONDS)
         self._reads_paused_until = max(self._reads_paused_until, until)
+        # Of looks only so long that a close or cancel gets the next free place, not they.
+        until = now + min(pause, LONGEST_PAUSE_OF_LOOKS_SECONDS)
+        self._looks_paused_until = max(self._looks_paused_until, until)
 
     async def _renew(self, stale_token: str) -> str | None:
         """Log in again; None, or why it failed."""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from risk_manager.cli import admin_config, admin_daemon
+from risk_manager.cli import admin_config, admin_daemon, admin_records
 from risk_manager.cli.groups import add_group
 
 if TYPE_CHECKING:
@@ -13,3 +13,4 @@ def register(commands: "Commands") -> None:
     _, groups = add_group(commands, "admin", "check the configuration, look at and lead the daemon")
     admin_config.register(groups)
     admin_daemon.register(groups)
+    admin_records.register(groups)

@@ -5,9 +5,10 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from risk_manager.cli.admin_daemon import reload_config
 from risk_manager.cli.exits import Exit
 from risk_manager.cli.groups import add_command, add_group
-from risk_manager.cli.places import add_account, add_config, add_debug, add_json
+from risk_manager.cli.places import add_account, add_config, add_data, add_debug, add_json, add_url
 
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
@@ -18,6 +19,12 @@ def register(groups: "Commands") -> None:
     _, config = add_group(groups, "config", "the configuration files")
     validate = add_command(config, "validate", "check all files and say everything that is wrong")
     show = add_command(config, "show", "the configuration in force: defaults and overrides applied")
+    reload = add_command(
+        config, "reload", "have the running daemon read the files again; looser limits wait"
+    )
+    for add in (add_data, add_url, add_json, add_debug):
+        add(reload)
+    reload.set_defaults(command=reload_config)
     _, rules = add_group(groups, "rules", "the rules")
     listing = add_command(rules, "list", "the rules of each account")
     add_account(listing)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import getpass
 import json
 import sys
 from collections.abc import Coroutine
@@ -60,7 +61,14 @@ def register(groups: "Commands") -> None:
         add_debug(parser)
 
 
-def _answer[T](asked: Coroutine[Any, Any, T]) -> T:
+def ask_password(prompt: str) -> str:
+    """From the terminal, unseen; from a pipe, a line. Never from the command line."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    return getpass.getpass(prompt)
+
+
+def answered[T](asked: Coroutine[Any, Any, T]) -> T:
     from risk_manager.feed.client import AdminRefused, FeedUnreachable
 
     try:
@@ -71,17 +79,24 @@ def _answer[T](asked: Coroutine[Any, Any, T]) -> T:
         raise CommandFailed(Exit.REFUSED, error.message) from None
 
 
-async def _call(data: "Path", url: str | None, method: str, params: dict[str, Any]) -> Any:
-    from risk_manager.feed.client import AdminClient
+async def call(data: "Path", url: str | None, method: str, params: dict[str, Any]) -> Any:
+    from risk_manager.feed.client import AdminClient, AdminRefused
 
     async with AdminClient.connect(data, url) as admin:
+        try:
+            return await admin.call(method, params)
+        except AdminRefused as refused:
+            if refused.code != "login_required":
+                raise
+        password = await asyncio.to_thread(ask_password, "Admin password: ")
+        await admin.call("login", {"password": password})
         return await admin.call(method, params)
 
 
 def _snapshot(arguments: argparse.Namespace) -> dict[str, Any]:
     from risk_manager.feed.client import read_once
 
-    _, snapshot, _ = _answer(read_once(arguments.data, arguments.url))
+    _, snapshot, _ = answered(read_once(arguments.data, arguments.url))
     return snapshot
 
 
@@ -112,9 +127,16 @@ def _money(amount: float | None) -> str:
 
 
 def _list_lockouts(arguments: argparse.Namespace) -> int:
+    accounts = _snapshot(arguments)["accounts"]
+    known = [account["account_id"] for account in accounts]
+    if arguments.account is not None and arguments.account not in known:
+        raise CommandFailed(
+            Exit.REFUSED,
+            f"account {arguments.account} is not watched; watched: {', '.join(map(str, known))}",
+        )
     locks = [
         {"account_id": account["account_id"], "account": account["name"], **lock}
-        for account in _snapshot(arguments)["accounts"]
+        for account in accounts
         if arguments.account in (None, account["account_id"])
         for lock in account["locks"]
     ]
@@ -164,8 +186,21 @@ def _panic(arguments: argparse.Namespace) -> int:
     return _order(arguments, "close_all", {"account_id": account, "reason": arguments.reason})
 
 
+def reload_config(arguments: argparse.Namespace) -> int:
+    """`admin config reload`."""
+    result = answered(call(arguments.data, arguments.url, "reload_config", {}))
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+        return Exit.DONE
+    print(f"in force (digest {result['digest'][:12]})")
+    if result["waits_for_reset"]:
+        print("until the next reset the older version holds too: " + ", ".join(
+            result["waits_for_reset"]))  # fmt: skip
+    return Exit.DONE
+
+
 def _order(arguments: argparse.Namespace, method: str, params: dict[str, Any]) -> int:
-    result = _answer(_call(arguments.data, arguments.url, method, params))
+    result = answered(call(arguments.data, arguments.url, method, params))
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:

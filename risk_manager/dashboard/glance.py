@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from risk_manager.dashboard.picture import Picture
-from risk_manager.feed.messages import AccountSnapshot
+from risk_manager.feed.messages import AccountSnapshot, DoubtRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,12 @@ class Glance:
     @property
     def live(self) -> bool:
         return self.picture.line.is_live(self.mono)
+
+    @property
+    def doubts(self) -> list[DoubtRow]:
+        """What is in doubt about this account, or about everything."""
+        shown = (None, self.account.account_id if self.account is not None else None)
+        return [d for d in self.picture.doubts if d.account_id in shown]
 
     def seconds_since(self, then: datetime) -> float:
         return 0.0 if self.now is None else max((self.now - then).total_seconds(), 0.0)

@@ -9,6 +9,7 @@ from risk_manager.feed.messages import (
     AccountSnapshot,
     AlarmRow,
     DaemonStatus,
+    DoubtRow,
     EnforcementAction,
     Heartbeat,
     HubRow,
@@ -63,6 +64,7 @@ class Picture:
     hubs_at: datetime | None = None
     rest: RestRow = field(default_factory=RestRow)
     alarms: tuple[AlarmRow, ...] = ()
+    doubts: tuple[DoubtRow, ...] = ()
 
     # --- reading ---
 
@@ -140,6 +142,7 @@ class Picture:
             hubs_at=data.timestamp,
             rest=data.rest,
             alarms=data.alarms,
+            doubts=data.doubts,
         )
 
     def _with_status(self, data: DaemonStatus) -> "Picture":

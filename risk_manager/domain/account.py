@@ -1,17 +1,19 @@
 """One trading account as a frozen value, and how facts from the gateway change it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import Action, Outcome, Severity
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, LockKey
-from risk_manager.domain.money import Valuation
+from risk_manager.domain.money import Band, Valuation
 from risk_manager.domain.records import (
     AccountRecord,
     OrderRecord,
@@ -22,6 +24,9 @@ from risk_manager.domain.records import (
     PositionType,
 )
 from risk_manager.domain.symbols import Contract
+
+if TYPE_CHECKING:
+    from risk_manager.domain.rulebook import Rulebook
 
 FINISHED_ORDERS_REMEMBERED = 500
 
@@ -63,6 +68,16 @@ class Position:
     def side(self) -> int:
         """+1 long, -1 short."""
         return 1 if self.net > 0 else -1
+
+    @cached_property
+    def subject(self) -> str:
+        """The episode by name, for what rules remember or say about it."""
+        return f"{self.contract_id}:{self.episode}"
+
+    @cached_property
+    def worked_out(self) -> dict[str, tuple[object, ...]]:
+        """What rules (by id) have worked out about this very value; a changed one begins anew."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +174,10 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Everything known about one account. `reported_at` None: not yet seen at the broker."""
+    """Everything known about one account. `reported_at` None: not yet seen at the broker.
+
+    `resumed_at` is when this run took over what an earlier one remembered.
+    """
 
     id: int
     trading_date: date
@@ -169,6 +187,7 @@ class Account:
     can_trade_since: datetime | None = None
     simulated: bool | None = None
     reported_at: datetime | None = None
+    resumed_at: datetime | None = None
     positions: Mapping[str, Position] = field(default_factory=_none)
     orders: Mapping[int, Order] = field(default_factory=_none)
     ledger: Ledger = field(default_factory=Ledger)
@@ -179,6 +198,7 @@ class Account:
     closings: Mapping[str, Closing] = field(default_factory=_none)
     attempts: Mapping[str, Attempt] = field(default_factory=_none)
     failed_rules: frozenset[str] = frozenset()
+    brake: Brake = field(default_factory=Brake)
     # What the stream said last about a contract or order, to tell newer from older reports.
     heard: Mapping[str, datetime] = field(default_factory=_none)
     finished: Mapping[int, datetime] = field(default_factory=_none)
@@ -194,12 +214,42 @@ class Account:
         position = self.positions.get(contract_id)
         return position.net if position else 0
 
-    def orders_in(self, contract_id: str) -> list[Order]:
-        return [o for o in self.orders.values() if o.contract_id == contract_id]
+    # Worked out once for each account value: the next change makes a new one.
 
-    def contract_ids(self) -> list[str]:
+    @cached_property
+    def _orders_in(self) -> Mapping[str, list[Order]]:
+        by_contract: dict[str, list[Order]] = {}
+        for order in self.orders.values():
+            by_contract.setdefault(order.contract_id, []).append(order)
+        return by_contract
+
+    @cached_property
+    def _contract_ids(self) -> tuple[str, ...]:
+        return tuple(sorted(self.positions.keys() | self._orders_in.keys()))
+
+    @cached_property
+    def _marks_of(self) -> Mapping[str, list[Mark]]:
+        by_rule: dict[str, list[Mark]] = {}
+        for mark in self.marks.values():
+            by_rule.setdefault(mark.rule_id, []).append(mark)
+        return by_rule
+
+    @cached_property
+    def quiet(self) -> dict[str, tuple["Rulebook", Band]]:
+        """Contract -> the prices between which no quote of it says anything new, under which
+        rules."""
+        return {}
+
+    def orders_in(self, contract_id: str) -> Sequence[Order]:
+        return self._orders_in.get(contract_id, ()) if self.orders else ()
+
+    def contract_ids(self) -> tuple[str, ...]:
         """Every contract with something open or working, in a stable order."""
-        return sorted({*self.positions, *(o.contract_id for o in self.orders.values())})
+        return self._contract_ids
+
+    def marks_of(self, rule_id: str) -> Sequence[Mark]:
+        """What one rule remembers, oldest first."""
+        return self._marks_of.get(rule_id, ()) if self.marks else ()
 
     @property
     def is_flat(self) -> bool:
@@ -230,6 +280,7 @@ def with_position(
             increased_at=at if grew else held.increased_at,
             created_at=held.created_at or record.creation_timestamp,
             gateway_id=record.id,
+            valuation=_valuation(net, average, sided, contract),
         )
         if position == held:
             return account
@@ -244,18 +295,24 @@ def with_position(
             increased_at=at,
             created_at=record.creation_timestamp,
             gateway_id=record.id,
+            valuation=_valuation(net, average, sided, contract),
         )
         account = evolve(account, next_episode=account.next_episode + 1)
-    position = revalued(position, contract)
     return evolve(account, positions={**account.positions, record.contract_id: position})
 
 
 def revalued(position: Position, contract: Contract | None) -> Position:
     """With its P&L arithmetic prepared, where side, average price and contract are known."""
-    valuation = None
-    if contract is not None and position.average_price is not None and position.sided:
-        valuation = Valuation.of(position.net, position.average_price, contract)
+    valuation = _valuation(position.net, position.average_price, position.sided, contract)
     return position if valuation == position.valuation else evolve(position, valuation=valuation)
+
+
+def _valuation(
+    net: int, average: Decimal | None, sided: bool, contract: Contract | None
+) -> Valuation | None:
+    if contract is None or average is None or not sided:
+        return None
+    return Valuation.of(net, average, contract)
 
 
 def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
@@ -345,8 +402,11 @@ def with_orders_reported(
     for order in list(account.orders.values()):
         if order.id in stated or order.seen_at > asked_at:
             continue
-        # The list leaves suspended bracket children out; they end with an event of their own.
-        if order.status is OrderStatus.SUSPENDED:
+        # The list leaves suspended bracket children out. They end with an event of their own,
+        # which may be lost; but without an entry that works none of them can be waiting.
+        if order.status is OrderStatus.SUSPENDED and any(
+            r.contract_id == order.contract_id and r.side is not order.side for r in stated.values()
+        ):
             continue
         heard = account.heard.get(f"order:{order.id}")
         if heard is None or heard <= asked_at:

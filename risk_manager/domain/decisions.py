@@ -225,12 +225,17 @@ class PlaceExit(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class MoveStop(Action):
-    """Move (and resize) a working stop. Only ever tightens; see the rule that asks for it."""
+    """Move and resize a working stop. It only ever tightens, and never exceeds the position.
+
+    `side` is the position's. `size` is what shall still work, besides what has `filled` already.
+    `stop_price` None leaves the price alone: a trailing stop has no price of its own to send.
+    """
 
     order_id: int
     side: int
     size: int
-    stop_price: Decimal
+    stop_price: Decimal | None
+    filled: int = 0
 
     @property
     def key(self) -> str:

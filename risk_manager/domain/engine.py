@@ -1,10 +1,11 @@
 """step(): fold the event in, ask every rule, add what the locks demand, merge, act once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from risk_manager.domain.account import Account, Attempt, Breach, Mark
+from risk_manager.domain.brake import Brake, must_go
 from risk_manager.domain.decisions import (
     Action,
     Alarm,
@@ -18,6 +19,7 @@ from risk_manager.domain.decisions import (
     Forget,
     LockCleared,
     LockOut,
+    MoveStop,
     PlaceExit,
     Protect,
     ReducePosition,
@@ -31,7 +33,8 @@ from risk_manager.domain.events import ActionSettled, AdminAsked, AnyEvent, Quot
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.fold import close_down, fold, put_lock, with_account
 from risk_manager.domain.guard import Wanted, demands
-from risk_manager.domain.protection import merged, protect, tidied
+from risk_manager.domain.money import NOWHERE, Band
+from risk_manager.domain.protection import cut_back, merged, protect, resized, tidied
 from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.state import State
@@ -39,10 +42,11 @@ from risk_manager.domain.view import View, in_scope
 
 # An action nobody reported on for this long is taken as lost, not as still under way.
 LOST_AFTER = timedelta(seconds=30)
+# After a start the broker is read before anything is done, but not waited for longer than this.
+READ_FIRST = timedelta(seconds=3)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """One turn of the machine: the state after it, and everything it gave rise to.
 
     `actions` are new orders to the broker. `settled` are attempts that this event ended.
@@ -59,11 +63,13 @@ def step(state: State, event: AnyEvent) -> Step:
     """Judge one event. Pure: the same state and event always give the same step."""
     ended = _settled(state, event)
     folded = fold(state, event)
-    state = folded.state
-    if type(event) is QuoteChanged and not folded.touched:
-        return Step(state=state)
+    state, touched = folded.state, folded.touched
+    if type(event) is QuoteChanged:
+        touched = tuple([a for a in touched if not _is_quiet(state, a, event.contract_id)])
+        if not touched:
+            return Step(state)
     turn = _Turn(state, event, list(folded.facts))
-    for account_id in folded.touched:
+    for account_id in touched:
         turn.judge(account_id)
     return Step(
         state=turn.state,
@@ -86,7 +92,7 @@ def meters(state: State, account_id: int, event: AnyEvent) -> list[Meter]:
 
 
 def _settled(state: State, event: AnyEvent) -> tuple[Attempt, ...]:
-    if not isinstance(event, ActionSettled):
+    if type(event) is not ActionSettled:
         return ()
     account = state.accounts.get(event.account_id)
     attempts = account.attempts.values() if account else ()
@@ -95,6 +101,41 @@ def _settled(state: State, event: AnyEvent) -> tuple[Attempt, ...]:
         for a in attempts
         if a.action.id == event.action_id
     )
+
+
+def _is_quiet(state: State, account_id: int, contract_id: str) -> bool:
+    """Whether the newest quote of a contract is where no rule had, or has, anything to say."""
+    known = state.accounts[account_id].quiet.get(contract_id)
+    if known is None or known[0] is not state.rulebook:
+        return False
+    low, high = known[1]
+    quote = state.quotes[contract_id]
+    bid, ask, last = quote.best_bid, quote.best_ask, quote.last_price
+    if bid is None or ask is None or last is None:
+        return False
+    return low < bid < high and low < ask < high and low < last < high
+
+
+def _note_quiet(view: View, rules: tuple[Rule, ...], contract_id: str) -> None:
+    """Work out once, for an account as it is, what then need not be asked on each quote."""
+    account, rulebook = view.account, view.state.rulebook
+    known = account.quiet.get(contract_id)
+    if known is None or known[0] is not rulebook:
+        account.quiet[contract_id] = (rulebook, _quiet_between(view, rules, contract_id))
+
+
+def _quiet_between(view: View, rules: tuple[Rule, ...], contract_id: str) -> Band:
+    account = view.account
+    position = account.positions.get(contract_id)
+    if position is None or account.locks or account.closings or account.attempts:
+        return NOWHERE
+    band = Band()
+    for rule in rules:
+        own = rule.quiet_between(view, position)
+        if own is None:
+            return NOWHERE
+        band = band.within(own)
+    return band
 
 
 class _Turn:
@@ -113,19 +154,8 @@ class _Turn:
         is_quote = type(self.event) is QuoteChanged
         rules = in_force.price_rules if is_quote else in_force.rules
         view = View(self.state, account, self.event)
-        answers: list[tuple[Rule, Verdict]] = []
         failed: set[str] = set()
-        for rule in rules:
-            try:
-                verdicts = _verdicts(rule, view)
-            except Exception as error:  # one rule's fault must not silence the others
-                failed.add(rule.id)
-                self._tell_failure(account, rule, error)
-                continue
-            for verdict in verdicts:
-                answers.append((rule, verdict))
-                if not rule.shadow and in_force.mode is Mode.ENFORCE:
-                    view.project(verdict.asks)
+        answers = self._ask(rules, view, in_force.mode, failed)
         if failed or account.failed_rules:
             account = _with_failures(account, {r.id for r in rules}, failed)
         wanted: dict[str, Wanted] = {}
@@ -135,17 +165,38 @@ class _Turn:
             account = self._grant(account, rule, verdict, shadow, wanted)
         if account.breaches:
             account = _calm(account, rules, {(r.id, v.subject) for r, v in answers})
-        if isinstance(self.event, AdminAsked) and self.event.verb == "cancel_all":
+        if type(self.event) is AdminAsked and self.event.verb == "cancel_all":
             self._cancel_all(account, self.event, wanted)
         if account.locks or account.closings:
             account = demands(self.state, account, wanted)
         if account.orders and not is_quote:
-            for ask, reason in tidied(self.state, account):
-                _want(account, ask, "protection", reason, wanted)
+            self._tidy(account, wanted)
         if wanted or account.attempts:
             account = self._act(account, wanted)
         if account is not before:
             self.state = with_account(self.state, before, account)
+        elif type(self.event) is QuoteChanged and not (answers or failed or account.failed_rules):
+            _note_quiet(view, rules, self.event.contract_id)
+
+    def _ask(
+        self, rules: tuple[Rule, ...], view: View, mode: Mode, failed: set[str]
+    ) -> list[tuple[Rule, Verdict]]:
+        """What the rules say, in the order asked. `failed` receives those that could not say."""
+        answers: list[tuple[Rule, Verdict]] = []
+        for rule in rules:
+            try:
+                said = rule.judge(view)
+            except Exception as error:  # one rule's fault must not silence the others
+                failed.add(rule.id)
+                self._tell_failure(view.account, rule, error)
+                continue
+            if said is None:  # as nearly always
+                continue
+            for verdict in said if isinstance(said, tuple) else (said,):
+                answers.append((rule, verdict))
+                if not rule.shadow and mode is Mode.ENFORCE:
+                    view.project(verdict.asks)
+        return answers
 
     # --- telling ---
 
@@ -252,12 +303,24 @@ class _Turn:
                     [order.id], ["manual"], event.reason
                 )
 
+    def _tidy(self, account: Account, wanted: dict[str, Wanted]) -> None:
+        # What a rule asks for a position's stop is sized to fit; cutting back as well, in the
+        # same moment, would leave less than the position.
+        asked = {c for c, w in wanted.items() if w.protect and w.protect.stop_price is not None}
+        for contract_id, ask, reason in tidied(self.state, account):
+            if contract_id not in asked:
+                _want(account, ask, "protection", reason, wanted)
+
     # --- acting ---
 
     def _act(self, account: Account, wanted: dict[str, Wanted]) -> Account:
         now = self.state.now
+        if _is_only_remembered(account, now):
+            return account
         attempts = dict(account.attempts)
         next_id = account.next_action
+        limit = self.state.rulebook.defaults.max_calls_a_minute
+        brake = account.brake.at(now, limit)
         live: set[str] = set()
         for contract_id in sorted(wanted):
             want = wanted[contract_id]
@@ -265,8 +328,9 @@ class _Turn:
                 live.add(action.key)
                 known = attempts.get(action.key)
                 tries = _may_send(known, action, now)
-                if not tries:
+                if not tries or not self._may_pass(account, brake, action, tries, want):
                     continue
+                brake = brake.after_call(now, limit)
                 action = evolve(action, id=f"{account.id}-{next_id}")
                 next_id += 1
                 self.actions.append(action)
@@ -277,13 +341,53 @@ class _Turn:
                     rule_ids=tuple(want.rule_ids),
                     reason=want.reason,
                 )
+                if isinstance(action, ReducePosition):
+                    account = cut_back(account, account.positions[contract_id], now)
         if type(self.event) is not QuoteChanged:  # on a quote only some rules were asked
             for key, attempt in list(attempts.items()):
                 if key not in live and not attempt.in_flight:
                     del attempts[key]
+        if brake is not account.brake:
+            self._tell_brake(account, brake, limit)
+            account = evolve(account, brake=brake)
         if attempts == account.attempts:
             return account
         return evolve(account, attempts=attempts, next_action=next_id)
+
+    def _may_pass(
+        self, account: Account, brake: Brake, action: Action, tries: int, want: Wanted
+    ) -> bool:
+        if brake.on_since is None:
+            return True
+        contract_id = action.contract_id
+        root = self.state.root(contract_id)
+        locked = contract_id in account.closings or any(
+            lock.covers(root, contract_id) for lock in account.locks.values()
+        )
+        shrinks = isinstance(action, MoveStop) and action.order_id in want.shrink
+        return brake.lets_pass(
+            action, tries, must_go=must_go(action, locked=locked, shrinks=shrinks)
+        )
+
+    def _tell_brake(self, account: Account, brake: Brake, limit: int) -> None:
+        on, was_on = brake.on_since is not None, account.brake.on_since is not None
+        if on is was_on:
+            return
+        self.facts.append(
+            Alarm(
+                at=self.state.now,
+                account_id=account.id,
+                code="calls_braked" if on else "calls_unbraked",
+                message=(
+                    f"more than {limit} calls to the broker in a minute: stops and targets are "
+                    "no longer placed or moved for now; closing goes on. Look at the trading "
+                    "platform."
+                    if on
+                    else "a quiet minute has passed: stops and targets are kept again"
+                ),
+                severity=Severity.CRITICAL if on else Severity.INFO,
+            )
+        )
 
     def _actions(self, account: Account, contract_id: str, want: Wanted) -> Iterator[Action]:
         position = account.positions.get(contract_id)
@@ -310,8 +414,17 @@ class _Turn:
             yield CancelOrder(
                 id="", account_id=account.id, contract_id=contract_id, order_id=order_id
             )
-        if want.protect is not None and not closing and position is not None:
-            yield from protect(self.state, account, position, want.protect)
+        if position is None:
+            return
+        moved: set[str] = set()
+        if want.protect is not None and not closing:
+            for action in protect(self.state, account, position, want.protect):
+                moved.add(action.key)
+                yield action
+        for order_id in sorted(want.shrink.keys() & account.orders.keys() - want.cancel):
+            action = resized(account.orders[order_id], account.id, position, want.shrink[order_id])
+            if action.key not in moved:
+                yield action
 
 
 def _with_memory(account: Account, rule_id: str, ask: Remember | Forget, now: datetime) -> Account:
@@ -352,13 +465,6 @@ def _want(
             want.reason = want.reason or reason
 
 
-def _verdicts(rule: Rule, view: View) -> tuple[Verdict, ...]:
-    verdict = rule.judge(view)
-    if verdict is None:
-        return ()
-    return verdict if isinstance(verdict, tuple) else (verdict,)
-
-
 def _with_failures(account: Account, asked: set[str], failed: set[str]) -> Account:
     all_failed = (account.failed_rules - asked) | failed
     if all_failed == account.failed_rules:
@@ -375,6 +481,16 @@ def _calm(account: Account, rules: tuple[Rule, ...], seen: set[tuple[str, str]])
         if breach.active and key not in seen and key[0] in asked
     }
     return evolve(account, breaches={**account.breaches, **over}) if over else account
+
+
+def _is_only_remembered(account: Account, now: datetime) -> bool:
+    """Whether nothing but the last run speaks for what is held: acting on that may strip the
+    protection of a position opened meanwhile, or close a new one for an old one's sake."""
+    return (
+        account.reported_at is None
+        and account.resumed_at is not None
+        and now - account.resumed_at < READ_FIRST
+    )
 
 
 def _may_send(known: Attempt | None, action: Action, now: datetime) -> int:

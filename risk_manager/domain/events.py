@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import AwareDatetime, BaseModel, InstanceOf
 
 from risk_manager.domain.decisions import Outcome
+from risk_manager.domain.doubt import DoubtKind
 from risk_manager.domain.records import (
     WIRE,
     AccountRecord,
@@ -133,6 +134,21 @@ class Unreadable(Event):
     account_id: int | None = None
 
 
+class DoubtChanged(Event):
+    """The daemon has a doubt only it can have (its reads, its clock), or, without reason, no more.
+
+    A suspension ends by itself, once every account has been read anew.
+    """
+
+    touches = "all"
+
+    kind: Literal["doubt_changed"] = "doubt_changed"
+    doubt: DoubtKind
+    reason: str = ""
+    account_id: int | None = None
+    subject: str = ""
+
+
 class Tick(Event):
     """A second has passed."""
 
@@ -151,10 +167,13 @@ class RulebookReplaced(Event):
 
 
 class AdminAsked(AccountEvent):
-    """An administrator's order, already authenticated. `until` None means until cleared."""
+    """An administrator's order, already authenticated. `until` None means until cleared.
+
+    `lock_day` is the daemon's own: a lock named `rule_id`, until the reset and for nobody to lift.
+    """
 
     kind: Literal["admin_asked"] = "admin_asked"
-    verb: Literal["lock", "unlock", "flatten", "cancel_all"]
+    verb: Literal["lock", "lock_day", "unlock", "flatten", "cancel_all"]
     reason: str
     actor: str = "admin"
     scope: str = "account"
@@ -182,6 +201,7 @@ AnyEvent = (
     | ActionSettled
     | HubChanged
     | Unreadable
+    | DoubtChanged
     | Tick
     | RulebookReplaced
     | AdminAsked

@@ -1,10 +1,12 @@
 """The ordinary week of the futures exchange: when no quotes are to be expected.
 
-Without holidays: a missing price on a holiday is told, which is harmless.
+`open_since` knows no holidays; `trading_since` and `opens_next` ask the calendar for them.
 """
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+from risk_manager.domain.market_calendar import EXCHANGE_DAY, MarketCalendar
 
 CHICAGO = ZoneInfo("America/Chicago")
 _OPENS = time(17, 0)
@@ -24,3 +26,35 @@ def open_since(at: datetime) -> datetime | None:
     if day.weekday() in (_FRIDAY, _SATURDAY):
         return None
     return datetime.combine(day, _OPENS, tzinfo=CHICAGO).astimezone(UTC)
+
+
+def trading_since(calendar: MarketCalendar, root: str, at: datetime) -> datetime | None:
+    """Since when a product has been tradable without a break; None while it is not."""
+    opened = open_since(at)
+    if opened is None:
+        return None
+    differs = calendar.day(root, EXCHANGE_DAY.date_of(at))
+    if differs.closed or (differs.closes_at is not None and at >= differs.closes_at):
+        return None
+    if differs.opens_at is not None:
+        return max(opened, differs.opens_at) if at >= differs.opens_at else None
+    return opened
+
+
+def opens_next(calendar: MarketCalendar, root: str, at: datetime) -> datetime | None:
+    """The first instant after this one at which a product that is shut opens again.
+
+    None while it is open, and where the calendar knows of no opening within ten days.
+    """
+    if trading_since(calendar, root, at) is not None:
+        return None
+    day = at.astimezone(CHICAGO).date()
+    for _ in range(10):
+        usual = datetime.combine(day, _OPENS, tzinfo=CHICAGO).astimezone(UTC)
+        # An opening belongs to the trading date after it; a late one is the calendar's word.
+        late = calendar.day(root, EXCHANGE_DAY.date_of(usual)).opens_at
+        opening = usual if late is None else max(usual, late)
+        if opening > at and trading_since(calendar, root, opening) is not None:
+            return opening
+        day += timedelta(days=1)
+    return None

@@ -1,12 +1,13 @@
 """Facts into state: what each event changes, before anyone judges it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
-from risk_manager.domain import own_closes
-from risk_manager.domain.account import Account, Attempt
+from risk_manager.domain import blindness, own_closes
+from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
     Alarm,
     DayReset,
@@ -17,6 +18,7 @@ from risk_manager.domain.decisions import (
     PlaceExit,
     Severity,
 )
+from risk_manager.domain.doubt import CLOCK_AHEAD
 from risk_manager.domain.events import (
     AccountChanged,
     AccountOpened,
@@ -25,6 +27,7 @@ from risk_manager.domain.events import (
     AdminAsked,
     AnyEvent,
     ContractResolved,
+    DoubtChanged,
     Hub,
     HubChanged,
     HubState,
@@ -37,6 +40,7 @@ from risk_manager.domain.events import (
     Unreadable,
 )
 from risk_manager.domain.evolve import evolve
+from risk_manager.domain.exchange_hours import CHICAGO, opens_next
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import TradeRecord
@@ -46,14 +50,22 @@ from risk_manager.domain.view import in_scope
 # How long a call that was refused, or whose fate is unknown, is left alone before it is repeated.
 REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
 UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 1, 2, 2, 5))
-UNVERIFIED_PAUSE = timedelta(seconds=3)
 # An exit that was placed shows up in the list of orders within this, or is gone again.
 PLACED_PAUSE = timedelta(seconds=1)
 HEARD_FOR = timedelta(minutes=2)
 
+AccountFact = (
+    PositionChanged
+    | OrderChanged
+    | TradeExecuted
+    | AccountChanged
+    | AccountReported
+    | ActionSettled
+    | AdminAsked
+)
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+
+class Folded(NamedTuple):
     """State after an event, who must be judged, and what is to be told."""
 
     state: State
@@ -63,21 +75,26 @@ class Folded:
 
 def fold(state: State, event: AnyEvent) -> Folded:
     """Apply one event. Time never goes back; a new trading date is noticed by whoever is first."""
-    if event.at > state.now:
-        state = evolve(state, now=event.at)
     if type(event) is QuoteChanged:
         return _quote(state, event)
+    if event.at > state.now:
+        state = evolve(state, now=event.at)
     facts: list[Fact] = []
     if state.now >= state.day.ends_at:
         state = evolve(state, day=state.rulebook.day.window(state.now))
     state, touched = _apply(state, event, facts)
     state = _turn_day(state, facts)
     state = _end_locks(state, facts)
+    if type(event) is Tick:
+        state = blindness.looked(state, facts)
     return Folded(state, touched, tuple(facts))
 
 
 def _apply(state: State, event: AnyEvent, facts: list[Fact]) -> tuple[State, tuple[int, ...]]:
     match event:
+        # What comes most stands first: to ask what a pydantic value is not takes a while.
+        case PositionChanged() | OrderChanged() | TradeExecuted():
+            return _of_account(state, event, facts)
         case Tick():
             return state, tuple(state.accounts)
         case AccountOpened():
@@ -98,8 +115,16 @@ def _apply(state: State, event: AnyEvent, facts: list[Fact]) -> tuple[State, tup
                 )
             )
             return state, ()
+        case DoubtChanged():
+            return blindness.noted(state, event), ()
         case QuoteChanged():
             return state, ()
+    return _of_account(state, event, facts)
+
+
+def _of_account(
+    state: State, event: AccountFact, facts: list[Fact]
+) -> tuple[State, tuple[int, ...]]:
     account_id = event.account_id
     account = state.accounts.get(account_id)
     if account is None:
@@ -113,10 +138,15 @@ def _apply(state: State, event: AnyEvent, facts: list[Fact]) -> tuple[State, tup
         )
         return state, ()
     changed = _account_event(state, account, event, facts)
-    return with_account(state, account, changed), (account_id,)
+    state = with_account(state, account, changed)
+    if type(event) is AccountReported:
+        state = blindness.compared(state, account, changed, event, facts)
+    return state, (account_id,)
 
 
-def _account_event(state: State, account: Account, event: AnyEvent, facts: list[Fact]) -> Account:
+def _account_event(
+    state: State, account: Account, event: AccountFact, facts: list[Fact]
+) -> Account:
     match event:
         case PositionChanged():
             account = evolve(account, heard={**account.heard, event.contract_id: event.at})
@@ -135,7 +165,6 @@ def _account_event(state: State, account: Account, event: AnyEvent, facts: list[
             return _settled(state, account, event, facts)
         case AdminAsked():
             return _admin(state, account, event, facts)
-    return account
 
 
 # --- the market -----------------------------------------------------------------------------------
@@ -154,7 +183,8 @@ def _quote(state: State, event: QuoteChanged) -> Folded:
                 if getattr(event, name) is None
             }
         )
-    state = evolve(state, quotes={**state.quotes, contract_id: event})
+    now = event.at if event.at > state.now else state.now
+    state = evolve(state, now=now, quotes={**state.quotes, contract_id: event})
     return Folded(state, state.holders.get(contract_id, ()))
 
 
@@ -200,7 +230,8 @@ def _hub(state: State, event: HubChanged, facts: list[Fact]) -> State:
     if known is not None and known.state is event.state:
         return state
     status = HubStatus(state=event.state, since=state.now, reason=event.reason)
-    if event.state is HubState.DOWN or (event.state is HubState.UP and known is not None):
+    was_down = known is not None and known.state is HubState.DOWN
+    if event.state is HubState.DOWN or (event.state is HubState.UP and was_down):
         exposed = any(a.positions for a in state.accounts.values())
         lost = event.state is HubState.DOWN
         facts.append(
@@ -230,7 +261,8 @@ def _hub(state: State, event: HubChanged, facts: list[Fact]) -> State:
 def _opened(state: State, event: AccountOpened) -> State:
     known = state.accounts.get(event.account_id)
     if known is not None:
-        return state
+        # What is remembered may be hours old: until the broker has been read it is only that.
+        return with_account(state, known, evolve(known, reported_at=None, resumed_at=event.at))
     account = Account(
         id=event.account_id, trading_date=event.trading_date or state.day.date, name=event.name
     )
@@ -272,7 +304,12 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
         )
         account = _lower_ceilings(account)
     if event.orders is not None:
-        account = accounts.with_orders_reported(account, event.orders, event.asked_at, event.at)
+        orders = event.orders
+        if event.positions is None:
+            # An order not known yet may protect a position not known yet: without the positions
+            # it would be taken for an entry, and cancelled.
+            orders = tuple(o for o in orders if o.id in account.orders)
+        account = accounts.with_orders_reported(account, orders, event.asked_at, event.at)
     if event.positions is not None and event.orders is not None:
         horizon = event.asked_at - HEARD_FOR
         heard = {k: t for k, t in account.heard.items() if t > horizon}
@@ -287,13 +324,16 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
     if event.outcome is Outcome.GONE and attempt.action.key.startswith("order:"):
         order_id = int(attempt.action.key.removeprefix("order:"))
         account = accounts.without_order(account, order_id, event.at)
-    ended = evolve(
-        attempt,
-        settled_at=event.at,
-        outcome=event.outcome,
-        not_before=event.at + _pause(event, attempt),
-    )
-    if event.outcome in (Outcome.REFUSED, Outcome.UNKNOWN):
+    not_before = event.at + _pause(state, event, attempt)
+    opens_at = None
+    if event.outcome is Outcome.REFUSED:
+        opens_at = _opens_at(state, attempt, event.at)
+    if opens_at is not None:
+        not_before = min(not_before, opens_at)
+        if attempt.tries == 1:
+            facts.append(_market_shut(state, account, attempt, event, opens_at))
+    ended = evolve(attempt, settled_at=event.at, outcome=event.outcome, not_before=not_before)
+    if event.outcome in (Outcome.REFUSED, Outcome.UNKNOWN) and opens_at is None:
         limit = state.rulebook.defaults.max_attempts
         if attempt.tries == limit or (attempt.tries > limit and attempt.tries % 10 == 0):
             facts.append(
@@ -313,7 +353,31 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
     return own_closes.noted(account, ended, event)
 
 
-def _pause(event: ActionSettled, attempt: Attempt) -> timedelta:
+def _opens_at(state: State, attempt: Attempt, at: datetime) -> datetime | None:
+    """When the exchange opens again for what could not be closed; None while it is open."""
+    calendar = state.rulebook.calendar
+    return opens_next(calendar, state.root(attempt.action.contract_id), at)
+
+
+def _market_shut(
+    state: State, account: Account, attempt: Attempt, event: ActionSettled, opens_at: datetime
+) -> Alarm:
+    name = state.name(attempt.action.contract_id)
+    return Alarm(
+        at=event.at,
+        account_id=account.id,
+        code="market_shut",
+        message=(
+            f"{name} cannot be closed or cancelled while the exchange is shut "
+            f"({event.message or event.outcome}). It is decided on: tried again each minute, and "
+            f"at the opening, {opens_at.astimezone(CHICAGO):%a %H:%M} in Chicago. Or do it by "
+            "hand in the trading platform as soon as it opens."
+        ),
+        severity=Severity.CRITICAL,
+    )
+
+
+def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
     tries = attempt.tries
     match event.outcome:
         case Outcome.REFUSED:
@@ -322,7 +386,7 @@ def _pause(event: ActionSettled, attempt: Attempt) -> timedelta:
             pause = UNKNOWN_PAUSES[min(tries, len(UNKNOWN_PAUSES)) - 1]
             return max(pause, PLACED_PAUSE) if isinstance(attempt.action, PlaceExit) else pause
         case _ if not event.verified:
-            return UNVERIFIED_PAUSE
+            return state.rulebook.defaults.reissue_after
     return PLACED_PAUSE if isinstance(attempt.action, PlaceExit) else timedelta(0)
 
 
@@ -344,12 +408,35 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
                 trigger=event.actor,
             )
             return put_lock(state, account, lock, facts)
+        case "lock_day":
+            lock = Lock(
+                account_id=account.id,
+                scope=event.scope,
+                rule_id=event.rule_id or "manual",
+                kind=LockKind.HARD,
+                policy=LockPolicy(event.policy),
+                release=Release.RESET,
+                reason=event.reason,
+                set_at=now,
+                expires_at=state.day.ends_at,
+                trading_date=state.day.date,
+                trigger=event.actor,
+                admin_may_clear=False,
+            )
+            return put_lock(state, account, lock, facts)
         case "unlock":
             return _unlocked_by_admin(state, account, event, facts)
         case "flatten":
             chosen = [c for c in account.contract_ids() if in_scope(event.scope, state.root(c), c)]
             return close_down(account, chosen, now, "manual", event.reason)
     return account  # cancel_all: the engine turns it into cancels
+
+
+def may_be_cleared(account: Account, lock: Lock) -> bool:
+    """Whether an administrator may end this lock now."""
+    if lock.release is Release.CAN_TRADE:
+        return lock.admin_may_clear and account.can_trade is True
+    return lock.admin_may_clear and lock.release is not Release.CONFIG
 
 
 def _unlocked_by_admin(
@@ -359,8 +446,7 @@ def _unlocked_by_admin(
     for key, lock in account.locks.items():
         if lock.scope != event.scope or event.rule_id not in (None, lock.rule_id):
             continue
-        restricted = lock.release is Release.CAN_TRADE and account.can_trade is not True
-        if not lock.admin_may_clear or restricted or lock.release is Release.CONFIG:
+        if not may_be_cleared(account, lock):
             facts.append(
                 Alarm(
                     at=state.now,
@@ -393,9 +479,13 @@ def put_lock(state: State, account: Account, lock: Lock, facts: list[Fact]) -> A
 def _raise_ceilings(state: State, account: Account, lock: Lock) -> Account:
     ceilings = dict(account.ceilings)
     for contract_id, position in account.positions.items():
-        if lock.covers(state.root(contract_id), contract_id):
-            # Under an older lock of this kind the lower ceiling stands.
-            ceilings.setdefault(contract_id, position.net)
+        root = state.root(contract_id)
+        if not lock.covers(root, contract_id):
+            continue
+        # Under another lock the lower ceiling stands: what was opened in spite of it is no more
+        # allowed for having been noticed by a second rule.
+        if not any(other.covers(root, contract_id) for other in account.locks.values()):
+            ceilings[contract_id] = position.net
     return evolve(account, ceilings=ceilings)
 
 
@@ -468,7 +558,9 @@ def _turn_day(state: State, facts: list[Fact]) -> State:
             account,
             trading_date=state.day.date,
             ledger=account.ledger.forget_before(old),
-            breaches={k: b for k, b in account.breaches.items() if b.trading_date >= old},
+            breaches={
+                k: b for k, b in account.breaches.items() if b.active or b.trading_date >= old
+            },
         )
         turned = own_closes.without_older(turned, state.day.starts_at - timedelta(days=4))
         state = with_account(state, account, turned)
@@ -479,6 +571,9 @@ _ENDED_BY = {Release.RESET: "daily_reset", Release.SESSION_START: "session_start
 
 
 def _end_locks(state: State, facts: list[Fact]) -> State:
+    ahead = state.doubts.get(CLOCK_AHEAD) if state.doubts else None
+    if ahead is not None and ahead.stands:
+        return state
     for account in state.accounts.values():
         if not account.locks:
             continue
@@ -506,11 +601,11 @@ def with_account(state: State, before: Account | None, after: Account) -> State:
     ):
         after = evolve(after, ceilings={})
     holders: Mapping[str, tuple[int, ...]] = state.holders
-    old = before.positions if before is not None else {}
+    old: Mapping[str, Position] = before.positions if before is not None else {}
     if after.positions is not old:
-        holders = _holders(holders, after.id, set(old), set(after.positions))
+        holders = _holders(holders, after.id, old.keys(), after.positions.keys())
     roots = state.roots
-    unknown = set(after.contract_ids()) - roots.keys()
+    unknown = [c for c in after.contract_ids() if c not in roots]
     if unknown:
         symbols = state.rulebook.symbols
         roots = {**roots, **{c: symbols.root(c, state.contracts.get(c)) for c in unknown}}
@@ -518,7 +613,10 @@ def with_account(state: State, before: Account | None, after: Account) -> State:
 
 
 def _holders(
-    holders: Mapping[str, tuple[int, ...]], account_id: int, old: set[str], new: set[str]
+    holders: Mapping[str, tuple[int, ...]],
+    account_id: int,
+    old: AbstractSet[str],
+    new: AbstractSet[str],
 ) -> Mapping[str, tuple[int, ...]]:
     if old == new:
         return holders

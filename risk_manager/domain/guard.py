@@ -10,10 +10,12 @@ from risk_manager.domain.evolve import evolve
 from risk_manager.domain.locks import LockPolicy, strictest
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
-from risk_manager.domain.working_orders import Effect, effects
+from risk_manager.domain.working_orders import exit_lots
 
 # A market order fills by itself within moments, and may be our own close; older, it is stuck.
 MARKET_ORDER_PATIENCE = timedelta(seconds=3)
+# A smaller position may be the fill of an exit whose own report comes in a moment.
+FILL_PATIENCE = timedelta(milliseconds=500)
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class Wanted:
 
     keep: int | None = None
     cancel: set[int] = field(default_factory=set)
+    shrink: dict[int, int] = field(default_factory=dict)  # stop -> the lots it may keep
     rule_ids: list[str] = field(default_factory=list)
     reason: str = ""
     protect: Protect | None = None
@@ -37,6 +40,11 @@ class Wanted:
 
     def cancel_orders(self, orders: Iterable[int], rule_ids: Iterable[str], reason: str) -> None:
         self.cancel.update(orders)
+        self.reason = self.reason or reason
+        self.name(rule_ids)
+
+    def shrink_stops(self, stops: dict[int, int], rule_ids: Iterable[str], reason: str) -> None:
+        self.shrink.update(stops)
         self.reason = self.reason or reason
         self.name(rule_ids)
 
@@ -70,14 +78,15 @@ def _under_locks(
     if policy is LockPolicy.FLAT:
         if net:
             want.hold_at_most(0, rules, reason)
-        stray = _to_cancel(state, account, contract_id)
     else:
         ceiling = account.ceilings.get(contract_id, 0)
         if net * ceiling < 0 or abs(net) > abs(ceiling):
             want.hold_at_most(0 if net * ceiling <= 0 else abs(ceiling), rules, reason)
-        stray = _entries(state, account, contract_id)
-    if stray:
-        want.cancel_orders(stray, rules, reason)
+    cancel, shrink = _stray_orders(state, account, contract_id)
+    if cancel:
+        want.cancel_orders(cancel, rules, reason)
+    if shrink:
+        want.shrink_stops(shrink, rules, reason)
 
 
 def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
@@ -96,29 +105,53 @@ def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Acco
         if not open_still and not left:
             continue
         kept[contract_id] = closing
-        stray = _to_cancel(state, account, contract_id) & closing.order_ids
-        if stray:
+        cancel, shrink = _stray_orders(state, account, contract_id)
+        if cancel & closing.order_ids:
             want = wanted.setdefault(contract_id, Wanted())
-            want.cancel_orders(stray, closing.rule_ids, closing.reason)
+            want.cancel_orders(cancel & closing.order_ids, closing.rule_ids, closing.reason)
+        if shrink and open_still:
+            wanted[contract_id].shrink_stops(shrink, closing.rule_ids, closing.reason)
     return account if kept == account.closings else evolve(account, closings=kept)
 
 
-def _to_cancel(state: State, account: Account, contract_id: str) -> set[int]:
-    """Entries at once; exits only once nothing is left to protect."""
-    if account.net(contract_id):
-        return _entries(state, account, contract_id)
-    orders = account.orders_in(contract_id)
-    return {o.id for o in orders if not _fills_by_itself(state, o)}
+def _stray_orders(
+    state: State, account: Account, contract_id: str
+) -> tuple[set[int], dict[int, int]]:
+    """What would enter: orders to cancel, and stops to make smaller with the lots they keep.
 
-
-def _entries(state: State, account: Account, contract_id: str) -> set[int]:
+    Exits that fit the position stay until it is flat: it is never left without its stops.
+    """
+    cancel: set[int] = set()
+    shrink: dict[int, int] = {}
     orders = account.orders_in(contract_id)
     if not orders:
-        return set()
-    kinds = effects(account.net(contract_id), orders)
-    return {
-        o.id for o in orders if kinds[o.id] is not Effect.EXIT and not _fills_by_itself(state, o)
-    }
+        return cancel, shrink
+    net = account.net(contract_id)
+    keeps = exit_lots(net, orders)
+    reduced_just_now = _reduced_just_now(state, account, contract_id)
+    for order in orders:
+        keep = keeps[order.id]
+        is_exit = net * order.side.sign < 0
+        if (is_exit and keep == order.remaining) or _fills_by_itself(state, order):
+            continue
+        if is_exit and reduced_just_now:
+            continue
+        if keep and order.is_stop:
+            shrink[order.id] = keep
+        else:
+            cancel.add(order.id)
+    return cancel, shrink
+
+
+def _reduced_just_now(state: State, account: Account, contract_id: str) -> bool:
+    heard = account.heard.get(contract_id)
+    position = account.positions.get(contract_id)
+    return (
+        position is not None
+        and heard is not None
+        and heard > position.increased_at
+        and state.now - heard < FILL_PATIENCE
+    )
 
 
 def _fills_by_itself(state: State, order: Order) -> bool:

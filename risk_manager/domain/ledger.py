@@ -92,6 +92,9 @@ class DayTotals:
         )
 
 
+NOTHING_YET = DayTotals()
+
+
 @dataclass(frozen=True, kw_only=True)
 class RoundTurn:
     """All executions of one order that realised P&L: what a trader calls one closed trade."""
@@ -142,7 +145,7 @@ class Ledger:
     totals: Mapping[date, DayTotals] = field(default_factory=lambda: MappingProxyType({}))
 
     def day(self, day: date) -> DayTotals:
-        return self.totals.get(day, DayTotals())
+        return self.totals.get(day, NOTHING_YET)
 
     def record(self, execution: Execution) -> "Ledger":
         """With this execution, once. A voided one undoes itself and never comes back."""
@@ -157,7 +160,7 @@ class Ledger:
         if known is not None:
             totals[known.trading_date] = self.day(known.trading_date).plus(known, -1)
         day = execution.trading_date
-        totals[day] = totals.get(day, DayTotals()).plus(execution, +1)
+        totals[day] = totals.get(day, NOTHING_YET).plus(execution, +1)
         return Ledger({**self.entries, execution.id: execution}, totals)
 
     def forget_before(self, day: date) -> "Ledger":
@@ -181,6 +184,11 @@ class Ledger:
         return list(self._oldest_first)
 
     # Worked out once for each ledger: the next execution makes a new one.
+
+    @cached_property
+    def newest(self) -> Execution | None:
+        """The last one recorded, which is the last one received, whatever its own time."""
+        return list(self.entries.values())[-1] if self.entries else None
 
     @cached_property
     def _oldest_first(self) -> tuple[Execution, ...]:

@@ -1,7 +1,8 @@
 """Exact arithmetic of ticks and money."""
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from math import inf
+from typing import NamedTuple
 
 from risk_manager.domain.symbols import Contract
 
@@ -20,8 +21,20 @@ def dollars(amount: Decimal) -> str:
     return f"{sign}${abs(cents(amount)):,.2f}"
 
 
-@dataclass(frozen=True, slots=True)
-class Valuation:
+class Band(NamedTuple):
+    """Prices strictly between two."""
+
+    low: float = -inf
+    high: float = inf
+
+    def within(self, other: "Band") -> "Band":
+        return Band(max(self.low, other.low), min(self.high, other.high))
+
+
+NOWHERE = Band(inf, -inf)
+
+
+class Valuation(NamedTuple):
     """What a position is worth at a price, prepared once per change of the position.
 
     unrealised = price in ticks * `per_tick` - `cost`, all exact. `per_tick` is signed.
@@ -45,3 +58,17 @@ class Valuation:
     def unrealised(self, price: float) -> Decimal:
         """P&L in account currency were the position closed at `price`, before fees."""
         return self.per_tick * round(price / self.tick_size) - self.cost
+
+    def above(self, result: Decimal) -> Band:
+        """Where the P&L is above a result, for certain: the last tick is left out."""
+        ticks = float((result + self.cost) / self.per_tick)
+        if self.per_tick > 0:
+            return Band(low=(ticks + 1) * self.tick_size)
+        return Band(high=(ticks - 1) * self.tick_size)
+
+    def below(self, result: Decimal) -> Band:
+        """Where the P&L is below a result, for certain: the last tick is left out."""
+        ticks = float((result + self.cost) / self.per_tick)
+        if self.per_tick > 0:
+            return Band(high=(ticks - 1) * self.tick_size)
+        return Band(low=(ticks + 1) * self.tick_size)

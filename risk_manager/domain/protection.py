@@ -5,12 +5,14 @@ moved away from it, and all exit stops together never exceed the position.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from risk_manager.domain.account import Account, Order, Position
+from risk_manager.domain.account import Account, Mark, Order, Position
 from risk_manager.domain.decisions import Action, Cancel, MoveStop, PlaceExit, Protect
-from risk_manager.domain.records import OrderStatus
+from risk_manager.domain.evolve import evolve
+from risk_manager.domain.own_closes import ENFORCER
+from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
 
 OWN_TAG = "rm-"
@@ -124,21 +126,38 @@ def _stop(
             order_id=moved.id,
             side=side,
             size=size,
-            stop_price=price,
+            stop_price=None if moved.type is OrderType.TRAILING_STOP else price,
+            filled=moved.filled,
         )
 
 
-def tidied(state: State, account: Account) -> Iterator[tuple[Cancel | Protect, str]]:
-    """What must happen to exits this program placed, whoever asked for them: with a reason.
+def resized(stop: Order, account_id: int, position: Position, size: int) -> MoveStop:
+    """The same stop with so many lots working, where it is."""
+    return MoveStop(
+        id="",
+        account_id=account_id,
+        contract_id=stop.contract_id,
+        order_id=stop.id,
+        side=position.side,
+        size=size,
+        stop_price=None if stop.type is OrderType.TRAILING_STOP else stop.stop_price,
+        filled=stop.filled,
+    )
 
-    Without their position they would open one; bigger than it, they would turn it round.
+
+def tidied(state: State, account: Account) -> Iterator[tuple[str, Cancel | Protect, str]]:
+    """What must happen to exits this program placed, whoever asked for them: contract,
+    ask and reason.
+
+    Without their position they would open one; bigger than it, they would turn it round. So would
+    the exits of a position that this program has cut back, whoever placed them.
     """
     for order in account.orders.values():
-        if not is_own(order) or order.status is OrderStatus.PENDING_CANCELLATION:
+        if not _in_our_care(account, order) or order.status is OrderStatus.PENDING_CANCELLATION:
             continue
         position = account.positions.get(order.contract_id)
         if position is None or position.side == order.side.sign:
-            yield Cancel((order.id,)), "its position is closed"
+            yield order.contract_id, Cancel((order.id,)), "its position is closed"
             continue
         exits = [
             o
@@ -148,16 +167,38 @@ def tidied(state: State, account: Account) -> Iterator[tuple[Cancel | Protect, s
             and o.status is not OrderStatus.SUSPENDED
         ]
         excess = sum(o.remaining for o in exits) - position.size
-        if excess <= 0 or order is not max(filter(is_own, exits), key=lambda o: o.id):
-            continue  # one at a time, the newest first
+        ours = [o for o in exits if _in_our_care(account, o)]
+        if excess <= 0 or order is not max(ours, key=lambda o: (is_own(o), o.id), default=None):
+            continue  # one at a time: ours before the trader's, the newest first
         heard = account.heard.get(order.contract_id)
         if heard is not None and state.now - heard < FILL_PATIENCE:
             continue
         if excess < order.remaining and order.is_stop and order.stop_price is not None:
             ask = Protect(order.contract_id, stop_price=order.stop_price, stop_order_id=order.id)
-            yield ask, "it was bigger than the position"
+            yield order.contract_id, ask, "it was bigger than the position"
         else:
-            yield Cancel((order.id,)), "the exits were bigger than the position"
+            reason = "the exits were bigger than the position"
+            yield order.contract_id, Cancel((order.id,)), reason
+
+
+def cut_back(account: Account, position: Position, at: datetime) -> Account:
+    """The account with it noted that we cut this position back, so that its exits follow."""
+    subject = f"cut:{position.contract_id}"
+    mark = Mark(rule_id=ENFORCER, subject=subject, set_at=at, value=str(position.episode))
+    return evolve(account, marks={**account.marks, (ENFORCER, subject): mark})
+
+
+def _in_our_care(account: Account, order: Order) -> bool:
+    if is_own(order):
+        return True
+    mark = account.marks.get((ENFORCER, f"cut:{order.contract_id}"))
+    position = account.positions.get(order.contract_id)
+    return (
+        mark is not None
+        and position is not None
+        and mark.value == str(position.episode)
+        and order.side.sign != position.side
+    )
 
 
 def _on_tick(

@@ -7,7 +7,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Verdict
+from risk_manager.domain.money import Band
 from risk_manager.domain.view import View
 
 AccountIds = Annotated[frozenset[int], Field(min_length=1)]
@@ -85,6 +87,13 @@ class Rule(BaseModel):
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         """Whether the account is acceptable now; None when it is. Pure."""
         raise NotImplementedError
+
+    def quiet_between(self, view: View, position: Position) -> Band | None:
+        """For one with `uses_prices`: where it has nothing to say on a quote of this position.
+
+        It must hold whatever the time, for as long as the account does not change. None: ask.
+        """
+        return None
 
     def meter(self, view: View) -> Meter | None:
         """Where the account stands against this limit; None where that has no meaning."""

@@ -45,6 +45,8 @@ class Defaults:
     pnl_basis: PnlBasis = PnlBasis.NET
     reissue_after: timedelta = timedelta(seconds=3)
     max_attempts: int = 6
+    max_calls_a_minute: int = 60
+    """More enforcement calls for one account put the brake on (see `brake`)."""
     keep_reducing_fills: bool = False  # foreign_fill_policy: reduce_only_ok
 
 

@@ -92,6 +92,32 @@ def schedule(
     return Schedule.of(open_intervals(hours, zone, calendar, root, around))
 
 
+@lru_cache(maxsize=256)
+def shared_schedule(
+    hours: WeeklyHours,
+    zone: str,
+    calendar: MarketCalendar | None,
+    roots: tuple[str, ...],
+    around: date,
+) -> Schedule:
+    """The intervals in which all of these products (one at least) are open.
+
+    One that the calendar does not know is never open.
+    """
+    if calendar is not None and not all(r == EVERY or calendar.knows(r) for r in roots):
+        return Schedule.of(())
+    shared = open_intervals(hours, zone, calendar, roots[0], around)
+    for root in roots[1:]:
+        found = open_intervals(hours, zone, calendar, root, around)
+        shared = tuple(
+            Interval(max(a.starts_at, b.starts_at), min(a.ends_at, b.ends_at))
+            for a in shared
+            for b in found
+            if a.starts_at < b.ends_at and b.starts_at < a.ends_at
+        )
+    return Schedule.of(shared)
+
+
 def open_intervals(
     hours: WeeklyHours, zone: str, calendar: MarketCalendar | None, root: str, around: date
 ) -> tuple[Interval, ...]:

@@ -12,6 +12,8 @@ from risk_manager.domain.trading_calendar import DayWindow
 
 if TYPE_CHECKING:
     from risk_manager.domain.account import Account
+    from risk_manager.domain.blindness import Baseline
+    from risk_manager.domain.doubt import Doubt, DoubtKey
     from risk_manager.domain.events import HubState, QuoteChanged
 
 
@@ -30,7 +32,11 @@ class HubStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """`now` never goes back. `holders` says which accounts hold a contract, for quotes."""
+    """`now` never goes back. `holders` says which accounts hold a contract, for quotes.
+
+    The last four are about what is in doubt (see `blindness`): the doubts; what changed without
+    a word of the stream, and when; balances to compare with; since when we have been awake.
+    """
 
     now: datetime
     rulebook: Rulebook
@@ -41,6 +47,10 @@ class State:
     quotes: Mapping[str, "QuoteChanged"] = field(default_factory=_none)
     hubs: Mapping[str, HubStatus] = field(default_factory=_none)
     holders: Mapping[str, tuple[int, ...]] = field(default_factory=_none)
+    doubts: Mapping["DoubtKey", "Doubt"] = field(default_factory=_none)
+    unheard: Mapping[tuple[int, str], datetime] = field(default_factory=_none)
+    baselines: Mapping[int, "Baseline"] = field(default_factory=_none)
+    awake_since: datetime | None = None
 
     @classmethod
     def at(cls, now: datetime, rulebook: Rulebook) -> "State":

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from types import MappingProxyType
 
 # Gateway code -> ticker, where they differ. The first block is documented in the gateway's list
@@ -109,9 +110,12 @@ def matches(pattern: str, root: str, contract_id: str) -> bool:
     return PatternSet.of([pattern]).best(root, contract_id) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class PatternSet:
-    """Several upper-case patterns, prepared: asked on every position event."""
+    """Several upper-case patterns, prepared: asked on every position event.
+
+    Compared by identity, so that what they name can be cached.
+    """
 
     exact: frozenset[str]
     wild: tuple[str, ...]
@@ -124,14 +128,19 @@ class PatternSet:
 
     def best(self, root: str, contract_id: str) -> str | None:
         """The most specific that names the contract: its id, its root, the longest wildcard."""
-        if root in self.exact and contract_id not in self.exact:
-            return root
-        full = contract_id.upper()
-        if full in self.exact:
-            return full
-        for pattern in self.wild:
-            # Brackets would be wildcards to fnmatch; here only * and ? are.
-            target = full if "." in pattern else root
-            if fnmatchcase(target, pattern.replace("[", "[[]")):
-                return pattern
-        return None
+        return _best(self, root, contract_id)
+
+
+@lru_cache(maxsize=4096)
+def _best(patterns: PatternSet, root: str, contract_id: str) -> str | None:
+    if root in patterns.exact and contract_id not in patterns.exact:
+        return root
+    full = contract_id.upper()
+    if full in patterns.exact:
+        return full
+    for pattern in patterns.wild:
+        # Brackets would be wildcards to fnmatch; here only * and ? are.
+        target = full if "." in pattern else root
+        if fnmatchcase(target, pattern.replace("[", "[[]")):
+            return pattern
+    return None

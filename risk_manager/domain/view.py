@@ -1,6 +1,6 @@
 """What a rule may look at: one account, now, and what has already been asked in this pass."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -31,7 +31,18 @@ ABSURD = 0.2
 class View:
     """Read-only. Money in account currency, exact; unknown is None, never zero."""
 
-    __slots__ = ("_open_pnl", "_projected", "account", "event", "now", "state")
+    __slots__ = (
+        "_in_play",
+        "_nets",
+        "_oldest",
+        "_open_pnl",
+        "_projected",
+        "_results",
+        "account",
+        "event",
+        "now",
+        "state",
+    )
 
     def __init__(self, state: State, account: Account, event: "Event") -> None:
         self.state = state
@@ -39,7 +50,12 @@ class View:
         self.event = event
         self.now: datetime = state.now
         self._projected: dict[str, int] = {}
+        # Several rules ask, of one and the same moment.
+        self._nets: Mapping[str, int] | None = None
+        self._in_play: Mapping[str, str] | None = None
+        self._results: tuple[Decimal | None, ...] | None = None
         self._open_pnl: dict[str, Decimal | None] = {}
+        self._oldest = state.now - state.rulebook.defaults.quote_max_age
 
     # --- positions ---
 
@@ -49,8 +65,20 @@ class View:
     def name(self, contract_id: str) -> str:
         return self.state.name(contract_id)
 
-    def projected(self) -> dict[str, int]:
+    def in_play(self) -> Mapping[str, str]:
+        """Every contract with something open or working, in a stable order, and its root."""
+        if self._in_play is None:
+            root = self.state.root
+            self._in_play = {c: root(c) for c in self.account.contract_ids()}
+        return self._in_play
+
+    def projected(self) -> Mapping[str, int]:
         """Signed net per contract, as it will be once all that is already asked is done."""
+        if self._nets is None:
+            self._nets = self._worked_out()
+        return self._nets
+
+    def _worked_out(self) -> Mapping[str, int]:
         account = self.account
         if not (self._projected or account.locks or account.closings):
             return {c: p.net for c, p in account.positions.items()}
@@ -72,6 +100,7 @@ class View:
 
     def project(self, asks: Iterable[Ask]) -> None:
         """Let the rules asked later see what this one asked."""
+        self._nets = None
         for ask in asks:
             match ask:
                 case Close(contract_id):
@@ -92,7 +121,10 @@ class View:
     # --- orders ---
 
     def entry_orders(self, contract_id: str | None = None) -> list[Order]:
-        """Working orders that would open or add (or reverse), oldest first."""
+        """Working orders that would open or add (or reverse), oldest first.
+
+        A stop bigger than its position is none: cancelled, it would leave the position bare.
+        """
         account = self.account
         if not account.orders:
             return []
@@ -102,7 +134,12 @@ class View:
             orders = account.orders_in(cid)
             if orders:
                 by_id = effects(account.net(cid), orders)
-                found += [o for o in orders if by_id[o.id] is not Effect.EXIT]
+                found += [
+                    o
+                    for o in orders
+                    if by_id[o.id] is Effect.ENTRY
+                    or (by_id[o.id] is Effect.REVERSING and not o.is_stop)
+                ]
         return sorted(found, key=lambda o: o.id)
 
     # --- prices and P&L ---
@@ -110,9 +147,7 @@ class View:
     def quote(self, contract_id: str) -> "QuoteChanged | None":
         """The newest quote, if it is fresh enough to judge by."""
         quote = self.state.quotes.get(contract_id)
-        if quote is None or self.now - quote.at > self.state.rulebook.defaults.quote_max_age:
-            return None
-        return quote
+        return None if quote is None or quote.at < self._oldest else quote
 
     def price(self, position: Position) -> float | None:
         """What the position would be valued at; None when no price can be trusted."""
@@ -144,13 +179,20 @@ class View:
     def unrealised(self, position: Position) -> Decimal | None:
         """Open P&L of one position before fees; None when it cannot be known now."""
         contract_id = position.contract_id
-        if contract_id not in self._open_pnl:  # several rules ask, of one and the same moment
+        known = self._open_pnl
+        if contract_id not in known:
             valuation = position.valuation
             price = None if valuation is None else self.price(position)
-            self._open_pnl[contract_id] = (
+            known[contract_id] = (
                 None if price is None or valuation is None else valuation.unrealised(price)
             )
-        return self._open_pnl[contract_id]
+        return known[contract_id]
+
+    def open_results(self) -> tuple[Decimal | None, ...]:
+        """The open P&L of each position."""
+        if self._results is None:
+            self._results = tuple(map(self.unrealised, self.account.positions.values()))
+        return self._results
 
     def last_unrealised(self, position: Position) -> Decimal | None:
         """The same at the newest quote however old: what was known last."""
@@ -184,15 +226,18 @@ class View:
     def mark(self, rule_id: str, subject: str) -> Mark | None:
         return self.account.marks.get((rule_id, subject))
 
-    def marks(self, rule_id: str) -> list[Mark]:
-        return [m for (rule, _), m in self.account.marks.items() if rule == rule_id]
+    def marks(self, rule_id: str) -> Sequence[Mark]:
+        return self.account.marks_of(rule_id)
 
     def forget_ended(self, rule_id: str) -> tuple[Forget, ...]:
         """For each mark named after an episode ("armed:7") that is over."""
+        marks = self.marks(rule_id)
+        if not marks:
+            return ()
         held = {str(p.episode) for p in self.account.positions.values()}
         return tuple(
             Forget(m.subject)
-            for m in self.marks(rule_id)
+            for m in marks
             if (episode := m.subject.rpartition(":")[2]).isdecimal() and episode not in held
         )
 
@@ -220,7 +265,7 @@ class View:
         if self.now - execution.received_at >= ROUND_TURN_SETTLE:
             return True
         heard = self.account.heard.get(execution.contract_id)
-        return heard is not None and heard >= execution.received_at - ROUND_TURN_SETTLE
+        return heard is not None and heard >= execution.received_at
 
     def lock(self, rule_id: str, scope: str = ACCOUNT_SCOPE) -> Lock | None:
         return self.account.locks.get((scope, rule_id))

@@ -144,6 +144,23 @@ class AlarmRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtRow:
+    """Something not known well enough now to call all well. `account_id` None: everyone's.
+
+    `kind`: stale_quotes, hub_down, reads_failing, positions_differ, pnl_differs, clock_turned,
+    suspended, slow, database_lost. `critical`: it has lasted too long for an open position.
+    """
+
+    kind: str
+    since: datetime
+    age_s: float
+    reason: str
+    account_id: int | None = None
+    subject: str = ""  # a contract id, a hub, ...
+    critical: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HubRow:
     """One stream of the gateway. `last_message_age_s` None: nothing heard, or not measured."""
 
@@ -412,6 +429,7 @@ class Snapshot:
     rest: RestRow
     db: DatabaseRow
     alarms: tuple[AlarmRow, ...] = ()  # newest first, at most 20
+    doubts: tuple[DoubtRow, ...] = ()  # that stand now, oldest first
     token_expires_at: datetime | None = None
 
 

@@ -276,6 +276,8 @@ class FeedServer:
         elif isinstance(event, Tick):
             self._tick(outcome.state)
         self._changed.update(telling.touched(event, before, outcome))
+        if outcome.state.doubts is not before.doubts:
+            self._changed.update(outcome.state.accounts)
         if self._changed or self._moved:
             self._stirred.set()
 

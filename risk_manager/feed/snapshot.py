@@ -18,6 +18,7 @@ from risk_manager.feed.messages import (
     AccountSnapshot,
     AlarmRow,
     DeadlineRow,
+    DoubtRow,
     EnforcementAction,
     HubRow,
     LockRow,
@@ -172,6 +173,7 @@ def snapshot(
         rest=vitals.rest,
         db=vitals.db,
         alarms=tuple(alarms),
+        doubts=doubt_rows(state, now),
         token_expires_at=vitals.token_expires_at,
     )
 
@@ -190,6 +192,22 @@ def hub_rows(state: State, vitals: Vitals) -> dict[str, HubRow]:
         )
         for name, status in state.hubs.items()
     }
+
+
+def doubt_rows(state: State, now: datetime) -> tuple[DoubtRow, ...]:
+    return tuple(
+        DoubtRow(
+            kind=doubt.kind.value,
+            since=doubt.since,
+            age_s=seconds_since(doubt.since, now),
+            reason=doubt.reason,
+            account_id=doubt.account_id,
+            subject=doubt.subject,
+            critical=doubt.critical,
+        )
+        for doubt in sorted(state.doubts.values(), key=lambda d: (d.since, d.kind, d.subject))
+        if doubt.stands
+    )
 
 
 def quote_row(state: State, contract_id: str, now: datetime) -> QuoteRow:

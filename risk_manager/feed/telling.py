@@ -403,5 +403,9 @@ def _details(action: Action) -> dict[str, object]:
                 "limit_price": price(action.limit_price),
             }
         case MoveStop():
-            return {"order_id": action.order_id, "stop_price": price(action.stop_price)}
+            return {
+                "order_id": action.order_id,
+                "size": action.size,
+                "stop_price": price(action.stop_price),
+            }
     return {}

@@ -216,55 +216,75 @@ def _words(answer: int | Refusal | None) -> str | None:
 
 
 def _overtrading(start: float, times: int) -> tuple[Step, ...]:
-    """In and out of one MNQ, a second and a half each way."""
+    """In and out of one MNQ, a second each way."""
     return tuple(
         Step(
-            start + turn * 3.0 + late,
+            start + turn * 2.0 + late,
             f"overtrades MNQ, {'in' if late == 0 else 'out'} number {turn + 1}",
             (act,),
         )
         for turn in range(times)
         for late, act in (
             (0.0, Enter("MNQ", Side.BUY if turn % 2 == 0 else Side.SELL, 1)),
-            (1.5, Leave("MNQ")),
+            (1.0, Leave("MNQ")),
         )
     )
 
 
-# About two minutes at speed 1. Numbers are chosen against common limits (5 lots, a 500 USD day):
-# what gets cut off where is the business of whoever guards the account.
+# About two minutes at speed 1; the day is lost within the first. Numbers are chosen against the
+# limits of the demonstration (5 lots, 2 MES, a stop within 5 s, 4 entries in 8 s, 300 USD open and
+# 500 USD a day); what gets cut off where is the business of whoever guards the account.
 BAD_HABITS: tuple[Step, ...] = (
-    Step(3, "buys 2 MNQ with a stop 40 ticks away", (Enter("MNQ", Side.BUY, 2, stop_ticks=40),)),
-    Step(10, "takes it off again: a decent trade, for once", (Leave("MNQ"),)),
-    Step(14, "buys 6 MNQ, one too many for a limit of 5", (Enter("MNQ", Side.BUY, 6),)),
-    Step(20, "tries RTY, which is not on the list", (Enter("RTY", Side.BUY, 1),)),
-    Step(26, "buys 1 MES without a stop", (Enter("MES", Side.BUY, 1),)),
+    Step(2, "tries RTY, which is not on the list", (Enter("RTY", Side.BUY, 1),)),
     Step(
-        31,
-        "averages down: the market drops, 2 more MES",
-        (Push("MES", -24, 4.0), Enter("MES", Side.BUY, 2)),
+        4,
+        "buys 6 MNQ with a stop, one too many for a limit of 5",
+        (Enter("MNQ", Side.BUY, 6, stop_ticks=60),),
     ),
-    Step(38, "gives up on MES", (Leave("MES"),)),
-    *_overtrading(42, 6),
+    Step(8, "takes them off again", (Leave("MNQ"), Leave("RTY"))),
     Step(
-        62,
-        "buys 5 MNQ into a falling market",
-        (Enter("MNQ", Side.BUY, 5), Push("MNQ", -280, 10.0)),
+        9,
+        "buys 3 MES, one too many for a limit of 2 in this product",
+        (Enter("MES", Side.BUY, 3, stop_ticks=60),),
     ),
-    Step(74, "takes the loss, well over 500", (Leave("MNQ"),)),
-    Step(76, "revenge: sells 4 MNQ at once", (Enter("MNQ", Side.SELL, 4),)),
-    Step(79, "again: sells 4 more MNQ", (Enter("MNQ", Side.SELL, 4),)),
-    Step(84, "re-enters in NQ, a full-size contract", (Enter("NQ", Side.BUY, 1),)),
+    Step(12, "takes them off again", (Leave("MES"),)),
+    Step(13, "buys 1 MES and places no stop", (Enter("MES", Side.BUY, 1),)),
     Step(
-        90,
+        14,
+        "buys 2 MNQ with a stop: a decent trade, for once, and the market rises",
+        (Enter("MNQ", Side.BUY, 2, stop_ticks=40), Push("MNQ", 24, 3.0)),
+    ),
+    Step(20, "takes the profit", (Leave("MNQ"), Leave("MES"))),
+    *_overtrading(22, 4),
+    Step(30.5, "cannot stop: one more MNQ", (Enter("MNQ", Side.SELL, 1),)),
+    Step(33, "sits on his hands for once", (Leave("MNQ"),)),
+    Step(
+        36,
+        "buys 5 MNQ with a stop miles away, and the market falls",
+        (Enter("MNQ", Side.BUY, 5, stop_ticks=400), Push("MNQ", -135, 3.0)),
+    ),
+    Step(40.5, "would have let it run", (Leave("MNQ"),)),
+    Step(42, "takes revenge without taking a breath: buys 2 MES", (Enter("MES", Side.BUY, 2),)),
+    Step(44, "pretends that did not happen", (Leave("MES"),)),
+    Step(
+        47,
+        "doubles down: 5 MNQ again, and the market falls again",
+        (Enter("MNQ", Side.BUY, 5, stop_ticks=400), Push("MNQ", -104, 3.5)),
+    ),
+    Step(51.5, "takes the loss: over 500 for the day", (Leave("MNQ"),)),
+    Step(56, "takes revenge: sells 4 MNQ at once", (Enter("MNQ", Side.SELL, 4),)),
+    Step(62, "tries again: sells 4 more MNQ", (Enter("MNQ", Side.SELL, 4),)),
+    Step(68, "re-enters in NQ, a full-size contract", (Enter("NQ", Side.BUY, 1),)),
+    Step(
+        75,
         "leaves a limit order to sneak back in",
         (Rest("MNQ", Side.BUY, 3, ticks_away=4), Push("MNQ", -30, 5.0)),
     ),
-    Step(100, "buys 2 gold, another market altogether", (Enter("MGC", Side.BUY, 2),)),
-    Step(106, "sells 1 ES with a stop, then pulls it", (Enter("ES", Side.SELL, 1, stop_ticks=20),)),
-    Step(108, "pulls the stop", (PullStops("ES"),)),
+    Step(84, "buys 2 gold, another market altogether", (Enter("MGC", Side.BUY, 2),)),
+    Step(92, "sells 1 ES with a stop, then pulls it", (Enter("ES", Side.SELL, 1, stop_ticks=20),)),
+    Step(94, "pulls the stop", (PullStops("ES"),)),
     Step(
-        114,
+        102,
         "walks away, leaving nothing behind",
         tuple(Leave(root) for root in ("MNQ", "NQ", "MES", "ES", "RTY", "MGC")),
     ),

@@ -93,12 +93,23 @@ class AuthLossGuard(Rule):
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         verdicts: list[Verdict] = []
-        if self.can_trade.enabled:
+        if self.can_trade.enabled and self._has_word(view):
             verdicts += self._notes(view)
             verdicts += self._permission(view)
-        if self.connection_loss.enabled:
+        if self.connection_loss.enabled and view.state.hubs:
             verdicts += self._connection(view)
         return tuple(verdicts) or None
+
+    def _has_word(self, view: View) -> bool:
+        """Whether there is a word of the platform to note, to obey or to undo: seldom."""
+        account = view.account
+        return (
+            type(view.event) in (AccountChanged, AccountReported)
+            or account.can_trade is False
+            or bool(account.locks)
+            or (self.id, MISSING) in account.marks
+            or (self.id, HIDDEN) in account.marks
+        )
 
     # --- the platform's word ---
 
@@ -281,12 +292,10 @@ def _blind(hub: Hub, since: str, exposed: bool) -> Verdict:
 
 
 def _record(view: View) -> AccountRecord | None:
-    match view.event:
-        case AccountChanged() as event:
-            return event
-        case AccountReported(account=record):
-            return record
-    return None
+    event = view.event
+    if type(event) is AccountChanged:
+        return event
+    return event.account if type(event) is AccountReported else None
 
 
 def _word(can_trade: bool | None) -> str:

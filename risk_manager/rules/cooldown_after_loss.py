@@ -94,6 +94,8 @@ class CooldownAfterLoss(Rule):
         return next((t for t in reversed(self.tiers) if -net >= t.loss), None)
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        if not view.account.ledger.entries and not view.marks(self.id):
+            return None
         verdicts: list[Verdict] = []
         recent: set[str] = set()
         lock = view.lock(self.id)

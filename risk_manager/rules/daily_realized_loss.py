@@ -47,7 +47,7 @@ class DailyRealizedLoss(Rule):
 
     def judge(self, view: View) -> tuple[Verdict, ...] | Verdict | None:
         result = self._result(view)
-        if result is None:
+        if result is None or result >= 0:
             return None
         day = view.account.trading_date.isoformat()
         if result <= -self.limit:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
@@ -19,7 +20,7 @@ from risk_manager.domain.decisions import (
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged
 from risk_manager.domain.exchange_hours import open_since
-from risk_manager.domain.money import ZERO, dollars
+from risk_manager.domain.money import ZERO, Band, dollars
 from risk_manager.domain.rule import Meter
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
@@ -72,8 +73,8 @@ class DailyUnrealizedLoss(OpenPnlRule):
         return 50 if self.scope == "account" else 65
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        result = self.quoted_alone(view)
-        if result is not None and result > -self.limit and self.confirm.quotes == 1:
+        results = self.results_alone(view)
+        if results is not None and self.confirm.quotes == 1 and self._bears(results):
             return None  # as nearly always
         verdicts: list[Verdict] = []
         on_quote = type(view.event) is QuoteChanged
@@ -89,7 +90,23 @@ class DailyUnrealizedLoss(OpenPnlRule):
             verdicts.append(bookkeeping(*over))
         return tuple(verdicts) or None
 
+    def quiet_between(self, view: View, position: Position) -> Band | None:
+        valuation = position.valuation
+        alone = self.scope == "position" and self.confirm.quotes == 1
+        if valuation is None or not alone or view.stands(self.id):
+            return None
+        return valuation.above(self._floor)
+
     # --- the loss ---
+
+    @cached_property
+    def _floor(self) -> Decimal:
+        return -self.limit
+
+    def _bears(self, results: tuple[Decimal | None, ...]) -> bool:
+        """Whether all are known and none has reached the limit."""
+        floor = self._floor
+        return all([r is not None and r > floor for r in results])
 
     def _judge_position(self, view: View, position: Position) -> Iterator[Verdict]:
         subject = f"episode:{position.episode}"

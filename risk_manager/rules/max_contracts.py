@@ -1,5 +1,6 @@
 """RULE-001: cap the number of contracts an account may hold."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import ClassVar, Literal
 
@@ -43,7 +44,7 @@ class MaxContracts(Rule):
             return self._too_many_with_entries(view, count)
         return None
 
-    def _too_many_held(self, view: View, held: dict[str, int], count: Decimal) -> Verdict:
+    def _too_many_held(self, view: View, held: Mapping[str, int], count: Decimal) -> Verdict:
         asks: list[Ask] = []
         if self.action == "close_all":
             asks.append(Flatten())
@@ -82,10 +83,10 @@ class MaxContracts(Rule):
             asks=(Cancel(tuple(over)),),
         )
 
-    def _count(self, view: View, held: dict[str, int]) -> Decimal:
+    def _count(self, view: View, held: Mapping[str, int]) -> Decimal:
         match self.count:
             case "gross":
-                return Decimal(sum(abs(net) for net in held.values()))
+                return Decimal(sum(map(abs, held.values())))
             case "net":
                 return Decimal(abs(sum(held.values())))
             case "micro_equivalents":
@@ -105,7 +106,7 @@ class MaxContracts(Rule):
     def _unit(self) -> str:
         return "micro-equivalents" if self.count == "micro_equivalents" else "contracts"
 
-    def _reductions(self, view: View, held: dict[str, int], count: Decimal) -> list[ReduceTo]:
+    def _reductions(self, view: View, held: Mapping[str, int], count: Decimal) -> list[ReduceTo]:
         """Whole contracts, from the position that offends most, until the count is in the limit."""
         kept = dict(held)
         reductions: dict[str, ReduceTo] = {}

@@ -91,8 +91,10 @@ class MaxContractsPerInstrument(Rule):
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         if not view.account.positions and not self.count_working_entries:
             return None
+        held = dict(view.projected())
+        if self._all_within(view, held):
+            return None
         verdicts: list[Verdict] = []
-        held = view.projected()
         for name, members in self._counted_together(view, held).items():
             limit = self.allowed(view, members[0])
             if limit is None:
@@ -117,6 +119,20 @@ class MaxContractsPerInstrument(Rule):
                     held[ask.contract_id] = 0
         verdicts += self._groups(view, held)
         return tuple(verdicts) or None
+
+    def _all_within(self, view: View, held: dict[str, int]) -> bool:
+        """Whether each product is in the limit of every contract of it: as nearly always."""
+        if self.count_working_entries or self.group_limits:
+            return False
+        counts: dict[str, int] = {}
+        for contract_id, net in held.items():
+            root = view.root(contract_id)
+            counts[root] = counts.get(root, 0) + abs(net)
+        for contract_id in held:
+            limit = self.allowed(view, contract_id)
+            if limit is not None and counts[view.root(contract_id)] > limit:
+                return False
+        return True
 
     def _counted_together(self, view: View, held: dict[str, int]) -> dict[str, list[str]]:
         by_name: dict[str, list[str]] = {}

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Forget, Remember, Verdict, bookkeeping
 from risk_manager.domain.events import QuoteChanged
-from risk_manager.domain.money import ZERO, dollars
+from risk_manager.domain.money import ZERO, Band, dollars
 from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
 from risk_manager.rules.open_pnl import OpenPnlRule, in_ticks
@@ -58,9 +58,11 @@ class MaxUnrealizedProfit(OpenPnlRule):
         return 85
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        result = self.quoted_alone(view)
-        if result is not None and self.target is not None and result < self.target:
-            return None  # as nearly always
+        target = self.target
+        if target is not None:
+            results = self.results_alone(view)
+            if results is not None and all([r is None or r < target for r in results]):
+                return None  # as nearly always
         verdicts: list[Verdict] = []
         if view.account.positions and not self.locked(view):
             if self.scope == "account":
@@ -75,6 +77,16 @@ class MaxUnrealizedProfit(OpenPnlRule):
             if over:
                 verdicts.append(bookkeeping(*over))
         return tuple(verdicts) or None
+
+    def quiet_between(self, view: View, position: Position) -> Band | None:
+        valuation = position.valuation
+        if valuation is None or self.scope != "position" or view.stands(self.id):
+            return None
+        if self.target is not None:
+            return valuation.below(self.target)
+        if view.mark(self.id, f"armed:{position.episode}") is not None:
+            return valuation.above(self.floor)
+        return None if self.arm_at is None else valuation.below(self.arm_at)
 
     def _judge_position(self, view: View, position: Position) -> Iterator[Verdict]:
         subject = f"episode:{position.episode}"

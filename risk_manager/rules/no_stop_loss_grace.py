@@ -112,11 +112,13 @@ class NoStopLossGrace(Rule):
             since = view.now
         else:
             since = watching.set_at
-        alive = {WATCHING}
+        known = 0 if watching is None else 1
         for position in account.positions.values():
-            subject = _subject(position)
-            alive.add(subject)
-            mark = view.mark(self.id, subject)
+            mark = account.marks.get((self.id, position.subject))
+            if mark is not None:
+                known += 1
+                if self._counts_down(view, position, mark):
+                    continue
             short, ask = self._cover(view, position, mark, since)
             if ask is not None:
                 memory.append(ask)
@@ -125,13 +127,24 @@ class NoStopLossGrace(Rule):
                 counting = ask or mark
                 due_at = counting.due_at if counting is not None else None
                 verdicts += self._short(view, position, short, due_at, since)
-        if len(account.marks) > len(account.positions):
-            memory += [Forget(m.subject) for m in view.marks(self.id) if m.subject not in alive]
+        marks = view.marks(self.id)
+        if len(marks) > known:
+            alive = {WATCHING, *(p.subject for p in account.positions.values())}
+            memory += [Forget(m.subject) for m in marks if m.subject not in alive]
         if memory:
             verdicts.append(
                 Verdict(reason="noted", subject="memory", asks=tuple(memory), silent=True)
             )
         return tuple(verdicts) or None
+
+    def _counts_down(self, view: View, position: Position, mark: Mark) -> bool:
+        """Whether nothing works in the contract, which is known, and there is time left for it."""
+        return (
+            mark.value == COUNTING
+            and mark.due_at is not None
+            and view.now < mark.due_at
+            and not view.account.orders_in(position.contract_id)
+        )
 
     # --- cover ---
 
@@ -154,7 +167,7 @@ class NoStopLossGrace(Rule):
         self, view: View, position: Position, mark: Mark | None, since: datetime
     ) -> tuple[int, Remember | None]:
         """How many contracts lack a stop, and what is to be remembered of it now."""
-        subject = _subject(position)
+        subject = position.subject
         short = self._missing(view, position)
         if not short:
             if mark is not None and mark.value == COVERED:
@@ -186,7 +199,7 @@ class NoStopLossGrace(Rule):
             if short == position.size or self.require == "any"
             else f"stops cover {position.size - short} of {position.size} {name}"
         )
-        subject = _subject(position)
+        subject = position.subject
         if due_at is None:
             yield Verdict(
                 reason=f"{lack}; it was open before the start and is left alone",
@@ -246,7 +259,7 @@ class NoStopLossGrace(Rule):
             yield Verdict(
                 reason=f"the position in {view.name(position.contract_id)} turned round: order "
                 f"{', '.join(str(o.id) for o in stale)}, its old stop, would now add to it",
-                subject=f"{_subject(position)}:turned",
+                subject=f"{position.subject}:turned",
                 severity=Severity.WARNING,
             )
 
@@ -257,7 +270,7 @@ class NoStopLossGrace(Rule):
         first: tuple[datetime, int, Position] | None = None
         unguarded = ""
         for position in view.account.positions.values():
-            mark = view.mark(self.id, _subject(position))
+            mark = view.mark(self.id, position.subject)
             short = self._missing(view, position)
             if not short:
                 continue
@@ -296,7 +309,3 @@ class NoStopLossGrace(Rule):
             sentence=sentence,
             state=state,
         )
-
-
-def _subject(position: Position) -> str:
-    return f"{position.contract_id}:{position.episode}"

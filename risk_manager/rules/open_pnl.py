@@ -45,14 +45,19 @@ class OpenPnlRule(Rule):
 
     # --- who ---
 
-    def quoted_alone(self, view: View) -> Decimal | None:
-        """On a quote while nothing stands: the open P&L of the quoted position, all there is to
-        judge in scope `position`. None when there is more to it, or no result."""
+    def results_alone(self, view: View) -> tuple[Decimal | None, ...] | None:
+        """The open P&L of each position in question, where that is all there is to judge.
+
+        None when there is more to it: another scope, a breach that stands, or (but for a quote)
+        something remembered.
+        """
         event = view.event
-        if type(event) is not QuoteChanged or self.scope != "position" or view.stands(self.id):
+        if self.scope != "position" or view.stands(self.id):
             return None
-        position = view.account.positions.get(event.contract_id)
-        return None if position is None else view.unrealised(position)
+        if type(event) is QuoteChanged:
+            quoted = view.account.positions.get(event.contract_id)
+            return None if quoted is None else (view.unrealised(quoted),)
+        return None if view.marks(self.id) else view.open_results()
 
     def in_question(self, view: View) -> Iterable[Position]:
         """The positions this event may have moved: on a quote the quoted one, else all.

@@ -26,6 +26,7 @@ from risk_manager.domain.session_hours import (
     ZoneName,
     plain_minutes,
     schedule,
+    shared_schedule,
 )
 from risk_manager.domain.symbols import PatternSet
 from risk_manager.domain.view import View
@@ -151,7 +152,22 @@ class SessionBlockOutside(Rule):
         zone = hours.timezone or book.day.timezone
         return schedule(hours.weekly, zone, calendar, root, view.now.date()).at(view.now)
 
+    def _all_is_open(self, view: View) -> bool:
+        """Whether every product in play is open, and not about to close: as nearly always."""
+        book = view.state.rulebook
+        calendar = book.calendar if self.respect_holidays else None
+        if self.per_symbol or view.account.locks:
+            return False
+        if calendar is not None and calendar.ends_soon(view.now):
+            return False
+        zone = self.timezone or book.day.timezone
+        hours, roots = self._global_hours.weekly, (EVERY, *view.in_play().values())
+        shared = shared_schedule(hours, zone, calendar, roots, view.now.date()).at(view.now).current
+        return shared is not None and shared.ends_at - view.now > self.pre_close_warning
+
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        if self._all_is_open(view):
+            return None
         verdicts: list[Verdict] = []
         account_shut = False
         if not self.per_symbol:

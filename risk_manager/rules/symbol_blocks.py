@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from risk_manager.domain.decisions import Ask, Unlock, Verdict
+from risk_manager.domain.decisions import Ask, ReduceTo, Unlock, Verdict
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.symbols import PatternSet
@@ -30,7 +30,8 @@ class SymbolBlocks(Rule):
     """A block by root (wildcards where written), shown and enforced as a lock on that root.
 
     The lock follows from the configuration: it is put in force when the product turns up, and
-    ends when the configuration in force no longer blocks it.
+    ends when the configuration in force no longer blocks it. With `working_orders: keep` there is
+    none: orders stay, and what they fill is closed.
     """
 
     spec_id: ClassVar[str] = "RULE-011"
@@ -43,9 +44,14 @@ class SymbolBlocks(Rule):
     working_orders: Literal["cancel", "keep"] = "cancel"
 
     @model_validator(mode="after")
-    def _one_list_only(self) -> "SymbolBlocks":
+    def _the_words_fit_together(self) -> "SymbolBlocks":
         if self.blocked and self.allow_only is not None:
             raise ValueError("blocked and allow_only exclude each other; keep one of the two")
+        if self.working_orders == "keep" and self.existing_positions == "close_only":
+            raise ValueError(
+                "working_orders: keep lets entry orders fill, and close_only holds what is there; "
+                "write existing_positions: close, or working_orders: cancel"
+            )
         return self
 
     @property
@@ -64,17 +70,20 @@ class SymbolBlocks(Rule):
         verdicts: list[Verdict] = []
         account = view.account
         turned_up: dict[str, list[str]] = {}
-        for contract_id in account.contract_ids():
-            root = view.root(contract_id)
+        for contract_id, root in view.in_play().items():
             if self.blocks(root, contract_id):
                 turned_up.setdefault(root, []).append(contract_id)
         for root, contract_ids in turned_up.items():
-            verdicts.append(self._block(view, root, contract_ids))
+            if self.working_orders == "cancel":
+                verdicts.append(self._block(view, root, contract_ids))
+            elif held := [c for c in contract_ids if c in account.positions]:
+                verdicts.append(self._close_fills(view, root, held))
         for lock in account.locks.values():
             if lock.rule_id != self.id or not lock.scope.startswith("root:"):
                 continue
             root = lock.scope.removeprefix("root:")
-            if root not in turned_up and not self.blocks(root, ""):
+            lifted = root not in turned_up and not self.blocks(root, "")
+            if lifted or self.working_orders == "keep":
                 verdicts.append(_lifted(lock.scope))
         return tuple(verdicts) or None
 
@@ -102,6 +111,16 @@ class SymbolBlocks(Rule):
         orders = sorted(o.id for c in contract_ids for o in account.orders_in(c))
         subject = f"{root}:episode:{episodes[0]}" if episodes else f"{root}:order:{orders[0]}"
         return Verdict(reason=reason, subject=subject, asks=asks)
+
+    def _close_fills(self, view: View, root: str, contract_ids: list[str]) -> Verdict:
+        """Orders are left alone, so there is no lock: what fills is closed, each time."""
+        positions = [view.account.positions[c] for c in contract_ids]
+        closed = ", ".join(f"{p.size} {view.name(p.contract_id)}" for p in positions)
+        return Verdict(
+            reason=f"{root} is blocked; {closed} closed",
+            subject=f"{root}:episode:{min(p.episode for p in positions)}",
+            asks=tuple(ReduceTo(c, 0) for c in contract_ids),
+        )
 
 
 def _lifted(scope: str) -> Verdict:

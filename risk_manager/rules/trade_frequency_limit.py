@@ -42,7 +42,7 @@ from risk_manager.domain.view import View
 DAY = timedelta(days=1)
 # Long after the last fill nothing new can be found, but by what tells of fills missed.
 QUIET_AFTER = timedelta(minutes=1)
-_TELLS_OF_FILLS = (TradeExecuted, AccountReported, AccountOpened, RulebookReplaced)
+_TELLS_OF_FILLS = frozenset({TradeExecuted, AccountReported, AccountOpened, RulebookReplaced})
 _AT = attrgetter("executed_at")
 
 
@@ -144,7 +144,7 @@ class TradeFrequencyLimit(Rule):
     """
 
     spec_id: ClassVar[str] = "RULE-006"
-    title: ClassVar[str] = "Trades in a row of time"
+    title: ClassVar[str] = "Trade frequency"
 
     rule: Literal["trade_frequency_limit"] = "trade_frequency_limit"
     count: Literal["entries", "round_turns", "executions", "orders"] = "entries"
@@ -185,12 +185,10 @@ class TradeFrequencyLimit(Rule):
         return tuple(verdicts) or None
 
     def _quiet(self, view: View) -> bool:
-        entries = view.account.ledger.entries
-        if self.count == "orders" or isinstance(view.event, _TELLS_OF_FILLS):
+        if self.count == "orders" or type(view.event) in _TELLS_OF_FILLS:
             return False
-        # The last one recorded is the last one received, whatever its own time.
-        newest = list(entries.values())[-1:]
-        return not newest or view.now - newest[0].received_at > QUIET_AFTER
+        newest = view.account.ledger.newest
+        return newest is None or view.now - newest.received_at > QUIET_AFTER
 
     def _breach(self, view: View, excesses: list[Excess]) -> Verdict:
         counts = ", ".join(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
@@ -21,6 +21,7 @@ from risk_manager.domain.decisions import (
 )
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged, Tick
+from risk_manager.domain.money import Band, Valuation
 from risk_manager.domain.protection import is_own, stop_ticks, target_ticks
 from risk_manager.domain.records import OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
@@ -195,7 +196,7 @@ class TradeManagement(Rule):
             position = account.positions.get(event.contract_id)
             if position is None or position.valuation is None:
                 return None
-            mark = account.marks.get((self.id, _subject(position)))
+            mark = account.marks.get((self.id, position.subject))
             if mark is not None and self._is_quiet(view, position, _memory(mark.value)):
                 return None
             return self._position(view, position, mark) or None
@@ -204,11 +205,15 @@ class TradeManagement(Rule):
         verdicts: list[Verdict] = []
         alive: set[str] = set()
         for position in account.positions.values():
-            subject = _subject(position)
+            subject = position.subject
             alive.add(subject)
             mark = account.marks.get((self.id, subject))
-            if type(event) is Tick and mark is not None and _memory(mark.value).idle:
-                continue
+            if mark is not None:
+                memory = _memory(mark.value)
+                if type(event) is Tick and memory.idle:
+                    continue
+                if self._still_holds(view, position, mark, memory):
+                    continue
             verdicts += self._position(view, position, mark)
         gone = [m.subject for m in view.marks(self.id) if m.subject not in alive]
         if gone:
@@ -216,16 +221,31 @@ class TradeManagement(Rule):
             verdicts.append(Verdict(reason="noted", subject="memory", asks=asks, silent=True))
         return tuple(verdicts) or None
 
+    def quiet_between(self, view: View, position: Position) -> Band | None:
+        mark, valuation = view.mark(self.id, position.subject), position.valuation
+        if mark is None or valuation is None:
+            return None
+        memory = _memory(mark.value)
+        if not memory.idle:
+            return None
+        if memory.watch is None:
+            return Band()
+        if position.net > 0:
+            return Band(high=(memory.watch - 1) * valuation.tick_size)
+        return Band(low=(1 - memory.watch) * valuation.tick_size)
+
     # --- one position ---
 
     def _is_quiet(self, view: View, position: Position, memory: Memory) -> bool:
-        """Whether a quote changes nothing; asked hundreds of times a second."""
+        """Whether the price changes nothing; asked hundreds of times a second."""
         if not memory.idle:
             return False
         watch, valuation = memory.watch, position.valuation
         if watch is None or valuation is None:
             return True
-        quote = view.state.quotes[position.contract_id]  # the one just heard
+        quote = view.state.quotes.get(position.contract_id)
+        if quote is None:
+            return True
         price = quote.last_price
         if self.price == "executable":
             near = quote.best_bid if position.net > 0 else quote.best_ask
@@ -234,6 +254,30 @@ class TradeManagement(Rule):
             return True
         ticks = round(price / valuation.tick_size)
         return (ticks if position.net > 0 else -ticks) < watch
+
+    def _still_holds(self, view: View, position: Position, mark: Mark, memory: Memory) -> bool:
+        """Whether this very position was judged before, all else was the same, and it waits for
+        nothing but a price that is not there."""
+        if not self._is_quiet(view, position, memory):
+            return False
+        known = position.worked_out.get(self.id)
+        return (
+            known is not None
+            and known[0] is self
+            and known == self._circumstances(view, position, mark, memory)
+        )
+
+    def _circumstances(
+        self, view: View, position: Position, mark: Mark, memory: Memory
+    ) -> tuple[object, ...]:
+        """Besides price and time, all that the plan for a position follows from."""
+        return (
+            self,
+            mark,
+            view.account.finished.get(memory.order or 0),
+            view.account.orders_in(position.contract_id),
+            view.state.contracts.get(position.contract_id),
+        )
 
     def _position(self, view: View, position: Position, mark: Mark | None) -> tuple[Verdict, ...]:
         contract = view.state.contracts.get(position.contract_id)
@@ -245,9 +289,12 @@ class TradeManagement(Rule):
         levels = self._levels(position.average_price, position.side, contract)
         price = self._price(view, position)
         now = known
-        if price is not None and not _is_absurd(price, position, contract):
+        if price is not None and not _is_absurd(price, position, position.valuation):
             now = self._advanced(known, levels, price)
-        return tuple(_Plan(self, view, position, contract, mark, known, now, levels).verdicts())
+        verdicts = tuple(_Plan(self, view, position, contract, mark, known, now, levels).verdicts())
+        if mark is not None and not verdicts:
+            position.worked_out[self.id] = self._circumstances(view, position, mark, known)
+        return verdicts
 
     def watch(self, memory: Memory, levels: Levels) -> int | None:
         """The next price at which something new happens; None where nothing will."""
@@ -259,14 +306,17 @@ class TradeManagement(Rule):
         return min(prices, default=None)
 
     def _levels(self, average: Decimal, side: int, contract: Contract) -> Levels:
-        ticks = (
+        return _levels(average, side, contract.tick_size, self._distances)
+
+    @cached_property
+    def _distances(self) -> tuple[int, int, int, int, int]:
+        return (
             self.initial_stop.ticks,
             self.breakeven.trigger_ticks,
             self.breakeven.offset_ticks,
             self.trailing.activation_ticks,
             self.take_profit.ticks,
         )
-        return _levels(average, side, contract.tick_size, ticks)
 
     def _price(self, view: View, position: Position) -> int | None:
         """The price that profit is measured at, in ticks times the side; None if untrusted."""
@@ -307,7 +357,7 @@ class TradeManagement(Rule):
                 sentence, state = "tick size or average price is not known", MeterState.UNKNOWN
                 break
             name = view.name(position.contract_id)
-            mark = view.mark(self.id, _subject(position))
+            mark = view.mark(self.id, position.subject)
             memory = NOTHING if mark is None else _memory(mark.value)
             if memory.stop is not None:
                 stop = memory.stop * position.side * contract.tick_size
@@ -387,20 +437,21 @@ class _Plan:
         else:
             self.waits = True
         limits = [o for o in self.exits if o.type is OrderType.LIMIT]
-        asks += self._target(limits)
-        self.memory = replace(
-            self.memory,
-            idle=not (asks or told or self.waits),
-            watch=self.rule.watch(self.memory, self.levels),
-        )
-        memory = Remember(_subject(self.position), due_at=self.due_at, value=str(self.memory))
-        if self.memory != self.known or (self.mark and self.due_at != self.mark.due_at):
+        if limits or self.rule.take_profit.enabled:
+            asks += self._target(limits)
+        idle = not (asks or told or self.waits)
+        watch = self.rule.watch(self.memory, self.levels)
+        if idle != self.memory.idle or watch != self.memory.watch:
+            self.memory = replace(self.memory, idle=idle, watch=watch)
+        changed = self.memory is not self.known and self.memory != self.known
+        if changed or (self.mark and self.due_at != self.mark.due_at):
+            memory = Remember(self.position.subject, due_at=self.due_at, value=str(self.memory))
             yield Verdict(reason="noted", subject="memory", asks=(memory,), silent=True)
         yield from told
         if asks:
             yield Verdict(
                 reason=self._sentence(asks),
-                subject=f"{_subject(self.position)}:{self.memory.stage or 'exits'}",
+                subject=f"{self.position.subject}:{self.memory.stage or 'exits'}",
                 asks=tuple(asks),
                 severity=Severity.INFO,
             )
@@ -409,6 +460,8 @@ class _Plan:
 
     def _managed(self, stops: list[Order]) -> Order | None:
         """The one stop that is moved: ours, else the trader's largest if it may be touched."""
+        if not stops:
+            return None
         own = [o for o in stops if is_own(o)]
         if own:
             return min(own, key=lambda o: o.id)
@@ -490,7 +543,7 @@ class _Plan:
         told.append(
             Verdict(
                 reason=f"{words}; {'closed' if closes else 'not sent'}",
-                subject=f"{_subject(self.position)}:through:{self.memory.stage}",
+                subject=f"{self.position.subject}:through:{self.memory.stage}",
                 asks=(Close(self.position.contract_id),) if closes else (),
                 severity=Severity.BREACH if closes else Severity.WARNING,
             )
@@ -559,11 +612,7 @@ class _Plan:
         return f"{name}: {'; '.join(words)}"
 
 
-def _is_absurd(price: int, position: Position, contract: Contract) -> bool:
+def _is_absurd(price: int, position: Position, valuation: Valuation) -> bool:
     """A bad print would move the stop for good."""
-    average = float(position.average_price or 0)
-    return abs(position.side * price * float(contract.tick_size) - average) > average * DOUBTED
-
-
-def _subject(position: Position) -> str:
-    return f"{position.contract_id}:{position.episode}"
+    average = valuation.average_price
+    return abs(position.side * price * valuation.tick_size - average) > average * DOUBTED

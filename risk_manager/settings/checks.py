@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from risk_manager.domain.durations import plain_duration
+from risk_manager.domain.lockout import Lockout
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.symbols import GATEWAY_CODES, MICRO_ROOTS, is_pattern, matches
@@ -172,10 +173,10 @@ def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterat
         yield document.problem(
             (*place, "grace"), f"{plain_duration(grace)} is shorter than placing a stop takes"
         )
-    for cooldown in _cooldowns(rule):
-        if cooldown > DAY:
+    for name, pause in _pauses(rule):
+        if pause > DAY:
             yield document.problem(
-                place, f"a cooldown of {plain_duration(cooldown)} is longer than a day"
+                place, f"a {name} of {plain_duration(pause)} is longer than a day"
             )
     for key in _SYMBOL_FIELDS:
         for pattern in getattr(rule, key, None) or ():
@@ -186,17 +187,20 @@ def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterat
                 yield document.problem((*place, key), f"{text} names no product known here{near}")
 
 
-def _cooldowns(part: Any) -> Iterator[timedelta]:
+def _pauses(part: Any) -> Iterator[tuple[str, timedelta]]:
+    """Every cooldown and lockout that is a duration, at whatever depth it is written."""
     if isinstance(part, BaseModel):
         for name in type(part).model_fields:
             value = getattr(part, name)
-            if name == "cooldown" and isinstance(value, timedelta):
-                yield value
+            if isinstance(value, Lockout):
+                value = value.until
+            if name in ("cooldown", "lockout") and isinstance(value, timedelta):
+                yield name, value
             else:
-                yield from _cooldowns(value)
+                yield from _pauses(value)
     elif isinstance(part, tuple | list):
         for item in part:
-            yield from _cooldowns(item)
+            yield from _pauses(item)
 
 
 def _place(document: Document, rule: Rule) -> Path_:

@@ -12,21 +12,6 @@ from risk_manager.rules import RULES
 from risk_manager.settings.documents import Document, Path_
 from risk_manager.settings.explain import explain, suggestion
 
-# Rules of the reference which a later version may bring; a class in RULES takes precedence.
-PLANNED = frozenset(
-    {
-        "daily_unrealized_loss",
-        "max_unrealized_profit",
-        "trade_frequency_limit",
-        "cooldown_after_loss",
-        "no_stop_loss_grace",
-        "session_block_outside",
-        "auth_loss_guard",
-        "trade_management",
-        "daily_profit_target",
-        "consecutive_loss_limit",
-    }
-)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FIXED = ("rule", "id", "accounts")
 
@@ -130,9 +115,7 @@ def _read_entry(
 
 
 def _no_such_rule(name: str, classes: Mapping[str, type[Rule]]) -> str:
-    if name in PLANNED:
-        return f"rule {name} is not available in this version; remove the entry"
-    close = suggestion(name, [*classes, *PLANNED])
+    close = suggestion(name, classes)
     return f"no such rule{close or '; rules here: ' + ', '.join(classes)}"
 
 

@@ -21,7 +21,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class OpenedAs(StrEnum):
-    """What was found at the start. All but the first two: lock until reconciled."""
+    """What was found at the start. All but the first two are suspicious."""
 
     FRESH = "fresh"
     RESTORED = "restored"
@@ -56,29 +56,32 @@ class Opener:
     connection_class: type[sqlite3.Connection] = sqlite3.Connection
     migrations: tuple[Migration, ...] = field(default_factory=schema.shipped_migrations)
 
-    def open(self) -> Opened:
-        """Raises `StoreError` where no database can be used at all."""
+    def open(self, damage: str = "") -> Opened:
+        """Raises `StoreError` where no database can be used at all.
+
+        `damage` says what is known to be wrong with the file: it is put aside unread.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return self._open()
+            return self._open(damage)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
                 f"cannot open {self.path}: {error}; check that the folder can be written, the disk "
                 "has room and no other program holds the file"
             ) from error
 
-    def _open(self) -> Opened:
+    def _open(self, damage: str) -> Opened:
         marker = read_marker(self.path)
         was_there = self.path.exists() and self.path.stat().st_size > 0
-        damage = ""
-        try:
-            connection, migrated = self.connect()
-        except DatabaseCorrupt as error:
-            damage = str(error)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            damage = f"{self.path} is damaged: {error}"
+        if not damage:
+            try:
+                connection, migrated = self.connect()
+            except DatabaseCorrupt as error:
+                damage = str(error)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                damage = f"{self.path} is damaged: {error}"
         if damage:
             aside = self.move_aside("corrupt")
             damage += f"; kept as {aside.name}"
@@ -157,7 +160,7 @@ class Opener:
             stored = json.loads(notes["unreconciled"])
             return OpenedAs(stored["as"]), str(stored["why"])
         if damage:
-            return OpenedAs.CORRUPT, f"{damage}; accounts stay locked until reconciled"
+            return OpenedAs.CORRUPT, f"{damage}; what was locked stays locked until the next reset"
         if marker is None:
             if was_there:
                 return OpenedAs.RESTORED, f"{self.path} was read"
@@ -166,7 +169,7 @@ class Opener:
             return OpenedAs.MISSING_BUT_MARKED, (
                 f"{self.path} is missing although {marker_path(self.path).name} says there was one"
                 f"{' with locks in force' if marker.had_locks else ''}; "
-                "accounts stay locked until reconciled"
+                "what was locked stays locked until the next reset"
             )
         return self._against(connection, notes, marker)
 
@@ -189,7 +192,10 @@ class Opener:
             why = "not the one last used: its record says something else"
         else:
             return OpenedAs.RESTORED, f"{self.path} was read"
-        return OpenedAs.ROLLED_BACK, f"{self.path} is {why}; accounts stay locked until reconciled"
+        return (
+            OpenedAs.ROLLED_BACK,
+            f"{self.path} is {why}; what was locked stays locked until the next reset",
+        )
 
     def move_aside(self, word: str) -> Path:
         """Keep the file (and its log) under another name; returns the new name."""

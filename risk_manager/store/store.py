@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -24,10 +24,12 @@ from risk_manager.store import audit, reading, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry, Head
 from risk_manager.store.beside import Marker, read_audit_head, write_marker
 from risk_manager.store.changes import Batch, Kept, changes, everything, is_quiet
+from risk_manager.store.journal import INSERT as INSERT_EVENT
+from risk_manager.store.journal import Journal, written
 from risk_manager.store.opening import Opened, OpenedAs, Opener, is_damage
 from risk_manager.store.reading import AuditRow, ConnectionRow, DayRow, EnforcementRow, LockRow
 from risk_manager.store.rows import micros
-from risk_manager.store.schema import Migration, StoreError
+from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
 from risk_manager.store.writer import Writer
 
 PATIENCE = timedelta(seconds=2)
@@ -69,6 +71,8 @@ class Store:
         self.had_locks = False
         self.last_clean_stop: datetime | None = None
         self.needs_reconciling = False
+        self.journal: Journal | None = None
+        """What is told every event; see `keep_journal`."""
         self.commits = 0
         """Transactions written since the start."""
         self.hops = 0
@@ -144,12 +148,17 @@ class Store:
         """The state of the last run (of the accounts named in `only`, if given).
 
         Actions that were in flight are marked as lost: the rules will ask again. A reset that was
-        missed is noticed by the first event. Raises `StoreError`.
+        missed is noticed by the first event. A database that cannot be read is put aside: the
+        state is then empty, and `needs_reconciling` says so. Raises `StoreError`.
         """
         chosen = None if only is None else frozenset(only)
-        state = await self._read(
-            lambda connection: reading.state(connection, rulebook, now, chosen)
-        )
+        read = partial(reading.state, rulebook=rulebook, now=now, only=chosen)
+        try:
+            state = await self._read(read)
+        except DatabaseCorrupt as error:
+            # Not to start at all would leave every account unguarded.
+            await self._put_aside(str(error))
+            state = await self._read(read)
         self._kept = Kept.of(state)
         self._latest = state
         batch = Batch()
@@ -171,14 +180,33 @@ class Store:
         Never raises for a failing disk and never waits for one longer than its patience: then
         `trouble` says so, and the rows are written, in order, as soon as that is possible.
         """
+        journal = self.journal
         if is_quiet(event, before, outcome):
+            if journal is not None:
+                journal.note(event, before)
             return
         batch = changes(self._kept, event, before, outcome)
         self._latest = outcome.state
         if batch.is_empty:
+            if journal is not None:
+                journal.note(event, before)
             return
+        if journal is not None:
+            seq, day = journal.number(before)
+            batch.put(
+                INSERT_EVENT, seq, day.isoformat(), micros(event.at), event.kind, written(event)
+            )
         self._kept = Kept.of(outcome.state)
         await self._put(batch)
+
+    async def keep_journal(self, folder: Path, version: str) -> None:
+        """Record every event from now on, in this folder and along with what it changed."""
+        row = await self._read(
+            lambda c: c.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()
+        )
+        self.journal = await asyncio.to_thread(
+            partial(Journal, folder, last_seq=row[0], version=version, on_trouble=self._on_trouble)
+        )
 
     # --- the daemon's side ------------------------------------------------------------------------
 
@@ -194,6 +222,13 @@ class Store:
     ) -> bool:
         """Add one row to the audit chain; True once it is durable, False while it waits."""
         return await self._put(self._told(actor, action, target, old=old, new=new, ok=ok))
+
+    async def audit_all(self, entries: Iterable[Entry]) -> bool:
+        """Add several rows in one transaction, in their order; True once they are durable."""
+        batch = Batch()
+        for entry in entries:
+            batch.tell(entry)
+        return batch.is_empty or await self._put(batch)
 
     async def put_note(self, key: str, value: str) -> bool:
         """Keep a small text under a key; True once it is durable."""
@@ -514,9 +549,10 @@ class Store:
                 f"the database {self.path} did not answer within {_READ_PATIENCE_S:g} s"
             ) from None
         except sqlite3.Error as error:
-            raise StoreError(f"the database {self.path} cannot answer: {error}") from error
-        except (ValueError, TypeError, ArithmeticError) as error:
-            raise StoreError(
+            kind = DatabaseCorrupt if is_damage(error) or _is_misshapen(error) else StoreError
+            raise kind(f"the database {self.path} cannot answer: {error}") from error
+        except (ValueError, TypeError, ArithmeticError, LookupError) as error:
+            raise DatabaseCorrupt(
                 f"the database {self.path} holds a value this program cannot read: {error}"
             ) from error
 
@@ -540,11 +576,28 @@ class Store:
 
     # --- opening, keeping, closing ----------------------------------------------------------------
 
-    async def _open(self) -> None:
+    async def _put_aside(self, damage: str) -> None:
+        """Begin with another database; the notes, if they can be read, come along."""
+        notes: list[tuple[str, str]] = []
+        with suppress(StoreError):
+            notes = await self._read(
+                lambda c: c.execute(
+                    "SELECT key, value FROM meta WHERE key LIKE 'note:%'"
+                ).fetchall()
+            )
+        connection, self._connection, self._writer = self._connection, None, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                await connection.close()
+        await self._open(damage)
+        for key, value in notes:
+            await self.put_note(key.removeprefix("note:"), value)
+
+    async def _open(self, damage: str = "") -> None:
         found: list[Opened] = []
 
         def connect() -> sqlite3.Connection:
-            found.append(self._opener.open())
+            found.append(self._opener.open(damage))
             return found[0].connection
 
         self._writer = await self._connect(connect)
@@ -611,6 +664,8 @@ class Store:
             await self.checkpoint()
 
     async def _close(self) -> None:
+        if self.journal is not None:
+            await asyncio.to_thread(self.journal.close)
         batch = self._told("daemon", "stopped", "database")
         batch.put(
             "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_clean_stop', ?)",
@@ -636,6 +691,11 @@ def verify_audit(path: Path) -> AuditBreak | None:
             return audit.verify(connection, mirror)
     except sqlite3.Error as error:
         raise StoreError(f"the audit rows of {path} cannot be read: {error}") from error
+
+
+def _is_misshapen(error: sqlite3.Error) -> bool:
+    """Whether a table or column is not as it must be: nothing of ours does that."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

@@ -47,6 +47,11 @@ RETENTION: dict[str, tuple[timedelta, str]] = {
         "DELETE FROM sessions WHERE id IN"
         " (SELECT id FROM sessions WHERE clock_out_at < ? ORDER BY id LIMIT ?)",
     ),
+    "journal": (
+        timedelta(days=14),
+        "DELETE FROM journal WHERE seq IN"
+        " (SELECT seq FROM journal WHERE at < ? ORDER BY at LIMIT ?)",
+    ),
     "connection_log": (
         timedelta(days=30),
         "DELETE FROM connection_log WHERE id IN"
@@ -115,6 +120,12 @@ def back_up(database: Path, now: datetime) -> Path:
     return target
 
 
+def newest_backup(database: Path) -> datetime | None:
+    """When the last daily copy was made; None without one."""
+    made = [at for at, _ in _dated((database.parent / "backups").glob(f"{_PREFIX}*.db"))]
+    return max(made, default=None)
+
+
 def back_up_before_migration(
     connection: sqlite3.Connection, database: Path, version: int, now: datetime
 ) -> Path:
@@ -143,14 +154,7 @@ def _copy(source: sqlite3.Connection, target: Path) -> None:
 
 def superseded(backups: Iterable[Path]) -> list[Path]:
     """Which backups may go: all but the newest of each of 7 days and of 4 weeks."""
-    dated: list[tuple[datetime, Path]] = []
-    for path in backups:
-        try:
-            at = datetime.strptime(path.stem.removeprefix(_PREFIX), _STAMP).replace(tzinfo=UTC)
-        except ValueError:
-            continue  # not one of ours
-        dated.append((at, path))
-    dated.sort(reverse=True)
+    dated = sorted(_dated(backups), reverse=True)
     days: dict[object, Path] = {}
     weeks: dict[object, Path] = {}
     for at, path in dated:
@@ -158,3 +162,12 @@ def superseded(backups: Iterable[Path]) -> list[Path]:
         weeks.setdefault(at.isocalendar()[:2], path)
     kept = {*list(days.values())[:DAILY_KEPT], *list(weeks.values())[:WEEKLY_KEPT]}
     return [path for _, path in dated if path not in kept]
+
+
+def _dated(backups: Iterable[Path]) -> Iterator[tuple[datetime, Path]]:
+    for path in backups:
+        try:
+            at = datetime.strptime(path.stem.removeprefix(_PREFIX), _STAMP).replace(tzinfo=UTC)
+        except ValueError:
+            continue  # not one of ours
+        yield at, path

@@ -1,4 +1,7 @@
-"""What one step costs: per quote and per position event, at 1, 10 and 100 accounts."""
+"""What one step costs: per quote, position, order and tick, by contracts held and by accounts.
+
+Most quotes are where no rule can have anything to say; one near a limit asks them all.
+"""
 
 from datetime import UTC, datetime
 
@@ -10,9 +13,13 @@ from risk_manager.domain.events import (
     AccountOpened,
     AnyEvent,
     ContractResolved,
+    OrderChanged,
     PositionChanged,
     QuoteChanged,
+    Tick,
 )
+from risk_manager.domain.evolve import evolve
+from risk_manager.domain.money import NOWHERE
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
@@ -70,7 +77,24 @@ def position(account: int, symbol: str, size: int) -> PositionChanged:
     )
 
 
-def state_with(accounts: int, held_by: int) -> State:
+def order(account: int, symbol: str, size: int) -> OrderChanged:
+    return OrderChanged.model_validate(
+        {
+            "at": AT,
+            "id": 7,
+            "accountId": account,
+            "contractId": contract_id(symbol),
+            "status": 1,
+            "type": 4,
+            "side": 1,
+            "size": size,
+            "stopPrice": 990.25,
+        }
+    )
+
+
+def state_with(accounts: int, held_by: int, symbols: tuple[str, ...] = SYMBOLS) -> State:
+    """Every account holds one of each of these but the first, which only `held_by` of them do."""
     rules = AccountRules.of(all_rules())
     book = Rulebook(accounts={a: rules for a in range(1, accounts + 1)})
     state = State.at(AT, book)
@@ -83,12 +107,14 @@ def state_with(accounts: int, held_by: int) -> State:
         fold(ContractResolved(at=AT, contract=contract(symbol)))
     for account in range(1, accounts + 1):
         fold(AccountOpened(at=AT, account_id=account))
-        for symbol in SYMBOLS[1:]:
+        for symbol in symbols[1:]:
             fold(position(account, symbol, 1))
         if account <= held_by:
             fold(position(account, "MNQ", 1))
     for symbol in SYMBOLS:
         fold(quote_event(symbol))
+    for _ in range(2):
+        fold(Tick(at=AT))
     return state
 
 
@@ -117,6 +143,9 @@ def run() -> None:
         per_call_us(lambda: QuoteChanged.model_validate(raw), 5000),
         "us",
     )
+    for held in (1, 2, 10):
+        print(f"with {len(RULES)} rules on, one account, {held} contracts held:")
+        _one_account(state_with(1, 1, SYMBOLS[:held]))
     print(f"with {len(RULES)} rules on, 10 contracts held per account:")
     for accounts in (1, 10, 100):
         for held_by in sorted({1, accounts}):
@@ -142,3 +171,30 @@ def run() -> None:
             [value / 2 for value in per_call_us(both, 500)],
             "us",
         )
+
+
+def _one_account(state: State) -> None:
+    raw, tick = payload("MNQ"), Tick(at=AT)
+
+    def quote() -> None:
+        step(state, QuoteChanged.model_validate(raw))
+
+    near = evolve(state, accounts={1: evolve(state.accounts[1])})
+    near.accounts[1].quiet[contract_id("MNQ")] = (state.rulebook, NOWHERE)
+
+    def quote_near_a_limit() -> None:
+        step(near, QuoteChanged.model_validate(raw))
+
+    line("quote -> judged (with its event)", per_call_us(quote, 2000), "us")
+    line("the same near a limit", per_call_us(quote_near_a_limit, 1000), "us")
+    changes: dict[str, tuple[AnyEvent, AnyEvent]] = {
+        "position event": (position(1, "MNQ", 2), position(1, "MNQ", 1)),
+        "order event": (order(1, "MNQ", 1), order(1, "MNQ", 2)),
+    }
+    for label, (first, second) in changes.items():
+
+        def both(first: AnyEvent = first, second: AnyEvent = second) -> None:
+            step(step(state, first).state, second)
+
+        line(f"{label} -> judged", [value / 2 for value in per_call_us(both, 300)], "us")
+    line("tick -> judged", per_call_us(lambda: step(state, tick), 500), "us")

@@ -200,7 +200,7 @@ async def test_the_trader_and_we_reduce_at_the_same_time_and_nothing_is_reversed
         await gateway.wait_for_request(PARTIAL_CLOSE, after=before)
         buy(gateway, "MNQ", 4, Side.SELL)  # one left when our three arrive
         await b.until(lambda: bool(b.settled()))
-        assert (b.settled()[0].outcome, b.settled()[0].error_code) == (Outcome.REFUSED, 5)
+        assert (b.settled()[0].outcome, b.settled()[0].error_code) == (Outcome.GONE, 5)
         assert gateway.exchange.net(ACCOUNT, contract_id) == 1
         assert b.account().net(contract_id) == 1
 

@@ -388,7 +388,7 @@ async def test_a_reduction_closes_what_stands_above_on_that_side_and_nothing_els
 
 
 @in_virtual_time
-async def test_a_reduction_that_the_trader_beats_to_it_is_refused_and_read_back() -> None:
+async def test_a_reduction_that_the_trader_beats_us_to_has_nothing_left_to_do() -> None:
     broker = PaperBroker()
     broker.hold(101, MNQ, 5)
 
@@ -399,7 +399,7 @@ async def test_a_reduction_that_the_trader_beats_to_it_is_refused_and_read_back(
     broker.faults[PARTIAL_CLOSE].append(beaten)
     async with bench(broker, LoopClock()) as b:
         settled = await settle(b, reducing(2))
-        assert (settled.outcome, settled.verified) == (Outcome.REFUSED, True)
+        assert (settled.outcome, settled.verified) == (Outcome.GONE, True)
         assert b.account().net(MNQ) == 1
         assert effective_closes(broker) == 0
 
@@ -428,6 +428,25 @@ async def test_a_cancel_is_settled_by_what_the_list_of_orders_says(
         settled = await settle(b, action)
         assert (settled.outcome, settled.verified) == (outcome, verified)
         assert (order in b.account().orders) == (order in broker.orders)
+
+
+@in_virtual_time
+async def test_a_cancel_refused_because_the_order_is_cancelled_already_is_no_failure() -> None:
+    broker = PaperBroker()
+    order = broker.add_order(101, MNQ)
+
+    async def too_late(effect: object) -> object:
+        del broker.orders[order]
+        return {"success": False, "errorCode": 3, "errorMessage": "order is already cancelled"}
+
+    broker.faults[CANCEL].append(too_late)
+    async with bench(broker, LoopClock()) as b:
+        await b.until(lambda: order in b.account().orders)
+        action = CancelOrder(id="101-x1", account_id=101, contract_id=MNQ, order_id=order)
+        settled = await settle(b, action)
+        assert (settled.outcome, settled.verified) == (Outcome.GONE, True)
+        assert "nothing is left to do" in settled.message
+        assert order not in b.account().orders
 
 
 @in_virtual_time
@@ -547,6 +566,27 @@ async def test_a_stop_is_moved_with_the_size_of_the_position() -> None:
         assert (await settle(b, action)).outcome is Outcome.DONE
         (call,) = broker.calls(MODIFY)
         assert (call.body["size"], call.body["stopPrice"]) == (2, 20950.5)
+
+
+@in_virtual_time
+async def test_a_trailing_stop_that_is_filling_is_made_smaller_and_left_where_it_is() -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, 1)
+    order = broker.add_order(101, MNQ, type=5, side=1, size=4, fillVolume=2, stopPrice=20900.0)
+    action = MoveStop(
+        id="101-x1",
+        account_id=101,
+        contract_id=MNQ,
+        order_id=order,
+        side=1,
+        size=1,
+        stop_price=None,
+        filled=2,
+    )
+    async with bench(broker, LoopClock()) as b:
+        assert (await settle(b, action)).outcome is Outcome.DONE
+        (call,) = broker.calls(MODIFY)
+        assert (call.body["size"], "stopPrice" in call.body) == (3, False)
 
 
 @in_virtual_time

@@ -100,6 +100,22 @@ async def test_a_close_that_goes_wrong_ends_flat_once_and_never_reversed(
         gateway.faults.clear()
 
 
+async def test_no_edit_and_restart_loosens_a_limit_before_the_reset(tmp_path: Path) -> None:
+    async with still_gateway() as gateway:
+        daemon = DaemonProcess(tmp_path).point_at(gateway)
+        async with daemon.running():
+            pass
+        rules = daemon.config / "risk_config.yaml"
+        rules.write_text(rules.read_text().replace("limit: 5}", "limit: 50}"))
+        for database in daemon.data.glob("state.db*"):
+            database.unlink()  # nor does this help
+        async with daemon.running():
+            assert any("until the next reset" in line for line in daemon.said)
+            buy(gateway.exchange, "MNQ", 7)
+            mnq = gateway.exchange.contract_of("MNQ").id
+            await until(lambda: gateway.exchange.net(ACCOUNT, mnq) == 5, "still cut back to 5")
+
+
 async def test_two_garbled_frames_do_not_blind_it(tmp_path: Path) -> None:
     async with still_gateway() as gateway, DaemonProcess(tmp_path).point_at(gateway).running():
         exchange = gateway.exchange

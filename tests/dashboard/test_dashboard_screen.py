@@ -347,3 +347,24 @@ async def test_it_fits_every_terminal(
         if size[1] >= 24:
             for panel in (Positions, Orders, Meters, Enforcements):
                 assert seen.app.screen.query_one(panel).region.height >= 3
+
+
+async def test_a_doubt_is_named_then_red_then_gone(tmp_path: Path) -> None:
+    async with FeedDaemon(tmp_path) as daemon:
+        await daemon.tick()
+        await daemon.position(1)
+        await daemon.quote(21000)
+        async with screen(tmp_path) as seen:
+            line = await seen.shows(ConnectionLine, "RUNNING")
+            assert "doubt" not in line
+            daemon.clock.skip(seconds=12)
+            await daemon.tick()
+            await seen.shows(ConnectionLine, "doubt", "no price of MNQZ6")
+            assert not seen.banner.display
+            daemon.clock.skip(seconds=30)
+            await daemon.tick()
+            await seen.shows(Banner, "BLIND", "MNQZ6")
+            assert seen.banner.has_class("-red")
+            await daemon.quote(21001)
+            await daemon.tick()
+            await until(lambda: "doubt" not in seen.text(ConnectionLine))

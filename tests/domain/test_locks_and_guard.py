@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from desk import DeskMaker
 
-from risk_manager.domain.decisions import Outcome
-from risk_manager.domain.records import OrderType
+from risk_manager.domain.decisions import MoveStop, Outcome
+from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.rulebook import Mode
 
 
@@ -73,6 +73,103 @@ async def test_no_entries_cancels_what_would_reverse(desk: DeskMaker) -> None:
     assert first in d.account().orders
 
 
+async def test_no_entries_makes_a_stop_smaller_that_outgrew_its_position(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 3)
+    stop = await d.stop("MNQ", -3)
+    target = await d.order("MNQ", -3, price=21100)
+    await d.admin("lock", policy="no_entries")
+    await d.wait(seconds=1)
+    await d.position("MNQ", 2)
+    assert d.taken() == []  # the fill may have been the stop's own
+    await d.wait(seconds=1)
+    assert sorted(d.taken()) == [f"cancel {target}", f"move {stop} to 20990.0 for 2"]
+    await d.obey()
+    await d.wait(minutes=1)
+    assert d.taken() == []
+    assert [(o.id, o.remaining) for o in d.account().orders.values()] == [(stop, 2)]
+
+
+async def test_the_stop_of_a_position_that_cannot_be_closed_yet_is_made_smaller(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.position("MNQ", 3)
+    stop = await d.stop("MNQ", -3)
+    await d.admin("lock")
+    await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, code=5)
+    await d.position("MNQ", 1)
+    await d.wait(seconds=2)
+    assert sorted(d.taken()) == ["close MNQ", "close MNQ", f"move {stop} to 20990.0 for 1"]
+
+
+async def test_of_several_stops_the_oldest_keep_their_lots(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 3)
+    first = await d.stop("MNQ", -1)
+    second = await d.stop("MNQ", -2, 20980.0)
+    await d.admin("lock", policy="no_entries")
+    await d.position("MNQ", 2)
+    await d.wait(seconds=1)
+    await d.obey()
+    assert d.actions == [f"move {second} to 20980.0 for 1"]
+    await d.position("MNQ", 1)
+    await d.wait(seconds=1)
+    assert d.actions[1:] == [f"cancel {second}"]
+    assert first in d.account().orders
+
+
+async def test_a_trailing_stop_is_made_smaller_and_left_where_it_is(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", -2)
+    stop = await d.order("MNQ", 2, kind=OrderType.TRAILING_STOP, price=21010)
+    await d.admin("lock", policy="no_entries")
+    await d.position("MNQ", -1)
+    await d.wait(seconds=1)
+    (move,) = d.enforcer.actions
+    assert isinstance(move, MoveStop)
+    assert (move.order_id, move.size, move.stop_price) == (stop, 1, None)
+
+
+async def test_a_stop_that_is_filling_is_made_smaller_by_what_is_left_of_it(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.position("MNQ", 4)
+    stop = await d.stop("MNQ", -4)
+    await d.admin("lock", policy="no_entries")
+    await d.stop("MNQ", -4, order_id=stop, filled=1)
+    await d.position("MNQ", 2)
+    await d.wait(seconds=1)
+    (move,) = d.enforcer.actions
+    assert isinstance(move, MoveStop)
+    assert (move.filled, move.size) == (1, 2)
+
+
+async def test_a_position_told_before_the_fill_that_made_it_costs_no_stop(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    first = await d.stop("MNQ", -1)
+    second = await d.stop("MNQ", -1, 20980.0)
+    await d.admin("lock", policy="no_entries")
+    await d.wait(seconds=1)
+    await d.position("MNQ", 1)
+    await d.stop("MNQ", -1, order_id=first, status=OrderStatus.FILLED, filled=1)
+    await d.wait(seconds=2)
+    assert d.actions == []
+    assert second in d.account().orders
+
+
+async def test_a_sleeping_bracket_does_not_cost_a_working_stop(desk: DeskMaker) -> None:
+    d = desk()
+    asleep = await d.stop("MNQ", -1, status=OrderStatus.SUSPENDED)
+    await d.position("MNQ", 1)
+    stop = await d.stop("MNQ", -1)
+    await d.admin("lock", policy="no_entries")
+    assert d.actions == [f"cancel {asleep}"]
+    assert stop in d.account().orders
+
+
 async def test_a_stop_left_after_the_exit_is_cancelled_under_no_entries(desk: DeskMaker) -> None:
     d = desk()
     await d.position("MNQ", 2)
@@ -93,6 +190,41 @@ async def test_the_strictest_of_several_locks_rules_and_each_ends_alone(desk: De
     assert [c.lock.scope for c in d.locks_cleared] == ["root:MNQ"]
     await d.position("MNQ", 1)
     assert d.taken()[-1] == "close MNQ"
+
+
+async def test_what_was_opened_under_a_lock_is_not_allowed_by_the_next_one(
+    desk: DeskMaker,
+) -> None:
+    d = desk(
+        trade_frequency_limit={"windows": [{"per": "1m", "max": 1, "cooldown": "5m"}]},
+    )
+    await d.admin("lock", policy="no_entries", until=d.now + timedelta(minutes=1))
+    await d.position("MNQ", 1)
+    await d.fill("MNQ", 1)
+    await d.fill("MNQ", 1)
+    await d.wait(seconds=1)
+    assert set(d.locked_by()) == {"manual", "trade_frequency_limit"}
+    assert d.account().ceilings.get("CON.F.US.MNQ.Z26", 0) == 0
+    await d.wait(minutes=2)
+    assert d.locked_by() == {"trade_frequency_limit": "account"}
+    assert set(d.taken()) == {"close MNQ"}
+    await d.obey()
+    assert d.account().is_flat
+
+
+async def test_a_ceiling_of_a_lock_long_over_binds_nobody(desk: DeskMaker) -> None:
+    d = desk()
+    until = d.now + timedelta(minutes=30)
+    await d.position("ES", 1, 6000)
+    await d.admin("lock", scope="root:ES", policy="no_entries", until=until)
+    await d.position("MNQ", 1)
+    await d.admin("lock", policy="no_entries", until=d.now + timedelta(minutes=1))
+    await d.wait(minutes=2)
+    await d.position("MNQ", 0)
+    await d.position("MNQ", 3)
+    await d.admin("lock", policy="no_entries", until=until)
+    await d.wait(seconds=2)
+    assert d.actions == []
 
 
 async def test_a_lock_is_prolonged_but_never_shortened(desk: DeskMaker) -> None:

@@ -112,3 +112,54 @@ async def test_of_two_exits_of_ours_too_many_the_newer_goes() -> None:
     await d.wait(seconds=1)
     await d.obey()
     assert d.actions == [f"cancel {newer}"]
+
+
+async def test_the_exits_of_a_position_we_cut_back_are_cut_back_with_it() -> None:
+    d = make_desk(max_contracts={"limit": 5})
+    await d.position("MNQ", 6)
+    stop = await d.stop("MNQ", -6)
+    target = await d.order("MNQ", -6, price=21100)
+    assert d.taken() == ["reduce MNQ to 5"]
+    await d.obey()
+    await d.wait(seconds=1)
+    assert d.taken() == [f"cancel {target}", f"move {stop} to 20990.00 for 5"]
+    await d.obey()
+    await d.wait(minutes=1)
+    assert d.taken() == []
+
+
+async def test_a_stop_the_trader_made_too_big_is_his_own_affair() -> None:
+    d = make_desk(max_contracts={"limit": 5})
+    await d.position("MNQ", 4)
+    stop = await d.stop("MNQ", -5)
+    await d.wait(seconds=2)
+    await d.position("MNQ", 6)
+    assert d.taken() == ["reduce MNQ to 5"]
+    await d.position("MNQ", 0)
+    await d.position("MNQ", 3)
+    await d.wait(seconds=5)
+    assert d.taken() == []
+    assert stop in d.account().orders
+
+
+async def test_cutting_back_never_takes_a_stop_for_an_entry() -> None:
+    d = make_desk(max_contracts_per_instrument={"limits": {"MNQ": 2}})
+    stop = await d.stop("MNQ", -6)
+    await d.position("MNQ", 5)
+    await d.obey()
+    await d.wait(seconds=1)
+    assert d.actions == ["reduce MNQ to 2", f"move {stop} to 20990.00 for 2"]
+
+
+async def test_of_our_stop_and_the_traders_the_traders_stays_under_a_lock() -> None:
+    d = make_desk()
+    await d.position("MNQ", 2)
+    ours = await d.stop("MNQ", -2, tag="rm-1-101-1")
+    traders = await d.stop("MNQ", -4, 20980.0)
+    await d.wait(seconds=1)
+    await d.admin("lock", policy="no_entries")
+    await d.obey()
+    await d.wait(seconds=5)
+    await d.obey()
+    assert d.actions == [f"cancel {ours}", f"move {traders} to 20980.0 for 2"]
+    assert [(o.id, o.remaining) for o in d.account().orders.values()] == [(traders, 2)]

@@ -38,11 +38,24 @@ async def test_orders_missing_from_a_report_are_gone_but_suspended_brackets_stay
 ) -> None:
     d = desk()
     gone = await d.order("MNQ", 1, price=20900)
+    entry = await d.order("MNQ", 1, price=20800)
     child = await d.stop("MNQ", -1, status=OrderStatus.SUSPENDED)
     await d.wait(seconds=5)
-    assert set(d.account().orders) == {gone, child}
-    await d.report(positions={}, orders=[])
-    assert set(d.account().orders) == {child}
+    assert set(d.account().orders) == {gone, entry, child}
+    await d.report(positions={}, orders=[d.account().orders[entry]])
+    assert set(d.account().orders) == {entry, child}
+
+
+async def test_a_suspended_bracket_goes_when_no_entry_it_could_wait_for_works(
+    desk: DeskMaker,
+) -> None:
+    """Its end was not heard, and the list never shows it: it would be cancelled for ever."""
+    d = desk()
+    await d.stop("MNQ", -1, status=OrderStatus.SUSPENDED)
+    sell = await d.order("MNQ", -1, price=21100)
+    await d.wait(seconds=5)
+    await d.report(positions={}, orders=[d.account().orders[sell]])
+    assert set(d.account().orders) == {sell}
 
 
 async def test_a_finished_order_never_works_again(desk: DeskMaker) -> None:

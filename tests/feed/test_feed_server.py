@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -457,7 +456,7 @@ async def test_a_step_that_cannot_be_told_is_an_alarm_and_not_the_end(
             subject="",
             severity=Severity.BREACH,
         )
-        unspeakable = replace(outcome, decisions=(lost,))
+        unspeakable = outcome._replace(decisions=(lost,))
         daemon.server.publish(Tick(at=MONDAY), outcome.state, unspeakable)
         await until(
             lambda: any(

@@ -260,7 +260,7 @@ async def test_the_scripted_trader_begins_when_told_and_each_deed_is_announced()
         gateway.start_trader()
         async with asyncio.timeout(WAIT):
             await told.wait()
-        assert deeds[2].step.caption == "buys 6 MNQ, one too many for a limit of 5"
+        assert deeds[1].step.caption == "buys 6 MNQ with a stop, one too many for a limit of 5"
         assert max(one.size for one in gateway.exchange.trades(101)) == 6
 
 

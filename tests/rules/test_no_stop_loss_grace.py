@@ -286,7 +286,7 @@ async def test_after_a_restart_the_account_is_read_before_anything_is_closed(
     await d.position("MNQ", 1)
     await d.wait(seconds=20)
     d.now += timedelta(hours=1)
-    await d.restart()
+    await d.restart(read=False)
     assert d.actions == []
     await d.stop("MNQ", -1)
     await d.report(positions={"MNQ": 1})
@@ -297,7 +297,7 @@ async def test_after_a_restart_the_account_is_read_before_anything_is_closed(
     await blind.position("MNQ", 1)
     await blind.wait(seconds=20)
     blind.now += timedelta(hours=1)
-    await blind.restart()
+    await blind.restart(read=False)
     await blind.wait(seconds=4)
     assert blind.actions == []
     await blind.wait(seconds=1)

@@ -85,6 +85,29 @@ async def test_a_block_taken_out_of_the_configuration_is_lifted(desk: DeskMaker)
     assert gone.actions == ["close RTY"]
 
 
+async def test_kept_orders_stay_and_what_they_fill_is_closed(desk: DeskMaker) -> None:
+    d = desk(symbol_blocks={"blocked": ["RTY"], "working_orders": "keep"})
+    order = await d.order("RTY", 2, price=2190)
+    assert (d.actions, d.decisions) == ([], [])
+    await d.position("RTY", 1, 2190)
+    await d.wait(seconds=1)
+    await d.obey()
+    assert d.actions == ["close RTY"]
+    assert d.reasons == ["RTY is blocked; 1 RTYZ6 closed"]
+    assert order in d.account().orders
+    await d.position("RTY", 1, 2190)
+    await d.obey()
+    assert d.actions == ["close RTY", "close RTY"]
+
+
+async def test_a_block_that_now_keeps_orders_has_no_lock_left(desk: DeskMaker) -> None:
+    d = desk(symbol_blocks=BLOCKED)
+    await d.position("RTY", 1, 2200)
+    await d.obey()
+    await d.new_rules(rules_from(symbol_blocks={"blocked": ["RTY"], "working_orders": "keep"}))
+    assert d.locked_by() == {}
+
+
 async def test_other_products_are_not_touched(desk: DeskMaker) -> None:
     d = desk(symbol_blocks=BLOCKED)
     await d.position("MNQ", 2)
@@ -97,7 +120,11 @@ async def test_other_products_are_not_touched(desk: DeskMaker) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"blocked": ["RTY", "rty"]}, {"blocked": ["RTY"], "allow_only": ["ES"]}],
+    [
+        {"blocked": ["RTY", "rty"]},
+        {"blocked": ["RTY"], "allow_only": ["ES"]},
+        {"blocked": ["RTY"], "existing_positions": "close_only", "working_orders": "keep"},
+    ],
 )
 def test_contradictions_are_refused(fields: dict[str, list[str]]) -> None:
     with pytest.raises(ValidationError):

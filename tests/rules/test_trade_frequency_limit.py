@@ -48,6 +48,21 @@ async def test_006_1_the_fourth_entry_in_a_minute_locks_for_a_minute(desk: DeskM
     assert d.actions == []
 
 
+async def test_two_entries_within_moments_are_both_kept_by_the_pause_they_start(
+    desk: DeskMaker,
+) -> None:
+    d = desk(trade_frequency_limit={"windows": [{**MINUTE, "max": 1}]})
+    await d.fill("MNQ", 1)
+    await d.position("MNQ", 1)
+    d.now += timedelta(milliseconds=20)
+    await d.fill("MNQ", 1)  # the position of the first entry says nothing about this one
+    d.now += timedelta(milliseconds=20)
+    await d.position("MNQ", 2)
+    assert d.locked_by() == LOCKED
+    await d.wait(seconds=5)
+    assert d.actions == []
+
+
 async def test_006_2_an_entry_exactly_a_minute_old_is_out(desk: DeskMaker) -> None:
     d = desk(trade_frequency_limit=LIMIT)
     await enter(d, 0, 10, 20, 60)

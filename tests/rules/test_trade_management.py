@@ -522,6 +522,7 @@ async def test_whatever_happens_stops_only_tighten_and_never_exceed_the_position
                 assert action.size <= size
             if isinstance(action, MoveStop) and (old := before.get(action.order_id)):
                 assert old.stop_price is not None
+                assert action.stop_price is not None
                 assert (action.stop_price - old.stop_price) * action.side >= 0
         await d.obey()
         for _ in range(2):

@@ -133,17 +133,6 @@ def test_a_file_saved_by_notepad_is_read(config: ConfigFolder) -> None:
     assert config.errors() == []
 
 
-def test_a_rule_of_a_later_version_is_named_once(config: ConfigFolder) -> None:
-    from risk_manager.settings.rule_entries import PLANNED, rule_classes
-
-    for name in sorted(PLANNED - rule_classes().keys()):
-        config.risk(f"rules:\n  - {{rule: {name}, anything: 1, limit: 2}}")
-        assert config.errors() == [
-            f"risk_config.yaml:3: rules[{name}].rule: rule {name} is not available in this "
-            "version; remove the entry"
-        ]
-
-
 NAMES = st.sampled_from(["settings.yaml", "accounts.yaml", "risk_config.yaml", "calendar.yaml"])
 WORDS = st.sampled_from(
     ["rules", "rule", "max_contracts", "limit", "accounts", "id", "version", "overrides", "target",

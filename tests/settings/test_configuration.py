@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from config_folder import SHIPPED, TODAY, ConfigFolder
+from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from risk_manager.domain.rulebook import Mode, PriceBasis
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.settings import SecretUnavailable, load
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.market_calendar import shipped_table
+from risk_manager.settings.risk_file import RiskFile
+from risk_manager.settings.rule_entries import rule_classes
 
 TWO_RULES = """\
 rules:
@@ -37,6 +41,32 @@ def test_the_shipped_files_guard_the_two_practice_accounts_without_a_warning() -
     assert book.day.timezone == "America/New_York"
     assert len(book.digest) == 64
     assert {"max_contracts", "daily_realized_loss"} <= {r.id for r in book.accounts[101].rules}
+
+
+def test_the_shipped_limits_show_every_rule_with_every_word_it_knows() -> None:
+    """What stands in the file is what an operator can find; the rest nobody would guess."""
+    written = YAML(typ="safe").load((SHIPPED / "risk_config.yaml").read_text(encoding="utf-8"))
+    entries = {entry["rule"]: entry for entry in written["rules"]}
+    assert list(entries) == list(rule_classes())
+    common = {"id", "enabled", "shadow", "accounts", "pnl_basis"}
+    for name, cls in rule_classes().items():
+        assert cls.model_fields.keys() - common <= entries[name].keys(), name
+    for name, section in RiskFile.model_fields.items():
+        model = section.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            assert model.model_fields.keys() <= written[name].keys(), name
+
+
+def test_the_shipped_limits_let_a_practice_account_trade_at_any_hour() -> None:
+    """Nothing that depends on the clock, and nothing that trades by itself, is switched on."""
+    rules = load(SHIPPED, {}, today=TODAY).rules_of(101)
+    assert {r.rule for r in rules} == set(rule_classes()) - {
+        "max_unrealized_profit",
+        "session_block_outside",
+        "trade_management",
+        "daily_profit_target",
+        "consecutive_loss_limit",
+    }
 
 
 def test_sections_become_what_the_core_reads(config: ConfigFolder) -> None:
@@ -178,7 +208,58 @@ WARNINGS = [
     (TWO_RULES, "accounts: {1011: {label: x}}", 'not in accounts.yaml; did you mean "101"?'),
     (TWO_RULES, "accounts: {101: {mode: shadow}}", "shadow: breaches are told"),
     (TWO_RULES, "defaults: {mode: shadow}", "shadow: breaches are told"),
+    (
+        "rules: [{rule: daily_unrealized_loss, limit: 600},"
+        " {rule: daily_realized_loss, limit: 500}]",
+        "",
+        "600 is above the limit of daily_realized_loss (500)",
+    ),
+    (
+        "rules: [{rule: max_unrealized_profit, target: 1500},"
+        " {rule: daily_profit_target, target: 1000}]",
+        "",
+        "1500 is above the target of daily_profit_target (1000)",
+    ),
+    ("rules: [{rule: no_stop_loss_grace, grace: 3s}]", "", "3s is shorter than placing a stop"),
+    (
+        "rules: [{rule: cooldown_after_loss, tiers: [{loss: 100, cooldown: 25h}]}]",
+        "",
+        "a cooldown of 1d1h is longer than a day",
+    ),
+    (
+        "rules: [{rule: trade_frequency_limit, windows: [{per: 1h, max: 3, cooldown: 2d}]}]",
+        "",
+        "a cooldown of 2d is longer than a day",
+    ),
+    (
+        "rules: [{rule: consecutive_loss_limit, losses: 3, lockout: 36h}]",
+        "",
+        "a lockout of 1d12h is longer than a day",
+    ),
+    ("rules: [{rule: symbol_blocks, blocked: [X*]}]", "", "X* names no product known here"),
+    (
+        "rules: [{rule: session_block_outside, sessions: [{days: [mon], start: '08:30',"
+        " end: '15:00'}], per_symbol: {MGX: {sessions: [{days: [mon], start: '08:30',"
+        " end: '15:00'}]}}}]",
+        "",
+        "MGX names no product known here",
+    ),
 ]
+
+FINE = [
+    ("rules: [{rule: trade_frequency_limit, windows: [{per: 1h, max: 3, cooldown: 1d}]}]", ""),
+    ("rules: [{rule: consecutive_loss_limit, losses: 3, lockout: until_reset}]", ""),
+    ("rules: [{rule: no_stop_loss_grace, grace: 5s}]", ""),
+    ("rules: [{rule: symbol_blocks, blocked: [M*, CON.F.US.XYZ.Z26]}]", ""),
+    (TWO_RULES, 'trading_day: {reset: "03:00"}'),
+    (TWO_RULES.replace("limit: 5", "limit: 5, count: micro_equivalents"), ""),
+]
+
+
+@pytest.mark.parametrize(("rules", "rest"), FINE)
+def test_what_can_be_meant_is_not_warned_about(config: ConfigFolder, rules: str, rest: str) -> None:
+    config.risk(rules, rest)
+    assert config.warnings() == []
 
 
 @pytest.mark.parametrize(("rules", "rest", "words"), WARNINGS)

@@ -142,7 +142,7 @@ async def test_a_database_that_is_not_the_one_we_left_is_noticed_until_reconcile
         assert store.opened_as is expected
         assert store.needs_reconciling
         assert store.had_locks
-        assert "locked until reconciled" in store.opened_why
+        assert "stays locked until the next reset" in store.opened_why
     async with at(traded) as store:  # a second start does not forget
         assert store.opened_as is expected
         assert store.had_locks

@@ -28,7 +28,7 @@ async def test_what_changes_nothing_worth_keeping_does_not_touch_the_disk(tmp_pa
         await desk.position("MNQ", 1, id=0)
         await desk.report(positions={"MNQ": 1})
         before = store.hops
-        await desk.wait(seconds=30)
+        await desk.wait(seconds=8)
         for price in range(50):
             await desk.quote("MNQ", 21000 + price)
         await desk.position("MNQ", 1, id=0)

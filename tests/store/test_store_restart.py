@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stored_desk import StoppedClock, StoredDesk, at, opened, rows, stored_desk, tamper
 
 from risk_manager.domain.account import Account, Breach, Closing, Mark, Order, Position
+from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import ClosePosition, DayReset, Severity
 from risk_manager.domain.engine import Step, step
 from risk_manager.domain.events import Tick
@@ -21,8 +22,8 @@ from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
+from risk_manager.store.opening import OpenedAs
 from risk_manager.store.rows import instant, ledger_of, micros
-from risk_manager.store.schema import StoreError
 
 LIMIT = {"max_contracts": {"limit": 2}}
 LOSS = {"daily_realized_loss": {"limit": 500}}
@@ -169,8 +170,9 @@ def state_with(account: Account, now: datetime = MORNING) -> State:
 
 
 def same(found: Account, kept: Account) -> bool:
-    """Equal in all that is kept."""
-    return found == replace(kept, attempts={}, heard={}, finished={})
+    """Equal in all that is kept. When it was last reported is written along with other news."""
+    gone: dict[str, Any] = {"attempts": {}, "heard": {}, "finished": {}, "brake": Brake()}
+    return found == replace(kept, **gone, reported_at=found.reported_at)
 
 
 async def commit(store: Any, before: State, after: State) -> None:
@@ -350,11 +352,25 @@ async def test_contracts_come_back_exact(tmp_path: Path) -> None:
         assert found.contracts == {contract_id("MNQ"): contract("MNQ")}
 
 
+def put_aside(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.name.startswith("state.db.corrupt-")]
+
+
 async def test_a_row_no_one_can_read_is_told_and_not_guessed(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
         desk = await opened(stored_desk(store, **LOSS))
         await desk.loss(600)
+        await store.put_note("limits", "as agreed")
     tamper(tmp_path, "UPDATE lockouts SET policy = 'whatever'")
     async with at(tmp_path) as store:
-        with pytest.raises(StoreError, match="whatever"):
-            await store.restore(Rulebook(), MORNING)
+        found = await store.restore(Rulebook(), MORNING)
+        assert not found.accounts
+        assert store.opened_as is OpenedAs.CORRUPT
+        assert store.needs_reconciling
+        assert store.had_locks
+        assert "whatever" in store.opened_why
+        assert await store.note("limits") == "as agreed"
+        assert store.trouble is None
+    assert len(put_aside(tmp_path)) == 1
+    async with at(tmp_path) as store:  # a second start does not forget
+        assert store.needs_reconciling

@@ -12,7 +12,7 @@ ALARM_STAYS_S = 900.0
 
 
 class Banner(Static):
-    """Red while the account is locked flat, amber where only entries are barred."""
+    """Red while locked flat or while nobody can see the account, amber where entries are barred."""
 
     def __init__(self) -> None:
         super().__init__(markup=False)
@@ -31,8 +31,14 @@ class Banner(Static):
                     (" ALARM ", "bold reverse"), f" {alarm.message} ({ago} ago; x: seen)"
                 )
             )
-        self.set_class(flat or alarm is not None, "-red")
-        self.set_class(bool(lines) and not flat and alarm is None, "-amber")
+        blind = [d for d in glance.doubts if d.critical]
+        for doubt in blind[:2]:
+            lasts = age(glance.seconds_since(doubt.since))
+            lines.append(
+                Content.assemble((" BLIND ", "bold reverse"), f" {doubt.reason} ({lasts})")
+            )
+        self.set_class(bool(blind) or flat or alarm is not None, "-red")
+        self.set_class(bool(lines) and not (flat or blind) and alarm is None, "-amber")
         self.display = bool(lines)
         self.update(Content("\n").join(lines))
 

@@ -23,6 +23,7 @@ class ConnectionLine(Static):
         parts = [feed(glance)]
         if glance.picture.told_at is not None and glance.picture.line.up:
             parts += [daemon(glance), hub(glance, "user"), hub(glance, "market"), rest(glance)]
+            parts += doubts(glance)
         cells = [
             Content.assemble((f" {name} ", DIM), ("● ", colour), (word, f"bold {colour}"))
             for name, word, colour in parts
@@ -84,3 +85,14 @@ def rest(glance: Glance) -> Part:
     if not row.ok:
         return "rest", f"ILL {row.message}".rstrip(), BAD
     return "rest", "OK" if row.latency_ms is None else f"{row.latency_ms:.0f} ms", GOOD
+
+
+def doubts(glance: Glance) -> list[Part]:
+    """What else is in doubt, the worst first; the hubs and REST have words of their own."""
+    told = [d for d in glance.doubts if d.kind not in ("hub_down", "reads_failing")]
+    if not told:
+        return []
+    worst = min(told, key=lambda d: (not d.critical, d.since))
+    more = f" (+{len(told) - 1})" if len(told) > 1 else ""
+    lasts = age(glance.seconds_since(worst.since))
+    return [("doubt", f"{worst.reason} {lasts}{more}", BAD if worst.critical else DOUBT)]

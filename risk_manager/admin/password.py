@@ -1,0 +1,212 @@
+"""The administrator's password: kept as an argon2id hash, tried in the daemon, at a growing price.
+
+The hash lies in the data folder (`admin.hash`, 0600) and, copied, in the database. Removing or
+replacing the file while the daemon is stopped opens nothing: until the next reset the copy counts.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from risk_manager.clock import Clock
+from risk_manager.feed.admin import AdminError
+
+HASH_FILE = "admin.hash"
+SHORTEST = 12
+LONGEST_BYTES = 1024
+LONGEST_WAIT = timedelta(minutes=15)
+FREE_TRIES = 3
+
+_HASH = "admin_hash"
+_FAILURES = "admin_failures"
+_WAITING = "admin_hash_waiting"
+
+log = structlog.get_logger("risk_manager.admin")
+
+
+class Notes(Protocol):
+    """The store, as far as it is needed here."""
+
+    async def note(self, key: str) -> str | None: ...
+
+    async def put_note(self, key: str, value: str) -> bool: ...
+
+    async def audit(self, actor: str, action: str, target: str, *, ok: bool = True) -> bool: ...
+
+
+def problem_with(password: str) -> str | None:
+    """Why this may not be a password; None when it may."""
+    if len(password) < SHORTEST:
+        return f"a password has at least {SHORTEST} characters"
+    if len(password.encode("utf-8", "surrogatepass")) > LONGEST_BYTES:
+        return f"a password has at most {LONGEST_BYTES} bytes"
+    return None
+
+
+def hashed(password: str) -> str:
+    """The argon2id hash. Takes a tenth of a second: off the event loop, please."""
+    from argon2 import PasswordHasher
+
+    return PasswordHasher().hash(password)
+
+
+def fits(password: str, kept: str) -> bool:
+    """Whether this is the password behind a hash. Takes as long as hashing."""
+    from argon2 import PasswordHasher
+    from argon2.exceptions import InvalidHashError, VerificationError
+
+    try:
+        return PasswordHasher().verify(kept, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def read_hash(path: Path) -> str | None:
+    """The hash in a file; None where there is none. Raises OSError."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def write_hash(path: Path, kept: str) -> None:
+    """Replace the file, for its owner only. Raises OSError."""
+    fresh = path.with_name(path.name + ".new")
+    with contextlib.suppress(FileNotFoundError):
+        fresh.unlink()
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(kept + "\n")
+    fresh.replace(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failures:
+    count: int = 0
+    last_at: datetime | None = None
+
+    def wait(self) -> timedelta:
+        """After the last failure: nothing for a slip or two, then doubling from a second on."""
+        if self.count < FREE_TRIES:
+            return timedelta(0)
+        return min(timedelta(seconds=2 ** min(self.count - FREE_TRIES, 20)), LONGEST_WAIT)
+
+
+class AdminPassword:
+    """What the daemon asks of an administrator. `load` it before the door is opened."""
+
+    def __init__(
+        self, notes: Notes, data_dir: Path, clock: Clock, trading_date: Callable[[], date]
+    ) -> None:
+        self._notes = notes
+        self._path = data_dir / HASH_FILE
+        self._clock = clock
+        self._trading_date = trading_date
+        self._hash: str | None = None
+        self._failures = _Failures()
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def is_set(self) -> bool:
+        return self._hash is not None
+
+    async def load(self) -> None:
+        """Find the hash that counts. Raises StoreError or OSError."""
+        self._failures = _failures_of(await self._notes.note(_FAILURES))
+        kept = await self._notes.note(_HASH) or None
+        found = await asyncio.to_thread(read_hash, self._path)
+        self._hash = kept if kept is not None else found
+        if kept is None:
+            if found is not None:
+                await self._notes.put_note(_HASH, found)
+                await self._notes.audit("admin", "password.set", "admin")
+        elif found != kept:
+            await self._wait_for_the_reset(found)
+
+    async def _wait_for_the_reset(self, found: str | None) -> None:
+        """Somebody changed the file behind our back: as any loosening, it waits."""
+        text = await self._notes.note(_WAITING)
+        waiting = json.loads(text) if text else None
+        today = self._trading_date()
+        if waiting is not None and waiting["hash"] == found:
+            if today > date.fromisoformat(waiting["since"]):
+                await self._keep(found, "password.changed_by_file")
+            return
+        log.warning("password_file_changed", removed=found is None)
+        await self._notes.put_note(_WAITING, json.dumps({"hash": found, "since": str(today)}))
+        await self._notes.audit("admin", "password.file_changed", "admin", ok=False)
+
+    async def log_in(self, password: object) -> None:
+        """Raises AdminError when it is not the password, or is tried too soon."""
+        async with self._one_at_a_time:
+            await self._check(password)
+
+    async def change(self, old: object, new: object) -> None:
+        """Set another password, or the first one. Raises AdminError."""
+        async with self._one_at_a_time:
+            if self._hash is not None:
+                await self._check(old)
+            if not isinstance(new, str):
+                raise AdminError("bad_password", "the new password is missing")
+            if (problem := problem_with(new)) is not None:
+                raise AdminError("bad_password", problem)
+            fresh = await asyncio.to_thread(hashed, new)
+            try:
+                await asyncio.to_thread(write_hash, self._path, fresh)
+            except OSError as error:
+                raise AdminError(
+                    "unwritable", f"{self._path} cannot be written: {error.strerror}"
+                ) from None
+            await self._keep(fresh, "password.set")
+
+    async def _check(self, password: object) -> None:
+        kept = self._hash
+        if kept is None:
+            return
+        now, failures = self._clock.now(), self._failures
+        if failures.last_at is not None:
+            left = failures.last_at + failures.wait() - now
+            if left > timedelta(0):
+                raise AdminError(
+                    "too_many_tries",
+                    f"{failures.count} wrong passwords in a row; "
+                    f"wait {left.total_seconds():.0f} s before the next try",
+                )
+        # Counted before it is tried: ending the process in between wins nothing.
+        await self._count(_Failures(failures.count + 1, now))
+        is_right = isinstance(password, str) and await asyncio.to_thread(fits, password, kept)
+        await self._notes.audit("admin", "login", "admin", ok=is_right)
+        if not is_right:
+            log.warning("wrong_admin_password", failures=self._failures.count)
+            raise AdminError("wrong_password", "that is not the admin password")
+        await self._count(_Failures())
+
+    async def _count(self, failures: _Failures) -> None:
+        self._failures = failures
+        at = failures.last_at.isoformat() if failures.last_at else None
+        await self._notes.put_note(_FAILURES, json.dumps({"count": failures.count, "at": at}))
+
+    async def _keep(self, fresh: str | None, told_as: str) -> None:
+        self._hash = fresh
+        await self._notes.put_note(_HASH, fresh or "")
+        await self._notes.put_note(_WAITING, "")
+        await self._notes.audit("admin", told_as, "admin")
+
+
+def _failures_of(text: str | None) -> _Failures:
+    if not text:
+        return _Failures()
+    try:
+        stored = json.loads(text)
+        at = stored["at"]
+        return _Failures(int(stored["count"]), datetime.fromisoformat(at) if at else None)
+    except (ValueError, KeyError, TypeError):
+        return _Failures()

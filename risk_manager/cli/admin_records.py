@@ -1,0 +1,237 @@
+"""`admin audit|db|journal|logs|password`: what is written down; all but the last without daemon."""
+
+import argparse
+import asyncio
+import json
+import sys
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from risk_manager.cli.admin_daemon import ask_password, call
+from risk_manager.cli.exits import CommandFailed, Exit
+from risk_manager.cli.groups import add_command, add_group
+from risk_manager.cli.places import add_data, add_debug, add_json, add_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from risk_manager.cli.groups import Commands
+
+NEWEST = 20
+
+
+def register(groups: "Commands") -> None:
+    _, audit = add_group(groups, "audit", "the record of everything decided and done")
+    verify = add_command(audit, "verify", "check that no row was edited, removed or moved")
+    tail = add_command(audit, "tail", "the newest rows")
+    _, db = add_group(groups, "db", "the daemon's database")
+    backup = add_command(db, "backup", "make a verified copy now, also while the daemon runs")
+    check = add_command(db, "check", "look for damage")
+    _, journal = add_group(groups, "journal", "every event, to judge a day again")
+    replay = add_command(journal, "replay", "judge a trading day again and say what was decided")
+    replay.add_argument("day", type=_day, metavar="DATE", help="the trading date, as 2026-11-23")
+    _, logs = add_group(groups, "logs", "the log files")
+    entries = add_command(logs, "tail", "the newest entries")
+    entries.add_argument(
+        "--log", choices=("daemon", "enforcement", "api", "error"), default="daemon"
+    )
+    for parser in (tail, entries):
+        parser.add_argument(
+            "-n", type=_count, default=NEWEST, metavar="N", help=f"how many (default: {NEWEST})"
+        )
+    _, password = add_group(groups, "password", "the admin password")
+    setting = add_command(password, "set", "set it; asks for the old one where there is one")
+    add_url(setting)
+    for parser, command in (
+        (verify, _verify),
+        (tail, _tail),
+        (backup, _backup),
+        (check, _check),
+        (replay, _replay),
+        (entries, _entries),
+        (setting, _set_password),
+    ):
+        add_data(parser)
+        add_json(parser)
+        add_debug(parser)
+        parser.set_defaults(command=command)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write it as 2026-11-23") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
+    return int(text)
+
+
+def _asked[T](ask: "Callable[[], T]") -> T:
+    from risk_manager.admin.records import RecordsUnreadable
+
+    try:
+        return ask()
+    except RecordsUnreadable as error:
+        raise CommandFailed(Exit.DATABASE, str(error)) from None
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.records import audit_verdict
+
+    verdict = _asked(lambda: audit_verdict(arguments.data))
+    if arguments.json:
+        _print_json(verdict)
+    elif verdict["ok"]:
+        print(f"the audit is whole: {verdict['rows_to']} rows, head {verdict['head'][:16]}")
+    else:
+        print(f"the audit is BROKEN at row {verdict['broken_at']}: {verdict['why']}")
+    return Exit.DONE if verdict["ok"] else Exit.REFUSED
+
+
+def _tail(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.records import audit_rows
+
+    rows = _asked(lambda: audit_rows(arguments.data, arguments.n))
+    if arguments.json:
+        _print_json(rows)
+        return Exit.DONE
+    for row in rows:
+        told = json.dumps(row["new"], default=str) if row["new"] else ""
+        failed = "" if row["ok"] else "  FAILED"
+        print(
+            f"{row['id']:>7}  {row['at']:%Y-%m-%d %H:%M:%S}  {row['actor']}  {row['action']}  "
+            f"{row['target']}{failed}  {told[:200]}".rstrip()
+        )
+    return Exit.DONE
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.records import back_up
+
+    made = _asked(lambda: back_up(arguments.data))
+    if arguments.json:
+        _print_json({"file": str(made), "size_bytes": made.stat().st_size})
+    else:
+        print(f"backed up and verified: {made}")
+    return Exit.DONE
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.records import check_database
+
+    verdict = _asked(lambda: check_database(arguments.data))
+    if arguments.json:
+        _print_json(verdict)
+    elif verdict["ok"]:
+        print(
+            f"the database is whole: schema {verdict['schema']}, {verdict['size_bytes']:,} bytes, "
+            f"newest backup {verdict['newest_backup'] or 'none'}"
+        )
+    else:
+        for problem in verdict["problems"]:
+            print(problem)
+    return Exit.DONE if verdict["ok"] else Exit.REFUSED
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.records import replayed
+
+    done = _asked(lambda: replayed(arguments.data, arguments.day))
+    if arguments.json:
+        _print_json(done)
+        return Exit.DONE
+    print(f"{done['day']}: {done['events']} events in {done['runs']} runs judged again")
+    if done["missing"] or done["dropped"]:
+        print(
+            f"warning: {done['missing']} events are missing and {done['dropped']} were dropped; "
+            "what follows them may differ from what happened"
+        )
+    for row in sorted(
+        [
+            *({**d, "what": f"{d['rule_id']}: {d['reason']}"} for d in done["decisions"]),
+            *done["facts"],
+        ],
+        key=lambda r: r["at"],
+    ):
+        print(f"{row['at']:%H:%M:%S}  account {row['account_id'] or '-'}  {row['what']}")
+    print(f"{len(done['decisions'])} decisions, {len(done['actions'])} calls to the broker")
+    for unknown in done["not_in_the_record"]:
+        print(f"not in the record of that day: {unknown}")
+    return Exit.DONE
+
+
+def _entries(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.records import log_lines
+
+    try:
+        entries = log_lines(arguments.data, arguments.log, arguments.n)
+    except OSError as error:
+        raise CommandFailed(
+            Exit.REFUSED, f"the log cannot be read: {error.filename}: {error.strerror}"
+        ) from None
+    if arguments.json:
+        _print_json(entries)
+        return Exit.DONE
+    for entry in entries:
+        known = {k: v for k, v in entry.items() if k not in ("ts", "level", "event", "logger")}
+        more = " ".join(f"{k}={v}" for k, v in known.items())
+        print(f"{entry.get('ts', '')} {entry.get('level', '')} {entry.get('event', '')} {more}")
+    return Exit.DONE
+
+
+def _set_password(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.password import HASH_FILE, problem_with, read_hash
+    from risk_manager.feed.client import AdminRefused, FeedUnreachable
+
+    path = arguments.data / HASH_FILE
+    try:
+        is_first = read_hash(path) is None
+    except OSError as error:
+        raise CommandFailed(Exit.REFUSED, f"{path} cannot be read: {error.strerror}") from None
+    old = None if is_first else ask_password("Old admin password: ")
+    new = ask_password("New admin password: ")
+    if (problem := problem_with(new)) is not None:
+        raise CommandFailed(Exit.REFUSED, problem)
+    if sys.stdin.isatty() and ask_password("Again: ") != new:
+        raise CommandFailed(Exit.REFUSED, "the two do not match; nothing was changed")
+    try:
+        asyncio.run(call(arguments.data, arguments.url, "set_password", {"old": old, "new": new}))
+        told = "the admin password is set"
+    except AdminRefused as error:
+        raise CommandFailed(Exit.REFUSED, error.message) from None
+    except FeedUnreachable:
+        told = _set_without_daemon(arguments, old, new)
+    if arguments.json:
+        _print_json({"set": True, "message": told})
+    else:
+        print(told)
+    return Exit.DONE
+
+
+def _set_without_daemon(arguments: argparse.Namespace, old: str | None, new: str) -> str:
+    """The first password counts from the next start; another one only after a reset."""
+    from risk_manager.admin.password import HASH_FILE, fits, hashed, read_hash, write_hash
+
+    path = arguments.data / HASH_FILE
+    try:
+        kept = read_hash(path)
+        if kept is not None and not fits(old or "", kept):
+            raise CommandFailed(Exit.REFUSED, "that is not the admin password")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_hash(path, hashed(new))
+    except OSError as error:
+        raise CommandFailed(Exit.REFUSED, f"{path} cannot be written: {error.strerror}") from None
+    if kept is None:
+        return "the admin password is set; it counts from the daemon's next start"
+    return (
+        "the admin password is changed; as the daemon does not run, the old one counts until a "
+        "start after the next reset"
+    )

@@ -1,0 +1,356 @@
+"""How doubts begin, become an emergency, and end. Looked at on each tick, never on a quote."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from risk_manager.domain.account import Account
+from risk_manager.domain.decisions import Alarm, Fact, Severity
+from risk_manager.domain.doubt import BLIND, Doubt, DoubtKey, DoubtKind
+from risk_manager.domain.events import AccountReported, DoubtChanged, Hub, HubState
+from risk_manager.domain.evolve import evolve
+from risk_manager.domain.exchange_hours import trading_since
+from risk_manager.domain.money import CENT, dollars
+from risk_manager.domain.state import State
+
+CRITICAL_AFTER = timedelta(seconds=30)
+FLICKER = timedelta(minutes=5)
+STREAM_MAY_FOLLOW = timedelta(seconds=3)
+"""A report read over REST may overtake the stream by so much."""
+CONNECTING_MAY_TAKE = timedelta(seconds=10)
+QUIET_BEFORE = timedelta(seconds=10)
+"""Balance and trades are compared only when the last execution is older than this."""
+SMALL_CHANGE = Decimal(1)
+
+# A first failed read is nothing to call anybody for.
+_TOLD_AFTER = {DoubtKind.READS_FAILING: timedelta(seconds=10)}
+# The fold tells these two itself, the moment they happen.
+_TOLD_BY_OTHERS = frozenset({DoubtKind.HUB_DOWN})
+# What the daemon reports, and withdraws, by events; everything else follows from the state.
+_REPORTED = frozenset(
+    {
+        DoubtKind.READS_FAILING,
+        DoubtKind.CLOCK_TURNED,
+        DoubtKind.SLOW,
+        DoubtKind.DATABASE_LOST,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """An account's balance next to its trades at a quiet moment; both should move as one.
+
+    `differs` is by how much they have not, as of the last comparison; `times` how often in a row.
+    """
+
+    trading_date: date
+    balance: Decimal
+    pnl: Decimal
+    fees: Decimal
+    executions: int
+    differs: Decimal | None = None
+    times: int = 0
+    reason: str = ""
+    gross_told: bool = False
+
+
+def is_exposed(account: Account) -> bool:
+    """Whether money is at stake: something open, or working."""
+    return not account.is_flat
+
+
+# --- what events bring ----------------------------------------------------------------------------
+
+
+def noted(state: State, event: DoubtChanged) -> State:
+    """With a doubt the daemon reports about itself or its reads, or without it."""
+    key = (event.doubt, event.account_id, event.subject)
+    known = state.doubts.get(key)
+    if not event.reason:
+        if known is None or not known.stands:
+            return state
+        return _with(state, evolve(known, over_at=state.now))
+    if known is not None and known.stands and event.doubt is not DoubtKind.SUSPENDED:
+        return (
+            state
+            if known.reason == event.reason
+            else _with(state, evolve(known, reason=event.reason))
+        )
+    if event.doubt is DoubtKind.SUSPENDED:
+        state = evolve(state, awake_since=state.now)
+    return _with(state, _begun(state, key, event.reason, state.now))
+
+
+def compared(
+    state: State, before: Account, after: Account, event: AccountReported, facts: list[Fact]
+) -> State:
+    """What the broker's report says about the stream, and about our sums."""
+    if event.positions is not None and before.positions is not after.positions:
+        state = _unheard(state, before, after, event)
+    return _balance(state, after, event, facts)
+
+
+def _unheard(state: State, before: Account, after: Account, event: AccountReported) -> State:
+    """Remember what changed without a word of the stream, which was there all the while."""
+    hub = state.hubs.get(Hub.USER)
+    reported_at = before.reported_at
+    if hub is None or hub.state is not HubState.UP:
+        return state
+    if reported_at is None or reported_at <= hub.since:
+        return state
+    changed = {
+        (after.id, contract_id): event.at
+        for contract_id in {*before.positions, *after.positions}
+        if before.net(contract_id) != after.net(contract_id)
+        and (after.id, contract_id) not in state.unheard
+    }
+    return evolve(state, unheard={**state.unheard, **changed}) if changed else state
+
+
+def _balance(state: State, account: Account, event: AccountReported, facts: list[Fact]) -> State:
+    stated = event.account.balance if event.account is not None else None
+    if stated is None or event.trades is None or not _is_quiet(account, event.asked_at):
+        return state
+    today = account.ledger.day(account.trading_date)
+    known = state.baselines.get(account.id)
+    if known is None or known.trading_date != account.trading_date:
+        fresh = Baseline(
+            trading_date=account.trading_date,
+            balance=stated,
+            pnl=today.pnl,
+            fees=today.fees,
+            executions=today.executions,
+        )
+        return evolve(state, baselines={**state.baselines, account.id: fresh})
+    moved = stated - known.balance
+    pnl, fees = today.pnl - known.pnl, today.fees - known.fees
+    tolerance = max(SMALL_CHANGE, CENT * abs(today.executions - known.executions))
+    missing = moved - (pnl - fees)
+    if abs(missing) <= tolerance:
+        compared = evolve(known, differs=None, times=0)
+    elif fees > tolerance and abs(moved - pnl) <= tolerance:
+        compared = evolve(known, differs=None, times=0, gross_told=True)
+        if not known.gross_told:
+            facts.append(_fees_alarm(state, account, fees))
+    else:
+        compared = evolve(
+            known,
+            differs=missing,
+            times=known.times + 1,
+            reason=f"the balance has moved by {dollars(moved)}, the trades say "
+            f"{dollars(pnl - fees)}",
+        )
+    if compared == known:
+        return state
+    return evolve(state, baselines={**state.baselines, account.id: compared})
+
+
+def _is_quiet(account: Account, asked_at: datetime) -> bool:
+    newest = max((e.received_at for e in account.ledger.entries.values()), default=None)
+    return newest is None or asked_at - newest >= QUIET_BEFORE
+
+
+def _fees_alarm(state: State, account: Account, fees: Decimal) -> Alarm:
+    return Alarm(
+        at=state.now,
+        account_id=account.id,
+        code="fees_not_in_balance",
+        message=f"the balance follows the P&L without the {dollars(fees)} of fees: the gateway's "
+        "P&L seems to contain them already; if that holds, set defaults: pnl_basis: gross",
+    )
+
+
+# --- each tick ------------------------------------------------------------------------------------
+
+
+def looked(state: State, facts: list[Fact]) -> State:
+    """The state with its doubts brought up to date, and what is to be told of them."""
+    if state.awake_since is None:
+        state = evolve(state, awake_since=state.now)
+    if state.unheard:
+        state = _without_explained(state)
+    standing = {d.key: d for d in _found(state)}
+    doubts: dict[DoubtKey, Doubt] = {}
+    for key, known in state.doubts.items():
+        if key[0] in _REPORTED or key in standing or not known.stands:
+            doubts[key] = known
+        else:
+            doubts[key] = evolve(known, over_at=state.now)
+    for key, found in standing.items():
+        known = doubts.get(key)  # type: ignore[assignment]
+        if known is None or not known.stands:
+            doubts[key] = _begun(state, key, found.reason, found.since)
+        elif known.reason != found.reason:
+            doubts[key] = evolve(known, reason=found.reason)
+    if not doubts:
+        return state if not state.doubts else evolve(state, doubts={})
+    told = {
+        key: _told(state, doubt, facts)
+        for key, doubt in doubts.items()
+        if doubt.over_at is None or state.now - doubt.over_at < FLICKER
+    }
+    return state if told == state.doubts else evolve(state, doubts=told)
+
+
+def _found(state: State) -> Iterator[Doubt]:
+    """What follows from the state alone."""
+    now = state.now
+    for hub, status in state.hubs.items():
+        waiting = status.state is HubState.CONNECTING and now - status.since < CONNECTING_MAY_TAKE
+        if status.state is not HubState.UP and not waiting:
+            why = f": {status.reason}" if status.reason else ""
+            yield Doubt(
+                kind=DoubtKind.HUB_DOWN,
+                subject=str(hub),
+                since=status.since,
+                reason=f"the {hub} stream is {status.state}{why}",
+            )
+    for contract_id in state.holders:
+        stale = _stale(state, contract_id)
+        if stale is not None:
+            yield stale
+    for (account_id, contract_id), at in state.unheard.items():
+        if now - at >= STREAM_MAY_FOLLOW:
+            yield Doubt(
+                kind=DoubtKind.POSITIONS_DIFFER,
+                account_id=account_id,
+                subject=contract_id,
+                since=at,
+                reason=f"the position in {state.name(contract_id)} changed at the broker, "
+                "the stream never said so",
+            )
+    for account_id, baseline in state.baselines.items():
+        account = state.accounts.get(account_id)
+        if (
+            baseline.differs is not None
+            and baseline.times >= 2
+            and account is not None
+            and account.trading_date == baseline.trading_date
+        ):
+            yield Doubt(
+                kind=DoubtKind.PNL_DIFFERS,
+                account_id=account_id,
+                since=now,
+                reason=baseline.reason,
+            )
+    slept = state.doubts.get((DoubtKind.SUSPENDED, None, ""))
+    if slept is not None and slept.stands and not _all_read_since(state, slept.since):
+        yield slept
+
+
+def _stale(state: State, contract_id: str) -> Doubt | None:
+    patience = state.rulebook.defaults.quote_max_age
+    quote = state.quotes.get(contract_id)
+    if quote is not None and state.now - quote.at <= patience:
+        return None  # as nearly always; whether the exchange is open takes longer to say
+    open_since = trading_since(state.rulebook.calendar, state.root(contract_id), state.now)
+    if open_since is None or state.awake_since is None:
+        return None
+    heard = [open_since, state.awake_since]
+    if quote is not None:
+        heard.append(quote.at)
+    else:
+        heard += [
+            held.opened_at
+            for account_id in state.holders[contract_id]
+            if (held := state.accounts[account_id].positions.get(contract_id)) is not None
+        ]
+    since = max(heard)
+    if state.now - since <= patience:
+        return None
+    return Doubt(
+        kind=DoubtKind.STALE_QUOTES,
+        subject=contract_id,
+        since=since,
+        reason=f"no price of {state.name(contract_id)}, which is held, has come lately",
+    )
+
+
+def _without_explained(state: State) -> State:
+    """Forget differences the stream has told of by now, or a new stream has wiped out."""
+    hub = state.hubs.get(Hub.USER)
+    kept = {}
+    for (account_id, contract_id), at in state.unheard.items():
+        account = state.accounts.get(account_id)
+        if account is None or hub is None or hub.state is not HubState.UP or hub.since > at:
+            continue
+        heard = account.heard.get(contract_id)
+        if heard is None or heard < at:
+            kept[account_id, contract_id] = at
+    return state if len(kept) == len(state.unheard) else evolve(state, unheard=kept)
+
+
+def _all_read_since(state: State, at: datetime) -> bool:
+    return all(
+        account.reported_at is not None and account.reported_at > at
+        for account in state.accounts.values()
+    )
+
+
+def _begun(state: State, key: DoubtKey, reason: str, since: datetime) -> Doubt:
+    kind, account_id, subject = key
+    known = state.doubts.get(key)
+    flickers = known is not None and known.told
+    return Doubt(
+        kind=kind,
+        account_id=account_id,
+        subject=subject,
+        since=since,
+        reason=reason,
+        told=flickers or kind in _TOLD_BY_OTHERS,
+    )
+
+
+def _told(state: State, doubt: Doubt, facts: list[Fact]) -> Doubt:
+    """The doubt after its alarms: once when it begins, once when it is an emergency, once over."""
+    now = state.now
+    if doubt.over_at is not None:
+        if not doubt.told or doubt.over_told:
+            return doubt
+        if doubt.critical or doubt.kind not in _TOLD_BY_OTHERS:
+            facts.append(_alarm(state, doubt, Severity.INFO, f"over: {doubt.reason}"))
+        return evolve(doubt, over_told=True)
+    age = now - doubt.since
+    if not doubt.told and age >= _TOLD_AFTER.get(doubt.kind, timedelta(0)):
+        facts.append(_alarm(state, doubt, Severity.WARNING, doubt.reason))
+        doubt = evolve(doubt, told=True)
+    if (
+        not doubt.critical
+        and doubt.kind in BLIND
+        and age > CRITICAL_AFTER
+        and _is_at_stake(state, doubt)
+    ):
+        facts.append(
+            _alarm(
+                state,
+                doubt,
+                Severity.CRITICAL,
+                f"blind for {age.total_seconds():.0f} s while exposed: {doubt.reason}. "
+                "Look at the trading platform, and close by hand what must not stay open.",
+            )
+        )
+        doubt = evolve(doubt, told=True, critical=True)
+    return doubt
+
+
+def _is_at_stake(state: State, doubt: Doubt) -> bool:
+    if doubt.account_id is not None:
+        account = state.accounts.get(doubt.account_id)
+        return account is not None and is_exposed(account)
+    return any(is_exposed(account) for account in state.accounts.values())
+
+
+def _alarm(state: State, doubt: Doubt, severity: Severity, message: str) -> Alarm:
+    return Alarm(
+        at=state.now,
+        account_id=doubt.account_id,
+        code=doubt.kind.value,
+        message=message,
+        severity=severity,
+    )
+
+
+def _with(state: State, doubt: Doubt) -> State:
+    return evolve(state, doubts={**state.doubts, doubt.key: doubt})

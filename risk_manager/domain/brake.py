@@ -1,0 +1,49 @@
+"""The brake on ourselves: too many calls in a minute, and only what takes risk away goes on."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from risk_manager.domain.decisions import Action, CancelOrder, ClosePosition, ReducePosition
+from risk_manager.domain.evolve import evolve
+
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Brake:
+    """The calls of the last minute, and since when the brake is on (None: off)."""
+
+    calls: tuple[datetime, ...] = ()
+    on_since: datetime | None = None
+
+    def at(self, now: datetime, limit: int) -> "Brake":
+        """As of now: it comes off after a minute, once the last one was quiet."""
+        horizon = now - MINUTE
+        calls = self.calls
+        if calls and calls[0] <= horizon:
+            calls = tuple(at for at in calls if at > horizon)
+        on_since = self.on_since
+        if on_since is not None and on_since <= horizon and len(calls) <= limit // 2:
+            on_since = None
+        if calls is self.calls and on_since is self.on_since:
+            return self
+        return evolve(self, calls=calls, on_since=on_since)
+
+    def after_call(self, now: datetime, limit: int) -> "Brake":
+        """With one more call; the one past the limit puts it on."""
+        calls = (*self.calls, now)
+        on_since = self.on_since
+        if on_since is None and len(calls) > limit:
+            on_since = now
+        return evolve(self, calls=calls, on_since=on_since)
+
+    def lets_pass(self, action: Action, tries: int, *, must_go: bool) -> bool:
+        """Closing never waits. With the brake on, orders that must go are acted on once each."""
+        if self.on_since is None or isinstance(action, ClosePosition | ReducePosition):
+            return True
+        return must_go and tries == 1
+
+
+def must_go(action: Action, *, locked: bool, shrinks: bool) -> bool:
+    """Whether an order stands against a lock: an entry, or an exit larger than its position."""
+    return locked and (isinstance(action, CancelOrder) or shrinks)

@@ -1,0 +1,152 @@
+"""Limits once in force stay in force until the next reset: what an edit may change today.
+
+Nobody has to judge whether an edit loosens: until the reset the old limits and the new ones hold
+together, so that whichever is tighter decides. A tightening works at once, a loosening tomorrow.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from risk_manager.domain.rule import Rule
+from risk_manager.domain.rulebook import NO_RULES, AccountRules, Mode, Rulebook
+from risk_manager.settings.configuration import Configuration
+from risk_manager.settings.loading import ACCOUNTS, CALENDAR, RISK_CONFIG, SETTINGS, load
+from risk_manager.settings.problems import ConfigurationErrors
+
+COMMITTED_FILES = (ACCOUNTS, RISK_CONFIG, CALENDAR)
+UNTIL_RESET = " (until the reset)"
+
+Texts = Mapping[str, str]
+
+
+def combined(old: Rulebook, new: Rulebook) -> Rulebook:
+    """Both in force at once. What is shared by all rules stays as it was until the reset."""
+    accounts = {
+        account_id: _both(old.for_account(account_id), new.for_account(account_id))
+        for account_id in old.accounts.keys() | new.accounts.keys()
+    }
+    return replace(
+        old,
+        accounts=MappingProxyType(accounts),
+        symbols=replace(old.symbols, groups={**old.symbols.groups, **new.symbols.groups}),
+        digest=f"{old.digest}+{new.digest}",
+    )
+
+
+def _both(old: AccountRules, new: AccountRules) -> AccountRules:
+    if old is NO_RULES or old.mode is Mode.SHADOW:
+        return new  # nothing was in force
+    kept = [rule for rule in old.rules if not rule.shadow and rule not in new.rules]
+    if new.mode is Mode.SHADOW:
+        # Not one new rule may act before tomorrow, and not one old rule may stop today.
+        told = [rule.model_copy(update={"shadow": True}) for rule in new.rules]
+        return AccountRules.of([*told, *map(_until_reset, old.rules)], Mode.ENFORCE)
+    return AccountRules.of([*new.rules, *map(_until_reset, kept)], Mode.ENFORCE)
+
+
+def _until_reset(rule: Rule) -> Rule:
+    return rule.model_copy(update={"id": rule.id + UNTIL_RESET})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commitment:
+    """Which limits are in force, and which wait for a trading date after `since`."""
+
+    in_force: Texts
+    waiting: Texts | None = None
+    since: date | None = None
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """From the text kept in the database. Raises ValueError for anything else."""
+        data = json.loads(text)
+        since = data.get("since")
+        return cls(
+            in_force=data["in_force"],
+            waiting=data.get("waiting"),
+            since=date.fromisoformat(since) if since else None,
+        )
+
+    def text(self) -> str:
+        since = self.since.isoformat() if self.since else None
+        return json.dumps({"in_force": self.in_force, "waiting": self.waiting, "since": since})
+
+    def after_reading(self, found: Configuration, texts: Texts, today: date) -> "Commitment":
+        """What holds once the files say `found` on this trading date."""
+        old = _loaded(self.in_force, found)
+        if old is None or old.digest == found.digest:
+            return Commitment(in_force=texts)
+        if self.waiting is not None and self.since is not None and today > self.since:
+            waited = _loaded(self.waiting, found)
+            if waited is not None and waited.digest == found.digest:
+                return Commitment(in_force=texts)
+            # What waited is in force by now; the files have been edited once more since.
+            return Commitment(in_force=self.waiting, waiting=texts, since=today)
+        since = self.since if self._waits_for(found) else today
+        return Commitment(in_force=self.in_force, waiting=texts, since=since)
+
+    def _waits_for(self, found: Configuration) -> bool:
+        waited = _loaded(self.waiting, found) if self.waiting is not None else None
+        return waited is not None and waited.digest == found.digest
+
+    def rulebook(self, found: Configuration, unlisted: frozenset[int] = frozenset()) -> Rulebook:
+        """The rules to enforce now."""
+        new = found.rulebook(unlisted)
+        if self.waiting is None:
+            return new
+        old = _loaded(self.in_force, found)
+        return new if old is None else combined(old.rulebook(unlisted), new)
+
+    def kept_today(self, found: Configuration) -> tuple[str, ...]:
+        """The rules whose older version still holds, for telling people."""
+        old = _loaded(self.in_force, found) if self.waiting is not None else None
+        if old is None:
+            return ()
+        new_rules = {r for i in _ids(old, found) for r in map(_named, found.rules_of(i))}
+        return tuple(
+            dict.fromkeys(
+                rule.id
+                for account_id in _ids(old, found)
+                for rule in old.rules_of(account_id)
+                if _named(rule) not in new_rules
+            )
+        )
+
+
+def _ids(*configurations: Configuration) -> list[int]:
+    return sorted({a.id for c in configurations for a in c.accounts.enabled})
+
+
+def _named(rule: Rule) -> str:
+    return rule.model_dump_json()
+
+
+def texts_of(folder: Path) -> Texts:
+    """The files that limit trading, as they are now; a missing one is left out."""
+    return {
+        name: path.read_text(encoding="utf-8")
+        for name in COMMITTED_FILES
+        if (path := folder / name).is_file()
+    }
+
+
+def _loaded(texts: Texts | None, like: Configuration) -> Configuration | None:
+    """The configuration these texts meant; None when this version cannot read them any more."""
+    if texts is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="risk_manager_", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        for file, text in texts.items():
+            if file in COMMITTED_FILES:
+                (folder / file).write_text(text, encoding="utf-8")
+        (folder / SETTINGS).write_text("", encoding="utf-8")
+        try:
+            return load(folder, env={})
+        except ConfigurationErrors:
+            return None

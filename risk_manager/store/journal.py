@@ -1,0 +1,356 @@
+"""The journal: every event in its order, so that a day can be judged again.
+
+What an event changed is committed together with the event, in the state database. Events that
+changed nothing kept (nearly every quote and tick) are packed second by second into one file per
+trading day, by a thread of its own. At the start of each run and of each day the whole state is
+written down as well; from there the events give the rest.
+"""
+
+import sqlite3
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from pydantic import ValidationError
+
+from risk_manager.domain.decisions import Action, Decision, Fact
+from risk_manager.domain.engine import step
+from risk_manager.domain.events import AnyEvent, QuoteChanged, RulebookReplaced, Tick
+from risk_manager.domain.state import State
+from risk_manager.store import plain
+from risk_manager.store.schema import StoreError
+from risk_manager.store.upkeep import open_reader
+
+FLUSH_EVERY_S = 1.0
+QUOTES_WAITING = 20_000
+EVENTS_WAITING = 100_000
+KEPT_FOR = timedelta(days=14)
+KEPT_BYTES = 1_000_000_000
+_CLOSE_PATIENCE_S = 5.0
+_RUN = 10**10
+"""Each run numbers its events from a multiple of this: no event is taken for another run's."""
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS starts (
+    seq INTEGER NOT NULL PRIMARY KEY, version TEXT NOT NULL, state BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS batches (
+    first INTEGER NOT NULL PRIMARY KEY, last INTEGER NOT NULL, body BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS dropped (
+    before INTEGER NOT NULL PRIMARY KEY, events INTEGER NOT NULL
+) STRICT;
+"""
+INSERT = "INSERT OR IGNORE INTO journal (seq, day, at, kind, body) VALUES (?, ?, ?, ?, ?)"
+
+_KINDS: dict[str, Any] = {cls.model_fields["kind"].default: cls for cls in get_args(AnyEvent)}
+
+
+def written(event: AnyEvent) -> str:
+    """An event as text."""
+    return plain.dumps(event) if isinstance(event, RulebookReplaced) else event.model_dump_json()
+
+
+def read(kind: str, body: str) -> AnyEvent:
+    """The event again. Raises `StoreError`."""
+    try:
+        if kind == "rulebook_replaced":
+            event: AnyEvent = plain.loads(body)
+        else:
+            event = _KINDS[kind].model_validate_json(body)
+    except (ValidationError, KeyError, ValueError) as error:
+        raise StoreError(f"the journal holds a {kind} this version cannot read: {error}") from error
+    return event
+
+
+class _Noted(NamedTuple):
+    seq: int
+    day: date
+    what: AnyEvent | State
+
+
+class Journal:
+    """Numbers events, and writes those nobody else writes. `close` it.
+
+    Nothing here waits for the disk: `number` and `note` only remember. Quotes and ticks are
+    dropped, and counted, when too many wait; other events only when memory is at stake.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        last_seq: int = 0,
+        version: str = "",
+        on_trouble: Callable[[str], None] = lambda _: None,
+        flush_every_s: float = FLUSH_EVERY_S,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.dropped = 0
+        self._version = version
+        self._on_trouble = on_trouble
+        self._trouble = ""
+        self._seq = (max(last_seq, _last_seq(folder)) // _RUN + 1) * _RUN
+        self._day: date | None = None
+        self._waiting: deque[_Noted] = deque()
+        self._untold_drops = 0
+        self._connection: sqlite3.Connection | None = None
+        self._connected_day: date | None = None
+        self._ended = threading.Event()
+        self._flush_every_s = flush_every_s
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    # --- the pipeline's side ----------------------------------------------------------------------
+
+    def number(self, before: State) -> tuple[int, date]:
+        """The number of the event about to be kept, and its day."""
+        self._seq += 1
+        day = before.day.date
+        if day != self._day:
+            self._day = day
+            self._waiting.append(_Noted(self._seq, day, before))
+        return self._seq, day
+
+    def note(self, event: AnyEvent, before: State) -> None:
+        """Remember an event nobody else keeps; it is on the disk about a second later."""
+        seq, day = self.number(before)
+        waiting = len(self._waiting)
+        if waiting >= QUOTES_WAITING and (
+            type(event) in (QuoteChanged, Tick) or waiting >= EVENTS_WAITING
+        ):
+            self.dropped += 1
+            self._untold_drops += 1
+            return
+        self._waiting.append(_Noted(seq, day, event))
+
+    def close(self) -> None:
+        """Write what waits, and end. Call it off the event loop."""
+        self._ended.set()
+        self._thread.join(_CLOSE_PATIENCE_S)
+
+    # --- the thread's side ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._flush_every_s):
+            self._flush()
+        self._flush()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _flush(self) -> None:
+        taken: list[_Noted] = []
+        while self._waiting and (not taken or self._waiting[0].day == taken[0].day):
+            taken.append(self._waiting.popleft())
+        if not taken:
+            return
+        drops, self._untold_drops = self._untold_drops, 0
+        try:
+            self._write(taken, drops)
+        except Exception as error:  # a journal that cannot be written must never stop the guard
+            self._untold_drops += drops
+            self._waiting.extendleft(reversed(taken))
+            if not self._trouble:
+                self._trouble = f"{type(error).__name__}: {error}"
+                self._on_trouble(f"the journal cannot be written: {self._trouble}")
+            if self._connection is not None:
+                with suppress(sqlite3.Error):
+                    self._connection.rollback()
+            return
+        self._trouble = ""
+        if self._waiting and self._waiting[0].day != taken[0].day:
+            self._flush()
+
+    def _write(self, taken: list[_Noted], drops: int) -> None:
+        connection = self._file_of(taken[0].day)
+        lines: list[str] = []
+        events = [n for n in taken if not isinstance(n.what, State)]
+        for noted in taken:
+            if isinstance(noted.what, State):
+                state = zlib.compress(plain.dumps(noted.what).encode())
+                connection.execute(
+                    "INSERT OR REPLACE INTO starts VALUES (?, ?, ?)",
+                    (noted.seq, self._version, state),
+                )
+            else:
+                lines.append(f"{noted.seq}\t{noted.what.kind}\t{written(noted.what)}")
+        if events:
+            body = zlib.compress("\n".join(lines).encode(), 6)
+            connection.execute(
+                "INSERT OR REPLACE INTO batches VALUES (?, ?, ?)",
+                (events[0].seq, events[-1].seq, body),
+            )
+        if drops:
+            connection.execute(
+                "INSERT OR REPLACE INTO dropped VALUES (?, ?)", (taken[-1].seq, drops)
+            )
+        connection.commit()
+
+    def _file_of(self, day: date) -> sqlite3.Connection:
+        if self._connection is None or self._connected_day != day:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = sqlite3.connect(file_of(self.folder, day), check_same_thread=False)
+            # A torn last second is no loss: what mattered is in the state database.
+            self._connection.execute("PRAGMA journal_mode = wal")
+            self._connection.execute("PRAGMA synchronous = normal")
+            self._connection.executescript(TABLES)
+            self._connected_day = day
+        return self._connection
+
+
+def file_of(folder: Path, day: date) -> Path:
+    return folder / f"{day.isoformat()}.db"
+
+
+def days(folder: Path) -> list[date]:
+    """The days there is a journal of, oldest first."""
+    found = []
+    for path in folder.glob("????-??-??.db"):
+        with suppress(ValueError):
+            found.append(date.fromisoformat(path.stem))
+    return sorted(found)
+
+
+def prune(folder: Path, today: date, *, kept_bytes: int = KEPT_BYTES) -> list[date]:
+    """Remove journals past their time, and the oldest ones when all take too much room."""
+    removed = []
+    kept = days(folder)
+    sizes = {day: file_of(folder, day).stat().st_size for day in kept}
+    for day in kept:
+        too_much = sum(sizes.values()) > kept_bytes and day < today
+        if today - day <= KEPT_FOR and not too_much:
+            continue
+        for suffix in ("", "-wal", "-shm"):
+            (folder / f"{day.isoformat()}.db{suffix}").unlink(missing_ok=True)
+        del sizes[day]
+        removed.append(day)
+    return removed
+
+
+def _last_seq(folder: Path) -> int:
+    known = days(folder)
+    if not known:
+        return 0
+    with suppress(sqlite3.Error), closing(sqlite3.connect(file_of(folder, known[-1]))) as file:
+        row = file.execute(
+            "SELECT max(coalesce((SELECT max(last) FROM batches), 0),"
+            " coalesce((SELECT max(seq) FROM starts), 0))"
+        ).fetchone()
+        return int(row[0])
+    return 0
+
+
+# --- judging a day again --------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Replayed:
+    """What the same events gave rise to when judged again.
+
+    `missing` events are not in the journal (the last second before a crash), `dropped` were
+    never written; with either, the end of that run may differ from what really happened.
+    """
+
+    day: date
+    runs: int = 0
+    events: int = 0
+    missing: int = 0
+    dropped: int = 0
+    versions: list[str] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    state: State | None = None
+
+
+def replay(database: Path, day: date) -> Replayed:
+    """Judge a trading day again, from the journal beside this database. Raises `StoreError`."""
+    path = file_of(database.parent / "journal", day)
+    if not path.exists():
+        known = ", ".join(d.isoformat() for d in days(path.parent)) or "none"
+        raise StoreError(f"there is no journal of {day}; there are: {known}")
+    done = Replayed(day=day)
+    with open_reader(path) as file, open_reader(database) as kept:
+        try:
+            starts = {
+                seq: (version, state)
+                for seq, version, state in file.execute("SELECT seq, version, state FROM starts")
+            }
+            done.dropped = file.execute("SELECT coalesce(sum(events), 0) FROM dropped").fetchone()[
+                0
+            ]
+            state: State | None = None
+            last = 0
+            for seq, kind, body in _merged(file, kept, day):
+                if seq in starts:
+                    version, text = starts[seq]
+                    state = _state(text, version)
+                    done.runs += 1
+                    if version not in done.versions:
+                        done.versions.append(version)
+                elif seq // _RUN != last // _RUN:
+                    state = None
+                elif state is not None:
+                    done.missing += seq - last - 1
+                last = seq
+                if state is None:
+                    done.missing += 1  # its beginning was lost
+                    continue
+                outcome = step(state, read(kind, body))
+                state = outcome.state
+                done.events += 1
+                done.decisions += outcome.decisions
+                done.actions += outcome.actions
+                done.facts += outcome.facts
+        except sqlite3.Error as error:
+            raise StoreError(f"the journal {path} cannot be read: {error}") from error
+    done.missing = max(done.missing - done.dropped, 0)
+    done.state = state
+    return done
+
+
+def _state(text: bytes, version: str) -> State:
+    try:
+        state = plain.loads(zlib.decompress(text))
+    except (plain.Unreadable, zlib.error) as error:
+        raise StoreError(
+            f"the journal was written by version {version or '?'} and cannot be judged by this "
+            f"one: {error}"
+        ) from error
+    if not isinstance(state, State):
+        raise StoreError("the journal begins with something else than a state")
+    return state
+
+
+def _merged(
+    file: sqlite3.Connection, kept: sqlite3.Connection, day: date
+) -> Iterator[tuple[int, str, str]]:
+    """The events of both places in their order."""
+    ours = kept.execute(
+        "SELECT seq, kind, body FROM journal WHERE day = ? ORDER BY seq", (day.isoformat(),)
+    )
+    theirs = _packed(file)
+    one, other = next(ours, None), next(theirs, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one[0] < other[0]):
+            assert one is not None
+            yield one
+            one = next(ours, None)
+        else:
+            yield other
+            other = next(theirs, None)
+
+
+def _packed(file: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
+    for (body,) in file.execute("SELECT body FROM batches ORDER BY first"):
+        for line in zlib.decompress(body).decode().split("\n"):
+            seq, kind, text = line.split("\t", 2)
+            yield int(seq), kind, text

@@ -1,0 +1,80 @@
+"""A lost database, a second guard, a gap: what the daemon makes of them, as a process."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon_process import ACCOUNT, DaemonProcess, buy, lose, still_gateway, until
+
+pytestmark = pytest.mark.wire
+
+
+def audit(daemon: DaemonProcess, action: str) -> list[dict[str, Any]]:
+    connection = sqlite3.connect(daemon.data / "state.db")
+    try:
+        found = connection.execute("SELECT new FROM audit WHERE action = ?", (action,)).fetchall()
+    finally:
+        connection.close()
+    return [json.loads(row[0]) for row in found]
+
+
+async def test_deleting_the_database_of_a_locked_account_unlocks_nothing(tmp_path: Path) -> None:
+    async with still_gateway() as gateway:
+        daemon = DaemonProcess(tmp_path).point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        async with daemon.running():
+            lose(gateway.exchange, "MNQ", 5, 240)
+            await daemon.until_account(lambda a: a["lock_policy"] == "flat", "locked")
+            await daemon.stop()
+        for file in daemon.data.glob("state.db*"):
+            file.unlink()
+        async with daemon.running():
+            account = await daemon.until_account(lambda a: a["locks"], "locked again")
+            locks = {x["rule_id"]: x for x in account["locks"]}
+            assert locks["lost_database"]["release"] == "reset"
+            assert not locks["lost_database"]["admin_may_clear"]
+            buy(gateway.exchange, "MES", 1)
+            await until(lambda: gateway.exchange.is_flat(ACCOUNT), "closed at once")
+        # Reconciled by then: the next start trusts the database, and the lock is in it.
+        async with daemon.running():
+            account = await daemon.account()
+            assert "lost_database" in {x["rule_id"] for x in account["locks"]}
+            assert not any("marker" in line for line in daemon.said)
+
+
+async def test_a_second_guard_of_the_same_account_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with still_gateway() as gateway:
+        first = DaemonProcess(tmp_path / "a").point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        second = DaemonProcess(tmp_path / "b").point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        async with first.running():
+            await second.start()
+            assert await second.ended() == 7
+            assert "account 101" in second.said[-1]
+            assert await first.stop() == 0
+        async with second.running():
+            assert await second.stop() == 0
+
+
+async def test_a_gap_is_written_down_with_what_was_traded_in_it(tmp_path: Path) -> None:
+    async with still_gateway() as gateway:
+        daemon = DaemonProcess(tmp_path).point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        async with daemon.running():
+            buy(gateway.exchange, "MNQ", 7)
+            await until(lambda: audit(daemon, "call.answered"), "the reduction is in the audit")
+        (call,) = audit(daemon, "call.answered")
+        assert call["path"] == "/Position/partialCloseContract"
+        assert call["answer"] == "ok"
+        assert (daemon.data / "heartbeat").exists()
+        lose(gateway.exchange, "MES", 1, 4)
+        async with daemon.running():
+            (gap,) = audit(daemon, "was_down")
+            assert not gap["stopped_cleanly"]
+            assert gap["executions"] >= 2
+            assert await daemon.stop() == 0
+        async with daemon.running():
+            gap = audit(daemon, "was_down")[-1]
+            assert gap["stopped_cleanly"]
+            assert gap["executions"] == 0

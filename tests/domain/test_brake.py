@@ -1,0 +1,119 @@
+"""Too many calls of our own: only what takes risk away goes on. And closes at a shut exchange."""
+
+from datetime import UTC, datetime, timedelta
+
+from desk import Desk, make_desk
+
+from risk_manager.domain.brake import Brake
+from risk_manager.domain.decisions import (
+    ClosePosition,
+    MoveStop,
+    Outcome,
+    PlaceExit,
+    Severity,
+)
+from risk_manager.domain.rulebook import Defaults
+
+FEW = Defaults(max_calls_a_minute=10)
+
+
+async def fight(desk: Desk, orders: int) -> None:
+    """The trader enters against a lock, the broker obeys us."""
+    for _ in range(orders):
+        await desk.order("MNQ", 1, price=20000)
+        await desk.obey()
+
+
+async def test_cancels_of_entries_under_a_lock_go_on_whatever_their_number() -> None:
+    desk = make_desk(desk_defaults=FEW)
+    await desk.admin("lock", policy="flat")
+    await fight(desk, 40)
+    assert len(desk.enforcer.actions) == 40
+    assert desk.account().is_flat
+    assert desk.alarms.count("calls_braked") == 1
+
+
+async def test_closes_go_on_with_the_brake_on_and_cancels_are_not_repeated() -> None:
+    desk = make_desk(desk_defaults=FEW)
+    await desk.admin("lock", policy="flat")
+    await fight(desk, 11)
+    stubborn = await desk.order("MNQ", 1, price=20000)
+    await desk.position("MES", 1)
+    fresh = desk.enforcer.actions[11:]
+    assert [type(a).__name__ for a in fresh] == ["CancelOrder", "ClosePosition"]
+    for action in fresh:
+        await desk.settle(action, Outcome.REFUSED)
+    await desk.wait(seconds=20)
+    later = desk.enforcer.actions[13:]
+    assert {type(a) for a in later} == {ClosePosition}
+    assert stubborn in desk.account().orders
+
+
+async def test_stops_stop_first_and_come_back_after_a_quiet_minute() -> None:
+    desk = make_desk(
+        desk_defaults=FEW,
+        no_stop_loss_grace={"grace": "5s", "action": "place_stop", "place_stop_ticks": 20},
+    )
+    await desk.admin("lock", policy="flat", scope="root:MES")
+    for _ in range(11):
+        await desk.order("MES", 1, price=6000)
+        await desk.obey()
+    await desk.position("MNQ", 1)
+    await desk.quote("MNQ", 21000)
+    await desk.wait(seconds=30)
+    assert not any(isinstance(a, PlaceExit | MoveStop) for a in desk.enforcer.actions)
+    await desk.quote("MNQ", 21000)
+    await desk.wait(seconds=40)
+    assert any(isinstance(a, PlaceExit) for a in desk.enforcer.actions)
+    assert desk.alarms.count("calls_braked") == 1
+    assert desk.alarms.count("calls_unbraked") == 1
+
+
+def test_the_brake_forgets_what_is_older_than_a_minute() -> None:
+    start = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
+    brake = Brake()
+    for second in range(0, 600, 2):
+        now = start + timedelta(seconds=second)
+        brake = brake.at(now, 60).after_call(now, 60)
+    assert brake.on_since is None
+    assert len(brake.calls) == 30
+
+
+async def test_a_close_refused_at_a_shut_exchange_is_tried_again_the_moment_it_opens() -> None:
+    # Sunday, 16:58:30 in Chicago; the week opens at 17:00.
+    desk = make_desk(desk_at=datetime(2026, 11, 22, 22, 58, 30, tzinfo=UTC))
+    await desk.position("MNQ", 1)
+    await desk.admin("lock", policy="flat")
+    opens_at = datetime(2026, 11, 22, 23, 0, tzinfo=UTC)
+    asked: list[datetime] = []
+    done = 0
+    while desk.now < opens_at + timedelta(seconds=2):
+        for action in desk.enforcer.actions[done:]:
+            done += 1
+            asked.append(desk.now)
+            await desk.settle(action, Outcome.REFUSED)
+        await desk.wait(seconds=1)
+    assert opens_at in asked
+    assert len(asked) < 10
+    assert desk.alarms.count("market_shut") == 1
+    assert "cannot_enforce" not in desk.alarms
+    told = next(
+        f for s in desk.store.steps for f in s.facts if getattr(f, "code", "") == "market_shut"
+    )
+    assert getattr(told, "severity", None) is Severity.CRITICAL
+    assert "Sun 17:00" in getattr(told, "message", "")
+
+
+async def test_over_a_weekend_the_refusals_come_once_a_minute_and_alarm_once() -> None:
+    desk = make_desk(desk_at=datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
+    await desk.position("MNQ", 1)
+    await desk.admin("lock", policy="flat")
+    done = 0
+    for _ in range(1800):
+        for action in desk.enforcer.actions[done:]:
+            done += 1
+            await desk.settle(action, Outcome.REFUSED)
+        await desk.wait(seconds=1)
+    assert 25 <= done <= 40
+    assert desk.alarms.count("market_shut") == 1
+    assert "cannot_enforce" not in desk.alarms

@@ -1,0 +1,285 @@
+"""One life of the daemon: its real parts, from a start to a crash or a stop."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from simulation.gateway import Login
+
+from risk_manager.broker.contracts import ContractBook
+from risk_manager.broker.enforcer import Enforcer
+from risk_manager.broker.lanes import Lanes
+from risk_manager.broker.reconcile import Reconciler
+from risk_manager.clock import SystemClock, VenueTime
+from risk_manager.domain.account import Position
+from risk_manager.domain.decisions import Action
+from risk_manager.domain.engine import Step
+from risk_manager.domain.events import AccountOpened, AnyEvent, Tick
+from risk_manager.domain.state import State
+from risk_manager.pipeline import Enforcer as Submits
+from risk_manager.pipeline import Pipeline
+from risk_manager.pipeline import Store as Commits
+from risk_manager.store.opening import Opener
+from risk_manager.store.schema import shipped_migrations
+from risk_manager.store.store import BACKLOG_LIMIT, PATIENCE, Store
+from risk_manager.store.writer import Writer
+from risk_manager.vigil import Vigil
+
+if TYPE_CHECKING:
+    from simulation.planted import Plant
+    from simulation.world import World
+
+DRAIN_SECONDS = 8.0
+QUIET_TICK_S = 5
+
+
+class Crashed(Exception):
+    """The process ended here. Raised in the pipeline's task; the rest is torn down at once."""
+
+
+class LoopClock(SystemClock):
+    """The system clock, over the simulated wall and the loop's time."""
+
+    def __init__(self, wall: Callable[[], datetime], loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        super().__init__(wall=wall, elapsed=loop.time)
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+class _Direct:
+    """A connection whose thread is this one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    async def close(self) -> None:
+        self.connection.close()
+
+
+class InlineStore(Store):
+    """The real store without its thread: what it writes is written before the call returns."""
+
+    async def _connect(self, make: Callable[[], sqlite3.Connection]) -> Writer:
+        connection = make()
+        # A simulated crash leaves the operating system standing: nothing need reach a disk.
+        connection.execute("PRAGMA synchronous = OFF")
+        self._connection = _Direct(connection)  # type: ignore[assignment]
+        writer = Writer(connection)
+        self._last_head = writer.head
+        return writer
+
+    async def _run[T](self, work: Callable[[], T]) -> T:
+        self.hops += 1
+        return work()
+
+    async def _mirror(self) -> None:
+        return None
+
+    @classmethod
+    async def begin(cls, path: Path, clock: LoopClock) -> "InlineStore":
+        opener = Opener(
+            path=path,
+            now=clock.now,
+            connection_class=sqlite3.Connection,
+            migrations=shipped_migrations(),
+        )
+        store = cls(
+            opener,
+            clock,
+            on_trouble=lambda _: None,
+            patience=PATIENCE,
+            backlog_limit=BACKLOG_LIMIT,
+        )
+        await store._open()
+        return store
+
+    def abandon(self) -> None:
+        """As a crash leaves it: nothing more is written."""
+        direct: Any = self._connection
+        if direct is not None:
+            direct.connection.close()
+
+
+class CrashPoints:
+    """The store, the enforcer and the feed of a life, where the process may end."""
+
+    def __init__(self, life: "Life", store: Commits, enforcer: Submits) -> None:
+        self._life = life
+        self._store = store
+        self._enforcer = enforcer
+        self._submitted = False
+
+    def _maybe(self) -> None:
+        if self._life.crashes_here():
+            self._life.dead.set()
+            raise Crashed
+
+    async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        if outcome.actions:
+            self._maybe()
+        await self._store.commit(event, before, outcome)
+        if outcome.actions:
+            self._maybe()
+
+    def submit(self, action: Action) -> None:
+        self._submitted = True
+        self._enforcer.submit(action)
+
+    def publish(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        if self._submitted:
+            self._submitted = False
+            self._maybe()
+        self._life.world.oracle.on_step(self._life, event, before, outcome)
+        self._life.plant.after_step(self._life, outcome)
+
+
+class Life:
+    """Built like the daemon builds itself. `dead` is set by a crash from within."""
+
+    def __init__(self, world: "World", number: int, plant: "Plant", dice: Random) -> None:
+        self.world = world
+        self.number = number
+        self.plant = plant
+        self.dead = asyncio.Event()
+        self.began = world.now
+        self.stream_open = False
+        self.watched: frozenset[str] = frozenset()
+        self.clock = LoopClock(world.wall, asyncio.get_running_loop())
+        self.venue = VenueTime(self.clock)
+        self.errors: list[str] = []
+        self._dice = dice
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def crashes_here(self) -> bool:
+        chance = self.world.crash_chance
+        return chance > 0 and self._dice.random() < chance
+
+    async def start(self) -> None:
+        """From the database to running tasks."""
+        world = self.world
+        self.store = await InlineStore.begin(world.folder / "state.db", self.clock)
+        self.login = Login(world.gateway, self.dead, self.venue)
+        self.lanes = Lanes(self.login, self.clock, on_error=self._on_error)
+        self.reconciler = Reconciler(
+            self.lanes, self.clock, self.put, self.state, on_error=self._on_error
+        )
+        self.enforcer = Enforcer(
+            self.lanes,
+            self.reconciler,
+            self.clock,
+            self.put,
+            self._position_of,
+            run_id=f"s{self.number}",
+            on_error=self._on_error,
+        )
+        await self._agree_on_the_time()
+        book = self.plant.rulebook(world.book())
+        state = self.plant.state(await self.store.restore(book, self.clock.now()))
+        self.contracts = ContractBook(self.lanes, self.clock, self.put, on_error=self._on_error)
+        edges = CrashPoints(self, self.plant.store(self.store), self.plant.enforcer(self))
+        self.pipeline: Pipeline = self.plant.pipeline(
+            state, store=edges, enforcer=edges, feed=edges, watch=self._watch
+        )
+        world.oracle.on_restored(self, state)
+        for account_id in world.account_ids:
+            await self.pipeline.process(AccountOpened(at=self.clock.now(), account_id=account_id))
+            self.pipeline.state = self.plant.state(self.pipeline.state)
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._guarded(self.pipeline.run()), name="pipeline"),
+            loop.create_task(self.reconciler.run(), name="reconciler"),
+            loop.create_task(self._tick(), name="ticker"),
+            loop.create_task(self._vigil().run(), name="vigil"),
+        ]
+        self._watch(frozenset(state.roots) | frozenset(self.pipeline.state.roots))
+        self.reconciler.ask()
+        world.streams.connect(self)
+
+    async def _tick(self) -> None:
+        """The ticker, which counts more slowly while nothing can happen: days must pass."""
+        while True:
+            self.put(Tick(at=self.clock.now()))
+            await asyncio.sleep(1.0)
+            for _ in range(QUIET_TICK_S - 1):
+                if not self.world.is_quiet():
+                    break
+                await asyncio.sleep(1.0)
+
+    async def _agree_on_the_time(self) -> None:
+        """As the daemon does before it judges anything; it waits for a gateway that answers."""
+        while self.venue.stated is None and not self.dead.is_set():
+            await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
+            if self.venue.stated is None:
+                await asyncio.sleep(1.0)
+        self.venue.anchor()
+
+    def _vigil(self) -> Vigil:
+        return Vigil(
+            clock=self.clock,
+            put=self.put,
+            state=self.state,
+            reads=self.reconciler,
+            throw_doubt=lambda hub, reason: self.world.streams.drop(hub, at_once=True),
+            heartbeat=self.world.folder / "heartbeat",
+            venue=self.venue,
+            elapsed=self.clock.monotonic,
+            resident_mb=lambda: None,
+        )
+
+    async def _guarded(self, work: Any) -> None:
+        with contextlib.suppress(Crashed):
+            await work
+
+    def put(self, event: AnyEvent) -> None:
+        self.pipeline.inbox.put_nowait(event)
+
+    def state(self) -> State:
+        return self.pipeline.state
+
+    def _position_of(self, account_id: int, contract_id: str) -> Position | None:
+        account = self.state().accounts.get(account_id)
+        return account.positions.get(contract_id) if account is not None else None
+
+    def _watch(self, contract_ids: frozenset[str]) -> None:
+        self.watched = contract_ids
+        self.contracts.want(contract_ids)
+
+    def _on_error(self, name: str, error: BaseException) -> None:
+        if not self.dead.is_set():
+            self.world.oracle.violate("internal error", f"{name}: {type(error).__name__}: {error}")
+
+    async def stop(self) -> None:
+        """A service's stop: what is under way may finish."""
+        await self.enforcer.drain(DRAIN_SECONDS)
+        await self.pipeline.inbox.join()
+        await self._end()
+        await self.store._close()
+
+    async def crash(self) -> None:
+        """Gone at once; what was in flight is lost here, but not at the gateway."""
+        self.dead.set()
+        await self._end()
+        self.store.abandon()
+
+    async def _end(self) -> None:
+        self.dead.set()
+        self.world.streams.disconnect()
+        for task in self._tasks:
+            task.cancel()
+        ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task, end in zip(self._tasks, ends, strict=True):
+            if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
+                self.world.oracle.violate(
+                    "a task ended", f"{task.get_name()}: {type(end).__name__}: {end}"
+                )
+        await self.enforcer.close()
+        await self.contracts.close()
+        await self.reconciler.close()
+        await self.lanes.close()

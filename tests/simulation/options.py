@@ -1,0 +1,186 @@
+"""What one seed decides: the day, its hours, the weather, the trader's temper, the limits."""
+
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+WHOLE_HOURS = 8.75
+"""From 9:20 in New York to shortly after the exchange opens again."""
+DAY_HOURS = 4.0
+
+# The trading days around a change of the clocks, drawn more often than the calendar would.
+CLOCK_CHANGES = (date(2026, 11, 2), date(2027, 3, 15))
+FIRST_DAY = date(2026, 9, 14)
+
+type Sky = Literal["well", "ill"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """Chances per request or frame, and mean counts per hour. Delays in seconds."""
+
+    error_before: float = 0.0  # HTTP 500, nothing done
+    error_after: float = 0.0  # HTTP 500, yet done
+    limited: float = 0.0  # HTTP 429
+    hang: float = 0.0  # no answer for a minute, whether done or not
+    lost_before: float = 0.0  # the connection ends, nothing done
+    lost_after: float = 0.0  # the connection ends, yet done
+    unsent: float = 0.0  # no connection
+    garbled: float = 0.0  # done, and the answer cannot be read
+    refused: float = 0.0  # an error code without a reason
+    slow: float = 0.02  # up to 0.9 s
+    frame_lost: float = 0.0
+    frame_late: float = 0.0
+    frame_twice: float = 0.01
+    frame_garbled: float = 0.0
+    hub_drops: float = 0.0
+    outages: float = 0.0  # all of REST unreachable for a while
+    halts: float = 0.0  # the market shut for a while
+    tokens: float = 0.1  # tokens that end
+    crashes: float = 0.2
+    crash_at_commit: float = 0.0
+    clean_restarts: float = 0.1
+
+
+WELL = Weather()
+ILL = Weather(
+    error_before=0.03,
+    error_after=0.02,
+    limited=0.03,
+    hang=0.02,
+    lost_before=0.01,
+    lost_after=0.01,
+    unsent=0.01,
+    garbled=0.01,
+    refused=0.01,
+    slow=0.08,
+    frame_lost=0.02,
+    frame_late=0.02,
+    frame_twice=0.03,
+    frame_garbled=0.01,
+    hub_drops=2.0,
+    outages=0.5,
+    halts=0.3,
+    tokens=0.5,
+    crashes=1.0,
+    crash_at_commit=0.004,
+    clean_restarts=0.3,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything about one simulated day. Times of day are New York's."""
+
+    seed: int
+    day: date
+    begins: time
+    hours: float
+    sky: Sky
+    weather: Weather
+    trades_per_hour: float
+    accounts: tuple[int, ...]
+    spam: float  # chance that a lock is answered with a burst of orders
+    max_fill: int
+    limits: dict[str, Any] = field(default_factory=dict)
+    edits_per_hour: float = 0.5
+    admin_per_hour: float = 0.5
+    wall_step_seconds: float = 0.0  # how far the wall clock is turned, at most, either way
+    plant: str = ""
+
+    @property
+    def began_at(self) -> datetime:
+        return datetime.combine(self.day, self.begins, NEW_YORK).astimezone(UTC)
+
+    def expanded(self) -> str:
+        """All of it in one line, for a failure."""
+        return repr(asdict(self))
+
+
+def options_for(
+    seed: int,
+    *,
+    hours: float | None = None,
+    sky: Sky | None = None,
+    day: date | None = None,
+    plant: str = "",
+) -> Options:
+    """The options that a seed stands for; those given win."""
+    dice = Random(f"{seed}/options")
+    drawn_day = _draw_day(dice)
+    drawn_sky: Sky = "well" if dice.random() < 0.4 else "ill"
+    length = DAY_HOURS if hours is None else hours
+    slack = max(WHOLE_HOURS - length, 0.0)
+    # A short run mostly falls into the session, and sometimes over its end and the reset.
+    start = dice.choice((0.0, dice.uniform(0, slack), slack - dice.uniform(0, min(slack, 0.6))))
+    begins = (datetime(2000, 1, 1, 9, 20) + timedelta(hours=max(start, 0.0))).time()  # noqa: DTZ001
+    weather = WELL if (sky or drawn_sky) == "well" else ILL
+    factor = dice.choice((0.5, 1.0, 1.0, 1.5))
+    if weather is ILL:
+        weather = _scaled(ILL, factor)
+    limits = {
+        "daily_loss": dice.choice((400, 800, 1500, 3000)),
+        "open_loss": dice.choice((200, 400)),
+        "account_open_loss": dice.choice((500, 700)),
+        "contracts": dice.choice((4, 6)),
+        "per_instrument": {"NQ": 2, "ES": 2, "MNQ": 4, "MES": 4},
+    }
+    return Options(
+        seed=seed,
+        day=day or drawn_day,
+        begins=begins.replace(microsecond=0),
+        hours=length,
+        sky=sky or drawn_sky,
+        weather=weather,
+        trades_per_hour=dice.choice((6.0, 15.0, 40.0)),
+        spam=dice.choice((0.0, 0.05, 0.15)),
+        accounts=dice.choice(((101,), (101,), (101, 102))),
+        max_fill=dice.choice((1, 2, 3)),
+        limits=limits,
+        edits_per_hour=dice.choice((0.0, 0.5, 1.0)),
+        admin_per_hour=dice.choice((0.0, 0.5, 2.0)),
+        wall_step_seconds=dice.choice((0.0, 20.0, 7200.0)),
+        plant=plant,
+    )
+
+
+def _draw_day(dice: Random) -> date:
+    if dice.random() < 0.2:
+        return dice.choice(CLOCK_CHANGES)
+    while True:
+        day = FIRST_DAY + timedelta(days=dice.randrange(230))
+        if day.weekday() < 5:
+            return day
+
+
+def _scaled(weather: Weather, factor: float) -> Weather:
+    return replace(
+        weather,
+        **{name: value * factor for name, value in asdict(weather).items() if name != "slow"},
+    )
+
+
+def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
+    """A busy, rough stretch in which a planted bug ought to show soon."""
+    options = options_for(seed, hours=hours, sky="ill", plant=plant)
+    limits = {**options.limits, "daily_loss": 150, "account_open_loss": 120}
+    begins, day = time(10, 0), date(2026, 11, 18)
+    if plant == "naive_time":
+        begins, day = time(15, 20), CLOCK_CHANGES[0]
+    if plant in ("cancels_all", "counts_twice"):
+        limits = options.limits
+    return replace(
+        options,
+        day=day,
+        begins=begins,
+        accounts=(101,),
+        trades_per_hour=40.0,
+        edits_per_hour=0.0,
+        wall_step_seconds=0.0,
+        weather=replace(ILL, crash_at_commit=0.1 if plant == "lock_after_call" else 0.0),
+        limits=limits,
+    )

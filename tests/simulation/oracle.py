@@ -1,0 +1,775 @@
+"""What must be true, judged at the exchange, by a small model of its own.
+
+It knows what the daemon has been told (frames delivered, answers returned), what the exchange
+really holds, and which locks the daemon has shown to the outside. Of the program it uses only the
+words: lock facts, events' kinds, paths.
+"""
+
+import sqlite3
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from simulation.options import NEW_YORK
+
+from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
+from risk_manager.domain.decisions import LockSet
+from risk_manager.domain.engine import Step
+from risk_manager.domain.events import ActionSettled, AdminAsked, AnyEvent
+from risk_manager.domain.state import State
+from risk_manager.practice.exchange import Event, Order, OrderStatus, OrderType
+
+if TYPE_CHECKING:
+    from simulation.life import Life
+    from simulation.world import World
+
+WELL_LIMIT_S = 5.0
+ILL_LIMIT_S = 15.0
+BRAKED_CALLS = 40
+BRAKED_LIMIT_S = 60.0
+"""With so many calls in a minute the daemon cancels less often, to be able to close."""
+RACE_S = 3.0  # what the trader and we do at the same moment
+SETTLED_S = 2.0  # an order has protected for so long
+STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
+OWN = "rm-"
+CENT = Decimal("0.01")
+CLOCK_SLACK = timedelta(seconds=60)
+"""Nobody can tell a clock that is wrong by less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    at: float
+    kind: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Held:
+    """A lock the outside has seen. `not_before` is the earliest true instant of its end."""
+
+    policy: str
+    release: str
+    not_before: datetime | None
+    may_clear: bool
+    expires_at: datetime | None
+    clock_off: timedelta  # of the daemon's clock when this was seen
+    ceilings: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Overdue:
+    """Something that must end soon: since when, in seconds that count."""
+
+    since: float
+    limit_told: bool = False
+
+
+type LockKey = tuple[int, str, str]
+
+
+class Oracle:
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.violations: list[Violation] = []
+        self.over_limit = 0
+        self.races = 0
+        self.spans_well: list[float] = []
+        self.spans_ill: list[float] = []
+        self.by_kind: Counter[str] = Counter()
+        self.decisions = 0
+        self.events = 0
+        self.writes_max = 0
+        self.locks_seen: Counter[str] = Counter()
+        # The exchange, by its own words.
+        self._net: defaultdict[tuple[int, str], int] = defaultdict(int)
+        self._moved: defaultdict[tuple[int, str], float] = defaultdict(lambda: -1e9)
+        self._orders: dict[int, Order] = {}
+        self._exit_since: dict[int, float] = {}
+        self._ours: set[int] = set()
+        self._closes: set[int] = set()
+        # What the daemon was told.
+        self._told_net: dict[tuple[int, str], int] = {}
+        self._told_at: dict[tuple[int, str], float] = {}
+        self._told_orders: set[int] = set()
+        self._told_trades: dict[int, dict[int, tuple[Decimal, date]]] = defaultdict(dict)
+        self._told_can_trade: dict[int, tuple[bool, float]] = {}
+        # What must hold.
+        self._locks: dict[LockKey, Held] = {}
+        self._lost_day: dict[int, date] = {}
+        self._lost_since: dict[int, float] = {}
+        self._open: dict[tuple[Any, ...], Overdue] = {}
+        self._open_loss: dict[tuple[int, str], int] = {}
+        self._unlocks: list[tuple[float, int, str, str | None]] = []
+        self._cancel_all_at: defaultdict[int, float] = defaultdict(lambda: -1e9)
+        self._writes: deque[float] = deque()
+        self._trader_moves: deque[float] = deque()
+        self._life_since = 0.0
+        self._alive = False
+        self._last_states: Mapping[int, Any] = {}
+
+    def violate(self, kind: str, detail: str) -> None:
+        if len(self.violations) < 50:
+            self.violations.append(Violation(self.world.now, kind, detail))
+
+    # --- the exchange speaks -----------------------------------------------------------------
+
+    def on_exchange(self, events: list[Event]) -> None:
+        now = self.world.now
+        touched = set()
+        for event in events:
+            if event.kind == "trade":
+                self._on_trade(event)
+            if event.kind == "order":
+                order = self.world.exchange.order(event.data["id"])
+                assert order is not None
+                if order.is_terminal:
+                    self._orders.pop(order.id, None)
+                    self._exit_since.pop(order.id, None)
+                else:
+                    self._orders[order.id] = order
+            if event.kind in ("trade", "order"):
+                touched.add((event.account_id, event.contract_id))
+        for key in sorted(touched):
+            exits = self._exits(*key)
+            for order in self._orders_of(*key):
+                if order.id in exits:
+                    self._exit_since.setdefault(order.id, now)
+                else:
+                    self._exit_since.pop(order.id, None)
+        if touched:
+            self.look()
+
+    def _on_trade(self, event: Event) -> None:
+        data = event.data
+        if event.action != 0:
+            return  # a void: the position stays
+        key = (event.account_id, event.contract_id)
+        signed = data["size"] * (1 if data["side"] == 0 else -1)
+        before = self._net[key]
+        order_id = data["orderId"]
+        if order_id in self._ours or order_id in self._closes:
+            self.world.own_fills += 1
+            if before * signed >= 0 or abs(signed) > abs(before):
+                since = self.world.now - self._moved[key]
+                if order_id in self._closes or since > RACE_S:
+                    self.violate(
+                        "an action enlarged a position",
+                        f"{key} held {before:+d}, our order {order_id} filled {signed:+d}",
+                    )
+                else:
+                    self.races += 1
+        self._net[key] = before + signed
+        self._moved[key] = self.world.now
+
+    def _orders_of(self, account_id: int, contract_id: str) -> list[Order]:
+        return [
+            o
+            for o in self._orders.values()
+            if o.account_id == account_id and o.contract_id == contract_id
+        ]
+
+    def _exits(self, account_id: int, contract_id: str, net: int | None = None) -> set[int]:
+        """Which orders can only reduce: stops and limits apart, oldest first, up to the size."""
+        held = self._net[account_id, contract_id] if net is None else net
+        room = {True: abs(held), False: abs(held)}
+        found = set()
+        for order in sorted(self._orders_of(account_id, contract_id), key=lambda o: o.id):
+            if held == 0 or order.side.sign * held > 0 or not order.is_working:
+                continue
+            kind = order.type in STOPS
+            if order.remaining <= room[kind]:
+                found.add(order.id)
+            room[kind] = max(room[kind] - order.remaining, 0)
+        return found
+
+    # --- what the daemon is told -------------------------------------------------------------
+
+    def told_by_stream(self, kind: str, payload: Any) -> None:
+        data = payload.get("data") if isinstance(payload, dict) else None
+        if not isinstance(data, dict) or not isinstance(data.get("id"), int) or data["id"] < 0:
+            return
+        if kind != "account" and not isinstance(data.get("size"), int):
+            return
+        if kind != "account" and "contractId" not in data:
+            return
+        match kind:
+            case "position":
+                self._told_position(data)
+            case "trade":
+                self._told_trade(data)
+            case "order":
+                self._told_orders.add(data["id"])
+            case "account":
+                self._told_account(data)
+        self.look()
+
+    def told_by_rest(self, path: str, body: Mapping[str, Any], reply: dict[str, Any]) -> None:
+        match path:
+            case "/Trade/search":
+                for trade in reply["trades"] or ():
+                    self._told_trade(trade)
+            case "/Position/searchOpen":
+                listed = reply["positions"] or ()
+                for key in list(self._told_net):
+                    if key[0] == body["accountId"]:
+                        self._told_net[key] = 0
+                for position in listed:
+                    self._told_position(position)
+            case "/Order/searchOpen":
+                self._told_orders.update(o["id"] for o in reply["orders"] or ())
+            case "/Account/search":
+                for account in reply["accounts"] or ():
+                    self._told_account(account)
+            case _:
+                return
+        self.look()
+
+    def _told_position(self, data: Mapping[str, Any]) -> None:
+        key = (data["accountId"], data["contractId"])
+        net = data["size"] if data["type"] == 1 else -data["size"]
+        if self._told_net.get(key) != net:
+            self._told_at[key] = self.world.now
+        self._told_net[key] = net
+
+    def _told_trade(self, data: Mapping[str, Any]) -> None:
+        at = datetime.fromisoformat(data["creationTimestamp"])
+        pnl = Decimal(str(data["profitAndLoss"] or 0)) - Decimal(str(data["fees"]))
+        known = self._told_trades[data["accountId"]]
+        if data["voided"]:
+            pnl = Decimal(0)
+        elif data["id"] in known and known[data["id"]][0] == 0:
+            return  # a void is for ever
+        known[data["id"]] = (pnl, trading_date(at))
+
+    def _told_account(self, data: Mapping[str, Any]) -> None:
+        told = self._told_can_trade.get(data["id"])
+        if told is None or told[0] != data["canTrade"]:
+            self._told_can_trade[data["id"]] = (data["canTrade"], self.world.now)
+
+    def told_quote(self, contract_id: str, data: Mapping[str, Any]) -> None:
+        """RULE-004 in its plainest reading: at this price the position loses its limit."""
+        contract = self.world.exchange.contracts[contract_id]
+        limit = self.world.limits["open_loss"]
+        for account_id in self.world.account_ids:
+            key = (account_id, contract_id)
+            net = self._net[key]
+            if not net or self._told_net.get(key) != net:
+                continue
+            position = self.world.position(*key)
+            if position is None:
+                continue
+            price = Decimal(str(data["bestBid"] if net > 0 else data["bestAsk"]))
+            points = (price - position.average_price) * net
+            if points / contract.tick_size * contract.tick_value <= -limit - CENT:
+                self._open_loss[key] = position.id
+
+    # --- what we do --------------------------------------------------------------------------
+
+    def on_write(self, path: str, body: Mapping[str, Any]) -> None:
+        """A request leaves: now the outside sees the locks behind it."""
+        life = self.world.life
+        if life is not None:
+            self._show(life.state())
+        now = self.world.now
+        self._writes.append(now)
+        while self._writes[0] <= now - 60:
+            self._writes.popleft()
+        while self._trader_moves and self._trader_moves[0] <= now - 120:
+            self._trader_moves.popleft()
+        self.writes_max = max(self.writes_max, len(self._writes))
+        allowed = 40 + 4 * len(self._trader_moves)
+        if len(self._writes) > allowed:
+            self.violate(
+                "action storm", f"{len(self._writes)} calls in a minute, last {path} {body}"
+            )
+
+    def before_write(self, path: str, body: Mapping[str, Any]) -> None:
+        now = self.world.now
+        match path:
+            case "/Order/cancel":
+                order = self._orders.get(body["orderId"])
+                if order is not None:
+                    self._on_cancel(order)
+            case "/Order/modify":
+                order = self._orders.get(body["orderId"])
+                if order is None or order.stop_price is None or "stopPrice" not in body:
+                    return
+                moved = (Decimal(str(body["stopPrice"])) - order.stop_price) * -order.side.sign
+                if moved < 0:
+                    self.violate("a stop was moved away", f"{order} to {body['stopPrice']}")
+                key = (order.account_id, order.contract_id)
+                most = max(abs(self._net[key]), abs(self._told_net.get(key, 0)))
+                fresh = now - self._moved[key] < RACE_S
+                if body.get("size", 0) > max(most, order.size) and not fresh:
+                    self.violate("a stop was made too big", f"{order}, held {most}, asked {body}")
+            case "/Order/place":
+                key = (body["accountId"], body["contractId"])
+                net, told = self._net[key], self._told_net.get(key, 0)
+                sign = 1 if body["side"] == 0 else -1
+                fresh = now - max(self._moved[key], self._told_at.get(key, 0.0)) < RACE_S
+                if (net * sign >= 0 or body["size"] > abs(net)) and not fresh:
+                    self.violate(
+                        "an order was placed that opens",
+                        f"{key} holds {net:+d} (told {told:+d}), asked {body}",
+                    )
+
+    def _on_cancel(self, order: Order) -> None:
+        key = (order.account_id, order.contract_id)
+        since = self._exit_since.get(order.id)
+        if since is None or self.world.now - since < SETTLED_S or self._is_own(order):
+            return
+        if self.world.now - self._cancel_all_at[order.account_id] < 30:
+            return
+        if self.world.now - self._moved[key] < SETTLED_S:
+            return
+        told = self._told_net.get(key, 0)
+        if order.id not in self._exits(*key, told):
+            return
+        self.violate(
+            "a protective order was cancelled",
+            f"{order.type.name} {order.id} of {key}, which holds {self._net[key]:+d}",
+        )
+
+    def _is_own(self, order: Order) -> bool:
+        return (order.custom_tag or "").startswith(OWN)
+
+    def after_write(self, path: str, body: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
+        if path == PLACE and reply["success"]:
+            self._ours.add(reply["orderId"])
+
+    def on_trader(self) -> None:
+        self._trader_moves.append(self.world.now)
+
+    def on_own_close(self, order_id: int) -> None:
+        self._closes.add(order_id)
+
+    # --- the daemon's life -------------------------------------------------------------------
+
+    def on_life(self, alive: bool) -> None:
+        self._alive = alive
+        self._life_since = self.world.now
+        if not alive:
+            self._last_states = {}
+
+    def on_restored(self, life: "Life", state: State) -> None:
+        self._compare(state, "the restart")
+
+    def on_step(self, life: "Life", event: AnyEvent, before: State, outcome: Step) -> None:
+        self.events += 1
+        if isinstance(event, AdminAsked):
+            if event.verb == "unlock":
+                asked = (self.world.now, event.account_id, event.scope, event.rule_id)
+                self._unlocks.append(asked)
+            if event.verb in ("cancel_all", "flatten"):
+                self._cancel_all_at[event.account_id] = self.world.now
+        if isinstance(event, ActionSettled):
+            self.world.record(
+                f"settled {event.action_id} {event.outcome} {event.verified} {event.message}"
+            )
+        for decision in outcome.decisions:
+            self.decisions += 1
+            self.world.record(
+                f"decide {decision.account_id} {decision.rule_id} {decision.subject}"
+                f" {decision.count} {decision.reason}"
+            )
+        for action in outcome.actions:
+            self.world.record(f"act {action}")
+        for fact in outcome.facts:
+            if isinstance(fact, LockSet):
+                self.locks_seen[fact.lock.rule_id] += 1
+            self.world.record(f"fact {fact}")
+        accounts = outcome.state.accounts
+        if any(
+            (known := self._last_states.get(i)) is None or known is not a.locks
+            for i, a in accounts.items()
+        ):
+            self._last_states = {i: a.locks for i, a in accounts.items()}
+            self._show(outcome.state)
+            self._compare(outcome.state, type(event).__name__)
+
+    # --- locks -------------------------------------------------------------------------------
+
+    def _show(self, state: State) -> None:
+        """Take note of every lock the daemon holds; from now on it may only end by the model."""
+        for account in state.accounts.values():
+            for (scope, rule_id), lock in account.locks.items():
+                key = (account.id, scope, rule_id)
+                known = self._locks.get(key)
+                if known is not None and known.expires_at == lock.expires_at:
+                    if str(lock.policy) == "flat":
+                        known.policy = "flat"
+                    continue
+                not_before = self._earliest_end(lock)
+                if known is None:
+                    held = Held(
+                        str(lock.policy),
+                        str(lock.release),
+                        not_before,
+                        lock.admin_may_clear,
+                        lock.expires_at,
+                        self._clock_off(),
+                    )
+                    if held.policy == "no_entries":
+                        held.ceilings = {
+                            c: self._larger(account.id, c)
+                            for c in self.world.exchange.contracts
+                            if lock.covers(self.world.exchange.contracts[c].root, c)
+                        }
+                    self._locks[key] = held
+                    continue
+                known.expires_at = lock.expires_at
+                known.clock_off = self._clock_off()
+                if str(lock.policy) == "flat":
+                    known.policy = "flat"
+                if known.not_before is not None and not_before is not None:
+                    if str(lock.release) == known.release:
+                        known.not_before = max(known.not_before, not_before)
+                    else:
+                        known.release, known.not_before = str(lock.release), not_before
+
+    def _earliest_end(self, lock: Any) -> datetime | None:
+        """The true instant before which this lock must not end by itself; None: by no time."""
+        now = self.world.utc()
+        behind = now - self.world.daemon_now()
+        seen = now - behind if timedelta(0) < behind <= CLOCK_SLACK else now
+        match str(lock.release):
+            case "time":
+                clock = self.world.daemon_now()
+                return None if lock.expires_at is None else now + (lock.expires_at - clock)
+            case "reset":
+                return next_reset(seen)
+            case "session_start":
+                return next_session(seen)
+        return None
+
+    def _clock_off(self) -> timedelta:
+        return self.world.daemon_now() - self.world.utc()
+
+    def _compare(self, state: State, when: str) -> None:
+        for key, held in list(self._locks.items()):
+            account = state.accounts.get(key[0])
+            lock = account.locks.get((key[1], key[2])) if account is not None else None
+            if lock is not None:
+                if held.policy == "flat" and str(lock.policy) != "flat":
+                    self.violate("a lock was weakened", f"{key} at {when}")
+                continue
+            del self._locks[key]
+            why = self._why_early(key, held)
+            if why:
+                self.violate("a lock ended early", f"{key} {held.release} at {when}: {why}")
+
+    def _why_early(self, key: LockKey, held: Held) -> str:
+        account_id, scope, rule_id = key
+        asked = any(
+            a == account_id and s == scope and r in (None, rule_id) for at, a, s, r in self._unlocks
+        )
+        if asked and held.may_clear and held.release not in ("config",):
+            return ""
+        match held.release:
+            case "time" | "reset" | "session_start":
+                now = self.world.utc()
+                if held.not_before is None:
+                    return "it had no end"
+                slack = self._clock_off() - held.clock_off
+                if not timedelta(0) < slack <= 2 * CLOCK_SLACK:
+                    slack = timedelta(0)
+                if now < held.not_before - slack - timedelta(milliseconds=1):
+                    return f"not before {held.not_before:%H:%M:%S}, now {now:%H:%M:%S} (UTC)"
+                return ""
+            case "can_trade":
+                account = self.world.exchange.account(account_id)
+                told = self._told_can_trade.get(account_id)
+                fine = (account is not None and account.can_trade) or (told and told[0])
+                return "" if fine else "the account may still not trade"
+            case "config":
+                return "" if self.world.edited else "the configuration still asks for it"
+        return "only an administrator ends it"
+
+    def _larger(self, account_id: int, contract_id: str) -> int:
+        net = self._net[account_id, contract_id]
+        told = self._told_net.get((account_id, contract_id), 0)
+        return net if abs(net) >= abs(told) else told
+
+    # --- what must be flat -------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Judge every position and order now: open, keep or close what is overdue."""
+        now = self.world.now
+        bad = {key: since for key, since in self._all_bad()}
+        for key in [k for k in self._open if k not in bad]:
+            self._end(key, self._open.pop(key))
+        for key, since in bad.items():
+            if key not in self._open:
+                self._open[key] = Overdue(max(now, since))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        now = self.world.now
+        out = now < self.world.gateway.out_until
+        paused = not self._alive or not self.world.market_open or out
+        for key, overdue in self._open.items():
+            if paused:
+                overdue.since = max(now, overdue.since)
+                continue
+            # What was open when the daemon came back counts from then.
+            overdue.since = max(overdue.since, self._life_since, self.world.opened_at)
+            lasted = now - overdue.since
+            ill = self._ill(overdue.since, now)
+            limit = ILL_LIMIT_S if ill else WELL_LIMIT_S
+            if key[0] == "order" and len(self._writes) > BRAKED_CALLS:
+                limit = BRAKED_LIMIT_S
+            if lasted > limit and not overdue.limit_told:
+                overdue.limit_told = True
+                word = "ill" if ill else "well"
+                self.violate("too slow", f"{key} for {lasted:.1f} s (broker {word})")
+
+    def _end(self, key: tuple[Any, ...], overdue: Overdue) -> None:
+        if not self._alive:
+            return
+        now = self.world.now
+        lasted = max(now - max(overdue.since, self._life_since, self.world.opened_at), 0.0)
+        ill = self._ill(overdue.since, now)
+        (self.spans_ill if ill else self.spans_well).append(lasted)
+        self.by_kind[str(key[0])] += 1
+
+    def _ill(self, since: float, until: float) -> bool:
+        return self.world.gateway.was_ill(since - 2.0, until)
+
+    def _all_bad(self) -> Iterator[tuple[tuple[Any, ...], float]]:
+        for account_id in self.world.account_ids:
+            yield from self._bad_of(account_id)
+
+    def _bad_of(self, account_id: int) -> Iterator[tuple[tuple[Any, ...], float]]:
+        world = self.world
+        limits = world.limits
+        flat_since = self._flat_since(account_id)
+        gross = 0
+        gross_told = 0
+        for contract_id, contract in world.exchange.contracts.items():
+            key = (account_id, contract_id)
+            net = self._net[key]
+            told = self._told_net.get(key, 0)
+            orders = [o for o in self._orders_of(*key) if o.id in self._told_orders]
+            if not (net or orders):
+                self._open_loss.pop(key, None)
+                continue
+            gross += abs(net)
+            gross_told += abs(told)
+            must_be_flat = flat_since is not None or contract.root in world.blocked
+            must_be_flat |= any(
+                h.policy == "flat" and self._covers(k, account_id, contract.root, contract_id)
+                for k, h in self._locks.items()
+            )
+            no_entries = must_be_flat or any(
+                self._covers(k, account_id, contract.root, contract_id) for k in self._locks
+            )
+            since = flat_since if flat_since is not None else 0.0
+            if must_be_flat and net and told:
+                yield ("flat", account_id, contract_id), since
+            position = world.position(*key)
+            if position is not None and self._open_loss.get(key) == position.id:
+                yield ("open loss", account_id, contract_id), 0.0
+            else:
+                self._open_loss.pop(key, None)
+            most = limits["per_instrument"].get(contract.root)
+            if most is not None and min(abs(net), abs(told)) > most:
+                yield ("per instrument", account_id, contract_id), 0.0
+            for lock_key, held in self._locks.items():
+                if contract_id in held.ceilings and lock_key[0] == account_id:
+                    ceiling = self._lowered(held, key)
+                    over = net * ceiling <= 0 or abs(net) > abs(ceiling)
+                    told_over = told * ceiling <= 0 or abs(told) > abs(ceiling)
+                    if net and over and told and told_over:
+                        yield ("above the ceiling", account_id, contract_id), 0.0
+            yield from self._bad_orders(key, net, told, orders, must_be_flat, no_entries, since)
+        if min(gross, gross_told) > limits["contracts"]:
+            yield ("contracts", account_id), 0.0
+
+    def _bad_orders(
+        self,
+        key: tuple[int, str],
+        net: int,
+        told: int,
+        orders: list[Order],
+        must_be_flat: bool,
+        no_entries: bool,
+        since: float,
+    ) -> Iterator[tuple[tuple[Any, ...], float]]:
+        now = self.world.now
+        working = [o for o in orders if o.status in (OrderStatus.OPEN, OrderStatus.PENDING)]
+        if no_entries and working:
+            exits = self._exits(*key) | self._exits(*key, told)
+            for order in working:
+                if order.type is OrderType.MARKET:
+                    continue
+                if (must_be_flat and not net and not told) or order.id not in exits:
+                    yield ("order", key[0], order.id), since
+        own = [o for o in working if self._is_own(o)]
+        if own and not net and not told:
+            yield ("orphan", *key), 0.0
+        if own and net and told == net:
+            for is_stop in (True, False):
+                kind = [
+                    o for o in working if (o.type in STOPS) is is_stop and o.side.sign * net < 0
+                ]
+                size = sum(o.remaining for o in kind)
+                is_ours = any(self._is_own(o) for o in kind)
+                if is_ours and size > abs(net) and now - self._moved[key] > 0:
+                    yield ("exits exceed", *key, is_stop), 0.0
+
+    def _lowered(self, held: Held, key: tuple[int, str]) -> int:
+        ceiling = held.ceilings[key[1]]
+        now = self._larger(*key)
+        if now * ceiling <= 0:
+            ceiling = 0
+        elif abs(now) < abs(ceiling):
+            ceiling = now
+        held.ceilings[key[1]] = ceiling
+        return ceiling
+
+    def _covers(self, key: LockKey, account_id: int, root: str, contract_id: str) -> bool:
+        scopes = ("account", f"root:{root}", f"contract:{contract_id}")
+        return key[0] == account_id and key[1] in scopes
+
+    def _flat_since(self, account_id: int) -> float | None:
+        """Since when the whole account must be flat by the model's own judgement."""
+        now = self.world.now
+        found: list[float] = []
+        told = self._told_can_trade.get(account_id)
+        if told is not None and not told[0]:
+            found.append(told[1] + 2.0)  # the rule confirms for two seconds
+        clock = self.world.daemon_now()
+        if not in_session(clock) and not in_session(clock - timedelta(seconds=2)):
+            found.append(0.0)
+        today = trading_date(clock)
+        if self._lost_day.get(account_id) != today:
+            self._lost_day.pop(account_id, None)
+            total = sum(
+                (pnl for pnl, day in self._told_trades[account_id].values() if day == today),
+                Decimal(0),
+            )
+            if total <= -self.world.limits["daily_loss"]:
+                self._lost_day[account_id] = today
+                self._lost_since[account_id] = now
+        if account_id in self._lost_day:
+            since = self._lost_since[account_id]
+            found.append(since)
+            if self._alive and now - max(since, self._life_since) > 2.0:
+                self._must_be_locked(account_id)
+        return min((f for f in found if f <= now), default=None)
+
+    def _must_be_locked(self, account_id: int) -> None:
+        life = self.world.life
+        if life is None or life.dead.is_set():
+            return
+        account = life.state().accounts[account_id]
+        if ("account", "daily_realized_loss") not in account.locks:
+            self._lost_since[account_id] = self.world.now + 60
+            self.violate("not locked", f"account {account_id} lost its limit and is not locked")
+
+    # --- the end of the day ------------------------------------------------------------------
+
+    def overdue(self) -> list[tuple[Any, ...]]:
+        self.look()
+        return list(self._open)
+
+    def settle_accounts(self, state: State) -> None:
+        """P&L, positions, orders and rows, once everything has come to rest."""
+        exchange = self.world.exchange
+        for account_id in self.world.account_ids:
+            account = state.accounts[account_id]
+            days: defaultdict[date, Decimal] = defaultdict(Decimal)
+            counts: Counter[date] = Counter()
+            for trade in exchange.trades(account_id):
+                if not trade.voided:
+                    day = trading_date(trade.created_at)
+                    days[day] += (trade.profit_and_loss or Decimal(0)) - trade.fees
+                    counts[day] += 1
+            today = account.trading_date
+            got = account.ledger.day(today)
+            if got.net != days[today] or got.executions != counts[today]:
+                self.violate(
+                    "P&L differs",
+                    f"account {account_id} {today}: ours {got.net} in {got.executions}, "
+                    f"the exchange's {days[today]} in {counts[today]}",
+                )
+            held = {c: p.net for c, p in account.positions.items()}
+            truth = {c: n for (a, c), n in self._net.items() if a == account_id and n}
+            if held != truth:
+                self.violate("positions differ", f"account {account_id}: {held}, truly {truth}")
+            listed = {o.id for o in exchange.working_orders(account_id)}
+            known = {o.id for o in account.orders.values() if o.status != 8}
+            if listed != known:
+                self.violate("orders differ", f"account {account_id}: {known}, truly {listed}")
+
+    def read_database(self) -> None:
+        """The rows themselves, by a hand of our own."""
+        connection = sqlite3.connect(self.world.folder / "state.db")
+        try:
+            double = connection.execute(
+                "SELECT account_id, rule_id, subject, trading_day, count(*) FROM enforcement_log"
+                " WHERE action = 'decide' GROUP BY 1, 2, 3, 4 HAVING count(*) > 1"
+            ).fetchall()
+            locks = connection.execute(
+                "SELECT account_id, scope, rule_id, count(*) FROM lockouts"
+                " WHERE cleared_at IS NULL GROUP BY 1, 2, 3 HAVING count(*) > 1"
+            ).fetchall()
+            money: defaultdict[int, Decimal] = defaultdict(Decimal)
+            for account_id, pnl, fees in connection.execute(
+                "SELECT account_id, pnl, fees FROM trades WHERE voided = 0"
+            ):
+                money[account_id] += Decimal(pnl or 0) - Decimal(fees)
+        finally:
+            connection.close()
+        for row in double:
+            self.violate("a breach has two rows", str(row))
+        for row in locks:
+            self.violate("a lock has two rows", str(row))
+        for account_id in self.world.account_ids:
+            exchange = self.world.exchange
+            truth = exchange.realised(account_id) - exchange.fees(account_id)
+            if money[account_id] != truth:
+                self.violate(
+                    "stored P&L differs",
+                    f"account {account_id}: {money[account_id]}, truly {truth}",
+                )
+
+
+# --- a calendar of our own ------------------------------------------------------------------
+
+
+def trading_date(at: datetime) -> date:
+    """17:00 in New York begins the next day; the weekend is Monday's."""
+    local = at.astimezone(NEW_YORK)
+    day = local.date() + timedelta(days=1 if local.hour >= 17 else 0)
+    while day.weekday() >= 5:
+        day += timedelta(days=1)
+    return day
+
+
+def next_reset(at: datetime) -> datetime:
+    local = at.astimezone(NEW_YORK)
+    reset = local.replace(hour=17, minute=0, second=0, microsecond=0)
+    while reset <= local or reset.weekday() >= 5:
+        reset = (reset + timedelta(days=1)).replace(hour=17, fold=0)
+    return reset.astimezone(at.tzinfo)
+
+
+def in_session(at: datetime) -> bool:
+    local = at.astimezone(NEW_YORK)
+    return local.weekday() < 5 and (9, 30) <= (local.hour, local.minute) < (16, 0)
+
+
+def next_session(at: datetime) -> datetime:
+    local = at.astimezone(NEW_YORK)
+    start = local.replace(hour=9, minute=30, second=0, microsecond=0)
+    while start <= local or start.weekday() >= 5:
+        start = (start + timedelta(days=1)).replace(hour=9, minute=30, fold=0)
+    return start.astimezone(at.tzinfo)
+
+
+__all__ = ["CANCEL", "CLOSE", "MODIFY", "PARTIAL_CLOSE", "Oracle", "Violation"]

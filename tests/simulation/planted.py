@@ -1,0 +1,205 @@
+"""Bugs on purpose, put in by replacing one small part, to see whether the oracles notice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from risk_manager.domain.account import Account
+from risk_manager.domain.decisions import (
+    Action,
+    CancelOrder,
+    ClosePosition,
+    Outcome,
+    ReducePosition,
+)
+from risk_manager.domain.engine import Step, step
+from risk_manager.domain.events import ActionSettled, AnyEvent
+from risk_manager.domain.evolve import evolve
+from risk_manager.domain.ledger import Execution, Ledger
+from risk_manager.domain.locks import LockPolicy
+from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.state import State
+from risk_manager.domain.trading_calendar import DayWindow, TradingDay
+from risk_manager.pipeline import Enforcer, Pipeline, Store
+
+if TYPE_CHECKING:
+    from simulation.life import Life
+
+
+class Plant:
+    """No bug: every part as it is. The others replace one."""
+
+    def rulebook(self, book: Rulebook) -> Rulebook:
+        return book
+
+    def state(self, state: State) -> State:
+        return state
+
+    def store(self, store: Store) -> Store:
+        return store
+
+    def enforcer(self, life: "Life") -> Enforcer:
+        return life.enforcer
+
+    def pipeline(self, state: State, **parts: Any) -> Pipeline:
+        return Pipeline(state, **parts)
+
+    def after_step(self, life: "Life", outcome: Step) -> None:
+        return None
+
+
+# --- fire once ------------------------------------------------------------------------------
+
+
+@dataclass
+class _OnceEnforcer:
+    life: "Life"
+    sent: set[tuple[Any, ...]] = field(default_factory=set)
+
+    def submit(self, action: Action) -> None:
+        what: tuple[Any, ...] = (type(action).__name__, action.account_id, action.key)
+        if isinstance(action, ClosePosition | ReducePosition):
+            what = (*what, action.episode)
+        if what not in self.sent:
+            self.sent.add(what)
+            self.life.enforcer.submit(action)
+            return
+        self.life.put(
+            ActionSettled(
+                at=self.life.clock.now(),
+                account_id=action.account_id,
+                action_id=action.id,
+                outcome=Outcome.DONE,
+                verified=True,
+            )
+        )
+
+
+class FireOnce(Plant):
+    """Every close and cancel is sent once, and taken as done."""
+
+    def enforcer(self, life: "Life") -> Enforcer:
+        return _OnceEnforcer(life)
+
+
+# --- counted twice --------------------------------------------------------------------------
+
+
+class _TwiceLedger(Ledger):
+    def record(self, execution: Execution) -> Ledger:
+        after = super().record(execution)
+        if execution.id in self.entries and not execution.voided and after is self:
+            day = execution.trading_date
+            after = Ledger(self.entries, {**self.totals, day: self.day(day).plus(execution, +1)})
+        return after if after is self else _TwiceLedger(after.entries, after.totals)
+
+
+class CountsTwice(Plant):
+    """A trade that arrives again is counted again."""
+
+    def state(self, state: State) -> State:
+        accounts = {
+            i: a
+            if isinstance(a.ledger, _TwiceLedger)
+            else evolve(a, ledger=_TwiceLedger(a.ledger.entries, a.ledger.totals))
+            for i, a in state.accounts.items()
+        }
+        return evolve(state, accounts=accounts)
+
+
+# --- the lock after the call ----------------------------------------------------------------
+
+
+class _ActsFirst(Pipeline):
+    async def process(self, event: AnyEvent) -> Step:
+        before = self.state
+        outcome = step(before, event)
+        self.state = outcome.state
+        for action in outcome.actions:
+            self._enforcer.submit(action)
+        await self._store.commit(event, before, outcome)
+        self._feed.publish(event, before, outcome)
+        if outcome.state.roots is not before.roots:
+            self._watch_contracts()
+        return outcome
+
+
+class LockAfterCall(Plant):
+    """The request leaves before the lock it belongs to is stored."""
+
+    def pipeline(self, state: State, **parts: Any) -> Pipeline:
+        return _ActsFirst(state, **parts)
+
+
+# --- naive local time -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _NaiveDay(TradingDay):
+    """The reset comes so many naive hours after the last one, whatever the clocks did."""
+
+    def window(self, at: datetime) -> DayWindow:
+        zone = self.zone
+        offset = (at - timedelta(days=3)).astimezone(zone).utcoffset()
+        assert offset is not None
+        local = (at + offset).replace(tzinfo=None)
+        day: date = local.date()
+        if local.time() >= self.reset:
+            day += timedelta(days=1)
+        while day.weekday() >= 5:
+            day += timedelta(days=1)
+        ends = datetime.combine(day, self.reset, at.tzinfo) - offset
+        return DayWindow(day, ends - timedelta(days=1), ends)
+
+    def date_of(self, at: datetime) -> date:
+        return self.window(at).date
+
+
+class NaiveTime(Plant):
+    """Local times without a zone: with the offset of the week before the clocks changed."""
+
+    def rulebook(self, book: Rulebook) -> Rulebook:
+        return replace(book, day=_NaiveDay(book.day.reset, book.day.timezone))
+
+
+# --- cancels everything under no_entries ----------------------------------------------------
+
+
+class CancelsAll(Plant):
+    """Under a lock that only forbids entries every working order is cancelled."""
+
+    def __init__(self) -> None:
+        self._cancelled: set[int] = set()
+        self._next = 0
+
+    def after_step(self, life: "Life", outcome: Step) -> None:
+        for account in outcome.state.accounts.values():
+            if self._is_limited(account):
+                for order in account.orders.values():
+                    key = (account.id, f"order:{order.id}")
+                    if order.id not in self._cancelled and key not in life.enforcer._under_way:
+                        self._cancelled.add(order.id)
+                        self._next += 1
+                        life.enforcer.submit(
+                            CancelOrder(
+                                id=f"planted-{self._next}",
+                                account_id=account.id,
+                                contract_id=order.contract_id,
+                                order_id=order.id,
+                            )
+                        )
+
+    def _is_limited(self, account: Account) -> bool:
+        policies = {lock.policy for lock in account.locks.values() if lock.scope == "account"}
+        return policies == {LockPolicy.NO_ENTRIES}
+
+
+PLANTS: dict[str, Callable[[], Plant]] = {
+    "": Plant,
+    "fire_once": FireOnce,
+    "counts_twice": CountsTwice,
+    "lock_after_call": LockAfterCall,
+    "naive_time": NaiveTime,
+    "cancels_all": CancelsAll,
+}

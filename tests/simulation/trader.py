@@ -1,0 +1,148 @@
+"""A trader with bad habits, drawn from dice: he trades at the exchange and asks nobody."""
+
+import asyncio
+from decimal import Decimal
+from random import Random
+from typing import TYPE_CHECKING
+
+from risk_manager.practice.exchange import Bracket, OrderType, Position, Side
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+FAVOURITES = ("MNQ", "MNQ", "NQ", "MES", "ES", "RTY")
+
+
+class Trader:
+    def __init__(self, world: "World", account_id: int, dice: Random) -> None:
+        self.world = world
+        self.account_id = account_id
+        self._dice = dice
+        self._lots = 1
+        self._balance = Decimal(0)
+
+    async def run(self) -> None:
+        dice = self._dice
+        pause = 3600 / self.world.options.trades_per_hour / 2
+        while True:
+            await asyncio.sleep(dice.expovariate(1 / pause))
+            self.world.oracle.on_trader()
+            if dice.random() < self.world.options.spam * 0.1:
+                await self._spam()
+            else:
+                self._act()
+            if self._has_lost() and dice.random() < 0.5:
+                self._lots = min(self._lots * 2, 4)
+                await asyncio.sleep(dice.uniform(0.5, 4))
+                self.world.oracle.on_trader()
+                self._enter()
+
+    def _has_lost(self) -> bool:
+        balance = self.world.exchange.balance(self.account_id)
+        lost = balance < self._balance - 40
+        if balance > self._balance:
+            self._lots = 1
+        self._balance = balance
+        return lost
+
+    async def _spam(self) -> None:
+        """Orders one after the other, whatever is locked."""
+        for _ in range(self._dice.randint(5, 25)):
+            self._enter()
+            self.world.oracle.on_trader()
+            await asyncio.sleep(self._dice.uniform(0.1, 2.0))
+
+    def _act(self) -> None:
+        dice = self._dice
+        held = self.world.exchange.positions(self.account_id)
+        if not held:
+            self._enter()
+            return
+        position = dice.choice(held)
+        roll = dice.random()
+        if roll < 0.30:
+            self._exit(position)
+        elif roll < 0.42:
+            self.world.trader_closes(self.account_id, position.contract_id)
+        elif roll < 0.62:
+            self._protect(position)
+        elif roll < 0.72:
+            self._place(position.contract_id, _side(position.net), 1)  # average
+        elif roll < 0.77:
+            self._place(position.contract_id, _side(-position.net), 2 * position.size)
+        elif roll < 0.85:
+            self._cancel_one()
+        else:
+            self._enter()
+
+    def _enter(self) -> None:
+        dice = self._dice
+        world = self.world
+        contract = world.exchange.contract_of(dice.choice(FAVOURITES))
+        side = dice.choice((Side.BUY, Side.SELL))
+        lots = dice.choice((1, 1, self._lots, self._lots, 3))
+        book = world.exchange.book(contract.id)
+        roll = dice.random()
+        away = contract.tick_size * dice.randint(1, 40)
+        kind, limit, stop = OrderType.MARKET, None, None
+        if roll < 0.2:
+            kind = OrderType.LIMIT
+            limit = book.bid - away if side is Side.BUY else book.ask + away
+        elif roll < 0.3:
+            kind = OrderType.STOP
+            stop = book.last + away if side is Side.BUY else book.last - away
+        brackets = dice.random()
+        stop_loss = Bracket(dice.randint(10, 120), OrderType.STOP) if brackets < 0.6 else None
+        profit = Bracket(dice.randint(10, 150), OrderType.LIMIT) if brackets < 0.4 else None
+        world.exchange.place(
+            self.account_id,
+            contract.id,
+            side,
+            lots,
+            kind,
+            now=world.utc(),
+            limit_price=limit,
+            stop_price=stop,
+            stop_loss=stop_loss,
+            take_profit=profit,
+        )
+        if brackets >= 0.6 and kind is OrderType.MARKET and dice.random() < 0.5:
+            delay = dice.uniform(1, 45)
+            asyncio.get_running_loop().call_later(delay, self._protect_late, contract.id)
+
+    def _protect_late(self, contract_id: str) -> None:
+        position = self.world.position(self.account_id, contract_id)
+        if position is not None:
+            self._protect(position)
+
+    def _protect(self, position: Position) -> None:
+        contract = self.world.exchange.contracts[position.contract_id]
+        book = self.world.exchange.book(position.contract_id)
+        away = contract.tick_size * self._dice.randint(10, 120)
+        stop = book.last - away if position.net > 0 else book.last + away
+        self._place(position.contract_id, _side(-position.net), position.size, stop)
+
+    def _exit(self, position: Position) -> None:
+        lots = position.size if self._dice.random() < 0.7 else 1
+        self._place(position.contract_id, _side(-position.net), lots)
+
+    def _place(self, contract_id: str, side: Side, lots: int, stop: Decimal | None = None) -> None:
+        self.world.exchange.place(
+            self.account_id,
+            contract_id,
+            side,
+            lots,
+            OrderType.MARKET if stop is None else OrderType.STOP,
+            now=self.world.utc(),
+            stop_price=stop,
+        )
+
+    def _cancel_one(self) -> None:
+        orders = self.world.exchange.working_orders(self.account_id)
+        if orders:
+            order = self._dice.choice(orders)
+            self.world.exchange.cancel(self.account_id, order.id, now=self.world.utc())
+
+
+def _side(sign: int) -> Side:
+    return Side.BUY if sign > 0 else Side.SELL

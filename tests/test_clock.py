@@ -1,0 +1,136 @@
+"""No turn of the machine's clock moves the daemon's; the gateway's word does, forwards."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from risk_manager.clock import SystemClock, VenueTime, tick
+from risk_manager.domain.events import Tick
+
+START = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
+
+
+class Machine:
+    """A computer whose clock can be turned, and which can sleep."""
+
+    def __init__(self) -> None:
+        self.true = START
+        self.turned = timedelta(0)
+        self.missed = timedelta(0)
+        machine = self
+
+        class Clock(SystemClock):
+            def monotonic(self) -> float:
+                return (machine.true - machine.missed - START).total_seconds()
+
+        self.clock = Clock(wall=self.wall, elapsed=lambda: self.clock_elapsed())
+        self.venue = VenueTime(self.clock)
+
+    def wall(self) -> datetime:
+        return self.true + self.turned
+
+    def clock_elapsed(self) -> float:
+        return (self.true - self.missed - START).total_seconds()
+
+    def passes(self, **span: float) -> None:
+        self.true += timedelta(**span)
+
+    def sleeps(self, **span: float) -> None:
+        """Asleep on a system where no clock but the wall goes on."""
+        self.true += timedelta(**span)
+        self.missed += timedelta(**span)
+
+    def answer(self) -> None:
+        self.venue.note(format_datetime(self.true.replace(microsecond=0), usegmt=True))
+
+
+@pytest.mark.parametrize("hours", [-24, -1, 1, 24])
+def test_turning_the_machines_clock_moves_nothing(hours: int) -> None:
+    machine = Machine()
+    machine.turned = timedelta(hours=hours)
+    machine.passes(seconds=5)
+    assert machine.clock.now() == START + timedelta(seconds=5)
+    assert machine.clock.drift() == timedelta(hours=hours)
+    for _ in range(30):
+        machine.answer()
+        machine.passes(seconds=1)
+    assert machine.venue.corrections == 0
+    assert machine.clock.now() == machine.true
+
+
+def test_after_a_sleep_nobody_counted_the_gateway_and_the_wall_set_it_right() -> None:
+    machine = Machine()
+    machine.sleeps(hours=8)
+    assert machine.clock.now() == START
+    machine.answer()
+    assert machine.clock.now() == machine.true
+    assert machine.venue.corrections == 1
+
+
+def test_one_odd_header_moves_nothing_and_a_second_witness_is_believed() -> None:
+    machine = Machine()
+    machine.sleeps(hours=8)
+    machine.turned = timedelta(hours=-8)  # the machine's clock was turned back besides
+    machine.answer()
+    assert machine.clock.now() == START
+    machine.passes(seconds=11)
+    machine.answer()
+    assert machine.clock.now() == machine.true
+
+
+def test_headers_that_do_not_agree_with_each_other_move_nothing() -> None:
+    machine = Machine()
+    for seconds in range(0, 600, 20):
+        machine.venue.hear(machine.true + timedelta(hours=1, seconds=seconds))
+        machine.passes(seconds=20)
+    assert machine.clock.now() == machine.true
+
+
+def test_the_clock_never_goes_back_and_says_when_it_is_ahead() -> None:
+    machine = Machine()
+    machine.venue.hear(START - timedelta(hours=1))
+    assert machine.clock.now() == START
+    assert machine.venue.is_ahead
+    machine.venue.hear(START)
+    assert not machine.venue.is_ahead
+
+
+def test_at_the_start_a_wrong_clock_is_set_by_the_gateways_even_back() -> None:
+    machine = Machine()
+    machine.venue.hear(START - timedelta(days=1))
+    machine.passes(seconds=3)
+    assert machine.venue.anchor() == timedelta(days=-1)
+    assert machine.clock.now() == START - timedelta(days=1) + timedelta(seconds=3)
+    assert machine.venue.anchor() is None
+
+
+@pytest.mark.parametrize("header", ["", "yesterday", "Fri, 99 Nov 2026 16:00:00 GMT"])
+def test_a_header_that_is_no_date_is_ignored(header: str) -> None:
+    machine = Machine()
+    machine.venue.note(header)
+    assert machine.venue.stated is None
+
+
+async def test_after_standing_still_the_ticks_missed_are_not_made_up_for() -> None:
+    class Leaping(SystemClock):
+        leapt = 0.0
+
+        def monotonic(self) -> float:
+            return asyncio.get_running_loop().time() + self.leapt
+
+    clock, ticks, burst = Leaping(), list[Tick](), asyncio.Event()
+
+    def put(one: Tick) -> None:
+        ticks.append(one)
+        clock.leapt = 3600.0
+        if len(ticks) > 4:
+            burst.set()
+
+    task = asyncio.create_task(tick(clock, put), name="ticker")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await burst.wait()
+    task.cancel()
+    assert len(ticks) >= 2

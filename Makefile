@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.installed
 
-.PHONY: run demo dashboard test check bench torture lock clean setup
+.PHONY: run demo dashboard test check bench torture simulate lock clean setup
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ check: $(STAMP)
 # Long: crash points, power loss, I/O faults, kills. MINUTES=20 for more.
 torture: $(STAMP)
 	@$(PY) tests/torture --minutes $(or $(MINUTES),10)
+
+# One simulated day, the same for the same seed. DAYS=200 HOURS=8.75 for many whole ones.
+simulate: $(STAMP)
+	@$(PY) tests/simulation --verbose --seed $(or $(SEED),1) --days $(or $(DAYS),1) --hours $(or $(HOURS),4) --jobs $(or $(JOBS),1) $(ARGS)
 
 bench: $(STAMP)
 	@$(PY) tests/bench

@@ -434,6 +434,7 @@ class Desk:
                     if positions is None
                     else [
                         {
+                            "id": 5000,
                             "accountId": account,
                             "contractId": contract_id(s),
                             "type": 1 if n > 0 else 2,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from types import MappingProxyType
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from risk_manager.domain.rulebook import Rulebook
 
 FINISHED_ORDERS_REMEMBERED = 500
+
+# After a start the broker is read before anything is done, but not waited for longer than this.
+READ_FIRST = timedelta(seconds=3)
 
 TERMINAL = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
@@ -251,6 +254,18 @@ class Account:
         """What one rule remembers, oldest first."""
         return self._marks_of.get(rule_id, ()) if self.marks else ()
 
+    def is_only_remembered(self, now: datetime) -> bool:
+        """Whether nothing but the last run speaks for what is held.
+
+        To judge or act on that may strip the protection of a position opened meanwhile, or close
+        a new one, or lock, for an old one's sake.
+        """
+        return (
+            self.reported_at is None
+            and self.resumed_at is not None
+            and now - self.resumed_at < READ_FIRST
+        )
+
     @property
     def is_flat(self) -> bool:
         """Nothing open and nothing working."""
@@ -270,7 +285,7 @@ def with_position(
     sided = record.type is not PositionType.UNDEFINED
     price = record.average_price
     average = price if price is not None and price > 0 else None
-    if held is not None and (held.net > 0) == (net > 0):
+    if held is not None and (held.net > 0) == (net > 0) and not _is_another(record, held):
         grew = abs(net) > held.size
         position = evolve(
             held,
@@ -299,6 +314,16 @@ def with_position(
         )
         account = evolve(account, next_episode=account.next_episode + 1)
     return evolve(account, positions={**account.positions, record.contract_id: position})
+
+
+def _is_another(record: PositionRecord, held: Position) -> bool:
+    """Whether this was opened after the one we hold had ended, though nobody told us of the end."""
+    return (
+        record.id != held.gateway_id
+        and record.creation_timestamp is not None
+        and held.created_at is not None
+        and record.creation_timestamp > held.created_at
+    )
 
 
 def revalued(position: Position, contract: Contract | None) -> Position:

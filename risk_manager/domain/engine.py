@@ -42,8 +42,6 @@ from risk_manager.domain.view import View, in_scope
 
 # An action nobody reported on for this long is taken as lost, not as still under way.
 LOST_AFTER = timedelta(seconds=30)
-# After a start the broker is read before anything is done, but not waited for longer than this.
-READ_FIRST = timedelta(seconds=3)
 
 
 class Step(NamedTuple):
@@ -150,6 +148,8 @@ class _Turn:
 
     def judge(self, account_id: int) -> None:
         before = account = self.state.accounts[account_id]
+        if account.is_only_remembered(self.state.now):
+            return
         in_force = self.state.rulebook.for_account(account_id)
         is_quote = type(self.event) is QuoteChanged
         rules = in_force.price_rules if is_quote else in_force.rules
@@ -315,8 +315,6 @@ class _Turn:
 
     def _act(self, account: Account, wanted: dict[str, Wanted]) -> Account:
         now = self.state.now
-        if _is_only_remembered(account, now):
-            return account
         attempts = dict(account.attempts)
         next_id = account.next_action
         limit = self.state.rulebook.defaults.max_calls_a_minute
@@ -481,16 +479,6 @@ def _calm(account: Account, rules: tuple[Rule, ...], seen: set[tuple[str, str]])
         if breach.active and key not in seen and key[0] in asked
     }
     return evolve(account, breaches={**account.breaches, **over}) if over else account
-
-
-def _is_only_remembered(account: Account, now: datetime) -> bool:
-    """Whether nothing but the last run speaks for what is held: acting on that may strip the
-    protection of a position opened meanwhile, or close a new one for an old one's sake."""
-    return (
-        account.reported_at is None
-        and account.resumed_at is not None
-        and now - account.resumed_at < READ_FIRST
-    )
 
 
 def _may_send(known: Attempt | None, action: Action, now: datetime) -> int:

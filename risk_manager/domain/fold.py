@@ -158,7 +158,8 @@ def _account_event(
         case TradeExecuted():
             return _executed(state, account, (event,), event.at, facts)
         case AccountChanged():
-            return accounts.with_record(account, event, event.at)
+            heard = {**account.heard, "account": event.at}
+            return accounts.with_record(evolve(account, heard=heard), event, event.at)
         case AccountReported():
             return _reported(state, account, event, facts)
         case ActionSettled():
@@ -294,7 +295,7 @@ def _executed(
 
 
 def _reported(state: State, account: Account, event: AccountReported, facts: list[Fact]) -> Account:
-    if event.account is not None:
+    if event.account is not None and not _said_since(account, event.asked_at):
         account = accounts.with_record(account, event.account, event.at)
     if event.trades is not None:
         account = _executed(state, account, event.trades, event.at, facts)
@@ -315,6 +316,12 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
         heard = {k: t for k, t in account.heard.items() if t > horizon}
         account = evolve(account, reported_at=event.at, heard=heard)
     return account
+
+
+def _said_since(account: Account, asked_at: datetime) -> bool:
+    """Whether the stream has stated balance and permission later than a report was asked for."""
+    heard = account.heard.get("account")
+    return heard is not None and heard > asked_at
 
 
 def _settled(state: State, account: Account, event: ActionSettled, facts: list[Fact]) -> Account:

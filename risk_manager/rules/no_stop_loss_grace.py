@@ -22,7 +22,6 @@ from risk_manager.domain.decisions import (
     Verdict,
 )
 from risk_manager.domain.durations import Duration, plain_duration
-from risk_manager.domain.events import AccountOpened
 from risk_manager.domain.protection import is_through, stop_ticks
 from risk_manager.domain.records import OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
@@ -107,11 +106,11 @@ class NoStopLossGrace(Rule):
         memory: list[Ask] = []
         verdicts: list[Verdict] = []
         watching = view.mark(self.id, WATCHING)
-        if watching is None or type(view.event) is AccountOpened:
+        since = view.now if watching is None else watching.set_at
+        if watching is None:
             memory.append(Remember(WATCHING, value=view.now.isoformat()))
-            since = view.now
-        else:
-            since = watching.set_at
+        if account.resumed_at is not None:  # while nothing ran, nobody watched
+            since = max(since, account.resumed_at)
         known = 0 if watching is None else 1
         for position in account.positions.values():
             mark = account.marks.get((self.id, position.subject))

@@ -122,6 +122,7 @@ class CrashPoints:
             raise Crashed
 
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        self._life.world.oracle.on_decided(event, outcome)
         if outcome.actions:
             self._maybe()
         await self._store.commit(event, before, outcome)

@@ -4,21 +4,29 @@ import asyncio
 import selectors
 from typing import Any
 
+SPINNING_AFTER = 200_000
+"""So many rounds of the loop in one instant: somebody wakes somebody for ever."""
+
 
 class Stuck(RuntimeError):
-    """Every task waits and no timer runs: a real program would hang for ever here."""
+    """Time stands still: every task waits and no timer runs, or the tasks keep each other busy."""
 
 
 class _Blind(selectors.SelectSelector):
     """Has files registered (the loop's own pipe) and never looks at them."""
 
     loop: "SimulatedLoop"
+    rounds = 0
 
     def select(self, timeout: float | None = None) -> Any:
         if timeout is None:
             raise Stuck("nothing can wake this simulation any more")
+        self.rounds += 1
         if timeout > 0:
             self.loop.seconds += timeout
+            self.rounds = 0
+        elif self.rounds > SPINNING_AFTER:
+            raise Stuck(f"the simulation spins at {self.loop.seconds:.3f} s")
         return []
 
 

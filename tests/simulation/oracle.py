@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from simulation.options import NEW_YORK
 
 from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
-from risk_manager.domain.decisions import LockSet
+from risk_manager.domain.decisions import CancelOrder, ClosePosition, LockSet, ReducePosition
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import ActionSettled, AdminAsked, AnyEvent
 from risk_manager.domain.state import State
@@ -32,7 +32,6 @@ BRAKED_CALLS = 40
 BRAKED_LIMIT_S = 60.0
 """With so many calls in a minute the daemon cancels less often, to be able to close."""
 RACE_S = 3.0  # what the trader and we do at the same moment
-SETTLED_S = 2.0  # an order has protected for so long
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
 OWN = "rm-"
 CENT = Decimal("0.01")
@@ -88,13 +87,14 @@ class Oracle:
         self._net: defaultdict[tuple[int, str], int] = defaultdict(int)
         self._moved: defaultdict[tuple[int, str], float] = defaultdict(lambda: -1e9)
         self._orders: dict[int, Order] = {}
-        self._exit_since: dict[int, float] = {}
         self._ours: set[int] = set()
         self._closes: set[int] = set()
         # What the daemon was told.
         self._told_net: dict[tuple[int, str], int] = {}
         self._told_at: dict[tuple[int, str], float] = {}
         self._told_orders: set[int] = set()
+        self._told_working: dict[int, tuple[tuple[int, str], int]] = {}
+        self._cancels: dict[int, bool] = {}  # decided on, and whether that was wrong then
         self._told_trades: dict[int, dict[int, tuple[Decimal, date]]] = defaultdict(dict)
         self._told_can_trade: dict[int, tuple[bool, float]] = {}
         # What must hold.
@@ -118,7 +118,6 @@ class Oracle:
     # --- the exchange speaks -----------------------------------------------------------------
 
     def on_exchange(self, events: list[Event]) -> None:
-        now = self.world.now
         touched = set()
         for event in events:
             if event.kind == "trade":
@@ -128,18 +127,10 @@ class Oracle:
                 assert order is not None
                 if order.is_terminal:
                     self._orders.pop(order.id, None)
-                    self._exit_since.pop(order.id, None)
                 else:
                     self._orders[order.id] = order
             if event.kind in ("trade", "order"):
                 touched.add((event.account_id, event.contract_id))
-        for key in sorted(touched):
-            exits = self._exits(*key)
-            for order in self._orders_of(*key):
-                if order.id in exits:
-                    self._exit_since.setdefault(order.id, now)
-                else:
-                    self._exit_since.pop(order.id, None)
         if touched:
             self.look()
 
@@ -202,7 +193,7 @@ class Oracle:
             case "trade":
                 self._told_trade(data)
             case "order":
-                self._told_orders.add(data["id"])
+                self._told_order(data)
             case "account":
                 self._told_account(data)
         self.look()
@@ -220,7 +211,11 @@ class Oracle:
                 for position in listed:
                     self._told_position(position)
             case "/Order/searchOpen":
-                self._told_orders.update(o["id"] for o in reply["orders"] or ())
+                for order_id, (key, _) in list(self._told_working.items()):
+                    if key[0] == body["accountId"]:
+                        del self._told_working[order_id]
+                for order in reply["orders"] or ():
+                    self._told_order(order)
             case "/Account/search":
                 for account in reply["accounts"] or ():
                     self._told_account(account)
@@ -234,6 +229,21 @@ class Oracle:
         if self._told_net.get(key) != net:
             self._told_at[key] = self.world.now
         self._told_net[key] = net
+
+    def _told_order(self, data: Mapping[str, Any]) -> None:
+        order_id = data["id"]
+        self._told_orders.add(order_id)
+        if data["status"] in (OrderStatus.OPEN, OrderStatus.PENDING):
+            key = (data["accountId"], data["contractId"])
+            self._told_working[order_id] = (key, data["size"] - data["fillVolume"])
+        else:
+            self._told_working.pop(order_id, None)
+
+    def _knows_all(self, key: tuple[int, str]) -> bool:
+        """Whether the daemon has been told exactly what is held and works in a contract."""
+        told = {o: left for o, (where, left) in self._told_working.items() if where == key}
+        working = {o.id: o.remaining for o in self._orders_of(*key) if o.is_working}
+        return self._told_net.get(key, 0) == self._net[key] and told == working
 
     def _told_trade(self, data: Mapping[str, Any]) -> None:
         at = datetime.fromisoformat(data["creationTimestamp"])
@@ -274,6 +284,8 @@ class Oracle:
         life = self.world.life
         if life is not None:
             self._show(life.state())
+        if path == CANCEL:
+            self._on_cancel(body["orderId"])
         now = self.world.now
         self._writes.append(now)
         while self._writes[0] <= now - 60:
@@ -290,10 +302,6 @@ class Oracle:
     def before_write(self, path: str, body: Mapping[str, Any]) -> None:
         now = self.world.now
         match path:
-            case "/Order/cancel":
-                order = self._orders.get(body["orderId"])
-                if order is not None:
-                    self._on_cancel(order)
             case "/Order/modify":
                 order = self._orders.get(body["orderId"])
                 if order is None or order.stop_price is None or "stopPrice" not in body:
@@ -317,22 +325,22 @@ class Oracle:
                         f"{key} holds {net:+d} (told {told:+d}), asked {body}",
                     )
 
-    def _on_cancel(self, order: Order) -> None:
+    def _on_cancel(self, order_id: int) -> None:
+        """A cancel leaves. Whether it is wrong was judged when it was decided on, if it was."""
+        wrong = self._cancels.pop(order_id, None)
+        if self._protects(order_id) if wrong is None else wrong:
+            order = self._orders.get(order_id)
+            self.violate("a protective order was cancelled", f"{order_id}: {order}")
+
+    def _protects(self, order_id: int) -> bool:
+        """Whether an order can only reduce what is held, and the daemon has been told so."""
+        order = self._orders.get(order_id)
+        if order is None or self._is_own(order):
+            return False
         key = (order.account_id, order.contract_id)
-        since = self._exit_since.get(order.id)
-        if since is None or self.world.now - since < SETTLED_S or self._is_own(order):
-            return
-        if self.world.now - self._cancel_all_at[order.account_id] < 30:
-            return
-        if self.world.now - self._moved[key] < SETTLED_S:
-            return
-        told = self._told_net.get(key, 0)
-        if order.id not in self._exits(*key, told):
-            return
-        self.violate(
-            "a protective order was cancelled",
-            f"{order.type.name} {order.id} of {key}, which holds {self._net[key]:+d}",
-        )
+        if self.world.now - self._cancel_all_at[order.account_id] < 30 or not self._knows_all(key):
+            return False
+        return order_id in self._exits(*key)
 
     def _is_own(self, order: Order) -> bool:
         return (order.custom_tag or "").startswith(OWN)
@@ -358,14 +366,27 @@ class Oracle:
     def on_restored(self, life: "Life", state: State) -> None:
         self._compare(state, "the restart")
 
-    def on_step(self, life: "Life", event: AnyEvent, before: State, outcome: Step) -> None:
-        self.events += 1
+    def on_decided(self, event: AnyEvent, outcome: Step) -> None:
+        """A step has been taken; nothing of it is stored or sent yet."""
         if isinstance(event, AdminAsked):
             if event.verb == "unlock":
                 asked = (self.world.now, event.account_id, event.scope, event.rule_id)
                 self._unlocks.append(asked)
             if event.verb in ("cancel_all", "flatten"):
                 self._cancel_all_at[event.account_id] = self.world.now
+        reduced = {
+            (a.account_id, a.contract_id)
+            for a in outcome.actions
+            if isinstance(a, ClosePosition | ReducePosition)
+        }
+        for action in outcome.actions:
+            if isinstance(action, CancelOrder):
+                leaves_less = (action.account_id, action.contract_id) in reduced
+                wrong = not leaves_less and self._protects(action.order_id)
+                self._cancels[action.order_id] = wrong
+
+    def on_step(self, life: "Life", event: AnyEvent, before: State, outcome: Step) -> None:
+        self.events += 1
         if isinstance(event, ActionSettled):
             self.world.record(
                 f"settled {event.action_id} {event.outcome} {event.verified} {event.message}"

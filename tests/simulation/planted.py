@@ -1,14 +1,15 @@
 """Bugs on purpose, put in by replacing one small part, to see whether the oracles notice."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from risk_manager.broker.replies import CANCEL
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import (
     Action,
-    CancelOrder,
     ClosePosition,
     Outcome,
     ReducePosition,
@@ -49,6 +50,8 @@ class Plant:
         return None
 
 
+ANSWERED_S = 0.1
+
 # --- fire once ------------------------------------------------------------------------------
 
 
@@ -65,15 +68,19 @@ class _OnceEnforcer:
             self.sent.add(what)
             self.life.enforcer.submit(action)
             return
-        self.life.put(
-            ActionSettled(
-                at=self.life.clock.now(),
-                account_id=action.account_id,
-                action_id=action.id,
-                outcome=Outcome.DONE,
-                verified=True,
+        asyncio.get_running_loop().call_later(ANSWERED_S, self._settle, action)
+
+    def _settle(self, action: Action) -> None:
+        if not self.life.dead.is_set():
+            self.life.put(
+                ActionSettled(
+                    at=self.life.clock.now(),
+                    account_id=action.account_id,
+                    action_id=action.id,
+                    outcome=Outcome.DONE,
+                    verified=True,
+                )
             )
-        )
 
 
 class FireOnce(Plant):
@@ -171,24 +178,20 @@ class CancelsAll(Plant):
 
     def __init__(self) -> None:
         self._cancelled: set[int] = set()
-        self._next = 0
+        self._under_way: set[asyncio.Task[object]] = set()
 
     def after_step(self, life: "Life", outcome: Step) -> None:
         for account in outcome.state.accounts.values():
-            if self._is_limited(account):
-                for order in account.orders.values():
-                    key = (account.id, f"order:{order.id}")
-                    if order.id not in self._cancelled and key not in life.enforcer._under_way:
-                        self._cancelled.add(order.id)
-                        self._next += 1
-                        life.enforcer.submit(
-                            CancelOrder(
-                                id=f"planted-{self._next}",
-                                account_id=account.id,
-                                contract_id=order.contract_id,
-                                order_id=order.id,
-                            )
-                        )
+            if not self._is_limited(account):
+                continue
+            for order_id in account.orders.keys() - self._cancelled:
+                self._cancelled.add(order_id)
+                body = {"accountId": account.id, "orderId": order_id}
+                task = asyncio.get_running_loop().create_task(
+                    life.lanes.act(CANCEL, body), name="planted cancel"
+                )
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
 
     def _is_limited(self, account: Account) -> bool:
         policies = {lock.policy for lock in account.locks.values() if lock.scope == "account"}

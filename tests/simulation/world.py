@@ -7,7 +7,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -491,8 +491,17 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def simulate(options: Options, *, keep_log: bool = False) -> DayResult:
-    """One day, from a fresh database, in a loop of its own."""
+async def _nobody(world: World) -> None:
+    return None
+
+
+def simulate(
+    options: Options,
+    *,
+    keep_log: bool = False,
+    watch: Callable[[World], Coroutine[Any, Any, None]] = _nobody,
+) -> DayResult:
+    """One day, from a fresh database, in a loop of its own. `watch` runs beside it."""
     folder = Path(tempfile.mkdtemp(prefix="simulation-"))
     random.seed(options.seed)
     thresholds = gc.get_threshold()
@@ -501,7 +510,12 @@ def simulate(options: Options, *, keep_log: bool = False) -> DayResult:
         with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
 
             async def day() -> DayResult:
-                return await World(options, folder, keep_log=keep_log).run()
+                world = World(options, folder, keep_log=keep_log)
+                watching = asyncio.create_task(watch(world), name="watch")
+                try:
+                    return await world.run()
+                finally:
+                    watching.cancel()
 
             return runner.run(day())
     finally:

@@ -25,13 +25,13 @@ async def test_an_event_is_one_transaction_in_one_hop(tmp_path: Path) -> None:
 async def test_what_changes_nothing_worth_keeping_does_not_touch_the_disk(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
         desk = await opened(stored_desk(store, **LIMIT))
-        await desk.position("MNQ", 1, id=0)
+        await desk.position("MNQ", 1)
         await desk.report(positions={"MNQ": 1})
         before = store.hops
         await desk.wait(seconds=8)
         for price in range(50):
             await desk.quote("MNQ", 21000 + price)
-        await desk.position("MNQ", 1, id=0)
+        await desk.position("MNQ", 1)
         await desk.report(positions={"MNQ": 1})
         assert store.hops == before
 

@@ -1,0 +1,105 @@
+"""A few simulated hours under every weather, the same twice, and bugs planted to be found."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from simulation.loop import SimulatedLoop, Stuck
+from simulation.options import CLOCK_CHANGES, drill_for, options_for
+from simulation.oracle import in_session, next_reset, next_session, trading_date
+from simulation.world import simulate
+
+MAIN = Path(__file__).parent / "__main__.py"
+SEEDS_TO_FIND_A_BUG = 6
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_an_hour_under_the_weather_of_its_seed_violates_nothing(seed: int) -> None:
+    options = options_for(seed, hours=0.75)
+    result = simulate(options)
+    assert not result.violations, options.expanded()
+    assert result.events > 500
+
+
+def test_a_rough_hour_with_a_broker_that_is_ill_violates_nothing() -> None:
+    options = drill_for(2, "")
+    result = simulate(options)
+    assert not result.violations, options.expanded()
+    assert result.trades > 50
+    assert result.spans_ill
+
+
+@pytest.mark.parametrize("day", CLOCK_CHANGES)
+def test_the_reset_after_a_change_of_the_clocks_comes_on_time(day: date) -> None:
+    options = replace(drill_for(3, "naive_time"), plant="", day=day)
+    result = simulate(options)
+    assert not result.violations, options.expanded()
+    assert result.locks.get("daily_realized_loss") or result.locks.get("account-open-loss")
+
+
+@pytest.mark.parametrize(
+    ("plant", "told_as"),
+    [
+        ("fire_once", {"too slow", "not healed"}),
+        ("counts_twice", {"P&L differs", "not locked", "a lock ended early"}),
+        ("lock_after_call", {"a lock ended early"}),
+        ("naive_time", {"a lock ended early"}),
+        ("cancels_all", {"a protective order was cancelled"}),
+    ],
+)
+def test_a_planted_bug_is_found_within_a_few_seeds(plant: str, told_as: set[str]) -> None:
+    for seed in range(SEEDS_TO_FIND_A_BUG):
+        result = simulate(drill_for(seed, plant))
+        if told_as & {v.kind for v in result.violations}:
+            return
+    pytest.fail(f"{plant} was not found in {SEEDS_TO_FIND_A_BUG} seeds")
+
+
+def test_the_same_seed_gives_the_same_day_in_another_process() -> None:
+    """Sets and dictionaries of strings are ordered differently there."""
+    runs = [
+        subprocess.Popen(
+            [sys.executable, str(MAIN), "--seed", "3", "--hours", "0.4", "--sky", "ill"],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for hash_seed in ("1", "4242")
+    ]
+    hashes = [run.communicate(timeout=60)[0].rpartition("hash ")[2].strip() for run in runs]
+    assert len(hashes[0]) == 32
+    assert hashes[0] == hashes[1]
+
+
+def test_a_loop_that_nothing_can_wake_says_so() -> None:
+    async def waits_for_ever() -> None:
+        await asyncio.Event().wait()
+
+    runner = asyncio.Runner(loop_factory=SimulatedLoop)
+    with pytest.raises(Stuck):
+        runner.run(waits_for_ever())
+    # Closing would wait for the task that can never end.
+    loop = runner.get_loop()
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    runner.close()
+
+
+def test_the_calendar_of_the_oracle() -> None:
+    def utc(text: str) -> datetime:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+    # The Sunday before is an hour longer: 17:00 in New York is 22:00 in London.
+    assert next_reset(utc("2026-11-02 15:00")) == utc("2026-11-02 22:00")
+    assert next_reset(utc("2026-10-30 15:00")) == utc("2026-10-30 21:00")
+    assert next_reset(utc("2026-10-30 21:00")) == utc("2026-11-02 22:00")
+    assert trading_date(utc("2026-10-30 21:00")) == date(2026, 11, 2)
+    assert trading_date(utc("2026-10-30 20:59")) == date(2026, 10, 30)
+    assert in_session(utc("2026-11-02 14:30"))
+    assert not in_session(utc("2026-11-02 21:00"))
+    assert next_session(utc("2026-10-30 20:30")) == utc("2026-11-02 14:30")

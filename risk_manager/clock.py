@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Protocol
@@ -126,11 +126,23 @@ class VenueTime:
         self.corrections += 1
         self.offset = timedelta(0)
 
-    def anchor(self) -> timedelta | None:
-        """Before anything is judged: set our clock by the gateway's, also back; by how much."""
-        if self.stated is None or self.offset is None or abs(self.offset) <= CLOCK_IS_WRONG:
+    async def agree(self, ask: Callable[[], Awaitable[object]]) -> timedelta | None:
+        """Before anything is judged: set our clock by the gateway's, also back; by how much.
+
+        `ask` has the gateway state its time. Where that is not ours it is asked once more: one
+        odd header moves nothing.
+        """
+        await ask()
+        first, heard_at = self.offset, self.heard_at
+        if first is None or abs(first) <= VENUE_TOLERANCE:
             return None
-        moved, waited_s = self.offset, self._clock.monotonic() - (self.heard_at or 0.0)
+        await ask()
+        if self.stated is None or self.offset is None or self.heard_at == heard_at:
+            return None
+        moved = self.offset
+        if abs(moved) <= VENUE_TOLERANCE or abs(moved - first) > VENUE_TOLERANCE:
+            return None
+        waited_s = self._clock.monotonic() - (self.heard_at or 0.0)
         self._clock.anchor(self.stated + timedelta(seconds=waited_s))
         self.offset = timedelta(0)
         return moved

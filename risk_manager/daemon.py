@@ -529,8 +529,9 @@ class Daemon:
         """Before anything is judged: where the machine's clock is off, the gateway's counts."""
         if self.venue is None:
             return
-        await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
-        moved = self.venue.anchor()
+        moved = await self.venue.agree(
+            lambda: self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
+        )
         if moved is not None:
             seconds = moved.total_seconds()
             self._announce(f"this machine's clock is {-seconds:+.0f} s off; the gateway's counts")

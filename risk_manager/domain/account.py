@@ -277,6 +277,8 @@ def with_position(
 ) -> Account:
     """The account after the gateway stated this position."""
     held = account.positions.get(record.contract_id)
+    if held is not None and _is_of_an_earlier_one(record, held):
+        return account
     net = -record.size if record.type is PositionType.SHORT else record.size
     if net == 0:
         if held is None:
@@ -323,6 +325,16 @@ def _is_another(record: PositionRecord, held: Position) -> bool:
         and record.creation_timestamp is not None
         and held.created_at is not None
         and record.creation_timestamp > held.created_at
+    )
+
+
+def _is_of_an_earlier_one(record: PositionRecord, held: Position) -> bool:
+    """Whether this is a late word of a position that had ended before the one we hold began."""
+    return (
+        record.id != held.gateway_id
+        and record.creation_timestamp is not None
+        and held.created_at is not None
+        and record.creation_timestamp < held.created_at
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ from risk_manager.domain.state import State
 from risk_manager.pipeline import Enforcer as Submits
 from risk_manager.pipeline import Pipeline
 from risk_manager.pipeline import Store as Commits
+from risk_manager.store.journal import Journal
 from risk_manager.store.opening import Opener
 from risk_manager.store.schema import shipped_migrations
 from risk_manager.store.store import BACKLOG_LIMIT, PATIENCE, Store
@@ -100,8 +101,21 @@ class InlineStore(Store):
         await store._open()
         return store
 
+    def keep_journal_of(self, folder: Path) -> None:
+        """The real journal, with its thread: nothing here waits for it."""
+        connection: Any = self._connection
+        row = connection.connection.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()
+        self.journal = Journal(folder, last_seq=row[0], version="simulated")
+
+    def end_journal(self) -> None:
+        """Everything noted is in its file after this. A real crash loses the last second of it."""
+        if self.journal is not None:
+            self.journal.close()
+            self.journal = None
+
     def abandon(self) -> None:
         """As a crash leaves it: nothing more is written."""
+        self.end_journal()
         direct: Any = self._connection
         if direct is not None:
             direct.connection.close()
@@ -183,6 +197,8 @@ class Life:
         await self._agree_on_the_time()
         book = self.plant.rulebook(world.book())
         state = self.plant.state(await self.store.restore(book, self.clock.now()))
+        if world.journal is not None:
+            self.store.keep_journal_of(world.journal)
         self.contracts = ContractBook(self.lanes, self.clock, self.put, on_error=self._on_error)
         edges = CrashPoints(self, self.plant.store(self.store), self.plant.enforcer(self))
         self.pipeline: Pipeline = self.plant.pipeline(
@@ -215,11 +231,15 @@ class Life:
 
     async def _agree_on_the_time(self) -> None:
         """As the daemon does before it judges anything; it waits for a gateway that answers."""
-        while self.venue.stated is None and not self.dead.is_set():
-            await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
-            if self.venue.stated is None:
-                await asyncio.sleep(1.0)
-        self.venue.anchor()
+
+        def ask() -> Coroutine[Any, Any, object]:
+            return self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
+
+        while not self.dead.is_set():
+            await self.venue.agree(ask)
+            if self.venue.stated is not None:
+                return
+            await asyncio.sleep(1.0)
 
     def _vigil(self) -> Vigil:
         return Vigil(
@@ -237,6 +257,11 @@ class Life:
     async def _guarded(self, work: Any) -> None:
         with contextlib.suppress(Crashed):
             await work
+
+    @property
+    def is_judging(self) -> bool:
+        """Whether events are taken: from the first accounts opened to the end."""
+        return bool(self._tasks) and not self.dead.is_set()
 
     def put(self, event: AnyEvent) -> None:
         self.pipeline.inbox.put_nowait(event)
@@ -261,6 +286,7 @@ class Life:
         await self.enforcer.drain(DRAIN_SECONDS)
         await self.pipeline.inbox.join()
         await self._end()
+        self.store.end_journal()
         await self.store._close()
 
     async def crash(self) -> None:

@@ -35,8 +35,8 @@ RACE_S = 3.0  # what the trader and we do at the same moment
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
 OWN = "rm-"
 CENT = Decimal("0.01")
-CLOCK_SLACK = timedelta(seconds=60)
-"""Nobody can tell a clock that is wrong by less."""
+CLOCK_SLACK = timedelta(seconds=3)
+"""Nobody can tell a clock that is wrong by less: the gateway states whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +327,7 @@ class Oracle:
 
     def _on_cancel(self, order_id: int) -> None:
         """A cancel leaves. Whether it is wrong was judged when it was decided on, if it was."""
-        wrong = self._cancels.pop(order_id, None)
+        wrong = self._cancels.get(order_id)  # an expired token has the same one sent twice
         if self._protects(order_id) if wrong is None else wrong:
             order = self._orders.get(order_id)
             self.violate("a protective order was cancelled", f"{order_id}: {order}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,48 +13,59 @@ from simulation.options import Options, options_for
 from simulation.oracle import Violation
 from simulation.world import World, simulate
 
+import risk_manager
+
 HOURS = 24.0
 SAMPLE_EVERY_S = 1800.0
 WARM_UP_HOURS = 4.0
-DAYS_A_YEAR = 252
+TRADES_PER_HOUR = 15.0
+
+_CODE = Path(risk_manager.__file__).parent
+_OTHER_SIDE = _CODE / "practice"  # the simulated exchange keeps all it ever did
+_OURS = (
+    tracemalloc.Filter(True, f"{_CODE}/*"),
+    tracemalloc.Filter(False, f"{_OTHER_SIDE}/*"),
+)
 
 
 @dataclass(slots=True)
 class Grown:
-    """Sizes by simulated hour. The memory is the whole process's, the exchange and the judge
-    with all they remember included: what the daemon alone grows by is less."""
+    """Sizes in MB by simulated hour: what the daemon's own code holds; the whole process, with
+    the exchange and the judge and all they remember; the database and its log on the disk."""
 
     options: Options
-    memory_mb: list[tuple[float, float]] = field(default_factory=list)
+    daemon_mb: list[tuple[float, float]] = field(default_factory=list)
+    process_mb: list[tuple[float, float]] = field(default_factory=list)
     database_mb: list[tuple[float, float]] = field(default_factory=list)
-    journal_mb: float = 0.0
     events: int = 0
     trades: int = 0
     violations: tuple[Violation, ...] = ()
 
     @property
-    def memory_mb_a_day(self) -> float:
-        return 24 * _slope(self.memory_mb)
+    def daemon_mb_a_day(self) -> float:
+        return 24 * _slope(self.daemon_mb)
 
     @property
-    def database_mb_a_day(self) -> float:
-        return 24 * _slope(self.database_mb)
-
-    @property
-    def hours(self) -> float:
-        return self.memory_mb[-1][0] if self.memory_mb else 0.0
+    def database_kb_a_trade(self) -> float:
+        """A database grows with what happens, not with time."""
+        return 1000 * self.database_mb[-1][1] / max(self.trades, 1)
 
     def lines(self) -> list[str]:
-        first, last = self.memory_mb[0][1], self.memory_mb[-1][1]
+        hours = self.daemon_mb[-1][0] if self.daemon_mb else 0.0
         return [
-            f"{self.hours:.0f} h in one life, seed {self.options.seed}: {self.events} events, "
-            f"{self.trades} trades",
-            f"  memory {first:.1f} MB, at the end {last:.1f} MB: {self.memory_mb_a_day:+.2f} MB a "
-            "day after the first hours, the simulated exchange included",
-            f"  database {self.database_mb[-1][1]:.2f} MB at the end, "
-            f"{self.database_mb_a_day:+.2f} MB a day",
-            f"  violations {len(self.violations)}: {[v.kind for v in self.violations]}",
+            f"{hours:.0f} h in one life, seed {self.options.seed}: {self.events} events, "
+            f"{self.trades} executions",
+            f"  the daemon's own memory {_ends(self.daemon_mb)}: {self.daemon_mb_a_day:+.2f} MB "
+            "a day after the first hours",
+            f"  the whole process with the simulated exchange {_ends(self.process_mb)}",
+            f"  the database {_ends(self.database_mb)}, {self.database_kb_a_trade:.1f} kB for "
+            "each execution",
+            f"  violations {len(self.violations)} {[v.kind for v in self.violations]}",
         ]
+
+
+def _ends(samples: Sequence[tuple[float, float]]) -> str:
+    return f"{samples[0][1]:.1f} MB at first, {samples[-1][1]:.1f} MB in the end"
 
 
 def _slope(samples: Sequence[tuple[float, float]]) -> float:
@@ -66,11 +78,11 @@ def _slope(samples: Sequence[tuple[float, float]]) -> float:
 
 def soak(seed: int, *, hours: float = HOURS) -> Grown:
     """Trade for so long under a rough sky, without a restart, and look every half hour."""
-    options = replace(
-        options_for(seed, hours=hours, sky="ill"), wall_step_seconds=0.0, trades_per_hour=15.0
-    )
+    options = options_for(seed, hours=hours, sky="ill")
     options = replace(
         options,
+        wall_step_seconds=0.0,
+        trades_per_hour=TRADES_PER_HOUR,
         weather=replace(options.weather, crashes=0.0, crash_at_commit=0.0, clean_restarts=0.0),
     )
     grown = Grown(options)
@@ -81,14 +93,24 @@ def soak(seed: int, *, hours: float = HOURS) -> Grown:
             await asyncio.sleep(SAMPLE_EVERY_S)
             gc.collect()
             hour = world.now / 3600
-            grown.memory_mb.append((hour, process.memory_info().rss / 1e6))
-            grown.database_mb.append((hour, _size_mb(world.folder)))
+            grown.daemon_mb.append((hour, _held_by_the_daemon_mb()))
+            grown.process_mb.append((hour, process.memory_info().rss / 1e6))
+            grown.database_mb.append((hour, _on_disk_mb(world.folder)))
 
-    result = simulate(options, watch=watch)
+    tracemalloc.start()
+    try:
+        result = simulate(options, watch=watch)
+    finally:
+        tracemalloc.stop()
     grown.events, grown.trades = result.events, result.trades
     grown.violations = result.violations
     return grown
 
 
-def _size_mb(folder: Path) -> float:
+def _held_by_the_daemon_mb() -> float:
+    traces = tracemalloc.take_snapshot().filter_traces(_OURS)
+    return sum(one.size for one in traces.statistics("filename")) / 1e6
+
+
+def _on_disk_mb(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.glob("state.db*")) / 1e6

@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from desk import DeskMaker, contract_id
 from paper_broker import ACCOUNTS, CLOSE, POSITIONS, PaperBroker, refuse, status
 from virtual_time import LoopClock, in_virtual_time
@@ -92,6 +93,22 @@ async def test_a_position_closed_and_opened_anew_in_the_meantime_is_not_closed_f
     await d.wait(seconds=5)
     assert len(d.actions) == asked_before
     assert not d.account().closings
+
+
+@pytest.mark.parametrize("late", [1, 0])
+async def test_a_late_word_of_an_earlier_position_does_not_replace_the_one_held_now(
+    desk: DeskMaker, late: int
+) -> None:
+    """Believed, it would make the stop of what is held look like an entry."""
+    d = desk()
+    began = d.now
+    await d.position("MNQ", 1, id=5001)
+    await d.wait(seconds=1)
+    await d.position("MNQ", 0, id=5001, creationTimestamp=began)
+    await d.position("MNQ", -3, id=5002)
+    await d.stop("MNQ", 3, price=21010)
+    await d.position("MNQ", late, id=5001, creationTimestamp=began)
+    assert d.account().net(contract_id("MNQ")) == -3
 
 
 async def test_a_restart_that_cannot_read_acts_on_what_it_remembers(desk: DeskMaker) -> None:

@@ -36,6 +36,7 @@ BLOCKED = frozenset({"RTY"})
 BUSY_STEP_S = 1.0
 IDLE_STEP_S = 10.0
 HEALED_S = 5.0
+SHUT_RETRY_S = 60.0
 RESTED_S = 75.0
 
 
@@ -81,6 +82,7 @@ class World:
         self.market_open = True
         self.opened_at = 0.0
         self.own_fills = 0
+        self.journal: Path | None = None
         self.crash_chance = options.weather.crash_at_commit
         self.life: Life | None = None
         self.lives = 0
@@ -246,7 +248,10 @@ class World:
         self.gateway.heal()
         self.streams.healed = True
         if not self.market_open:
+            # Before its hour: who waits for the opening tries once a minute meanwhile.
             self.set_open(True)
+            self.opened_at += SHUT_RETRY_S
+            await asyncio.sleep(SHUT_RETRY_S)
         while self.life is None or self.life.dead.is_set():  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.1)
         self.streams._up(Hub.USER, self.life)
@@ -407,7 +412,7 @@ class World:
         while rate:
             await asyncio.sleep(dice.expovariate(rate / 3600))
             life = self.life
-            if life is None or life.dead.is_set():
+            if life is None or not life.is_judging:
                 continue
             verb = dice.choice(("lock", "lock", "lock", "unlock", "flatten", "cancel_all"))
             scope = dice.choice(("account", "account", "root:NQ"))
@@ -441,7 +446,7 @@ class World:
                 limits[name] = round(limits[name] * factor)
             self.limits = limits
             life = self.life
-            if life is not None and not life.dead.is_set():
+            if life is not None and life.is_judging:
                 life.put(
                     RulebookReplaced(at=life.clock.now(), rulebook=self.plant.rulebook(self.book()))
                 )

@@ -20,6 +20,7 @@ from risk_manager.domain.decisions import (
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged
 from risk_manager.domain.exchange_hours import open_since
+from risk_manager.domain.missing_data import MissingData, flatten_after
 from risk_manager.domain.money import ZERO, Band, dollars
 from risk_manager.domain.rule import Meter
 from risk_manager.domain.rulebook import PnlBasis
@@ -67,6 +68,8 @@ class DailyUnrealizedLoss(OpenPnlRule):
     limit: Decimal = Field(gt=0, decimal_places=2)
     scope: Literal["position", "account", "trade"] = "position"
     confirm: Confirm = Confirm()
+    on_missing_data: MissingData | None = None
+    """What is done when there is no price; None: what `defaults` say."""
 
     @property
     def rank(self) -> int:
@@ -191,7 +194,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
 
     def _judge_blindness(self, view: View) -> Iterator[Verdict]:
         """Positions that cannot be valued: told, and closed where the configuration says so."""
-        defaults = view.state.rulebook.defaults
+        flatten = self._flatten_after(view)
         for position in view.account.positions.values():
             subject = f"blind:{position.episode}"
             mark = view.mark(self.id, subject)
@@ -206,7 +209,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
             restarted = mark is not None and mark.value and not view.state.quotes
             if mark is None or restarted:
                 since = _last_priced(view, position, session)
-                due = since + defaults.flatten_after if defaults.flatten_after else None
+                due = since + flatten if flatten is not None else None
                 value = since.isoformat() if view.state.quotes else ""
                 yield bookkeeping(Remember(subject, due_at=due, value=value))
             else:
@@ -216,21 +219,26 @@ class DailyUnrealizedLoss(OpenPnlRule):
     def _blind_for(
         self, view: View, position: Position, blind: timedelta, subject: str
     ) -> Iterator[Verdict]:
-        defaults = view.state.rulebook.defaults
+        flatten = self._flatten_after(view)
         name = view.name(position.contract_id)
         span = plain_duration(timedelta(seconds=int(blind.total_seconds())))
-        if defaults.flatten_after is not None and blind >= defaults.flatten_after:
+        if flatten is not None and blind >= flatten:
             yield Verdict(
                 reason=f"no trusted price for {name} for {span}; closed {position.size}",
                 subject=subject,
                 asks=(Close(position.contract_id),),
             )
-        elif blind >= defaults.quote_max_age:
+        elif blind >= view.state.rulebook.defaults.quote_max_age:
             yield Verdict(
                 reason=f"no trusted price for {name} for {span}; its loss is not watched",
                 subject=subject,
                 severity=Severity.WARNING,
             )
+
+    def _flatten_after(self, view: View) -> timedelta | None:
+        if self.on_missing_data is not None:
+            return flatten_after(self.on_missing_data)
+        return view.state.rulebook.defaults.flatten_after
 
     def _over(self, view: View) -> tuple[Forget, ...]:
         over = view.forget_ended(self.id)

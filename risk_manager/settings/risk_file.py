@@ -7,23 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt
 
-from risk_manager.domain.durations import Duration, parse_duration, plain_duration
+from risk_manager.domain.durations import Duration
+from risk_manager.domain.missing_data import HOLD, MissingData, flatten_after
 from risk_manager.domain.rulebook import Defaults, Mode, PnlBasis, PriceBasis
 from risk_manager.domain.symbols import Symbols
 from risk_manager.domain.trading_calendar import TradingDay
 from risk_manager.settings.fields import ClockTime, Root, Section, Zone
-
-_FLATTEN_AFTER = "flatten_after:"
-
-
-def _on_missing_data(value: str) -> str:
-    if value == "hold":
-        return value
-    if value.startswith(_FLATTEN_AFTER):
-        after = parse_duration(value.removeprefix(_FLATTEN_AFTER).strip())
-        if after > timedelta(0):
-            return f"{_FLATTEN_AFTER}{plain_duration(after)}"
-    raise ValueError('write hold, or for example "flatten_after:30s"')
 
 
 def _above_zero(value: timedelta) -> timedelta:
@@ -39,7 +28,7 @@ class DefaultsSection(Section):
     """What all rules share unless they say otherwise."""
 
     mode: Mode = Mode.ENFORCE
-    on_missing_data: Annotated[str, AfterValidator(_on_missing_data)] = "hold"
+    on_missing_data: MissingData = HOLD
     quote_max_age: PositiveDuration = timedelta(seconds=10)
     pnl_price: PriceBasis = PriceBasis.EXECUTABLE
     pnl_basis: PnlBasis = PnlBasis.NET
@@ -48,12 +37,9 @@ class DefaultsSection(Section):
     foreign_fill_policy: Literal["close", "reduce_only_ok"] = "close"
 
     def compiled(self) -> Defaults:
-        after = None
-        if self.on_missing_data != "hold":
-            after = parse_duration(self.on_missing_data.removeprefix(_FLATTEN_AFTER))
         return Defaults(
             mode=self.mode,
-            flatten_after=after,
+            flatten_after=flatten_after(self.on_missing_data),
             quote_max_age=self.quote_max_age,
             pnl_price=self.pnl_price,
             pnl_basis=self.pnl_basis,

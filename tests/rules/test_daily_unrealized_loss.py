@@ -90,6 +90,30 @@ async def test_004_5_flatten_after_closes_what_nobody_can_price(desk: DeskMaker)
     assert d.account().is_flat
 
 
+@pytest.mark.parametrize(
+    ("own", "by_default", "closed_after_s"),
+    [("flatten_after:20s", None, 20), ("flatten_after:20s", 60, 20), ("hold", 20, None)],
+)
+async def test_a_rule_may_treat_a_missing_price_otherwise_than_the_defaults(
+    desk: DeskMaker, own: str, by_default: int | None, closed_after_s: int | None
+) -> None:
+    default = None if by_default is None else timedelta(seconds=by_default)
+    d = desk(
+        daily_unrealized_loss={**LIMIT, "on_missing_data": own},
+        desk_defaults=Defaults(flatten_after=default),
+    )
+    await d.position("MNQ", 2, 21000)
+    await d.quote("MNQ", 20990)
+    if closed_after_s is None:
+        await d.wait(minutes=5)
+        assert d.actions == []
+        return
+    await d.wait(seconds=closed_after_s - 1)
+    assert d.actions == []
+    await d.wait(seconds=1)
+    assert d.actions == ["close MNQ"]
+
+
 async def test_004_6_a_reversal_starts_at_zero(desk: DeskMaker) -> None:
     d = desk(daily_unrealized_loss=LIMIT)
     await d.position("MNQ", 2, 21000)

@@ -19,6 +19,7 @@ HOURS = 24.0
 SAMPLE_EVERY_S = 1800.0
 WARM_UP_HOURS = 4.0
 TRADES_PER_HOUR = 15.0
+TRADING_DAYS = 252
 
 _CODE = Path(risk_manager.__file__).parent
 _OTHER_SIDE = _CODE / "practice"  # the simulated exchange keeps all it ever did
@@ -49,6 +50,9 @@ class Grown:
     def database_kb_a_trade(self) -> float:
         """A database grows with what happens, not with time."""
         return 1000 * self.database_mb[-1][1] / max(self.trades, 1)
+
+    def database_mb_a_year(self, executions_a_day: int) -> float:
+        return self.database_kb_a_trade * executions_a_day * TRADING_DAYS / 1000
 
     def lines(self) -> list[str]:
         hours = self.daemon_mb[-1][0] if self.daemon_mb else 0.0

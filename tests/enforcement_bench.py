@@ -123,7 +123,11 @@ async def bench(
         errors.append(f"{name}: {type(error).__name__}: {error}")
 
     pipeline = Pipeline(
-        State.at(clock.now(), rulebook), store=RecordingStore(), enforcer=late, feed=feed
+        State.at(clock.now(), rulebook),
+        store=RecordingStore(),
+        enforcer=late,
+        feed=feed,
+        read=lambda account_id: reconciler.ask_routine(account_id),
     )
 
     def position_of(account_id: int, contract_id: str) -> Position | None:

@@ -194,7 +194,7 @@ class Reconciler:
         self._nudged.set()
 
     def ask_routine(self, account_id: int) -> None:
-        """Have the usual things of an account read soon, for instance after one of our actions."""
+        """Have the usual things of an account read soon, after one of our actions or before it."""
         self._desk(account_id).asked = True
         self._nudged.set()
 

@@ -24,9 +24,10 @@ from paper_broker import (
 from virtual_time import BEGAN, LoopClock, in_virtual_time
 
 from risk_manager.broker.lanes import Lane
-from risk_manager.broker.reconcile import EVERYTHING, Part, Reading
+from risk_manager.broker.reconcile import EVERYTHING, Intervals, Part, Reading
 from risk_manager.domain.events import AccountReported, PositionChanged, TradeExecuted, Unreadable
 from risk_manager.domain.records import PositionType
+from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
 
 POSITIONS_ONLY = frozenset({Part.POSITIONS})
 
@@ -359,3 +360,30 @@ async def test_the_list_of_all_accounts_is_passed_on() -> None:
         await first_report(b)
         assert [a.id for a in b.listed[0]] == [101, 102]
         assert b.of(Unreadable) == []
+
+
+# --- read because a rule wants to know ---
+
+SELDOM = Intervals(exposed_seconds=600, flat_seconds=600)
+
+
+@pytest.mark.parametrize("has_a_stop", [True, False])
+@in_virtual_time
+async def test_the_orders_are_read_at_the_deadline_of_a_stop_nobody_told_us_of(
+    has_a_stop: bool,
+) -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, 1)
+    rule = NoStopLossGrace(grace=timedelta(seconds=20))
+    async with bench(broker, LoopClock(), rules=[rule], intervals=SELDOM) as b:
+        await first_report(b)
+        if has_a_stop:
+            broker.add_order(101, MNQ, type=4, side=1, stopPrice=5990.25)
+        await asyncio.sleep(19)
+        assert len(broker.calls(ORDERS)) == 1
+        await asyncio.sleep(2.5)
+        assert len(broker.calls(CLOSE)) == (0 if has_a_stop else 1)
+        await asyncio.sleep(60)
+        if has_a_stop:
+            assert len(broker.calls(ORDERS)) == 2
+            assert b.account().net(MNQ) == 1

@@ -72,6 +72,10 @@ class Bench:
     def account(self, account_id: int = 101) -> Account:
         return self.pipeline.state.accounts[account_id]
 
+    def locked(self, account_id: int = 101) -> set[str]:
+        """The rules that have locked it."""
+        return {lock.rule_id for lock in self.account(account_id).locks.values()}
+
     def of[E](self, kind: type[E]) -> list[E]:
         return [e for e in self.feed.events if isinstance(e, kind)]
 

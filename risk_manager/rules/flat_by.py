@@ -1,15 +1,20 @@
 """`trading_day: flat_by`, the hour from which nothing may be open, as hours of RULE-009."""
 
-from datetime import UTC, date, datetime, time
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from types import MappingProxyType
 from typing import ClassVar, Self
 
-from risk_manager.domain.market_calendar import EVERY, EXCHANGE_DAY
+from risk_manager.domain.market_calendar import EVERY, EXCHANGE_DAY, MarketCalendar
 from risk_manager.domain.session_hours import WEEKDAYS, Standing
 from risk_manager.domain.trading_calendar import DAY, TradingDay
 from risk_manager.domain.view import View
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 
 FLAT_BY = "flat_by"
+AHEAD_OF_AN_EARLY_CLOSE = timedelta(minutes=2)
+"""At the minute the exchange halts it refuses a close."""
 _A_MONDAY = date(2026, 1, 5)
 
 
@@ -35,12 +40,27 @@ class FlatBy(SessionBlockOutside):
         }
         return cls.model_validate({"id": FLAT_BY, "timezone": day.timezone, "sessions": [session]})
 
+    def calendar(self, view: View) -> MarketCalendar:
+        return _ahead(view.state.rulebook.calendar)
+
     def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
         known = view.state.rulebook.calendar.knows(root)
         return super().standing(view, root if known else EVERY, contract_id)
 
     def _why(self, view: View, root: str) -> str:
         return f"past the day's {FLAT_BY}" if root == EVERY else f"{root} is past the day's flat_by"
+
+
+@lru_cache(maxsize=8)
+def _ahead(calendar: MarketCalendar) -> MarketCalendar:
+    """With the early closes of the table so much sooner; the operator's are meant as written."""
+    days = {
+        key: day
+        if day.closes_at is None
+        else replace(day, closes_at=day.closes_at - AHEAD_OF_AN_EARLY_CLOSE)
+        for key, day in calendar.days.items()
+    }
+    return replace(calendar, days=MappingProxyType(days))
 
 
 def _trades_before(local: datetime) -> bool:

@@ -130,9 +130,10 @@ async def test_the_hour_follows_the_clocks(on: str, at_utc: str) -> None:
     assert d.now.astimezone(CHICAGO).strftime("%H:%M") == "15:10"
 
 
-async def test_an_early_close_of_the_exchange_is_the_hour_of_its_products() -> None:
-    """The day after Thanksgiving: indexes until 12:15, metals until 13:45."""
-    d = desk_at("2026-11-27 12:14:00", calendar=shipped())
+async def test_two_minutes_before_the_exchange_closes_early_its_products_are_closed() -> None:
+    """The day after Thanksgiving: indexes until 12:15, metals until 13:45. At that minute a close
+    would be refused."""
+    d = desk_at("2026-11-27 12:12:00", calendar=shipped())
     await d.position("MNQ", 1)
     await d.position("MGC", 1, 2600)
     await d.wait(seconds=59)
@@ -141,8 +142,11 @@ async def test_an_early_close_of_the_exchange_is_the_hour_of_its_products() -> N
     assert d.taken() == ["close MNQ"]
     assert d.locked_by() == {"flat_by": "root:MNQ"}
     await d.obey()
-    await d.wait_until(chicago("2026-11-27 13:45"))
-    assert "close MGC" in d.taken()
+    await d.wait_until(chicago("2026-11-27 13:42:59"))
+    assert d.taken() == []
+    await d.wait(seconds=1)
+    assert d.taken() == ["close MGC"]
+    assert d.locked_by() == {"flat_by": "root:MGC"}
 
 
 async def test_a_date_may_have_an_earlier_hour_of_its_own() -> None:

@@ -404,7 +404,7 @@ class Daemon:
             enforcer=self.enforcer,
             feed=Chronicle(self.feed),
             watch=self._watch,
-            read=self.reconciler.ask_routine,
+            read=self.reconciler.look_again,
         )
         self.vigil = Vigil(
             clock=self.clock,

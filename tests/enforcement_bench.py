@@ -131,7 +131,7 @@ async def bench(
         store=RecordingStore(),
         enforcer=late,
         feed=feed,
-        read=lambda account_id: reconciler.ask_routine(account_id),
+        read=lambda account_id: reconciler.look_again(account_id),
     )
 
     def position_of(account_id: int, contract_id: str) -> Position | None:

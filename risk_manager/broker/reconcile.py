@@ -1,6 +1,7 @@
 """The broker's own word on each account, read over REST: at start, after gaps, and on a timer."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -126,6 +127,7 @@ class _Desk:
     trades_known_to: datetime | None = None
     read_at: float | None = None  # when the last whole pass began
     permission_at: float | None = None  # when the last pass began that asks whether it may trade
+    looked_at: float = -math.inf
     ended: float = 0.0
     failures: int = 0
     status: ReadStatus = field(default_factory=ReadStatus)
@@ -195,9 +197,19 @@ class Reconciler:
         self._nudged.set()
 
     def ask_routine(self, account_id: int) -> None:
-        """Have the usual things of an account read soon, after one of our actions or before it."""
+        """Have the usual things of an account read soon, for instance after one of our actions."""
         self._desk(account_id).asked = True
         self._nudged.set()
+
+    def look_again(self, account_id: int) -> None:
+        """Have positions and orders read at once, as something is about to be decided on them.
+
+        Goes by the enforcement lane; asked again and again, it looks once a second.
+        """
+        desk, now = self._desk(account_id), self._clock.monotonic()
+        if now - desk.looked_at >= self._intervals.between_asked_seconds:
+            desk.looked_at = now
+            self._request(account_id, (Part.POSITIONS, Part.ORDERS), urgent=True)
 
     async def read_back(
         self, account_id: int, parts: Parts, limit_seconds: float

@@ -390,6 +390,20 @@ async def test_the_orders_are_read_at_the_deadline_of_a_stop_nobody_told_us_of(
             assert b.account().net(MNQ) == 1
 
 
+@in_virtual_time
+async def test_a_second_look_is_taken_at_once_and_not_more_than_once_a_second() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock(), intervals=SELDOM) as b:
+        await asyncio.sleep(1)
+        broker.always[ORDERS] = status(400)
+        asked_at = b.clock.monotonic()
+        for _ in range(40):
+            b.reconciler.look_again(101)
+            await asyncio.sleep(0.05)
+        looks = [c for c in broker.calls(ORDERS) if c.lane is Lane.FAST]
+        assert [round(c.at - asked_at, 2) for c in looks] == [0.0, 1.0]
+
+
 def polling(every: str, **more: Any) -> AuthLossGuard:
     return AuthLossGuard.model_validate(
         {"rule": "auth_loss_guard", "can_trade": {"poll": every, **more}}

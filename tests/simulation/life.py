@@ -190,7 +190,7 @@ class Life:
             enforcer=edges,
             feed=edges,
             watch=self._watch,
-            read=self.reconciler.ask_routine,
+            read=self.reconciler.look_again,
         )
         world.oracle.on_restored(self, state)
         for account_id in world.account_ids:

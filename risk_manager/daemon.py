@@ -404,6 +404,7 @@ class Daemon:
             enforcer=self.enforcer,
             feed=Chronicle(self.feed),
             watch=self._watch,
+            read=self.reconciler.look_again,
         )
         self.vigil = Vigil(
             clock=self.clock,

@@ -71,7 +71,8 @@ async def _let_requests_out() -> None:
 
 
 class Pipeline:
-    """Owns the state. `watch` is told the contracts in play whenever they change."""
+    """Owns the state. `watch` is told the contracts in play whenever they change, `read` an account
+    on which the broker's word is wanted now."""
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class Pipeline:
         enforcer: Enforcer,
         feed: Feed,
         watch: Callable[[frozenset[str]], None] = lambda _: None,
+        read: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.state = state
         self.inbox = Inbox()
@@ -88,6 +90,7 @@ class Pipeline:
         self._enforcer = enforcer
         self._feed = feed
         self._watch = watch
+        self._read = read
         self._watched: frozenset[str] = frozenset()
 
     async def run(self) -> None:
@@ -102,6 +105,8 @@ class Pipeline:
         await self._store.commit(event, before, outcome)
         for action in outcome.actions:
             self._enforcer.submit(action)
+        for account_id in outcome.reads:
+            self._read(account_id)
         if outcome.actions:
             await _let_requests_out()
         self._feed.publish(event, before, outcome)

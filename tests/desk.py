@@ -132,7 +132,10 @@ class SilentFeed:
 
 
 class Desk:
-    """One account (more by id) under some rules. Every method is a fact of trading."""
+    """One account (more by id) under some rules. Every method is a fact of trading.
+
+    With `rest` the broker is read at once whenever that is asked for, and says what is known.
+    """
 
     def __init__(
         self,
@@ -146,8 +149,10 @@ class Desk:
         symbols: Symbols | None = None,
         calendar: MarketCalendar | None = None,
         per_account: dict[int, list[Rule]] | None = None,
+        rest: bool = True,
     ) -> None:
         self.now = at
+        self.rest = rest
         self.account_ids = accounts
         self._rules = list(rules)
         self.rulebook = Rulebook(
@@ -188,7 +193,10 @@ class Desk:
     async def happens(self, event: AnyEvent) -> Step:
         """Any event, as it comes."""
         await self._open()
-        return await self.pipeline.process(event)
+        step = await self.pipeline.process(event)
+        for account_id in step.reads if self.rest else ():
+            await self._read_whole(account_id)
+        return step
 
     async def wait(
         self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
@@ -199,7 +207,7 @@ class Desk:
         pace = timedelta(minutes=1) if end - self.now > timedelta(hours=1) else timedelta(seconds=1)
         while self.now < end:
             self.now = min(self.now + pace, end)
-            await self.pipeline.process(Tick(at=self.now))
+            await self.happens(Tick(at=self.now))
 
     async def wait_until(self, instant: datetime) -> None:
         await self.wait(seconds=(instant - self.now).total_seconds())

@@ -72,6 +72,10 @@ class Bench:
     def account(self, account_id: int = 101) -> Account:
         return self.pipeline.state.accounts[account_id]
 
+    def locked(self, account_id: int = 101) -> set[str]:
+        """The rules that have locked it."""
+        return {lock.rule_id for lock in self.account(account_id).locks.values()}
+
     def of[E](self, kind: type[E]) -> list[E]:
         return [e for e in self.feed.events if isinstance(e, kind)]
 
@@ -123,7 +127,11 @@ async def bench(
         errors.append(f"{name}: {type(error).__name__}: {error}")
 
     pipeline = Pipeline(
-        State.at(clock.now(), rulebook), store=RecordingStore(), enforcer=late, feed=feed
+        State.at(clock.now(), rulebook),
+        store=RecordingStore(),
+        enforcer=late,
+        feed=feed,
+        read=lambda account_id: reconciler.look_again(account_id),
     )
 
     def position_of(account_id: int, contract_id: str) -> Position | None:

@@ -1,6 +1,7 @@
 """The broker's own word on each account, read over REST: at start, after gaps, and on a timer."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -125,6 +126,8 @@ class _Desk:
     full_at: float = 0.0
     trades_known_to: datetime | None = None
     read_at: float | None = None  # when the last whole pass began
+    permission_at: float | None = None  # when the last pass began that asks whether it may trade
+    looked_at: float = -math.inf
     ended: float = 0.0
     failures: int = 0
     status: ReadStatus = field(default_factory=ReadStatus)
@@ -198,6 +201,16 @@ class Reconciler:
         self._desk(account_id).asked = True
         self._nudged.set()
 
+    def look_again(self, account_id: int) -> None:
+        """Have positions and orders read at once, as something is about to be decided on them.
+
+        Goes by the enforcement lane; asked again and again, it looks once a second.
+        """
+        desk, now = self._desk(account_id), self._clock.monotonic()
+        if now - desk.looked_at >= self._intervals.between_asked_seconds:
+            desk.looked_at = now
+            self._request(account_id, (Part.POSITIONS, Part.ORDERS), urgent=True)
+
     async def read_back(
         self, account_id: int, parts: Parts, limit_seconds: float
     ) -> Reading | None:
@@ -231,6 +244,7 @@ class Reconciler:
                     self._begin_routine(desk, state)
                 else:
                     soonest = min(soonest, wait)
+            soonest = min(soonest, self._poll_permissions(state))
             try:
                 async with asyncio.timeout(max(soonest, 0.02)):
                     await self._nudged.wait()
@@ -249,7 +263,9 @@ class Reconciler:
         ):
             if number:
                 per_minute += (1 + 3 * number) * 60 / interval
-        return max(1.0, per_minute / self._intervals.requests_a_minute)
+        polls = [every for a in state.accounts if (every := _polled_every_seconds(state, a))]
+        room = self._intervals.requests_a_minute - (60 / min(polls) if polls else 0.0)
+        return max(1.0, per_minute / room)
 
     def _due_in_seconds(self, desk: _Desk, account: Account, stretch: float) -> float:
         if desk.running is not None:
@@ -267,6 +283,24 @@ class Reconciler:
         if desk.asked:
             due = min(due, desk.read_at + self._intervals.between_asked_seconds)
         return due - now
+
+    def _poll_permissions(self, state: State) -> float:
+        """Ask whether accounts may trade where a rule wants to know it by now; in how many seconds
+        one will. As one search serves all accounts, those that soon would come along."""
+        now = self._clock.monotonic()
+        waiting: dict[int, tuple[float, float]] = {}
+        for account_id in state.accounts:
+            desk = self._desk(account_id)
+            every = _polled_every_seconds(state, account_id)
+            if every and desk.permission_at is not None and desk.running is None:
+                waiting[account_id] = (desk.permission_at + every - now, every)
+        soonest = min((left for left, _ in waiting.values()), default=1.0)
+        if soonest > 0:
+            return soonest
+        for account_id, (left, every) in waiting.items():
+            if left <= every / 2:
+                self._request(account_id, (Part.ACCOUNT,), urgent=False)
+        return 1.0
 
     def _begin_routine(self, desk: _Desk, state: State) -> None:
         is_old = self._clock.monotonic() - desk.full_at >= self._intervals.whole_day_seconds
@@ -316,6 +350,8 @@ class Reconciler:
             return
         desk.following = None
         desk.running = turn
+        if Part.ACCOUNT in turn.parts:
+            desk.permission_at = self._clock.monotonic()
         if turn.parts >= EVERYTHING:
             desk.read_at = self._clock.monotonic()
         desk.task = self._crew.start(f"read account {desk.account_id}", self._pass(desk, turn))
@@ -515,6 +551,13 @@ class Reconciler:
 def is_exposed(account: Account) -> bool:
     """Whether anything could happen to the account's money, or is under way to prevent it."""
     return bool(account.positions or account.orders or account.closings or account.attempts)
+
+
+def _polled_every_seconds(state: State, account_id: int) -> float | None:
+    """How often the rules of an account want to know whether it may trade."""
+    rules = state.rulebook.for_account(account_id).rules
+    intervals = [every for rule in rules if (every := rule.polls_account_every) is not None]
+    return min(intervals).total_seconds() if intervals else None
 
 
 def _record_of(account_id: int, reply: Reply) -> dict[str, Any] | None:

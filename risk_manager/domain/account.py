@@ -179,7 +179,8 @@ class Attempt:
 class Account:
     """Everything known about one account. `reported_at` None: not yet seen at the broker.
 
-    `resumed_at` is when this run took over what an earlier one remembered.
+    `reported_as_of` is when that word was asked for, in this run. `resumed_at` is when this run
+    took over what an earlier one remembered.
     """
 
     id: int
@@ -190,6 +191,7 @@ class Account:
     can_trade_since: datetime | None = None
     simulated: bool | None = None
     reported_at: datetime | None = None
+    reported_as_of: datetime | None = None
     resumed_at: datetime | None = None
     positions: Mapping[str, Position] = field(default_factory=_none)
     orders: Mapping[int, Order] = field(default_factory=_none)

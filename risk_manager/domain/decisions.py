@@ -99,7 +99,17 @@ class Protect:
     size: int | None = None
 
 
-Ask = Flatten | Close | ReduceTo | Cancel | LockOut | Unlock | Remember | Forget | Protect
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Have the broker's own word on this account read now, before something is decided.
+
+    In shadow, too: it touches nothing. `reported_as_of` of the account says when it has come.
+    """
+
+
+Ask = (
+    Flatten | Close | ReduceTo | Cancel | LockOut | Unlock | Remember | Forget | Protect | LookAgain
+)
 
 
 class Severity(StrEnum):

@@ -19,6 +19,7 @@ from risk_manager.domain.decisions import (
     Forget,
     LockCleared,
     LockOut,
+    LookAgain,
     MoveStop,
     PlaceExit,
     Protect,
@@ -47,7 +48,8 @@ LOST_AFTER = timedelta(seconds=30)
 class Step(NamedTuple):
     """One turn of the machine: the state after it, and everything it gave rise to.
 
-    `actions` are new orders to the broker. `settled` are attempts that this event ended.
+    `actions` are new orders to the broker. `settled` are attempts that this event ended. `reads`
+    are the accounts on which the broker's word is wanted now.
     """
 
     state: State
@@ -55,6 +57,7 @@ class Step(NamedTuple):
     actions: tuple[Action, ...] = ()
     facts: tuple[Fact, ...] = ()
     settled: tuple[Attempt, ...] = ()
+    reads: tuple[int, ...] = ()
 
 
 def step(state: State, event: AnyEvent) -> Step:
@@ -75,6 +78,7 @@ def step(state: State, event: AnyEvent) -> Step:
         actions=tuple(turn.actions),
         facts=tuple(turn.facts),
         settled=ended,
+        reads=tuple(turn.reads),
     )
 
 
@@ -145,6 +149,7 @@ class _Turn:
         self.facts = facts
         self.decisions: list[Decision] = []
         self.actions: list[Action] = []
+        self.reads: list[int] = []
 
     def judge(self, account_id: int) -> None:
         before = account = self.state.accounts[account_id]
@@ -261,6 +266,9 @@ class _Turn:
         for ask in verdict.asks:
             if isinstance(ask, Remember | Forget):
                 account = _with_memory(account, rule.id, ask, self.state.now)
+            elif isinstance(ask, LookAgain):
+                if account.id not in self.reads:
+                    self.reads.append(account.id)
             elif shadow:
                 continue
             elif isinstance(ask, Cancel | ReduceTo | Protect):

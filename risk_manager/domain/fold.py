@@ -263,7 +263,8 @@ def _opened(state: State, event: AccountOpened) -> State:
     known = state.accounts.get(event.account_id)
     if known is not None:
         # What is remembered may be hours old: until the broker has been read it is only that.
-        return with_account(state, known, evolve(known, reported_at=None, resumed_at=event.at))
+        unread = evolve(known, reported_at=None, reported_as_of=None, resumed_at=event.at)
+        return with_account(state, known, unread)
     account = Account(
         id=event.account_id, trading_date=event.trading_date or state.day.date, name=event.name
     )
@@ -314,7 +315,7 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
     if event.positions is not None and event.orders is not None:
         horizon = event.asked_at - HEARD_FOR
         heard = {k: t for k, t in account.heard.items() if t > horizon}
-        account = evolve(account, reported_at=event.at, heard=heard)
+        account = evolve(account, reported_at=event.at, reported_as_of=event.asked_at, heard=heard)
     return account
 
 

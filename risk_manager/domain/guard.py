@@ -75,7 +75,9 @@ def _under_locks(
     reason = f"locked: {decisive[0].reason}"
     want = wanted.setdefault(contract_id, Wanted())
     net = account.net(contract_id)
-    if policy is LockPolicy.FLAT:
+    if _is_let_finish(state, account, contract_id):
+        pass
+    elif policy is LockPolicy.FLAT:
         if net:
             want.hold_at_most(0, rules, reason)
     else:
@@ -100,7 +102,8 @@ def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Acco
             if orders != closing.order_ids:
                 closing = evolve(closing, order_ids=orders)
             want = wanted.setdefault(contract_id, Wanted())
-            want.hold_at_most(0, closing.rule_ids, closing.reason)
+            if not _is_let_finish(state, account, contract_id):
+                want.hold_at_most(0, closing.rule_ids, closing.reason)
         left = closing.order_ids & account.orders.keys()
         if not open_still and not left:
             continue
@@ -112,6 +115,23 @@ def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Acco
         if shrink and open_still:
             wanted[contract_id].shrink_stops(shrink, closing.rule_ids, closing.reason)
     return account if kept == account.closings else evolve(account, closings=kept)
+
+
+def _is_let_finish(state: State, account: Account, contract_id: str) -> bool:
+    """Whether a lockout leaves it to an order the trader has sent to reduce the position first.
+
+    A close on top of it would meet his fill halfway, and the rest of his order would open anew.
+    """
+    if not (state.rulebook.defaults.keep_reducing_fills and account.locks):
+        return False
+    root = state.root(contract_id)
+    if not any(lock.covers(root, contract_id) for lock in account.locks.values()):
+        return False
+    net = account.net(contract_id)
+    market = [o for o in account.orders_in(contract_id) if o.type is OrderType.MARKET]
+    return 0 < sum(o.remaining for o in market) <= abs(net) and all(
+        net * o.side.sign < 0 and state.now - o.seen_at < MARKET_ORDER_PATIENCE for o in market
+    )
 
 
 def _stray_orders(

@@ -1,6 +1,7 @@
 """The base of every rule: a limit, its configuration, and one pure judgement."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self
@@ -80,6 +81,11 @@ class Rule(BaseModel):
     def rank(self) -> int:
         """Who is asked first (low first); see the severity list of the rules reference."""
         return 100
+
+    @property
+    def polls_account_every(self) -> timedelta | None:
+        """How often the platform's word on the account is to be asked for; None: as it comes."""
+        return None
 
     def applies_to(self, account_id: int) -> bool:
         return self.enabled and (self.accounts is None or account_id in self.accounts)

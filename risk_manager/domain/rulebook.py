@@ -47,7 +47,9 @@ class Defaults:
     max_attempts: int = 6
     max_calls_a_minute: int = 60
     """More enforcement calls for one account put the brake on (see `brake`)."""
-    keep_reducing_fills: bool = False  # foreign_fill_policy: reduce_only_ok
+    keep_reducing_fills: bool = False
+    """A lockout lets a market order that only reduces fill first, instead of closing on top of it
+    (foreign_fill_policy: reduce_only_ok)."""
 
 
 @dataclass(frozen=True, slots=True)

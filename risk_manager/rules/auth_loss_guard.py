@@ -31,7 +31,7 @@ HUBS = tuple(Hub)
 
 
 class CanTrade(BaseModel):
-    """How the platform's `canTrade` is read. `poll` is how often the account is asked for."""
+    """How the platform's `canTrade` is read. `poll` is how often it is asked for at least."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,6 +90,10 @@ class AuthLossGuard(Rule):
     @property
     def rank(self) -> int:
         return 10
+
+    @property
+    def polls_account_every(self) -> timedelta | None:
+        return self.can_trade.poll if self.can_trade.enabled else None
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         verdicts: list[Verdict] = []

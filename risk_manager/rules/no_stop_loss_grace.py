@@ -14,12 +14,14 @@ from risk_manager.domain.decisions import (
     Ask,
     Close,
     Forget,
+    LookAgain,
     Outcome,
     PlaceExit,
     Protect,
     Remember,
     Severity,
     Verdict,
+    bookkeeping,
 )
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.protection import is_through, stop_ticks
@@ -44,6 +46,9 @@ AT_LEAST = timedelta(seconds=1)
 """Even a position we heard of late is given this long after we did."""
 REPORT_PATIENCE = timedelta(seconds=5)
 """After a start the account is read first; nothing is closed on old knowledge before that."""
+READ_PATIENCE = timedelta(seconds=3)
+"""The orders are read over REST before a position is closed for want of a stop, as the event of
+one may be lost. If they cannot be read for this long, what is known decides."""
 REFUSALS = 3
 """A stop refused this often will not be had; the position is closed instead."""
 
@@ -208,8 +213,10 @@ class NoStopLossGrace(Rule):
             return
         if view.now < due_at or not view.projected()[position.contract_id]:
             return  # in time still, or being closed already
-        read = view.account.reported_at is not None and view.account.reported_at >= since
-        if not read and view.now - since < REPORT_PATIENCE:
+        as_of = view.account.reported_as_of
+        read = as_of is not None and as_of >= max(since, due_at)
+        if not read and view.now < max(since + REPORT_PATIENCE, due_at + READ_PATIENCE):
+            yield bookkeeping(LookAgain())
             return
         ask = self._stop(view, position, short)
         if ask is None:

@@ -13,7 +13,7 @@ from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Ask, Cancel, Close, LockOut, Severity, Unlock, Verdict
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, LockKind, LockPolicy, Release
-from risk_manager.domain.market_calendar import EVERY
+from risk_manager.domain.market_calendar import EVERY, MarketCalendar
 from risk_manager.domain.records import OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.session_hours import (
@@ -142,10 +142,13 @@ class SessionBlockOutside(Rule):
         key = self._symbols.best(root, contract_id)
         return self._global_hours if key is None else self.per_symbol[key]
 
+    def calendar(self, view: View) -> MarketCalendar | None:
+        """The days that differ, as far as they count for this rule."""
+        return view.state.rulebook.calendar if self.respect_holidays else None
+
     def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
         """Where now stands among the sessions of a product; a product unknown is shut."""
-        book = view.state.rulebook
-        calendar = book.calendar if self.respect_holidays else None
+        book, calendar = view.state.rulebook, self.calendar(view)
         if calendar is not None and root != EVERY and not calendar.knows(root):
             return SHUT
         hours = self.hours(root, contract_id)
@@ -154,8 +157,7 @@ class SessionBlockOutside(Rule):
 
     def _all_is_open(self, view: View) -> bool:
         """Whether every product in play is open, and not about to close: as nearly always."""
-        book = view.state.rulebook
-        calendar = book.calendar if self.respect_holidays else None
+        book, calendar = view.state.rulebook, self.calendar(view)
         if self.per_symbol or view.account.locks:
             return False
         if calendar is not None and calendar.ends_soon(view.now):

@@ -1,13 +1,14 @@
 """Checks between sections and files: what is valid word by word and still cannot be meant."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
 
 from risk_manager.domain.durations import plain_duration
+from risk_manager.domain.exchange_hours import CHICAGO, open_since
 from risk_manager.domain.lockout import Lockout
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import Mode
@@ -80,6 +81,7 @@ def warnings(
             ("trading_day", "reset"),
             "between 01:00 and 03:00 the clocks change; choose another hour",
         )
+    yield from _about_flat_by(risk_document, risk, today)
     known = (
         KNOWN_ROOTS
         | calendar.products
@@ -98,6 +100,21 @@ def warnings(
         end = "no end" if ends is None else ends.isoformat()
         yield calendar_document.problem(
             ("through",), f"the table of exchange days ends soon ({end}); update risk_manager"
+        )
+
+
+def _about_flat_by(document: Document, risk: RiskFile, today: date) -> Iterator[Problem]:
+    """At an hour when the exchange is shut nothing can be closed any more."""
+    section = risk.trading_day
+    if section.flat_by is None:
+        return
+    wednesday = today + DAY * (2 - today.weekday())
+    at = datetime.combine(wednesday, section.flat_by, section.compiled().zone)
+    if open_since(at) is None:
+        yield document.problem(
+            ("trading_day", "flat_by"),
+            f"{section.flat_by:%H:%M} {section.timezone} is {at.astimezone(CHICAGO):%H:%M} in "
+            "Chicago, when the exchange is shut and nothing can be closed; write an earlier hour",
         )
 
 

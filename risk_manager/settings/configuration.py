@@ -37,8 +37,9 @@ class Credentials:
 class Configuration:
     """All files of one folder, checked together.
 
-    `rules` are the entries as written; `overridden` holds, per account, its own version of a
-    rule by rule id. `warnings` are findings that do not prevent a start.
+    `rules` are the entries as written, and what `trading_day` adds; `overridden` holds, per
+    account, its own version of a rule by rule id. `warnings` are findings that do not prevent a
+    start.
     """
 
     folder: Path

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from risk_manager.domain.rule import Rule
+from risk_manager.rules.flat_by import FLAT_BY, FlatBy
 from risk_manager.settings import checks
 from risk_manager.settings.accounts_file import AccountsFile
 from risk_manager.settings.calendar_file import CalendarFile
@@ -59,7 +60,7 @@ def load(
         accounts=accounts,
         risk=risk,
         calendar=calendar,
-        rules=entries.rules,
+        rules=(*entries.rules, *_of_the_trading_day(risk)),
         overridden=own,
     )
     found = [
@@ -214,7 +215,19 @@ def _risk(
     for rules in own.values():
         checks.check_rules(document, risk, rules.values())
     checks.check_rules(document, risk, entries.rules)
+    if risk is not None and risk.trading_day.flat_by is not None:
+        for entry in entries.entries:
+            if entry.id == FLAT_BY:
+                document.refuse(
+                    ("rules", entry.index), f"the id {FLAT_BY} is that of trading_day.flat_by"
+                )
     return risk, entries, own
+
+
+def _of_the_trading_day(risk: RiskFile) -> tuple[Rule, ...]:
+    """What `trading_day` limits, as the rule that sees to it."""
+    day = risk.trading_day
+    return () if day.flat_by is None else (FlatBy.of(day.compiled(), day.flat_by),)
 
 
 def _with(document: Document, data: dict[str, Any]) -> Document:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from risk_manager.domain.durations import Duration
 from risk_manager.domain.missing_data import HOLD, MissingData, flatten_after
@@ -50,13 +50,25 @@ class DefaultsSection(Section):
 
 
 class TradingDaySection(Section):
-    """When the trading day turns. The week opens on Sunday; a weekend belongs to Monday."""
+    """When the trading day turns. The week opens on Sunday; a weekend belongs to Monday.
+
+    From `flat_by` until the next session nothing may be open; None: no such hour.
+    """
 
     reset: ClockTime = TradingDay().reset
     timezone: Zone = TradingDay().timezone
     flat_by: ClockTime | None = None
     week_starts: Literal["sunday"] = "sunday"
     weekend_days_count: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _flat_by_is_before_the_reset(self) -> "TradingDaySection":
+        if self.flat_by == self.reset:
+            raise ValueError(
+                f"flat_by and reset are both {self.reset:%H:%M}; between the two everything is "
+                "closed, write an earlier flat_by"
+            )
+        return self
 
     def compiled(self) -> TradingDay:
         return TradingDay(self.reset, self.timezone)

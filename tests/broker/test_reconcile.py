@@ -24,9 +24,11 @@ from paper_broker import (
 from virtual_time import BEGAN, LoopClock, in_virtual_time
 
 from risk_manager.broker.lanes import Lane
-from risk_manager.broker.reconcile import EVERYTHING, Part, Reading
+from risk_manager.broker.reconcile import EVERYTHING, Intervals, Part, Reading
 from risk_manager.domain.events import AccountReported, PositionChanged, TradeExecuted, Unreadable
 from risk_manager.domain.records import PositionType
+from risk_manager.rules.auth_loss_guard import AuthLossGuard
+from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
 
 POSITIONS_ONLY = frozenset({Part.POSITIONS})
 
@@ -359,3 +361,114 @@ async def test_the_list_of_all_accounts_is_passed_on() -> None:
         await first_report(b)
         assert [a.id for a in b.listed[0]] == [101, 102]
         assert b.of(Unreadable) == []
+
+
+# --- read because a rule wants to know ---
+
+SELDOM = Intervals(exposed_seconds=600, flat_seconds=600)
+
+
+@pytest.mark.parametrize("has_a_stop", [True, False])
+@in_virtual_time
+async def test_the_orders_are_read_at_the_deadline_of_a_stop_nobody_told_us_of(
+    has_a_stop: bool,
+) -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, 1)
+    rule = NoStopLossGrace(grace=timedelta(seconds=20))
+    async with bench(broker, LoopClock(), rules=[rule], intervals=SELDOM) as b:
+        await first_report(b)
+        if has_a_stop:
+            broker.add_order(101, MNQ, type=4, side=1, stopPrice=5990.25)
+        await asyncio.sleep(19)
+        assert len(broker.calls(ORDERS)) == 1
+        await asyncio.sleep(2.5)
+        assert len(broker.calls(CLOSE)) == (0 if has_a_stop else 1)
+        await asyncio.sleep(60)
+        if has_a_stop:
+            assert len(broker.calls(ORDERS)) == 2
+            assert b.account().net(MNQ) == 1
+
+
+@in_virtual_time
+async def test_a_second_look_is_taken_at_once_and_not_more_than_once_a_second() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock(), intervals=SELDOM) as b:
+        await asyncio.sleep(1)
+        broker.always[ORDERS] = status(400)
+        asked_at = b.clock.monotonic()
+        for _ in range(40):
+            b.reconciler.look_again(101)
+            await asyncio.sleep(0.05)
+        looks = [c for c in broker.calls(ORDERS) if c.lane is Lane.FAST]
+        assert [round(c.at - asked_at, 2) for c in looks] == [0.0, 1.0]
+
+
+def polling(every: str, **more: Any) -> AuthLossGuard:
+    return AuthLossGuard.model_validate(
+        {"rule": "auth_loss_guard", "can_trade": {"poll": every, **more}}
+    )
+
+
+@in_virtual_time
+async def test_the_permission_of_a_flat_account_is_asked_for_as_often_as_its_rule_says() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock(), rules=[polling("10s")]) as b:
+        await asyncio.sleep(5)
+        broker.accounts[0]["canTrade"] = False
+        await asyncio.sleep(7)
+        assert b.locked() == {"auth_loss_guard"}
+        await asyncio.sleep(108.5)
+        assert len(broker.calls(ACCOUNTS)) == pytest.approx(13, abs=1)
+        assert len(broker.calls(POSITIONS)) == 5  # the rest comes as it always does
+
+
+@in_virtual_time
+async def test_one_search_polls_the_accounts_that_are_due_together() -> None:
+    broker = PaperBroker()
+    ids = [101, 102]
+    async with bench(broker, LoopClock(), rules=[polling("10s")], accounts=ids):
+        await asyncio.sleep(60.5)
+        assert len(broker.calls(ACCOUNTS)) == pytest.approx(7, abs=1)
+
+
+@pytest.mark.parametrize("rule", [polling("60s"), polling("10s", enabled=False)])
+@in_virtual_time
+async def test_a_poll_that_is_no_more_often_than_the_usual_reading_costs_nothing(
+    rule: AuthLossGuard,
+) -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock(), rules=[rule]):
+        await asyncio.sleep(121)
+        assert len(broker.calls(ACCOUNTS)) == len(broker.calls(POSITIONS)) == 5
+
+
+@in_virtual_time
+async def test_where_the_usual_reading_is_stretched_the_poll_is_still_kept() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock(), rules=[polling("60s")], intervals=SELDOM):
+        await asyncio.sleep(300.5)
+        assert len(broker.calls(ACCOUNTS)) == pytest.approx(6, abs=1)
+        assert len(broker.calls(POSITIONS)) == 1
+
+
+@in_virtual_time
+async def test_many_polled_accounts_keep_to_the_budget_of_all_reading() -> None:
+    broker = PaperBroker()
+    ids = range(101, 111)
+    broker.accounts = [{"id": i, "name": str(i), "canTrade": True} for i in ids]
+    for i in ids:
+        broker.hold(i, MNQ, 1)
+    async with bench(broker, LoopClock(), accounts=ids, rules=[polling("10s")]):
+        await asyncio.sleep(600)
+        assert len(broker.asked) / 10 <= 95
+
+
+@in_virtual_time
+async def test_a_poll_that_fails_is_not_repeated_without_a_pause() -> None:
+    broker = PaperBroker(latency=0)
+    async with bench(broker, LoopClock(), rules=[polling("10s")]):
+        await asyncio.sleep(1)
+        broker.always["*"] = status(400)
+        await asyncio.sleep(100)
+        assert len(broker.calls(ACCOUNTS)) <= 12

@@ -137,6 +137,12 @@ def test_rules_are_listed_for_each_account(
     assert out[0] == "account 101 (combine-50k), enforce"
     assert out[1].split() == ["RULE-001", "max_contracts", "limit", "5"]
     assert out[3].split() == ["RULE-001", "max_contracts", "limit", "2", "[overridden]"]
+    config.risk("rules: []", 'trading_day: {timezone: America/Chicago, flat_by: "15:10"}')
+    assert main(["admin", "rules", "list", "--config", str(config.path)]) == Exit.DONE
+    assert capsys.readouterr().out.splitlines()[1] == (
+        f"  RULE-009  {'flat_by':<30} timezone America/Chicago, "
+        "sessions days:sun/mon/tue/wed/thu start:17:00 end:15:10"
+    )
     assert main(["admin", "rules", "list", "--config", str(config.path), "--account", "7"]) == 1
     assert capsys.readouterr().err == (
         "risk-manager: account 7 is not in accounts.yaml; there are 101, 102\n"

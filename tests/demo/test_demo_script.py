@@ -45,6 +45,8 @@ class Show:
             self.state = outcome.state
             self.rows += [(self.elapsed, d) for d in outcome.decisions]
             asked += outcome.actions
+            if outcome.reads:
+                self.happen([report(self.exchange, ACCOUNT, self.now)])
         for action in asked:
             outcome_, order_id = carry_out(self.exchange, action, self.now)
             self.hear()

@@ -1,12 +1,14 @@
 """What locks do to an account, whatever the rules say: the guard, told as trading."""
 
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from desk import DeskMaker
 
 from risk_manager.domain.decisions import MoveStop, Outcome
 from risk_manager.domain.records import OrderStatus, OrderType
-from risk_manager.domain.rulebook import Mode
+from risk_manager.domain.rulebook import Defaults, Mode
 
 
 async def test_a_flat_lock_closes_all_and_cancels_stops_only_when_flat(desk: DeskMaker) -> None:
@@ -368,3 +370,96 @@ async def test_an_account_nobody_listed_raises_an_alarm(desk: DeskMaker) -> None
     await d.position("MNQ", 1, account=999)
     assert d.alarms == ["unlisted_account"]
     assert 999 not in d.pipeline.state.accounts
+
+
+# --- foreign_fill_policy: reduce_only_ok ---
+
+LET_FINISH = Defaults(keep_reducing_fills=True)
+
+
+@pytest.mark.parametrize("rules", [{}, {"daily_realized_loss": {"limit": 500}}])
+async def test_an_exit_the_trader_has_sent_may_fill_before_a_lockout_closes(
+    desk: DeskMaker, rules: dict[str, Any]
+) -> None:
+    """A limit for both lots works as well: a target does not turn his exit into an entry."""
+    d = desk(**rules, desk_defaults=LET_FINISH)
+    await d.position("MNQ", 2)
+    await d.order("MNQ", -2, price=21100)
+    sold = await d.order("MNQ", -2, kind=OrderType.MARKET)
+    await (d.loss(500, "ES") if rules else d.admin("lock"))
+    await d.wait(seconds=2)
+    assert [a for a in d.actions if a.startswith("close")] == []
+    await d.position("MNQ", 0)
+    await d.order("MNQ", -2, kind=OrderType.MARKET, order_id=sold, status=OrderStatus.FILLED)
+    await d.wait(seconds=10)
+    assert "close MNQ" not in d.actions
+    assert len(d.locked_by()) == 1
+
+
+async def test_what_his_exit_leaves_is_closed_at_once(desk: DeskMaker) -> None:
+    d = desk(desk_defaults=LET_FINISH)
+    await d.position("MNQ", 2)
+    sold = await d.order("MNQ", -1, kind=OrderType.MARKET)
+    await d.admin("lock")
+    assert d.taken() == []
+    await d.position("MNQ", 1)
+    await d.order("MNQ", -1, kind=OrderType.MARKET, order_id=sold, status=OrderStatus.FILLED)
+    assert d.taken() == ["close MNQ"]
+
+
+@pytest.mark.parametrize("status", [OrderStatus.OPEN, OrderStatus.PENDING_CANCELLATION])
+async def test_an_exit_that_does_not_fill_is_waited_for_three_seconds(
+    desk: DeskMaker, status: OrderStatus
+) -> None:
+    d = desk(desk_defaults=LET_FINISH)
+    await d.position("MNQ", 2)
+    sold = await d.order("MNQ", -2, kind=OrderType.MARKET, status=status)
+    await d.admin("lock")
+    await d.wait(seconds=2)
+    assert d.taken() == []
+    await d.wait(seconds=1)
+    assert d.taken() == ["close MNQ"]
+    assert sold in d.account().orders
+
+
+@pytest.mark.parametrize("signed_size", [-3, 1])
+async def test_what_would_not_only_reduce_is_not_waited_for(
+    desk: DeskMaker, signed_size: int
+) -> None:
+    d = desk(desk_defaults=LET_FINISH)
+    await d.position("MNQ", 2)
+    await d.order("MNQ", signed_size, kind=OrderType.MARKET)
+    await d.admin("lock")
+    assert d.taken() == ["close MNQ"]
+
+
+async def test_under_a_lock_without_entries_too_much_may_be_sold_by_the_trader(
+    desk: DeskMaker,
+) -> None:
+    d = desk(desk_defaults=LET_FINISH)
+    await d.position("MNQ", 2)
+    await d.admin("lock", policy="no_entries")
+    sold = await d.order("MNQ", -1, kind=OrderType.MARKET)
+    await d.position("MNQ", 3)
+    assert d.taken() == []
+    await d.position("MNQ", 2)
+    await d.order("MNQ", -1, kind=OrderType.MARKET, order_id=sold, status=OrderStatus.FILLED)
+    await d.wait(seconds=10)
+    assert d.taken() == []
+
+
+async def test_a_limit_of_a_single_position_does_not_wait_for_the_trader(desk: DeskMaker) -> None:
+    d = desk(daily_unrealized_loss={"limit": 300}, desk_defaults=LET_FINISH)
+    await d.position("MNQ", 2, 21000)
+    await d.order("MNQ", -2, kind=OrderType.MARKET)
+    await d.quote("MNQ", 20900)
+    assert d.taken() == ["close MNQ"]
+    assert d.locked_by() == {}
+
+
+async def test_as_it_ships_a_lockout_waits_for_no_exit(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.order("MNQ", -2, kind=OrderType.MARKET)
+    await d.admin("lock")
+    assert d.taken() == ["close MNQ"]

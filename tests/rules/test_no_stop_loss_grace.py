@@ -5,14 +5,34 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from desk import DeskMaker, contract_id, rules_from
+from desk import Desk, DeskMaker, contract_id, rules_from
 from pydantic import ValidationError
 
+from risk_manager.domain.account import Order
 from risk_manager.domain.decisions import Outcome
-from risk_manager.domain.records import OrderStatus, OrderType
+from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 from risk_manager.domain.rulebook import Mode
 
 RULE: dict[str, Any] = {}
+
+
+def stop_at_the_broker(d: Desk) -> Order:
+    """A working stop for one long MNQ that the stream has never told of."""
+    return Order(
+        id=77,
+        contract_id=contract_id("MNQ"),
+        type=OrderType.STOP,
+        status=OrderStatus.OPEN,
+        side=OrderSide.SELL,
+        size=1,
+        stop_price=Decimal(20990),
+        seen_at=d.now,
+    )
+
+
+def reads(d: Desk) -> list[int]:
+    """The accounts that were to be read, each time."""
+    return [account_id for step in d.store.steps for account_id in step.reads]
 
 
 async def test_008_1_a_stop_within_the_grace_is_in_time(desk: DeskMaker) -> None:
@@ -282,7 +302,7 @@ async def test_the_deadline_survives_a_restart(desk: DeskMaker) -> None:
 async def test_after_a_restart_the_account_is_read_before_anything_is_closed(
     desk: DeskMaker,
 ) -> None:
-    d = desk(no_stop_loss_grace=RULE)
+    d = desk(no_stop_loss_grace=RULE, desk_rest=False)
     await d.position("MNQ", 1)
     await d.wait(seconds=20)
     d.now += timedelta(hours=1)
@@ -293,7 +313,7 @@ async def test_after_a_restart_the_account_is_read_before_anything_is_closed(
     await d.wait(minutes=1)
     assert d.actions == []
 
-    blind = desk(no_stop_loss_grace=RULE)
+    blind = desk(no_stop_loss_grace=RULE, desk_rest=False)
     await blind.position("MNQ", 1)
     await blind.wait(seconds=20)
     blind.now += timedelta(hours=1)
@@ -302,6 +322,72 @@ async def test_after_a_restart_the_account_is_read_before_anything_is_closed(
     assert blind.actions == []
     await blind.wait(seconds=1)
     assert blind.actions == ["close MNQ"]
+
+
+async def test_a_stop_whose_event_was_lost_is_found_before_anything_is_closed(
+    desk: DeskMaker,
+) -> None:
+    d = desk(no_stop_loss_grace=RULE, desk_rest=False)
+    await d.position("MNQ", 1)
+    await d.wait(seconds=30)
+    assert d.actions == []
+    assert reads(d) == [101]
+    await d.report(positions={"MNQ": 1}, orders=[stop_at_the_broker(d)])
+    await d.wait(minutes=10)
+    assert reads(d) == [101]
+    assert (d.actions, d.decisions) == ([], [])
+
+
+async def test_the_broker_is_asked_at_the_deadline_and_no_sooner(desk: DeskMaker) -> None:
+    d = desk(no_stop_loss_grace=RULE)
+    await d.position("MNQ", 1)
+    await d.wait(seconds=29)
+    assert reads(d) == []
+    await d.wait(seconds=1)
+    await d.wait(minutes=1)
+    assert reads(d) == [101]
+    assert d.taken() == ["close MNQ"] * 2  # nobody settles it: after 30 s it is asked again
+
+
+async def test_a_list_asked_for_before_the_deadline_proves_nothing(desk: DeskMaker) -> None:
+    d = desk(no_stop_loss_grace=RULE, desk_rest=False)
+    await d.position("MNQ", 1)
+    await d.wait(seconds=29)
+    before = d.now
+    await d.wait(seconds=1)
+    await d.report(positions={"MNQ": 1}, asked_at=before)
+    assert d.actions == []
+    await d.report(positions={"MNQ": 1})
+    assert d.actions == ["close MNQ"]
+
+
+async def test_a_broker_that_cannot_be_read_is_waited_for_three_seconds(desk: DeskMaker) -> None:
+    d = desk(no_stop_loss_grace=RULE, desk_rest=False)
+    await d.position("MNQ", 1)
+    await d.wait(seconds=32)
+    assert d.actions == []
+    await d.wait(seconds=1)
+    assert d.actions == ["close MNQ"]
+
+
+async def test_a_stop_is_not_placed_over_one_whose_event_was_lost(desk: DeskMaker) -> None:
+    rule = {"action": "place_stop", "place_stop_ticks": 40}
+    d = desk(no_stop_loss_grace=rule, desk_rest=False)
+    await d.position("MNQ", 1)
+    await d.wait(seconds=30)
+    assert d.actions == []
+    await d.report(positions={"MNQ": 1}, orders=[stop_at_the_broker(d)])
+    await d.wait(minutes=1)
+    assert d.actions == []
+
+
+async def test_a_shadowed_rule_looks_again_as_well(desk: DeskMaker) -> None:
+    d = desk(no_stop_loss_grace={"shadow": True}, desk_rest=False)
+    await d.position("MNQ", 1)
+    await d.wait(seconds=30)
+    await d.report(positions={"MNQ": 1}, orders=[stop_at_the_broker(d)])
+    await d.wait(minutes=1)
+    assert d.reasons == []
 
 
 async def test_a_position_found_at_the_start_gets_a_grace_of_its_own(desk: DeskMaker) -> None:

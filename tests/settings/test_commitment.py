@@ -73,6 +73,21 @@ def test_a_looser_limit_waits_until_the_next_trading_date(folder: Folder) -> Non
     assert limits(monday.rulebook(found)) == [("max_contracts", 50)]
 
 
+def test_the_hour_to_be_flat_cannot_be_taken_back_before_the_reset(folder: Folder) -> None:
+    path = folder.path / "risk_config.yaml"
+    free = path.read_text()
+    path.write_text(free + 'trading_day: {flat_by: "16:10"}\n')
+    before = committed(folder)
+    path.write_text(free)
+    found = folder.read()
+    after = read_again(before, folder, FRIDAY)
+    assert after.kept_today(found) == ("flat_by",)
+    in_force = after.rulebook(found).for_account(101).rules
+    assert "flat_by (until the reset)" in {rule.id for rule in in_force}
+    monday = read_again(after, folder, MONDAY)
+    assert {r.id for r in monday.rulebook(found).for_account(101).rules} == {"max_contracts"}
+
+
 def test_editing_once_more_begins_the_waiting_anew(folder: Folder) -> None:
     after = committed(folder)
     folder.limit(50)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from risk_manager.domain.rulebook import Mode, PriceBasis
+from risk_manager.rules.flat_by import FlatBy
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.settings import SecretUnavailable, load
 from risk_manager.settings.configuration import Configuration
@@ -96,6 +97,21 @@ def test_symbols_that_look_like_other_things_stay_symbols(config: ConfigFolder) 
     instrument, blocks = config.load().rules
     assert instrument.model_dump()["limits"] == {"6E": 1, "NO": 2}
     assert blocks.model_dump()["blocked"] == ("6J", "GC*")
+
+
+def test_the_hour_to_be_flat_is_a_limit_of_every_account(config: ConfigFolder) -> None:
+    config.risk(TWO_RULES, 'trading_day: {timezone: America/Chicago, flat_by: "15:10"}')
+    configuration = config.load()
+    assert [r.id for r in configuration.rules_of(101)][-1] == "flat_by"
+    rules = configuration.rulebook().accounts[102].rules
+    (rule,) = (r for r in rules if isinstance(r, FlatBy))
+    (session,) = rule.sessions
+    assert session.days == ("sun", "mon", "tue", "wed", "thu")
+    assert (session.start, session.end) == (17 * 60, 15 * 60 + 10)
+    config.risk(TWO_RULES, "trading_day: {flat_by: null}")
+    assert {r.id for r in config.load().rules_of(101)} == {"size", "max_contracts_per_instrument"}
+    config.risk(TWO_RULES.replace("size", "flat_by"))
+    assert "flat_by" in {r.id for r in config.load().rules_of(101)}  # the name is free then
 
 
 def test_an_account_overrides_one_rule_and_the_others_keep_it(config: ConfigFolder) -> None:
@@ -205,6 +221,11 @@ WARNINGS = [
     (TWO_RULES.replace("MNQ: 3", "MNQ: 9"), "", "9 is above the limit of all contracts"),
     (TWO_RULES.replace("MNQ", "MNX"), "", 'MNX names no product known here; did you mean "MNQ"?'),
     (TWO_RULES, 'trading_day: {reset: "02:30"}', "between 01:00 and 03:00 the clocks change"),
+    (
+        TWO_RULES,
+        'trading_day: {timezone: America/Chicago, flat_by: "16:30"}',
+        "16:30 America/Chicago is 16:30 in Chicago, when the exchange is shut",
+    ),
     (TWO_RULES, "accounts: {1011: {label: x}}", 'not in accounts.yaml; did you mean "101"?'),
     (TWO_RULES, "accounts: {101: {mode: shadow}}", "shadow: breaches are told"),
     (TWO_RULES, "defaults: {mode: shadow}", "shadow: breaches are told"),
@@ -252,6 +273,8 @@ FINE = [
     ("rules: [{rule: no_stop_loss_grace, grace: 5s}]", ""),
     ("rules: [{rule: symbol_blocks, blocked: [M*, CON.F.US.XYZ.Z26]}]", ""),
     (TWO_RULES, 'trading_day: {reset: "03:00"}'),
+    (TWO_RULES, 'trading_day: {flat_by: "16:10"}'),
+    (TWO_RULES, 'trading_day: {reset: "07:00", timezone: Asia/Tokyo, flat_by: "06:10"}'),
     (TWO_RULES.replace("limit: 5", "limit: 5, count: micro_equivalents"), ""),
 ]
 

@@ -202,7 +202,12 @@ class Life:
         self.contracts = ContractBook(self.lanes, self.clock, self.put, on_error=self._on_error)
         edges = CrashPoints(self, self.plant.store(self.store), self.plant.enforcer(self))
         self.pipeline: Pipeline = self.plant.pipeline(
-            state, store=edges, enforcer=edges, feed=edges, watch=self._watch
+            state,
+            store=edges,
+            enforcer=edges,
+            feed=edges,
+            watch=self._watch,
+            read=self.reconciler.look_again,
         )
         world.oracle.on_restored(self, state)
         for account_id in world.account_ids:

@@ -1,0 +1,69 @@
+"""`trading_day: flat_by`, the hour from which nothing may be open, as hours of RULE-009."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from types import MappingProxyType
+from typing import ClassVar, Self
+
+from risk_manager.domain.market_calendar import EVERY, EXCHANGE_DAY, MarketCalendar
+from risk_manager.domain.session_hours import WEEKDAYS, Standing
+from risk_manager.domain.trading_calendar import DAY, TradingDay
+from risk_manager.domain.view import View
+from risk_manager.rules.session_block_outside import SessionBlockOutside
+
+FLAT_BY = "flat_by"
+AHEAD_OF_AN_EARLY_CLOSE = timedelta(minutes=2)
+"""At the minute the exchange halts it refuses a close."""
+_A_MONDAY = date(2026, 1, 5)
+
+
+class FlatBy(SessionBlockOutside):
+    """Everything is closed at `flat_by`, and nothing may be opened until the next session.
+
+    It is not written under `rules`; `trading_day` brings it. A product that the market calendar
+    does not know follows the others.
+    """
+
+    title: ClassVar[str] = "Flat by"
+
+    @classmethod
+    def of(cls, day: TradingDay, flat_by: time) -> Self:
+        """The sessions from each reset to the next `flat_by`, on the days the exchange trades."""
+        ends = [_A_MONDAY + DAY * n for n in range(7)]
+        ends = [on for on in ends if _trades_before(datetime.combine(on, flat_by, day.zone))]
+        starts = ends if day.reset < flat_by else [on - DAY for on in ends]
+        session = {
+            "days": [WEEKDAYS[on.weekday()] for on in starts],
+            "start": f"{day.reset:%H:%M}",
+            "end": f"{flat_by:%H:%M}",
+        }
+        return cls.model_validate({"id": FLAT_BY, "timezone": day.timezone, "sessions": [session]})
+
+    def calendar(self, view: View) -> MarketCalendar:
+        return _ahead(view.state.rulebook.calendar)
+
+    def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
+        known = view.state.rulebook.calendar.knows(root)
+        return super().standing(view, root if known else EVERY, contract_id)
+
+    def _why(self, view: View, root: str) -> str:
+        return f"past the day's {FLAT_BY}" if root == EVERY else f"{root} is past the day's flat_by"
+
+
+@lru_cache(maxsize=8)
+def _ahead(calendar: MarketCalendar) -> MarketCalendar:
+    """With the early closes of the table so much sooner; the operator's are meant as written."""
+    days = {
+        key: day
+        if day.closes_at is None
+        else replace(day, closes_at=day.closes_at - AHEAD_OF_AN_EARLY_CLOSE)
+        for key, day in calendar.days.items()
+    }
+    return replace(calendar, days=MappingProxyType(days))
+
+
+def _trades_before(local: datetime) -> bool:
+    """Whether the exchange trades in the day that ends after this instant: no weekend."""
+    at = local.astimezone(UTC)
+    return EXCHANGE_DAY.window(at).ends_at - at <= DAY

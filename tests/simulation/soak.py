@@ -5,6 +5,7 @@ import gc
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, time
 from pathlib import Path
 from statistics import linear_regression
 
@@ -15,10 +16,11 @@ from simulation.world import World, simulate
 
 import risk_manager
 
-HOURS = 24.0
+HOURS = 72.0
+BEGINS = date(2026, 11, 16)  # a Monday: three resets, no weekend
 SAMPLE_EVERY_S = 1800.0
 WARM_UP_HOURS = 4.0
-TRADES_PER_HOUR = 15.0
+TRADES_PER_HOUR = 2.0
 TRADING_DAYS = 252
 
 _CODE = Path(risk_manager.__file__).parent
@@ -47,23 +49,25 @@ class Grown:
         return 24 * _slope(self.daemon_mb)
 
     @property
-    def database_kb_a_trade(self) -> float:
-        """A database grows with what happens, not with time."""
-        return 1000 * self.database_mb[-1][1] / max(self.trades, 1)
+    def hours(self) -> float:
+        return self.daemon_mb[-1][0] if self.daemon_mb else 0.0
 
-    def database_mb_a_year(self, executions_a_day: int) -> float:
-        return self.database_kb_a_trade * executions_a_day * TRADING_DAYS / 1000
+    @property
+    def executions_a_day(self) -> float:
+        return 24 * self.trades / max(self.hours, 1.0)
+
+    @property
+    def database_mb_a_year(self) -> float:
+        return 24 * _slope(self.database_mb) * TRADING_DAYS
 
     def lines(self) -> list[str]:
-        hours = self.daemon_mb[-1][0] if self.daemon_mb else 0.0
         return [
-            f"{hours:.0f} h in one life, seed {self.options.seed}: {self.events} events, "
+            f"{self.hours:.0f} h in one life, seed {self.options.seed}: {self.events} events, "
             f"{self.trades} executions",
             f"  the daemon's own memory {_ends(self.daemon_mb)}: {self.daemon_mb_a_day:+.2f} MB "
             "a day after the first hours",
             f"  the whole process with the simulated exchange {_ends(self.process_mb)}",
-            f"  the database {_ends(self.database_mb)}, {self.database_kb_a_trade:.1f} kB for "
-            "each execution",
+            f"  the database {_ends(self.database_mb)}: {self.database_mb_a_year:.0f} MB a year",
             f"  violations {len(self.violations)} {[v.kind for v in self.violations]}",
         ]
 
@@ -81,12 +85,18 @@ def _slope(samples: Sequence[tuple[float, float]]) -> float:
 
 
 def soak(seed: int, *, hours: float = HOURS) -> Grown:
-    """Trade for so long under a rough sky, without a restart, and look every half hour."""
-    options = options_for(seed, hours=hours, sky="ill")
+    """An ordinary trader under a rough sky, without a restart; a look every half hour.
+
+    What grows with time must show, so it is not a trader who makes a thousand trades a day.
+    """
+    options = options_for(seed, hours=hours, sky="ill", day=BEGINS)
     options = replace(
         options,
         wall_step_seconds=0.0,
+        begins=time(9, 20),
+        accounts=(101,),
         trades_per_hour=TRADES_PER_HOUR,
+        spam=0.0,
         weather=replace(options.weather, crashes=0.0, crash_at_commit=0.0, clean_restarts=0.0),
     )
     grown = Grown(options)

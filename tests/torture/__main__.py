@@ -37,8 +37,6 @@ from torture.promises import NOT_RUN, PROMISES, Figures, write_into  # noqa: E40
 
 LEAST_IMAGES = 10_000
 JOBS = os.cpu_count() or 1
-SOAK_HOURS = 24
-EXECUTIONS_A_DAY = 50
 
 
 @dataclass(slots=True)
@@ -285,18 +283,15 @@ async def planted(run: Run) -> None:
 async def soak(run: Run) -> None:
     """In a process of its own: its memory is what is measured."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        grown = await asyncio.get_running_loop().run_in_executor(
-            pool, partial(soaked, 5, hours=SOAK_HOURS)
-        )
+        grown = await asyncio.get_running_loop().run_in_executor(pool, partial(soaked, 5))
     for line in grown.lines():
         run.say(line)
     run.blame([f"soak: {v.kind}: {v.detail}" for v in grown.violations])
     run.figures.tell(
         "P14",
-        f"{SOAK_HOURS} simulated hours in one life, {grown.trades} executions: the daemon's own "
-        f"memory {grown.daemon_mb_a_day:+.2f} MB a day; database {grown.database_kb_a_trade:.1f} "
-        f"kB an execution, so {grown.database_mb_a_year(EXECUTIONS_A_DAY):.0f} MB for a year of "
-        f"{EXECUTIONS_A_DAY} a day",
+        f"{grown.hours:.0f} simulated hours in one life, {grown.executions_a_day:.0f} executions a "
+        f"day: the daemon's own memory {grown.daemon_mb_a_day:+.2f} MB a day, the database "
+        f"{grown.database_mb_a_year:.0f} MB a year",
     )
 
 

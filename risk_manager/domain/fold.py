@@ -262,7 +262,9 @@ def _opened(state: State, event: AccountOpened) -> State:
     known = state.accounts.get(event.account_id)
     if known is not None:
         # What is remembered may be hours old: until the broker has been read it is only that.
-        return with_account(state, known, evolve(known, reported_at=None, resumed_at=event.at))
+        name = known.name or event.name
+        resumed = evolve(known, name=name, reported_at=None, resumed_at=event.at)
+        return with_account(state, known, resumed)
     account = Account(
         id=event.account_id, trading_date=event.trading_date or state.day.date, name=event.name
     )

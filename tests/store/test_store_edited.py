@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 from desk import MORNING
-from stored_desk import StoppedClock, StoredDesk, at, opened, rows, stored_desk, tamper
+from stored_desk import Disk, StoppedClock, StoredDesk, at, opened, rows, stored_desk, tamper
 
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.store.beside import marker_path
 from risk_manager.store.opening import OpenedAs
+from risk_manager.store.schema import StoreError, shipped_migrations
 from risk_manager.store.seal import edited, sealed
 from risk_manager.store.store import Store, verify_audit
 
@@ -359,8 +361,6 @@ async def test_what_cannot_be_put_right_while_it_runs_is_found_at_the_next_start
 
 
 async def test_a_database_without_a_seal_from_an_older_version_is_sealed(tmp_path: Path) -> None:
-    from risk_manager.store.schema import shipped_migrations
-
     async with at(tmp_path) as store:
         await trading(store)
     # As version 2 left it.
@@ -416,8 +416,8 @@ async def test_a_backup_put_back_loses_no_lock(tmp_path: Path) -> None:
         assert await locks_found(store) == locks
 
 
-async def test_a_backup_put_back_does_not_bring_a_lifted_lock_to_nothing(tmp_path: Path) -> None:
-    """A lock that was in force in the backup is in force again: nobody can prove it was lifted."""
+async def test_a_lock_lifted_since_the_backup_is_in_force_again(tmp_path: Path) -> None:
+    """Nothing in an older database proves that it was lifted."""
     async with at(tmp_path) as store:
         desk = await opened(stored_desk(store))
         await desk.admin("lock", reason="enough")
@@ -468,3 +468,27 @@ async def test_a_backup_is_sealed_as_its_original(tmp_path: Path) -> None:
     async with at(tmp_path / "elsewhere") as store:
         assert store.opened_as is OpenedAs.RESTORED
         assert sum(e.pnl or Decimal(0) for e in await store.trades(101, MORNING.date())) == -200
+
+
+async def test_opening_an_edited_database_may_fail_at_any_operation_and_forgets_nothing(
+    stopped: tuple[Path, Locks], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, locks = stopped
+    tamper(folder, "DELETE FROM lockouts")
+    tamper(folder, "UPDATE trades SET voided = 1")
+    number = 0
+    while True:
+        number += 1
+        disk = Disk(fails_at=number)
+        again = tmp_path_factory.mktemp("again")
+        shutil.copytree(folder, again, dirs_exist_ok=True)
+        with suppress(StoreError):
+            async with at(again, connection_class=disk.connection_class()):
+                pass
+        if disk.executed < number:
+            break
+        async with at(again) as store:
+            assert store.opened_as is OpenedAs.EDITED, number
+            assert store.had_locks, number
+            assert await locks_found(store) == locks, number
+    assert number > 30

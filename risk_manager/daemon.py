@@ -62,6 +62,7 @@ from risk_manager.settings.loading import load
 from risk_manager.settings.problems import ConfigurationErrors
 from risk_manager.settings.secrets import SecretUnavailable
 from risk_manager.store import journal
+from risk_manager.store.opening import OpenedAs
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
 from risk_manager.vigil import Vigil
@@ -183,6 +184,7 @@ class Daemon:
         self._watched: set[int] = set()
         self._unlisted: frozenset[int] = frozenset()
         self._unguarded: set[int] = set()
+        self._limits_in_doubt = False
         self.venue = VenueTime(self.clock) if isinstance(self.clock, SystemClock) else None
         self._open = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -442,7 +444,7 @@ class Daemon:
     async def _commit_to_limits(self) -> None:
         """What the files say is in force, but for what they loosen: that waits for the reset."""
         texts = texts_of(self.configuration.folder)
-        kept = await self.store.note(LIMITS_NOTE) or self._limits_beside_the_database()
+        kept = await self._kept_limits()
         before = Commitment(in_force=texts)
         if kept is not None:
             try:
@@ -454,6 +456,16 @@ class Daemon:
         if self.commitment != before or kept is None:
             await self._keep_commitment()
         self._tell_what_waits()
+
+    async def _kept_limits(self) -> str | None:
+        """The limits last in force. Another hand may have written what a database says of them."""
+        noted, beside = await self.store.note(LIMITS_NOTE), self._limits_beside_the_database()
+        for kept in (noted, beside):
+            if kept and self.store.is_as_sealed(LIMITS_NOTE, kept):
+                return kept
+        if not self.store.is_as_sealed(LIMITS_NOTE, noted):
+            self._limits_in_doubt = True
+        return noted or beside
 
     def _limits_beside_the_database(self) -> str | None:
         """A deleted database must not make a loosened file count at once."""
@@ -564,11 +576,20 @@ class Daemon:
                 self._open.callback(path.unlink, missing_ok=True)
 
     async def _answer_for_a_lost_database(self, account_ids: list[int]) -> None:
-        """What was locked is not known any more: locked until the reset, or else an alarm."""
+        """What was in force is not known any more: locked until the reset, or else an alarm."""
         now, why = self.clock.now(), self.store.opened_why
         self._announce(f"warning: {why}")
         await self.pipeline.process(DoubtChanged(at=now, doubt=DoubtKind.DATABASE_LOST, reason=why))
-        if not self.store.had_locks:
+        if self._limits_in_doubt:
+            reason = "nobody can tell which limits were in force; locked until the reset"
+        elif self.store.opened_as is OpenedAs.EDITED:
+            reason = "the database was edited behind the daemon's back; locked until the reset"
+        else:
+            reason = (
+                "the database was lost while locks were in force; locked until the reset, as "
+                "nobody can tell which"
+            )
+        if not (self.store.had_locks or self._limits_in_doubt):
             return
         for account_id in account_ids:
             await self.pipeline.process(
@@ -578,8 +599,7 @@ class Daemon:
                     verb="lock_day",
                     rule_id="lost_database",
                     actor="daemon",
-                    reason="the database was lost while locks were in force; locked until the "
-                    "reset, as nobody can tell which",
+                    reason=reason,
                 )
             )
 

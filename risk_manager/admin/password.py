@@ -24,6 +24,8 @@ SHORTEST = 12
 LONGEST_BYTES = 1024
 LONGEST_WAIT = timedelta(minutes=15)
 FREE_TRIES = 3
+NOBODY = "!"
+"""Kept in the place of a hash that is not known any more."""
 
 _HASH = "admin_hash"
 _FAILURES = "admin_failures"
@@ -36,6 +38,8 @@ class Notes(Protocol):
     """The store, as far as it is needed here."""
 
     async def note(self, key: str) -> str | None: ...
+
+    def is_as_sealed(self, key: str, value: str | None) -> bool: ...
 
     async def put_note(self, key: str, value: str) -> bool: ...
 
@@ -123,6 +127,8 @@ class AdminPassword:
         self._failures = _failures_of(await self._notes.note(_FAILURES))
         kept = await self._notes.note(_HASH) or None
         found = await asyncio.to_thread(read_hash, self._path)
+        if not self._notes.is_as_sealed(_HASH, kept):
+            kept = await self._instead_of_edited(found)
         self._hash = kept if kept is not None else found
         if kept is None:
             if found is not None:
@@ -131,10 +137,19 @@ class AdminPassword:
         elif found != kept:
             await self._wait_for_the_reset(found)
 
+    async def _instead_of_edited(self, found: str | None) -> str:
+        """Somebody wrote into the database: the file, if it is as it was; else no password fits."""
+        kept = found if found and self._notes.is_as_sealed(_HASH, found) else NOBODY
+        log.warning("password_note_edited", file_counts=kept is not NOBODY)
+        await self._notes.put_note(_HASH, kept)
+        await self._notes.audit("admin", "password.edited", "admin", ok=False)
+        return kept
+
     async def _wait_for_the_reset(self, found: str | None) -> None:
         """Somebody changed the file behind our back: as any loosening, it waits."""
         text = await self._notes.note(_WAITING)
-        waiting = json.loads(text) if text else None
+        is_ours = self._notes.is_as_sealed(_WAITING, text)
+        waiting = json.loads(text) if text and is_ours else None
         today = self._trading_date()
         if waiting is not None and waiting["hash"] == found:
             if today > date.fromisoformat(waiting["since"]):

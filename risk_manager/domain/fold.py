@@ -263,8 +263,14 @@ def _opened(state: State, event: AccountOpened) -> State:
     known = state.accounts.get(event.account_id)
     if known is not None:
         # What is remembered may be hours old: until the broker has been read it is only that.
-        unread = evolve(known, reported_at=None, reported_as_of=None, resumed_at=event.at)
-        return with_account(state, known, unread)
+        resumed = evolve(
+            known,
+            name=known.name or event.name,
+            reported_at=None,
+            reported_as_of=None,
+            resumed_at=event.at,
+        )
+        return with_account(state, known, resumed)
     account = Account(
         id=event.account_id, trading_date=event.trading_date or state.day.date, name=event.name
     )

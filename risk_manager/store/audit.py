@@ -11,6 +11,7 @@ import orjson
 
 GENESIS = "0" * 64
 ANCHOR = "audit_anchor"
+_BEFORE_ALL = -(1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +120,26 @@ def set_anchor(connection: sqlite3.Connection, head: Head) -> None:
     )
 
 
-def verify(connection: sqlite3.Connection, mirror: Head | None = None) -> AuditBreak | None:
+def verify(
+    connection: sqlite3.Connection, mirror: Head | None = None, after: int = 0
+) -> AuditBreak | None:
     """The first row that was edited, removed or moved; None when the chain holds.
 
     `mirror` is the head as last written outside the database (read it before the database): it
-    shows what is missing at the end.
+    shows what is missing at the end. Rows up to `after` are taken as they are.
     """
-    head = anchor_of(connection)
+    head, skipped = anchor_of(connection), _BEFORE_ALL
+    if after > head.seq:
+        skipped = after
+        row = connection.execute("SELECT hash FROM audit WHERE id = ?", (after,)).fetchone()
+        if row is None:
+            return AuditBreak(after, f"row {after} is missing")
+        head = Head(after, row[0])
     first = head.seq
     rows = connection.execute(
-        "SELECT id, at, actor, action, target, old, new, ok, record, hash FROM audit ORDER BY id"
+        "SELECT id, at, actor, action, target, old, new, ok, record, hash FROM audit"
+        " WHERE id > ? ORDER BY id",
+        (skipped,),
     )
     for seq, *parts, record, digest in rows:
         if seq != head.seq + 1:

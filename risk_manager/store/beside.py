@@ -2,20 +2,47 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from risk_manager.store.audit import Head
+from risk_manager.domain.locks import Lock
+from risk_manager.store import rows
+from risk_manager.store.audit import Head, canonical
+from risk_manager.store.seal import Sealed
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a database must at least be, to be the one we left."""
+    """What a database must at least be, to be the one we left.
+
+    `locks` are those in force, each as JSON: they outlive the database.
+    """
 
     database_id: str
     last_audit_seq: int
     last_audit_hash: str
     had_locks: bool
+    seal_number: int = 0
+    seal_content: str = ""
+    locks: tuple[str, ...] = ()
+
+    @property
+    def seal(self) -> Sealed:
+        return Sealed(self.seal_number, self.seal_content)
+
+    def locks_in_force(self) -> list[Lock]:
+        """Those that can be read."""
+        found = []
+        for text in self.locks:
+            with suppress(ValueError, KeyError, TypeError):
+                found.append(rows.lock_of_plain(json.loads(text)))
+        return found
+
+
+def written_lock(lock: Lock) -> str:
+    """A lock as the marker has it."""
+    return canonical(rows.plain(lock))
 
 
 def marker_path(database: Path) -> Path:
@@ -43,6 +70,9 @@ def read_marker(database: Path) -> Marker | None:
             int(stored["last_audit_seq"]),
             str(stored["last_audit_hash"]),
             bool(stored["had_locks"]),
+            int(stored.get("seal_number", 0)),
+            str(stored.get("seal_content", "")),
+            tuple(map(str, stored.get("locks", ()))),
         )
     except FileNotFoundError:
         return None

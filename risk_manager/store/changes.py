@@ -46,11 +46,15 @@ TOLD_BY_THEMSELVES = (ActionSettled, AdminAsked, HubChanged, RulebookReplaced)
 
 @dataclass(slots=True)
 class Batch:
-    """The rows of one transaction. `soft` rows are written only along with others."""
+    """The rows of one transaction. `soft` rows are written only along with others.
+
+    `puts_right`: they say only what has been written before, over what another hand made of it.
+    """
 
     statements: list[Statement] = field(default_factory=list)
     soft: list[Statement] = field(default_factory=list)
     audit: list[Columns] = field(default_factory=list)
+    puts_right: bool = False
 
     def put(self, sql: str, *values: Any) -> None:
         self.statements.append((sql, values))

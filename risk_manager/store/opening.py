@@ -3,19 +3,33 @@
 import json
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from uuid import uuid4
 
-from risk_manager.store import schema
-from risk_manager.store.audit import Head, head_of, set_anchor
+from risk_manager.domain.locks import Lock, LockKey
+from risk_manager.store import rows, schema, seal
+from risk_manager.store.audit import Entry, Head, head_of, set_anchor, verify
 from risk_manager.store.beside import Marker, marker_path, read_marker
 from risk_manager.store.rows import instant, micros
 from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
+from risk_manager.store.seal import LOCKS, TRADES, Sealed, digest_of_locks
 from risk_manager.store.upkeep import back_up_before_migration
+from risk_manager.store.writer import Writer
+
+SEALED_SINCE = 3
+"""The first version of the schema with a seal."""
+TAIL_CHECKED = 2_000
+"""How many of the newest audit rows are checked at each opening."""
+CHECKED = "audit_checked"
+"""The note of the last audit row that was found broken and has been answered for."""
+PUT_BACK = "lock.put_back"
+UNRECONCILED = "unreconciled"
+STAYS_LOCKED = "what was locked stays locked until the next reset"
+ALL_LOCKED = "every account stays locked until the next reset"
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -28,6 +42,7 @@ class OpenedAs(StrEnum):
     MISSING_BUT_MARKED = "missing_but_marked"
     ROLLED_BACK = "rolled_back"
     CORRUPT = "corrupt"
+    EDITED = "edited"
 
     @property
     def is_trusted(self) -> bool:
@@ -36,7 +51,11 @@ class OpenedAs(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Opened:
-    """An open database and what is to be known about it."""
+    """An open database and what is to be known about it.
+
+    `had_locks`: something that was in force may be lost, and nobody can tell what. `locks` are
+    those that are in force. `last_seal` is the last one known, if the database is suspicious.
+    """
 
     connection: sqlite3.Connection
     database_id: str
@@ -45,6 +64,33 @@ class Opened:
     had_locks: bool
     last_clean_stop: datetime | None
     migrated: int
+    locks: tuple[Lock, ...]
+    last_seal: Sealed | None
+
+
+@dataclass(slots=True)
+class _Connected:
+    """A database before it is judged: the seal it carries, and what does not agree with it."""
+
+    connection: sqlite3.Connection
+    seal: Sealed = field(default_factory=Sealed)
+    edited: list[str] = field(default_factory=list)
+    migrated: int = 0
+
+
+@dataclass(slots=True)
+class _Found:
+    """The verdict. `lost` are the locks that must be in force, as far as anything tells.
+
+    `trades_from`: the trades of this trading day and later are not to be believed.
+    """
+
+    opened_as: OpenedAs
+    why: str
+    had_locks: bool
+    lost: list[Lock] = field(default_factory=list)
+    trades_from: str | None = None
+    last_seal: Sealed | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,25 +121,25 @@ class Opener:
         was_there = self.path.exists() and self.path.stat().st_size > 0
         if not damage:
             try:
-                connection, migrated = self.connect()
+                connected = self._connect()
             except DatabaseCorrupt as error:
                 damage = str(error)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if not is_damage(error):
                     raise
                 damage = f"{self.path} is damaged: {error}"
         if damage:
             aside = self.move_aside("corrupt")
             damage += f"; kept as {aside.name}"
-            connection, migrated = self.connect()
+            connected = self._connect()
         try:
-            return self._judge(connection, migrated, marker, was_there, damage)
+            return self._judge(connected, marker, was_there, damage)
         except BaseException:
-            connection.close()
+            connected.connection.close()
             raise
 
-    def connect(self) -> tuple[sqlite3.Connection, int]:
-        """A connection that is configured, checked and migrated, and how many steps that took."""
+    def _connect(self) -> _Connected:
+        """A connection that is configured, checked and migrated."""
         connection = sqlite3.connect(
             self.path,
             isolation_level=None,
@@ -105,96 +151,174 @@ class Opener:
             found = schema.check_version(connection, self.path, newest)
             schema.configure(connection)
             schema.check_quickly(connection, self.path)
+            connected = _Connected(connection)
+            if found >= SEALED_SINCE:
+                connected.seal, connected.edited = _compared(connection, self.path)
             if 0 < found < newest:
                 back_up_before_migration(connection, self.path, found, self.now())
-            migrated = schema.migrate(connection, self.migrations, lambda: micros(self.now()))
+            connected.migrated = schema.migrate(
+                connection, self.migrations, lambda: micros(self.now())
+            )
         except BaseException:
             connection.close()
             raise
-        return connection, migrated
+        return connected
 
     def _judge(
-        self,
-        connection: sqlite3.Connection,
-        migrated: int,
-        marker: Marker | None,
-        was_there: bool,
-        damage: str,
+        self, connected: _Connected, marker: Marker | None, was_there: bool, damage: str
     ) -> Opened:
+        connection = connected.connection
         notes = dict(connection.execute("SELECT key, value FROM meta"))
-        opened_as, why = self._verdict(connection, notes, marker, was_there, damage)
-        had_locks = marker is not None and marker.had_locks
-        if not opened_as.is_trusted and "unreconciled" not in notes:
-            # In the database itself, so that a second start finds it as well.
-            notes["unreconciled"] = json.dumps({"as": opened_as, "why": why, "locks": had_locks})
-        elif "unreconciled" in notes:
-            had_locks = bool(json.loads(notes["unreconciled"])["locks"])
-        stopped = notes.pop("last_clean_stop", None)
-        notes.setdefault("database_id", uuid4().hex)
-        notes["run_id"] = uuid4().hex
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("DELETE FROM meta WHERE key = 'last_clean_stop'")
-        connection.executemany(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", notes.items()
-        )
-        connection.execute("COMMIT")
+        found = self._verdict(connected, notes, marker, was_there, damage)
+        if not found.opened_as.is_trusted:
+            found.lost = _lost_locks(connected, marker)
+            if TRADES in connected.edited:
+                found.trades_from = connected.seal.since
+            if found.last_seal is None:
+                found.last_seal = connected.seal
+                if marker is not None and marker.seal.number > connected.seal.number:
+                    found.last_seal = marker.seal
+        stopped = notes.get("last_clean_stop")
+        writer = Writer(connection)
+        writer.once(lambda c: self._take_over(c, writer, found, notes))
         return Opened(
             connection=connection,
             database_id=notes["database_id"],
-            opened_as=opened_as,
-            why=why,
-            had_locks=had_locks,
+            opened_as=found.opened_as,
+            why=found.why,
+            had_locks=found.had_locks,
             last_clean_stop=None if stopped is None else instant(int(stopped)),
-            migrated=migrated,
+            migrated=connected.migrated,
+            locks=tuple(_readable_locks(connection)),
+            last_seal=found.last_seal,
+        )
+
+    def _take_over(
+        self,
+        connection: sqlite3.Connection,
+        writer: Writer,
+        found: _Found,
+        notes: dict[str, str],
+    ) -> None:
+        """What is ours from now on, in one transaction: the verdict, the locks, the seal."""
+        if found.opened_as.is_trusted:
+            writer.seal.let_go_of_old_trades(connection)
+        else:
+            writer.seal.accept(connection)
+        if not found.opened_as.is_trusted and UNRECONCILED not in notes:
+            # In the database itself, so that a second start finds it as well.
+            last = found.last_seal or Sealed()
+            notes[UNRECONCILED] = json.dumps(
+                {
+                    "as": found.opened_as,
+                    "why": found.why,
+                    "locks": found.had_locks,
+                    "seal": [last.number, last.content],
+                }
+            )
+        if found.trades_from is not None:
+            # The broker tells them again, as they were.
+            dropped = connection.execute(
+                "DELETE FROM trades WHERE trading_day >= ?", (found.trades_from,)
+            ).rowcount
+            writer.tell(
+                Entry(
+                    at=micros(self.now()),
+                    actor="daemon",
+                    action="trades.dropped",
+                    target="database",
+                    new={"from": found.trades_from, "rows": dropped},
+                    ok=False,
+                )
+            )
+        for lock in found.lost:
+            known = _as_it_is(connection, lock)
+            if known == lock:
+                continue
+            connection.execute(rows.PUT_LOCK, rows.lock_row(lock, self.now()))
+            writer.tell(
+                Entry(
+                    at=micros(self.now()),
+                    actor="daemon",
+                    action=PUT_BACK,
+                    target=f"account:{lock.account_id}",
+                    old=None if known is None else rows.plain(known),
+                    new=rows.plain(lock),
+                    ok=False,
+                )
+            )
+        if not found.opened_as.is_trusted:
+            notes[CHECKED] = str(writer.head.seq)
+        notes.setdefault("database_id", uuid4().hex)
+        notes["run_id"] = uuid4().hex
+        connection.execute("DELETE FROM meta WHERE key = 'last_clean_stop'")
+        connection.executemany(
+            "INSERT INTO meta (key, value) VALUES (?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [(key, value) for key, value in notes.items() if key != "last_clean_stop"],
         )
 
     def _verdict(
         self,
-        connection: sqlite3.Connection,
+        connected: _Connected,
         notes: dict[str, str],
         marker: Marker | None,
         was_there: bool,
         damage: str,
-    ) -> tuple[OpenedAs, str]:
-        if "unreconciled" in notes:
-            stored = json.loads(notes["unreconciled"])
-            return OpenedAs(stored["as"]), str(stored["why"])
+    ) -> _Found:
+        had_locks = marker is not None and marker.had_locks
+        if UNRECONCILED in connected.edited:
+            notes.pop(UNRECONCILED, None)  # not our word
+        if UNRECONCILED in notes:
+            stored = json.loads(notes[UNRECONCILED])
+            found = _Found(OpenedAs(stored["as"]), str(stored["why"]), bool(stored["locks"]))
+            if "seal" in stored:
+                found.last_seal = Sealed(*stored["seal"])
+            if connected.edited:
+                found.had_locks = True
+            return found
         if damage:
-            return OpenedAs.CORRUPT, f"{damage}; what was locked stays locked until the next reset"
-        if marker is None:
-            if was_there:
-                return OpenedAs.RESTORED, f"{self.path} was read"
-            return OpenedAs.FRESH, f"{self.path} is new"
-        if not was_there:
-            return OpenedAs.MISSING_BUT_MARKED, (
+            return _Found(OpenedAs.CORRUPT, f"{damage}; {STAYS_LOCKED}", had_locks)
+        if marker is None and not was_there:
+            return _Found(OpenedAs.FRESH, f"{self.path} is new", False)
+        if marker is not None and not was_there:
+            return _Found(
+                OpenedAs.MISSING_BUT_MARKED,
                 f"{self.path} is missing although {marker_path(self.path).name} says there was one"
-                f"{' with locks in force' if marker.had_locks else ''}; "
-                "what was locked stays locked until the next reset"
+                f"{' with locks in force' if marker.had_locks else ''}; {STAYS_LOCKED}",
+                had_locks,
             )
-        return self._against(connection, notes, marker)
+        why = "" if marker is None else _unlike(connected, notes, marker)
+        if why:
+            return _Found(OpenedAs.ROLLED_BACK, f"{self.path} is {why}; {STAYS_LOCKED}", had_locks)
+        return self._unless_edited(connected, notes, marker)
 
-    def _against(
-        self, connection: sqlite3.Connection, notes: dict[str, str], marker: Marker
-    ) -> tuple[OpenedAs, str]:
-        head = head_of(connection)
-        row = connection.execute(
-            "SELECT hash FROM audit WHERE id = ?", (marker.last_audit_seq,)
-        ).fetchone()
-        if not marker.database_id:
-            return OpenedAs.RESTORED, f"{self.path} was read; its marker could not be"
-        if notes.get("database_id") != marker.database_id:
-            why = "another database than the one last used"
-        elif head.seq < marker.last_audit_seq:
-            why = (
-                f"older than it was: its record ends at {head.seq}, it had {marker.last_audit_seq}"
+    def _unless_edited(
+        self, connected: _Connected, notes: dict[str, str], marker: Marker | None
+    ) -> _Found:
+        """A database that is ours; by whose hand its rows are is seen from the seal."""
+        if connected.edited:
+            edit = f"{self.path} was edited while the daemon was stopped"
+            edit += f" ({', '.join(connected.edited)})"
+            if connected.edited == [LOCKS] and _locks_are_known(connected):
+                return _Found(
+                    OpenedAs.EDITED, f"{edit}; the locks are put back as they were", False
+                )
+            return _Found(OpenedAs.EDITED, f"{edit}; {ALL_LOCKED}", True)
+        head = head_of(connected.connection)
+        checked = int(notes.get(CHECKED, "0"))
+        broken = verify(connected.connection, after=max(head.seq - TAIL_CHECKED, checked))
+        if broken is not None:
+            return _Found(
+                OpenedAs.EDITED,
+                f"the record in {self.path} was edited: {broken.why}; {ALL_LOCKED}",
+                True,
             )
-        elif row is not None and row[0] != marker.last_audit_hash:
-            why = "not the one last used: its record says something else"
-        else:
-            return OpenedAs.RESTORED, f"{self.path} was read"
-        return (
-            OpenedAs.ROLLED_BACK,
-            f"{self.path} is {why}; what was locked stays locked until the next reset",
+        unread = marker is not None and not marker.database_id
+        return _Found(
+            OpenedAs.RESTORED,
+            f"{self.path} was read{'; its marker could not be' if unread else ''}",
+            marker is not None and marker.had_locks,
         )
 
     def move_aside(self, word: str) -> Path:
@@ -221,7 +345,7 @@ class Opener:
         except (sqlite3.Error, StoreError):
             self.rescued.unlink(missing_ok=True)
 
-    def replace(self, database_id: str, head: Head) -> sqlite3.Connection:
+    def replace(self, database_id: str, head: Head, sealed: Sealed) -> sqlite3.Connection:
         """Put the rescued database in place, or an empty one that continues the same chain.
 
         What lies at the path now is kept under another name.
@@ -229,18 +353,114 @@ class Opener:
         self.move_aside("replaced")
         if self.rescued.exists():
             self.rescued.replace(self.path)
-        connection, _ = self.connect()
+        connection = self._connect().connection
         if head_of(connection).seq == 0:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(
                 "INSERT OR REPLACE INTO meta (key, value) VALUES ('database_id', ?)", (database_id,)
             )
             set_anchor(connection, head)
+            connection.execute("UPDATE seal SET number = ?", (sealed.number,))
             connection.execute("COMMIT")
         return connection
 
 
+def _compared(connection: sqlite3.Connection, path: Path) -> tuple[Sealed, list[str]]:
+    """The seal and what does not agree with it. Raises `DatabaseCorrupt` where nobody can tell."""
+    try:
+        found = seal.sealed(connection)
+        return found, seal.edited(connection, found) if found != Sealed() else []
+    except (sqlite3.OperationalError, TypeError) as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        is_misshapen = code == sqlite3.SQLITE_ERROR or "decode" in str(error)
+        if is_misshapen or isinstance(error, TypeError):
+            raise DatabaseCorrupt(f"{path} is not as it was written: {error}") from error
+        raise
+
+
+def _unlike(connected: _Connected, notes: dict[str, str], marker: Marker) -> str:
+    """What tells this database from the one the marker was written for; empty for nothing."""
+    if not marker.database_id:
+        return ""
+    head = head_of(connected.connection)
+    row = connected.connection.execute(
+        "SELECT hash FROM audit WHERE id = ?", (marker.last_audit_seq,)
+    ).fetchone()
+    if notes.get("database_id") != marker.database_id:
+        return "another database than the one last used"
+    if head.seq < marker.last_audit_seq:
+        return f"older than it was: its record ends at {head.seq}, it had {marker.last_audit_seq}"
+    if row is not None and row[0] != marker.last_audit_hash:
+        return "not the one last used: its record says something else"
+    if connected.seal.number < marker.seal.number:
+        return "older than it was: its seal is not the last one"
+    if connected.seal.number == marker.seal.number and connected.seal != marker.seal:
+        return "not the one last used: its seal says something else"
+    return ""
+
+
+# --- locks that must be in force ------------------------------------------------------------------
+
+
+def _told_locks(connection: sqlite3.Connection) -> dict[tuple[int, LockKey], Lock]:
+    """The locks in force as the audit tells it. Read only where the rows cannot be believed."""
+    told: dict[tuple[int, LockKey], Lock] = {}
+    for action, old, new in connection.execute(
+        "SELECT action, old, new FROM audit WHERE action IN (?, ?, ?) ORDER BY id",
+        ("lock.set", "lock.cleared", PUT_BACK),
+    ):
+        with suppress(ValueError, KeyError, TypeError):
+            lock = rows.lock_of_plain(json.loads(old if action == "lock.cleared" else new))
+            if action == "lock.cleared":
+                told.pop((lock.account_id, lock.key), None)
+            else:
+                told[lock.account_id, lock.key] = lock
+    return told
+
+
+def _locks_are_known(connected: _Connected) -> bool:
+    """Whether the audit tells exactly the locks that were sealed."""
+    told = _told_locks(connected.connection).values()
+    return digest_of_locks(iter(told)) == connected.seal.sums.get(LOCKS)
+
+
+def _lost_locks(connected: _Connected, marker: Marker | None) -> list[Lock]:
+    """What must be in force: exactly what was sealed if that is known, else all anyone tells of."""
+    if LOCKS in connected.edited and _locks_are_known(connected):
+        return list(_told_locks(connected.connection).values())
+    known = marker.locks_in_force() if marker is not None else []
+    if LOCKS in connected.edited:
+        known += _told_locks(connected.connection).values()
+    known += _readable_locks(connected.connection)
+    strictest: dict[tuple[int, LockKey], Lock] = {}
+    for lock in known:
+        key = (lock.account_id, lock.key)
+        strictest[key] = strictest[key].prolonged_by(lock) if key in strictest else lock
+    return list(strictest.values())
+
+
+def _readable_locks(connection: sqlite3.Connection) -> list[Lock]:
+    found = []
+    for row in connection.execute(rows.GET_ALL_LOCKS).fetchall():
+        with suppress(ValueError, TypeError):
+            found.append(rows.lock_of(row))
+    return found
+
+
+def _as_it_is(connection: sqlite3.Connection, lock: Lock) -> Lock | None:
+    return next(
+        (
+            known
+            for known in _readable_locks(connection)
+            if (known.account_id, known.key) == (lock.account_id, lock.key)
+        ),
+        None,
+    )
+
+
 def is_damage(error: Exception) -> bool:
     """Whether SQLite says that the file itself is broken."""
+    if isinstance(error, UnicodeDecodeError):
+        return True  # SQLite's own words about a schema with flipped bits
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(code, int) and (code & 0xFF) in _DAMAGED

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -248,7 +248,24 @@ def state(
     ).fetchall():
         if only is None or row[0] in only:
             found = with_account(found, None, _account(connection, row, found))
+    # A lock holds although nothing else is known of its account any more.
+    for (account_id,) in connection.execute(
+        "SELECT DISTINCT account_id FROM lockouts WHERE cleared_at IS NULL ORDER BY account_id"
+    ).fetchall():
+        if account_id not in found.accounts and (only is None or account_id in only):
+            account = Account(
+                id=account_id,
+                trading_date=found.day.date,
+                next_action=_last_action(connection, account_id) + 1,
+                locks={lock.key: lock for lock in locks_in_force(connection, account_id)},
+            )
+            found = with_account(found, None, account)
     return found
+
+
+def locks_in_force(connection: sqlite3.Connection, account_id: int) -> list[Lock]:
+    """The locks of one account that nothing has ended, oldest first."""
+    return [rows.lock_of(r) for r in connection.execute(rows.GET_LOCKS, (account_id,))]
 
 
 def _account(connection: sqlite3.Connection, row: Row, found: State) -> Account:
@@ -265,12 +282,12 @@ def _account(connection: sqlite3.Connection, row: Row, found: State) -> Account:
     executions = [
         rows.execution_of(r)
         for r in connection.execute(
-            rows.GET_TRADES, (account_id, _weekday_before(trading_date).isoformat())
+            rows.GET_TRADES, (account_id, rows.weekday_before(trading_date).isoformat())
         )
     ]
     marks: list[Mark] = all_of(rows.GET_MARKS, rows.mark_of)
     breaches: list[Breach] = all_of(rows.GET_BREACHES, rows.breach_of)
-    locks = all_of(rows.GET_LOCKS, rows.lock_of)
+    locks = locks_in_force(connection, account_id)
     return Account(
         id=account_id,
         trading_date=trading_date,
@@ -296,14 +313,6 @@ def _account(connection: sqlite3.Connection, row: Row, found: State) -> Account:
         breaches={(b.rule_id, b.subject): b for b in breaches},
         closings={c.contract_id: c for c in all_of(rows.GET_CLOSINGS, rows.closing_of)},
     )
-
-
-def _weekday_before(day: date) -> date:
-    """The trading date before: what closed then may still matter today."""
-    day -= timedelta(days=1)
-    while day.weekday() >= 5:
-        day -= timedelta(days=1)
-    return day
 
 
 def _last_action(connection: sqlite3.Connection, account_id: int) -> int:

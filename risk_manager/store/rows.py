@@ -1,7 +1,7 @@
 """Values of the domain as database rows, and back."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -61,6 +61,14 @@ def flag(value: bool | None) -> int | None:
 
 def maybe_bool(stored: int | None) -> bool | None:
     return None if stored is None else bool(stored)
+
+
+def weekday_before(day: date) -> date:
+    """The trading date before: what closed then may still matter today."""
+    day -= timedelta(days=1)
+    while day.weekday() >= 5:
+        day -= timedelta(days=1)
+    return day
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -265,6 +273,10 @@ SELECT account_id, scope, rule_id, kind, policy, release, reason, triggered_by, 
 FROM lockouts WHERE account_id = ? AND cleared_at IS NULL ORDER BY id"""
 
 
+GET_LOCKS_BEFORE = GET_LOCKS.replace("account_id = ?", "updated_at < ?")
+GET_ALL_LOCKS = GET_LOCKS.replace("account_id = ? AND ", "")
+
+
 def lock_row(lock: Lock, now: datetime) -> Row:
     return (
         lock.account_id,
@@ -297,6 +309,25 @@ def lock_of(row: Row) -> Lock:
         set_at=instant(row[9]),
         expires_at=maybe_instant(row[10]),
         trading_date=date.fromisoformat(row[11]),
+    )
+
+
+def lock_of_plain(told: Mapping[str, Any]) -> Lock:
+    """The lock that `plain` was made from, read back from JSON. Raises ValueError or KeyError."""
+    expires_at = told["expires_at"]
+    return Lock(
+        account_id=told["account_id"],
+        scope=told["scope"],
+        rule_id=told["rule_id"],
+        kind=LockKind(told["kind"]),
+        policy=LockPolicy(told["policy"]),
+        release=Release(told["release"]),
+        reason=told["reason"],
+        trigger=told["trigger"],
+        admin_may_clear=bool(told["admin_may_clear"]),
+        set_at=datetime.fromisoformat(told["set_at"]),
+        expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
+        trading_date=date.fromisoformat(told["trading_date"]),
     )
 
 

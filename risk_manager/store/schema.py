@@ -92,6 +92,8 @@ PRAGMAS: dict[str, str | int] = {
     "busy_timeout": 5000,
     "trusted_schema": 0,
     "cell_size_check": 1,
+    "recursive_triggers": 1,  # else a row replaced by another leaves the seal unnoticed
+    "temp_store": 2,
 }
 if sys.platform == "darwin":
     PRAGMAS["fullfsync"] = 1

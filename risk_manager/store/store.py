@@ -6,6 +6,7 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -18,11 +19,12 @@ from risk_manager.clock import Clock
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.ledger import Execution
+from risk_manager.domain.locks import Lock
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
-from risk_manager.store import audit, reading, schema, upkeep
+from risk_manager.store import audit, reading, rows, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry, Head
-from risk_manager.store.beside import Marker, read_audit_head, write_marker
+from risk_manager.store.beside import Marker, read_audit_head, write_marker, written_lock
 from risk_manager.store.changes import Batch, Kept, changes, everything, is_quiet
 from risk_manager.store.journal import INSERT as INSERT_EVENT
 from risk_manager.store.journal import Journal, written
@@ -30,6 +32,7 @@ from risk_manager.store.opening import Opened, OpenedAs, Opener, is_damage
 from risk_manager.store.reading import AuditRow, ConnectionRow, DayRow, EnforcementRow, LockRow
 from risk_manager.store.rows import micros
 from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
+from risk_manager.store.seal import Sealed, digest_of_note
 from risk_manager.store.writer import Writer
 
 PATIENCE = timedelta(seconds=2)
@@ -38,8 +41,10 @@ BACKLOG_LIMIT = 10_000
 BATCHES_AT_ONCE = 100
 KEEP_EVERY = timedelta(seconds=1)
 LOOK_EVERY = timedelta(seconds=5)
+MIRROR_SEAL_EVERY = timedelta(seconds=10)
 REMIND_EVERY = timedelta(seconds=10)
 CHECKPOINT_ABOVE_BYTES = 1_000_000
+PUT_NOTE = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 # While the disk is known to be in trouble a commit only gives the retry a chance.
 _IN_TROUBLE_WAIT_S = 0.05
 _READ_PATIENCE_S = 5.0
@@ -96,7 +101,12 @@ class Store:
         self._reminded_at = 0.0
         self._looked_at = 0.0
         self._last_head = Head()
+        self._last_seal: Sealed | None = None
+        self._opened_locks: tuple[Lock, ...] = ()
         self._mirrored: Marker | None = None
+        self._mirrored_at = 0.0
+        self._foreign_rows = False
+        self._noted: dict[str, str] = {}
         self._identity: tuple[object, ...] = ()
         self._data_version = 0
         self._commits_at_last_beat = 0
@@ -233,7 +243,8 @@ class Store:
     async def put_note(self, key: str, value: str) -> bool:
         """Keep a small text under a key; True once it is durable."""
         batch = Batch()
-        batch.put("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", f"note:{key}", value)
+        batch.put(PUT_NOTE, f"note:{key}", value)
+        self._noted[key] = value
         return await self._put(batch)
 
     async def note(self, key: str) -> str | None:
@@ -242,6 +253,17 @@ class Store:
             lambda c: c.execute("SELECT value FROM meta WHERE key = ?", (f"note:{key}",)).fetchone()
         )
         return None if row is None else str(row[0])
+
+    def is_as_sealed(self, key: str, value: str | None) -> bool:
+        """Whether a suspicious database's note is the one we last kept, as far as can be told."""
+        if self._last_seal is None or not self._last_seal.sums:
+            return True
+        if key in self._noted:
+            return value == self._noted[key]
+        known = self._last_seal.sums.get(f"note:{key}")
+        if not value:
+            return known in (None, digest_of_note(key, ""))
+        return known == digest_of_note(key, value)
 
     async def clock_in(self, account_id: int) -> bool:
         """The trader begins a session on this account (nothing, if one is open)."""
@@ -313,12 +335,27 @@ class Store:
         for table in upkeep.RETENTION:
             removed[table] = await self._prune(partial(upkeep.prune_some, table=table, now=now))
         removed["daily_summary"] = await self._once(partial(upkeep.prune_summaries, now=now))
+        await self._tell_old_locks_again(now)
         removed["audit"] = await self._prune(partial(upkeep.prune_audit, now=now))
         removed = {table: count for table, count in removed.items() if count}
         if removed:
             await self._read(lambda c: c.execute("PRAGMA incremental_vacuum(200)").fetchall())
             await self.audit("daemon", "database.pruned", "database", new=removed)
         return removed
+
+    async def _tell_old_locks_again(self, now: datetime) -> None:
+        """The audit must go on telling of a lock in force when the row that set it is gone."""
+        locks = await self._read(lambda c: upkeep.locks_set_long_ago(c, now))
+        await self.audit_all(
+            Entry(
+                at=micros(now),
+                actor="daemon",
+                action="lock.set",
+                target=f"account:{lock.account_id}",
+                new=rows.plain(lock),
+            )
+            for lock in locks
+        )
 
     async def _prune(self, some: Callable[[sqlite3.Connection], int]) -> int:
         total = 0
@@ -359,6 +396,7 @@ class Store:
                 return
             self._data_version = version
             self._rewrite_is_due = True
+            self._foreign_rows = True
             self._say(f"another program wrote into {self.path}; it is put right from memory")
         if self._writing is None:
             self._start_writing()
@@ -475,6 +513,7 @@ class Store:
         if self._latest is not None:
             whole = everything(self._latest, self._clock.now())
             batch.statements += whole.statements
+            batch.puts_right, self._foreign_rows = self._foreign_rows, False
             self._kept = Kept.of(self._latest)
         return batch
 
@@ -482,13 +521,15 @@ class Store:
         """Another file in the place of one that is gone or broken. Raises when that fails too."""
         if self._connection is not None and self._writer is not None:
             await self._run(partial(self._opener.rescue, self._writer.connection))
+        head, sealed = self._last_head, self._sealed
         connection, self._connection, self._writer = self._connection, None, None
         if connection is not None:
             with suppress(sqlite3.Error):  # its file is gone: nothing is left to close properly
                 await connection.close()
-        head = self._last_head
-        self._writer = await self._connect(lambda: self._opener.replace(self._database_id, head))
-        self._replacement_is_due = False
+        self._writer = await self._connect(
+            lambda: self._opener.replace(self._database_id, head, sealed)
+        )
+        self._replacement_is_due = self._foreign_rows = False
         self._rewrite_is_due = True
         self._backlog.append(self._told("daemon", "database.replaced", "database"))
 
@@ -590,8 +631,11 @@ class Store:
             with suppress(sqlite3.Error):
                 await connection.close()
         await self._open(damage)
-        for key, value in notes:
-            await self.put_note(key.removeprefix("note:"), value)
+        if notes:
+            batch = Batch()
+            for note in notes:
+                batch.put(PUT_NOTE, *note)
+            await self._put(batch)
 
     async def _open(self, damage: str = "") -> None:
         found: list[Opened] = []
@@ -608,6 +652,9 @@ class Store:
         self.had_locks = opened.had_locks
         self.last_clean_stop = opened.last_clean_stop
         self.needs_reconciling = not opened.opened_as.is_trusted
+        if self._last_seal is None:
+            self._last_seal = opened.last_seal
+        self._opened_locks = opened.locks
         await self.audit(
             "daemon",
             "started",
@@ -639,8 +686,17 @@ class Store:
         if self._latest is not None:
             locked = any(account.locks for account in self._latest.accounts.values())
             had_locks = locked or self.needs_reconciling
-        marker = Marker(self._database_id, head.seq, head.hash, had_locks)
-        if marker == self._mirrored:
+        sealed = self._sealed
+        marker = Marker(
+            database_id=self._database_id,
+            last_audit_seq=head.seq,
+            last_audit_hash=head.hash,
+            had_locks=had_locks,
+            seal_number=sealed.number,
+            seal_content=sealed.content,
+            locks=tuple(sorted(map(written_lock, self._locks_in_force()))),
+        )
+        if self._is_mirrored(marker):
             return
         try:
             await asyncio.to_thread(write_marker, self.path, marker)
@@ -648,6 +704,29 @@ class Store:
             self._on_trouble(f"the marker beside {self.path} cannot be written: {error}")
             return
         self._mirrored = marker
+        self._mirrored_at = self._clock.monotonic()
+
+    def _is_mirrored(self, marker: Marker) -> bool:
+        """Whether the files say so: at once for what is told, a mere fill may wait."""
+        known = self._mirrored
+        if known is None or marker == known:
+            return known is not None
+        is_told = replace(marker, seal_number=0, seal_content="") != replace(
+            known, seal_number=0, seal_content=""
+        )
+        waited_s = self._clock.monotonic() - self._mirrored_at
+        return not is_told and waited_s < MIRROR_SEAL_EVERY.total_seconds()
+
+    def _locks_in_force(self) -> list[Lock]:
+        latest = {} if self._latest is None else self._latest.accounts
+        found = [lock for lock in self._opened_locks if lock.account_id not in latest]
+        return found + [lock for account in latest.values() for lock in account.locks.values()]
+
+    @property
+    def _sealed(self) -> Sealed:
+        if self._writer is not None:
+            return self._writer.sealed
+        return Sealed() if self._mirrored is None else self._mirrored.seal
 
     async def _checkpoint_when_idle(self) -> None:
         """Off the path of any commit: SQLite would else do it inside one, every 1000 pages."""

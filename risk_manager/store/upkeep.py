@@ -6,7 +6,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from risk_manager.store import audit
+from risk_manager.domain.locks import Lock
+from risk_manager.store import audit, rows
 from risk_manager.store.rows import micros
 from risk_manager.store.schema import StoreError
 
@@ -17,6 +18,7 @@ ROWS_AT_ONCE = 100
 """A longer transaction would keep an enforcement commit waiting behind it."""
 
 YEAR = timedelta(days=365)
+TOLD_AGAIN_BEFORE = timedelta(days=30)
 _STAMP = "%Y%m%d-%H%M%S"
 _PREFIX = "state-"
 
@@ -103,6 +105,12 @@ def prune_audit(connection: sqlite3.Connection, now: datetime) -> int:
     audit.set_anchor(connection, audit.Head(*past[-1]))
     connection.execute("DELETE FROM audit WHERE id <= ?", (past[-1][0],))
     return len(past)
+
+
+def locks_set_long_ago(connection: sqlite3.Connection, now: datetime) -> list[Lock]:
+    """Locks in force whose audit rows are about to go."""
+    found = connection.execute(rows.GET_LOCKS_BEFORE, (micros(now - YEAR + TOLD_AGAIN_BEFORE),))
+    return [rows.lock_of(r) for r in found]
 
 
 def back_up(database: Path, now: datetime) -> Path:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from risk_manager.store import audit
 from risk_manager.store.changes import Batch, Statement
+from risk_manager.store.seal import Seal, Sealed
 
 T = TypeVar("T")
 
@@ -22,11 +23,17 @@ FAULTS_OF_A_ROW = (
 
 
 class Writer:
-    """Applies batches and carries the head of the audit chain. Not for the event loop."""
+    """Applies batches; carries the head of the audit chain and the seal. Not for the event loop."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.head = audit.head_of(connection)
+        self.seal = Seal(connection)
+
+    @property
+    def sealed(self) -> Sealed:
+        """The seal as it is durable."""
+        return self.seal.written
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
         """All batches in one transaction; returns what could not be stored, for people.
@@ -45,9 +52,15 @@ class Writer:
         """Some other small piece of work, in a transaction of its own."""
         return self._in_transaction(lambda: work(self.connection))
 
+    def tell(self, entry: audit.Entry) -> None:
+        """Add an audit row, inside `once`."""
+        self.head = audit.append(self.connection, self.head, audit.columns_of(entry))
+
     def _apply(self, batches: Sequence[Batch], refused: list[str] | None) -> list[str]:
         connection = self.connection
         for batch in batches:
+            # What memory holds is what was sealed: only another hand's edits are undone.
+            self.seal.counting = not batch.puts_right
             for statement in (*batch.statements, *batch.soft):
                 if refused is None:
                     connection.execute(*statement)
@@ -58,20 +71,25 @@ class Writer:
         return refused or []
 
     def _try(self, statement: Statement, refused: list[str]) -> None:
+        sums = dict(self.seal.sums)
         try:
             self.connection.execute(*statement)
         except FAULTS_OF_A_ROW as error:
+            self.seal.sums = sums
             what = " ".join(statement[0].split()[:4])
             refused.append(f"{what} ...: {type(error).__name__}: {error}")
 
     def _in_transaction(self, work: Callable[[], T]) -> T:
-        connection, head = self.connection, self.head
+        connection, head, sums = self.connection, self.head, dict(self.seal.sums)
+        self.seal.counting = True
         try:
             connection.execute("BEGIN IMMEDIATE")
             result = work()
+            sealed = self.seal.put(connection)
             connection.execute("COMMIT")
+            self.seal.written = sealed
         except BaseException:
-            self.head = head
+            self.head, self.seal.sums = head, sums
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from stored_desk import StoppedClock, at
+from stored_desk import StoppedClock, at, tamper
 
 from risk_manager.admin.password import (
     HASH_FILE,
@@ -167,3 +167,56 @@ async def test_what_tightens_needs_no_password_and_what_loosens_does(tmp_path: P
         assert await ask("shutdown") == "login_required"
         assert await ask("login", password=SECRET) == "ok"
         assert await ask("shutdown") == "ok"
+
+
+# --- the database edited while the daemon is stopped ----------------------------------------------
+
+NEW = "another horse battery"
+
+
+async def with_a_password(folder: Path, clock: StoppedClock) -> None:
+    async with loaded(folder, clock) as password:
+        await password.change(None, SECRET)
+
+
+async def test_a_hash_written_into_the_database_opens_nothing(tmp_path: Path) -> None:
+    clock = StoppedClock()
+    await with_a_password(tmp_path, clock)
+    tamper(tmp_path, "UPDATE meta SET value = ? WHERE key = 'note:admin_hash'", hashed(NEW))
+    async with loaded(tmp_path, clock) as password:
+        assert await refusal(password, NEW) == "wrong_password"
+        await password.log_in(SECRET)  # the file is as it was
+
+
+@pytest.mark.parametrize("edit", ["UPDATE meta SET value = ?", "DELETE FROM meta"])
+async def test_with_the_file_replaced_as_well_nobody_gets_in_before_the_reset(
+    tmp_path: Path, edit: str
+) -> None:
+    clock = StoppedClock()
+    await with_a_password(tmp_path, clock)
+    fresh = hashed(NEW)
+    words = (fresh,) if "?" in edit else ()
+    tamper(tmp_path, f"{edit} WHERE key = 'note:admin_hash'", *words)
+    write_hash(tmp_path / HASH_FILE, fresh)
+    for _ in range(2):  # a second start does not forget
+        async with loaded(tmp_path, clock) as password:
+            assert password.is_set
+            for tried in (NEW, SECRET):
+                assert await refusal(password, tried) == "wrong_password"
+                clock.advance(minutes=1)
+    async with at(tmp_path, clock=clock) as store:
+        await store.reconciled()
+    async with loaded(tmp_path, clock, FRIDAY + timedelta(days=3)) as password:
+        await password.log_in(NEW)
+
+
+async def test_a_waiting_hash_written_into_the_database_does_not_count(tmp_path: Path) -> None:
+    clock = StoppedClock()
+    await with_a_password(tmp_path, clock)
+    fresh = hashed(NEW)
+    waiting = json.dumps({"hash": fresh, "since": str(FRIDAY - timedelta(days=1))})
+    tamper(tmp_path, "INSERT OR REPLACE INTO meta VALUES ('note:admin_hash_waiting', ?)", waiting)
+    write_hash(tmp_path / HASH_FILE, fresh)
+    async with loaded(tmp_path, clock) as password:
+        assert await refusal(password, NEW) == "wrong_password"
+        await password.log_in(SECRET)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, buy, lose, still_gateway, until
 
+from risk_manager.feed.client import AdminClient
+
 pytestmark = pytest.mark.wire
 
 
@@ -78,3 +80,53 @@ async def test_a_gap_is_written_down_with_what_was_traded_in_it(tmp_path: Path) 
             gap = audit(daemon, "was_down")[-1]
             assert gap["stopped_cleanly"]
             assert gap["executions"] == 0
+
+
+async def test_limits_edited_in_the_database_lock_the_account_until_the_reset(
+    tmp_path: Path,
+) -> None:
+    looser = ("limit: 5", "limit: 50")
+    async with still_gateway() as gateway:
+        daemon = DaemonProcess(tmp_path).point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        async with daemon.running():
+            await daemon.stop()
+        connection = sqlite3.connect(daemon.data / "state.db")
+        connection.execute(
+            "UPDATE meta SET value = replace(value, ?, ?) WHERE key = 'note:limits'", looser
+        )
+        connection.commit()
+        connection.close()
+        for file in (daemon.data / "limits.json", daemon.config / "risk_config.yaml"):
+            file.write_text(file.read_text().replace(*looser))
+        async with daemon.running():
+            account = await daemon.until_account(lambda a: a["locks"], "locked")
+            (lock,) = (x for x in account["locks"] if x["rule_id"] == "lost_database")
+            assert lock["release"] == "reset"
+            assert not lock["admin_may_clear"]
+            assert "which limits were in force" in lock["reason"]
+            assert any("edited while the daemon was stopped" in line for line in daemon.said)
+            buy(gateway.exchange, "MES", 1)
+            await until(lambda: gateway.exchange.is_flat(ACCOUNT), "closed at once")
+
+
+async def test_a_manual_lock_deleted_from_the_database_is_put_back_and_told(
+    tmp_path: Path,
+) -> None:
+    async with still_gateway() as gateway:
+        daemon = DaemonProcess(tmp_path).point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        async with daemon.running():
+            wanted = {"account_id": ACCOUNT, "scope": "root:MES", "reason": "enough"}
+            async with AdminClient.connect(daemon.data) as admin:
+                await admin.call("set_lockout", wanted)
+            await daemon.until_account(lambda a: a["locks"], "locked")
+            await daemon.stop()
+        connection = sqlite3.connect(daemon.data / "state.db")
+        connection.execute("DELETE FROM lockouts")
+        connection.commit()
+        connection.close()
+        async with daemon.running():
+            account = await daemon.account()
+            assert [(x["rule_id"], x["reason"]) for x in account["locks"]] == [("manual", "enough")]
+            assert any("the locks are put back as they were" in line for line in daemon.said)
+            assert audit(daemon, "lock.put_back")
+            assert audit(daemon, "alarm.database_lost")

@@ -361,10 +361,13 @@ async def test_a_row_no_one_can_read_is_told_and_not_guessed(tmp_path: Path) -> 
         desk = await opened(stored_desk(store, **LOSS))
         await desk.loss(600)
         await store.put_note("limits", "as agreed")
-    tamper(tmp_path, "UPDATE lockouts SET policy = 'whatever'")
+        await store.keep()
+        [lock] = desk.pipeline.state.accounts[101].locks.values()
+    tamper(tmp_path, "UPDATE breaches SET severity = 'whatever'")
     async with at(tmp_path) as store:
         found = await store.restore(Rulebook(), MORNING)
-        assert not found.accounts
+        assert not found.accounts[101].ledger.entries
+        assert list(found.accounts[101].locks.values()) == [lock]  # the marker told
         assert store.opened_as is OpenedAs.CORRUPT
         assert store.needs_reconciling
         assert store.had_locks

@@ -14,9 +14,9 @@ from pathlib import Path
 from time import monotonic
 
 from daemon_process import ACCOUNT
-from torture.lives import Doomed, Folder, Nursery, Watch, recover, scratch, seen, until
+from torture.lives import RULES, Doomed, Folder, Nursery, Watch, recover, scratch, seen, until
 
-from risk_manager.feed.client import FeedUnreachable, read_once
+from risk_manager.feed.client import AdminClient, FeedUnreachable, read_once
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import verify_audit
 
@@ -95,7 +95,7 @@ def _older_copy(data: Path) -> None:
 def _tamper(sql: str) -> Callable[[Path], None]:
     def tamper(data: Path) -> None:
         with closing(sqlite3.connect(data / "state.db")) as connection:
-            connection.execute(sql)
+            connection.executescript(sql)
             connection.commit()
 
     return tamper
@@ -106,6 +106,33 @@ def _no_marker(data: Path) -> None:
     for part in ("state.marker", "audit.head"):
         (data / part).unlink()
 
+
+def _replay_an_older_state(data: Path) -> None:
+    """Yesterday's rows with yesterday's seal, under today's record."""
+    with closing(sqlite3.connect(data / "state.db")) as connection:
+        connection.execute("ATTACH ? AS older", (str(data.parent / "older.db"),))
+        for table in ("lockouts", "timers", "trades", "accounts", "meta", "seal"):
+            connection.execute(f"DELETE FROM main.{table}")  # noqa: S608 - our own words
+            columns = ", ".join(
+                row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")
+            )
+            connection.execute(
+                f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM older.{table}"  # noqa: S608
+            )
+        connection.commit()
+
+
+RULES_WITH_A_PAUSE = (
+    RULES
+    + """
+  - rule: cooldown_after_loss
+    tiers: [{loss: 100, cooldown: 45m}]
+"""
+)
+FORGOTTEN = "deleted with its marker"
+"""Nothing is left that could tell of a lock: what follows from the broker's trades is locked."""
+
+EDITS_THE_RECORD = {"the locks and their record deleted", "the record edited by hand"}
 
 AT_START: dict[str, Callable[[Path], None]] = {
     "deleted": _delete,
@@ -119,7 +146,32 @@ AT_START: dict[str, Callable[[Path], None]] = {
     "a lock nobody can read": _tamper("UPDATE lockouts SET policy = 'whatever'"),
     "the lock cleared by hand": _tamper("UPDATE lockouts SET cleared_at = 1, cleared_by = 'me'"),
     "the lock deleted by hand": _tamper("DELETE FROM lockouts"),
-    "deleted with its marker": _no_marker,
+    "the pause deleted by hand": _tamper("DELETE FROM lockouts WHERE kind = 'cooldown'"),
+    "the manual lock cleared by hand": _tamper(
+        "UPDATE lockouts SET cleared_at = 1, cleared_by = 'me' WHERE rule_id = 'manual'"
+    ),
+    "the locks ended earlier": _tamper("UPDATE lockouts SET until = set_at + 1"),
+    "the locks made laxer": _tamper("UPDATE lockouts SET policy = 'no_entries'"),
+    "the locks moved to another product": _tamper("UPDATE lockouts SET scope = 'root:ZB' || id"),
+    "the locks released by time": _tamper("UPDATE lockouts SET release = 'time', until = 1"),
+    "the locks and their record deleted": _tamper(
+        "DELETE FROM lockouts; DELETE FROM audit WHERE action LIKE 'lock.%'"
+    ),
+    "the locks and the seal deleted": _tamper("DELETE FROM lockouts; DELETE FROM seal"),
+    "the account deleted by hand": _tamper("DELETE FROM accounts; DELETE FROM reset_state"),
+    "the losses voided by hand": _tamper("UPDATE trades SET voided = 1; DELETE FROM lockouts"),
+    "a gain invented by hand": _tamper(
+        "INSERT INTO trades SELECT 999999, account_id, contract_id, order_id, side, size, price,"
+        " '9000', fees, commissions, 0, executed_at, received_at, trading_day FROM trades LIMIT 1"
+    ),
+    "what rules remember deleted by hand": _tamper("DELETE FROM timers"),
+    "the limits edited by hand": _tamper(
+        "UPDATE meta SET value = replace(value, 'limit: 500', 'limit: 5000')"
+        " WHERE key = 'note:limits'"
+    ),
+    "the record edited by hand": _tamper("UPDATE audit SET actor = 'nobody' WHERE id > 5"),
+    "an older state copied in": _replay_an_older_state,
+    FORGOTTEN: _no_marker,
 }
 
 
@@ -130,12 +182,13 @@ class Template:
     folder: Folder
     watch: Watch
     nursery: Nursery
+    locks: dict[tuple[str, str], tuple[str, str, int | None]]
 
 
 @asynccontextmanager
 async def locked_and_killed(path: Path, nursery: Nursery) -> AsyncIterator[Template]:
     async with Watch.open() as watch:
-        folder = Folder(path, watch)
+        folder = Folder(path, watch, RULES_WITH_A_PAUSE)
         child = await nursery.born(folder, watch)
         try:
             await until(lambda: child.is_running, "RUNNING")
@@ -143,13 +196,43 @@ async def locked_and_killed(path: Path, nursery: Nursery) -> AsyncIterator[Templ
             await _settle(folder, lambda a: a["contracts_held"] == 1)
             await asyncio.sleep(1.2)  # the marker follows each second
             _keep_a_copy(folder)
+            await _lock_by_hand(folder)
             _lose_the_day(watch)
             await _settle(folder, lambda a: a["lock_policy"] == "flat")
+            await _settle(folder, lambda a: _rules(a) >= {"manual", "cooldown_after_loss"})
             await until(watch.is_done, "flat")
             await asyncio.sleep(1.5)
         finally:
             await child.kill()
-        yield Template(folder, watch, nursery)
+        yield Template(folder, watch, nursery, _locks(folder.daemon.data))
+
+
+async def _lock_by_hand(folder: Folder) -> None:
+    """A lock no rule would put back."""
+    wanted = {"account_id": ACCOUNT, "scope": "root:CL", "reason": "enough of oil"}
+    async with AdminClient.connect(folder.daemon.data) as admin:
+        await admin.call("set_lockout", wanted)
+
+
+def _rules(account: dict[str, object]) -> set[str]:
+    locks = account["locks"]
+    assert isinstance(locks, list)
+    return {lock["rule_id"] for lock in locks}
+
+
+def _locks(data: Path) -> dict[tuple[str, str], tuple[str, str, int | None]]:
+    """What is in force in a database that nobody writes: policy, release and end, by its key."""
+    # Only reading: another would fold the log in when it leaves.
+    uri = f"{(data / 'state.db').as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        return {
+            (scope, rule_id): (policy, release, until)
+            for scope, rule_id, policy, release, until in connection.execute(
+                "SELECT scope, rule_id, policy, release, until FROM lockouts"
+                " WHERE account_id = ? AND cleared_at IS NULL",
+                (ACCOUNT,),
+            )
+        }
 
 
 def _keep_a_copy(folder: Folder) -> None:
@@ -185,12 +268,23 @@ async def found_at_start(template: Template, fault: str) -> Suffered:
     with scratch() as path:
         shutil.copytree(source.daemon.data, path / "data")
         shutil.copy(source.path / "older.db", path / "older.db")
-        folder = Folder(path, watch)
+        folder = Folder(path, watch, RULES_WITH_A_PAUSE)
         AT_START[fault](folder.daemon.data)
         watch.trade("MNQ", 1)
         recovery = await recover(folder, watch, template.nursery)
         outcome.flat_s = recovery.took_s
-        outcome.problems += recovery.problems
+        outcome.problems += [
+            problem
+            for problem in recovery.problems
+            if fault not in EDITS_THE_RECORD or "audit chain" not in problem  # for ever to be seen
+        ]
+        if fault != FORGOTTEN:
+            found = _locks(folder.daemon.data)
+            outcome.problems += [
+                f"locked before, and not so any more: {key} was {lock}, is {found.get(key)}"
+                for key, lock in template.locks.items()
+                if found.get(key) != lock
+            ]
         outcome.loud = _is_told(folder)
         if not watch.is_done():
             watch.close("MNQ")

@@ -25,6 +25,10 @@ FOUND_AT_START = (
     "bytes flipped",
     "an older copy put back",
     "a lock nobody can read",
+    "the pause deleted by hand",
+    "the manual lock cleared by hand",
+    "the losses voided by hand",
+    "an older state copied in",
     "deleted with its marker",
 )
 # Nothing is lost when the log had just been folded in; without its marker it is a first start.

@@ -7,18 +7,14 @@ import json
 import os
 import secrets
 import signal
-import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import structlog
-from filelock import FileLock, Timeout
-from platformdirs import user_state_path
 from pydantic import SecretStr
 
 from risk_manager import __version__, logs
@@ -36,6 +32,7 @@ from risk_manager.broker.session import (
     GatewayUnavailable,
 )
 from risk_manager.chronicle import Chronicle
+from risk_manager.claims import EXIT_DATABASE, CannotStart, Claims
 from risk_manager.clock import Clock, SystemClock, VenueTime, tick
 from risk_manager.domain.account import Position
 from risk_manager.domain.doubt import DoubtKind
@@ -59,7 +56,6 @@ from risk_manager.pipeline import Pipeline
 from risk_manager.settings.commitment import Commitment, texts_of
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
-from risk_manager.settings.problems import ConfigurationErrors
 from risk_manager.settings.secrets import SecretUnavailable
 from risk_manager.store import journal
 from risk_manager.store.opening import OpenedAs
@@ -79,8 +75,6 @@ JOURNAL = "journal"
 EXIT_DONE = 0
 EXIT_CREDENTIALS = 4
 EXIT_CONFIGURATION = 5
-EXIT_DATABASE = 6
-EXIT_ALREADY_RUNNING = 7
 EXIT_INTERNAL = 70
 
 LIMITS_NOTE = "limits"
@@ -92,32 +86,17 @@ STOP_LIMIT_S = 15.0
 Announce = Callable[[str], None]
 
 
-class CannotStart(Exception):
-    """Why the daemon does not start, in one line per problem, with its exit code."""
-
-    def __init__(self, code: int, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.code = code
+def run(configuration: Configuration, data_dir: Path, claims: Claims, debug: bool = False) -> int:
+    """Run the daemon until it is told to stop; the exit code. Raises CannotStart."""
+    return asyncio.run(_run_until_signalled(configuration, data_dir, claims, debug))
 
 
-def run(config_dir: Path, data_dir: Path, debug: bool = False) -> int:
-    """Load the configuration and run the daemon until it is told to stop; the exit code."""
-    try:
-        configuration = load(config_dir)
-    except ConfigurationErrors as errors:
-        print(errors, file=sys.stderr)
-        return EXIT_CONFIGURATION
-    try:
-        return asyncio.run(_run_until_signalled(configuration, data_dir, debug))
-    except CannotStart as problem:
-        print(f"risk-manager: {problem}", file=sys.stderr)
-        return problem.code
-
-
-async def _run_until_signalled(configuration: Configuration, data_dir: Path, debug: bool) -> int:
+async def _run_until_signalled(
+    configuration: Configuration, data_dir: Path, claims: Claims, debug: bool
+) -> int:
     stop = asyncio.Event()
     with stop_on_signals(stop):
-        daemon = Daemon(configuration, data_dir, debug=debug, announce=_say)
+        daemon = Daemon(configuration, data_dir, debug=debug, announce=_say, claims=claims)
         return await daemon.run(stop)
 
 
@@ -169,6 +148,7 @@ class Daemon:
         gateway: "PracticeGateway | None" = None,
         console: bool = True,
         limits: Limits | None = None,
+        claims: Claims | None = None,
     ) -> None:
         self.configuration = configuration
         self.data_dir = data_dir
@@ -181,6 +161,7 @@ class Daemon:
         self._practice = gateway
         self._console = console
         self._limits = limits
+        self._claims = claims or Claims()
         self._watched: set[int] = set()
         self._unlisted: frozenset[int] = frozenset()
         self._unguarded: set[int] = set()
@@ -195,7 +176,8 @@ class Daemon:
         """Guard the accounts until `stop` is set. Raises CannotStart."""
         self._shut_down = stop.set
         async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as stack:
-            self._hold_the_folder(stack)
+            stack.enter_context(self._claims)  # first in, last out
+            self._claims.hold_the_folder(self.data_dir)
             stack.enter_context(self._logging())
             log.info("starting", run_id=self.run_id, version=__version__)
             for warning in self.configuration.warnings:
@@ -273,25 +255,6 @@ class Daemon:
         return False
 
     # --- parts ---
-
-    def _hold_the_folder(self, stack: contextlib.AsyncExitStack) -> None:
-        try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            if os.name == "posix":
-                self.data_dir.chmod(0o700)
-            stack.enter_context(FileLock(self.data_dir / "daemon.lock", timeout=0))
-        except Timeout:
-            raise CannotStart(
-                EXIT_ALREADY_RUNNING,
-                f"another daemon already guards with the data folder {self.data_dir}; "
-                "stop it first, or give --data another folder",
-            ) from None
-        except OSError as error:
-            raise CannotStart(
-                EXIT_DATABASE,
-                f"the data folder {self.data_dir} cannot be used: {error.strerror}; "
-                "give --data a folder this user may write",
-            ) from None
 
     @contextlib.contextmanager
     def _logging(self) -> Iterator[None]:
@@ -551,29 +514,12 @@ class Daemon:
             await self.store.audit("daemon", "clock.corrected", "daemon", new={"by_s": seconds})
 
     def _hold_the_accounts(self, account_ids: set[int]) -> None:
-        """One daemon per account on this machine, whatever its data folder. Raises CannotStart."""
-        place = urlsplit(self.session.address.api_url)
-        is_local = place.hostname in ("127.0.0.1", "localhost", "::1")
-        folder = user_state_path("risk_manager", appauthor=False) / "accounts"
-        for account_id in sorted(account_ids):
-            name = f"{place.netloc}-{account_id}".replace(":", "-")
-            path = folder / f"{name}.lock"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                self._open.enter_context(FileLock(path, timeout=0))
-            except Timeout:
-                raise CannotStart(
-                    EXIT_ALREADY_RUNNING,
-                    f"another daemon on this machine already guards account {account_id} "
-                    f"({self.configuration.label_of(account_id)}) at {place.netloc}; "
-                    "stop that one first",
-                ) from None
-            except OSError as error:
-                # Two guards are better than none for want of a place to keep a lock file.
-                log.warning("account_lock_unavailable", path=path.name, reason=str(error))
-                continue
-            if is_local and os.name == "posix":  # a practice gateway never comes back by this name
-                self._open.callback(path.unlink, missing_ok=True)
+        """Those that accounts.yaml names are held already, where `run` could know the gateway."""
+        unusable = self._claims.hold_the_accounts(
+            self.session.address.api_url, account_ids, self.configuration.label_of
+        )
+        for name, reason in unusable.items():
+            log.warning("account_lock_unavailable", path=name, reason=reason)
 
     async def _answer_for_a_lost_database(self, account_ids: list[int]) -> None:
         """What was in force is not known any more: locked until the reset, or else an alarm."""

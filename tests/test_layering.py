@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "pipeline": {"domain", "rules"},
     "clock": {"domain"},
     "chronicle": {"domain", "pipeline"},
+    "claims": set(),
     "broker": {"domain", "rules", "clock", "pipeline"},
     "store": {"domain", "rules", "clock", "pipeline"},
     "feed": {"domain", "rules", "clock", "pipeline"},
@@ -33,8 +34,10 @@ MAY_IMPORT = {
     "practice": set(),
     "dashboard": {"feed"},
     "admin": {"settings", "feed", "store", "domain", "rules", "clock", "logs"},
-    "cli": {"daemon", "demo", "dashboard", "feed", "settings", "admin", "practice", "logs"},
-    "demo": {"daemon", "practice", "settings", "dashboard", "feed", "logs"},
+    "cli": {
+        "claims", "daemon", "demo", "dashboard", "feed", "settings", "admin", "practice", "logs",
+    },
+    "demo": {"claims", "daemon", "practice", "settings", "dashboard", "feed", "logs"},
 }  # fmt: skip
 
 

@@ -1,12 +1,15 @@
 """`run`: the daemon, in the foreground."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
+from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command
 from risk_manager.cli.places import add_config, add_data, add_debug
 
 if TYPE_CHECKING:
+    from risk_manager.claims import Claims
     from risk_manager.cli.groups import Commands
 
 
@@ -19,6 +22,32 @@ def register(commands: "Commands") -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from risk_manager.daemon import run
+    from risk_manager.claims import CannotStart, Claims
 
-    return run(arguments.config, arguments.data, getattr(arguments, "debug", False))
+    try:
+        with Claims() as claims:
+            if arguments.data.exists():  # a mistyped --config makes no folder
+                claims.hold_the_folder(arguments.data)
+            return _guard(arguments, claims)
+    except CannotStart as problem:
+        raise CommandFailed(Exit(problem.code), str(problem)) from None
+
+
+def _guard(arguments: argparse.Namespace, claims: "Claims") -> int:
+    from risk_manager.settings.loading import load
+    from risk_manager.settings.problems import ConfigurationErrors
+
+    try:
+        configuration = load(arguments.config)
+    except ConfigurationErrors as errors:
+        print(errors, file=sys.stderr)
+        return Exit.CONFIGURATION
+    gateway = configuration.settings.gateway
+    if gateway.kind == "projectx":  # a practice gateway has no address before it runs
+        listed = [account.id for account in configuration.accounts.enabled]
+        # One that cannot be held is told once there is a log.
+        claims.hold_the_accounts(gateway.api_url, listed, configuration.label_of)
+
+    from risk_manager.daemon import run  # only now: everything heavy comes with it
+
+    return run(configuration, arguments.data, claims, getattr(arguments, "debug", False))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from config_folder import ConfigFolder
+from filelock import FileLock
 
 from risk_manager.cli import main
 from risk_manager.cli.exits import Exit
@@ -29,6 +30,28 @@ def shell(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str
     )
 
 
+def without_heavy_libraries(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, and insist that it loaded none of them."""
+    program = (
+        "import sys\n"
+        "from risk_manager.cli import main\n"
+        "try:\n    code = main(sys.argv[1:])\nexcept SystemExit:\n    code = 0\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "HEAVY []", done.stderr
+    return done
+
+
 @pytest.mark.wire
 @pytest.mark.parametrize(
     "words",
@@ -44,21 +67,45 @@ def shell(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str
     ],
 )
 def test_light_commands_import_no_heavy_library(config: ConfigFolder, words: list[str]) -> None:
-    program = (
-        "import sys\n"
-        "from risk_manager.cli import main\n"
-        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        cwd=config.path.parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.splitlines()[-1] == "HEAVY []", done.stderr
+    without_heavy_libraries(*words, cwd=config.path.parent)
+
+
+@pytest.mark.wire
+def test_a_second_daemon_on_a_folder_ends_before_anything_heavy_is_loaded(
+    config: ConfigFolder,
+) -> None:
+    data = config.path.parent / "data"
+    data.mkdir()
+    with FileLock(data / "daemon.lock"):
+        done = without_heavy_libraries("run", cwd=config.path.parent)
+    assert done.returncode == Exit.ALREADY_RUNNING
+    (line,) = done.stderr.splitlines()
+    assert "another daemon already guards with the data folder data" in line
+
+
+@pytest.mark.wire
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the state folder has a fixed place")
+def test_a_second_daemon_on_a_listed_account_ends_before_anything_heavy_is_loaded(
+    config: ConfigFolder,
+) -> None:
+    config.write("settings.yaml", "gateway: {kind: projectx}")
+    config.write("accounts.yaml", "accounts: [{id: 101, nickname: Eval}]")
+    locks = config.path.parent / "risk_manager" / "accounts"
+    locks.mkdir(parents=True)
+    with FileLock(locks / "api.topstepx.com-101.lock"):
+        done = without_heavy_libraries(
+            "run", cwd=config.path.parent, XDG_STATE_HOME=str(config.path.parent)
+        )
+    assert done.returncode == Exit.ALREADY_RUNNING
+    (line,) = done.stderr.splitlines()
+    assert "already guards account 101 (Eval) at api.topstepx.com" in line
+
+
+@pytest.mark.wire
+def test_a_run_with_a_mistyped_config_folder_makes_no_data_folder(config: ConfigFolder) -> None:
+    done = shell("run", "--config", "confg", cwd=config.path.parent)
+    assert done.returncode == Exit.CONFIGURATION
+    assert not (config.path.parent / "data").exists()
 
 
 @pytest.mark.wire

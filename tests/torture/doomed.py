@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from torture.remembering import remembered
 
-from risk_manager import daemon
+from risk_manager import cli, daemon
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.lanes import Body, Lane, SdkGateway
 from risk_manager.clock import Clock
@@ -146,7 +146,7 @@ def live(told: dict[str, Any]) -> int:
     ):
         setattr(daemon, name, part)
     beside._replace = _marked(beside._replace)
-    return daemon.run(Path(told["config"]), Path(told["data"]))
+    return cli.main(["run", "--config", told["config"], "--data", told["data"]])
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,13 @@ from bench.wire import CLOSE, daemon
 from daemon_process import ACCOUNT, still_gateway
 from torture.lives import Watch, scratch
 
+from risk_manager.practice.hubs import invocation
+
 BURST = 10_000
 PER_BATCH = 100
 BATCH_EVERY_S = 0.01
 SCREENS = 50
+BREACHES = 3
 WITHIN_S = 60.0
 
 
@@ -107,37 +111,81 @@ async def _measure(
     return times
 
 
-async def in_a_burst(rounds: int, *, screens: int = 0) -> Times:
-    """Each breach in the middle of 10,000 quotes; with that many screens that read nothing."""
-    async with guarded() as (watch, data), _stalled_screens(data, screens) as (stalled, refused):
-        times = Times(stalled=stalled, turned_away=refused)
+async def in_a_burst(rounds: int, *, screens: int = 0, seed: int = 1) -> tuple[Times, Times]:
+    """The same daemon in peace, and in bursts of 10,000 quotes, turn and turn about.
+
+    Side by side, so that what else the machine does falls on both. With that many screens that
+    read nothing in each burst, and none in peace.
+    """
+    rng = random.Random(seed)
+    async with guarded() as (watch, data):
         stopwatch = Stopwatch(watch)
-        for _ in range(3):
-            await asyncio.sleep(0.1)
-            await stopwatch.breach(Times())
+        quotes = Quotes(watch)
+        peace, burst = Times(), Times()
+
+        async def breaches(times: Times, during: asyncio.Task[None] | None = None) -> None:
+            for _ in range(BREACHES):
+                await asyncio.sleep(rng.uniform(0.2, 0.3))  # anywhere within a batch
+                if during is not None and during.done():
+                    break
+                await stopwatch.breach(times)
+
+        await breaches(Times())
+        await breaches(Times())
         for _ in range(rounds):
-            burst = asyncio.create_task(_quotes(watch), name="burst")
-            await asyncio.sleep(BURST / PER_BATCH * BATCH_EVERY_S / 2)
-            await stopwatch.breach(times)
-            await burst
-            await asyncio.sleep(0.3)
-        return times
+            await breaches(peace)
+            async with _stalled_screens(data, screens) as (burst.stalled, burst.turned_away):
+                sending = asyncio.create_task(quotes.burst(), name="burst")
+                await breaches(burst, sending)
+                await sending
+    return peace, burst
 
 
-async def _quotes(watch: Watch) -> None:
-    contract_id = watch.id("MNQ")
-    price = float(watch.exchange.book(contract_id).last)
-    for batch in range(BURST // PER_BATCH):
-        for number in range(PER_BATCH):
-            quote = {
-                "symbol": "F.US.MNQ",
-                "lastPrice": price + (batch + number) % 8 * 0.25,
-                "bestBid": price,
-                "bestAsk": price + 0.25,
-                "timestamp": watch.gateway.now().isoformat(),
-            }
-            await watch.gateway.send_market(contract_id, quote)
-        await asyncio.sleep(BATCH_EVERY_S)
+class Quotes:
+    """A burst made ready beforehand: what is measured is the daemon, not who sends to it."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._hub = watch.gateway.market_hub
+        contract_id = watch.id("MNQ")
+        price = float(watch.exchange.book(contract_id).last)
+        now = watch.gateway.now().isoformat()
+        frames = [
+            _framed(
+                invocation(
+                    "GatewayQuote",
+                    contract_id,
+                    {
+                        "symbol": "F.US.MNQ",
+                        "lastPrice": price + number % 8 * 0.25,
+                        "bestBid": price,
+                        "bestAsk": price + 0.25,
+                        "volume": number,
+                        "timestamp": now,
+                    },
+                )
+            )
+            for number in range(BURST)
+        ]
+        self._batches = [
+            b"".join(frames[first : first + PER_BATCH]) for first in range(0, BURST, PER_BATCH)
+        ]
+
+    async def burst(self) -> None:
+        """10,000 quotes in one second: a frame each, a hundred to a write."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for batch in self._batches:
+            for connection in self._hub.connections:
+                if connection.request.transport is not None:
+                    connection.request.transport.write(batch)
+            due += BATCH_EVERY_S
+            await asyncio.sleep(due - loop.time())
+
+
+def _framed(message: bytes) -> bytes:
+    """A whole text message as a server puts it on a websocket."""
+    assert 125 < len(message) < 2**16
+    return struct.pack("!BBH", 0x81, 126, len(message)) + message
 
 
 @contextlib.asynccontextmanager

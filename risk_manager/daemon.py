@@ -52,7 +52,7 @@ from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.messages import DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer, FeedUnavailable
 from risk_manager.housekeeping import CallAudit, Gap, Housekeeper, last_sign_of_life
-from risk_manager.pipeline import Pipeline
+from risk_manager.pipeline import Pipeline, RightOfWay
 from risk_manager.settings.commitment import Commitment, texts_of
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
@@ -316,6 +316,7 @@ class Daemon:
         )
 
     def _build_pipeline(self, state: State, address: GatewayAddress) -> None:
+        right_of_way = RightOfWay()
         self.reconciler = Reconciler(
             self.lanes,
             self.clock,
@@ -340,6 +341,7 @@ class Daemon:
             on_open=lambda hub: self.reconciler.ask() if hub is Hub.USER else None,
             on_unreadable=self.reconciler.ask,
             exposed=lambda: any(is_exposed(a) for a in self._state().accounts.values()),
+            right_of_way=right_of_way,
         )
         self.feed = FeedServer(
             feed_source=self._state,
@@ -349,6 +351,7 @@ class Daemon:
             version=__version__,
             port=self.configuration.settings.feed.port,
             vitals=self._vitals,
+            right_of_way=right_of_way,
             admin=AdminChannel(
                 AdminDesk(
                     self._put,
@@ -370,6 +373,7 @@ class Daemon:
             feed=Chronicle(self.feed),
             watch=self._watch,
             read=self.reconciler.look_again,
+            right_of_way=right_of_way,
         )
         self.vigil = Vigil(
             clock=self.clock,

@@ -36,7 +36,7 @@ from risk_manager.domain.symbols import Contract
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.messages import RUNNING, DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer
-from risk_manager.pipeline import Pipeline
+from risk_manager.pipeline import Pipeline, RightOfWay
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.max_contracts import MaxContracts
 
@@ -101,6 +101,7 @@ class FeedDaemon:
         self.accounts = accounts or {101: "combine-50k"}
         self.clock = HandClock()
         self.enforcer = RecordingEnforcer()
+        self.right_of_way = RightOfWay()
         self.vitals = Vitals(
             rest=RestRow(ok=True, latency_ms=42.0, budget_left=180),
             db=DatabaseRow(ok=True, size_bytes=4096),
@@ -118,12 +119,14 @@ class FeedDaemon:
             vitals=lambda: self.vitals,
             admin=admin,
             heartbeat_s=heartbeat_s,
+            right_of_way=self.right_of_way,
         )
         self.pipeline = Pipeline(
             State.at(self.clock.now(), rulebook),
             store=KeepingStore(),
             enforcer=self.enforcer,
             feed=self.server,
+            right_of_way=self.right_of_way,
         )
         self._data_dir = data_dir
         self._ids = 1000

@@ -31,6 +31,7 @@ from risk_manager.broker.session import (
 )
 from risk_manager.clock import Clock
 from risk_manager.domain.events import AnyEvent, Hub, HubChanged, HubState, Unreadable
+from risk_manager.pipeline import RightOfWay
 
 hush()
 
@@ -40,6 +41,7 @@ NEVER_STALE = 1e9
 LOGOUT = "GatewayLogout"
 UNASKED_MARKET_TARGETS = ("GatewayTrade", "GatewayDepth")
 LONGEST_REASON = 200
+QUOTES_PER_TURN = 64
 
 type Handler = Callable[..., Awaitable[None]]
 type BuildRealtime = Callable[[GatewayAddress, str], ProjectXRealtimeClient]
@@ -621,6 +623,7 @@ class HubSupervisor:
     every open, once everything is subscribed: time for a snapshot. `on_unreadable(account_id)` is
     called when a user message could not be read: time for one, too (None: of all accounts).
     `exposed` says whether anything is at stake, which makes the hubs be watched more closely.
+    While the `right_of_way` is taken quotes are not read.
     """
 
     def __init__(
@@ -634,6 +637,7 @@ class HubSupervisor:
         on_open: Callable[[Hub], None] = lambda _: None,
         on_unreadable: Callable[[int | None], None] = lambda _: None,
         exposed: Callable[[], bool] = lambda: True,
+        right_of_way: RightOfWay | None = None,
         timings: HubTimings | None = None,
         build: BuildRealtime = build_realtime,
         dice: random.Random | None = None,
@@ -642,6 +646,8 @@ class HubSupervisor:
         self._put = put
         self._on_unreadable = on_unreadable
         self._timings = timings or HubTimings()
+        self._right_of_way = right_of_way or RightOfWay()
+        self._quotes_read = 0
         self._quotes_complained: dict[str, float] = {}
 
         def line(
@@ -734,6 +740,11 @@ class HubSupervisor:
         return arrived
 
     async def _quote(self, *arguments: Any) -> None:
+        # Runs in the receive loop: while it waits, quotes queue up in the socket.
+        await self._right_of_way.give_way()
+        self._quotes_read += 1
+        if self._quotes_read % QUOTES_PER_TURN == 0:
+            await asyncio.sleep(0)  # a long queue is read without a pause: let the user hub in
         if len(arguments) == 1 and isinstance(arguments[0], list | tuple):
             arguments = tuple(arguments[0])
         contract_id, payload = arguments if len(arguments) == 2 else (None, None)

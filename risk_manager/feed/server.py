@@ -56,6 +56,7 @@ from risk_manager.feed.snapshot import (
     snapshot,
 )
 from risk_manager.feed.tokens import ADMIN_TOKEN, FEED_TOKEN, issue_token
+from risk_manager.pipeline import RightOfWay
 
 HOST = "127.0.0.1"
 MAX_READERS = 16
@@ -102,6 +103,7 @@ class FeedServer:
         enforcements: Iterable[tuple[int, EnforcementAction]] = (),
         alarms: Iterable[AlarmRow] = (),
         heartbeat_s: float = HEARTBEAT_S,
+        right_of_way: RightOfWay | None = None,
     ) -> None:
         self.port = port
         self.status = messages.STARTING
@@ -113,6 +115,7 @@ class FeedServer:
         self._vitals = vitals
         self._admin = admin
         self._heartbeat_s = heartbeat_s
+        self._right_of_way = right_of_way or RightOfWay()
         self._memory = telling.Memory(enforcements, alarms)
         self._trades = TradeBook()
         self._message = ""
@@ -250,6 +253,7 @@ class FeedServer:
         done = 0
         while True:
             while self._steps:
+                await self._right_of_way.give_way()
                 event, before, outcome = self._steps.popleft()
                 try:
                     self._tell_step(event, before, outcome)
@@ -319,6 +323,7 @@ class FeedServer:
     async def _pace(self) -> None:
         while True:
             await self._stirred.wait()
+            await self._right_of_way.give_way()
             self._stirred.clear()
             try:
                 waiting = self._send_due(self._clock.monotonic())

@@ -33,6 +33,7 @@ from risk_manager.domain.events import (
     QuoteChanged,
     Unreadable,
 )
+from risk_manager.pipeline import RightOfWay
 from risk_manager.practice.exchange import OrderType, Side
 from risk_manager.practice.faults import HubName
 from risk_manager.practice.gateway import PracticeGateway
@@ -128,6 +129,7 @@ class Room:
         clock: Clock | None = None,
         exposed: Callable[[], bool] = lambda: True,
     ) -> None:
+        self.right_of_way = RightOfWay()
         self.server = FakeHubs()
         self.login = FakeLogin()
         self.witness = Witness()
@@ -137,6 +139,7 @@ class Room:
             clock=clock or SystemClock(),
             put=self.witness.put,
             account_ids=[101, 102],
+            right_of_way=self.right_of_way,
             on_open=lambda hub: self.witness.opened.append(hub),
             on_unreadable=self.witness.snapshots.append,
             exposed=exposed,
@@ -288,6 +291,49 @@ async def test_quotes_arrive_and_a_feed_gone_mad_is_told_once_a_minute() -> None
         assert room.hubs.counters(Hub.MARKET).unreadable == 200
         await market.deliver("GatewayTrade", ES, {"price": 1})
         await market.deliver("GatewayDepth", ES, {"price": 1})
+
+
+async def test_while_enforcement_is_at_work_user_events_are_read_and_quotes_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("risk_manager.pipeline.LONGEST_RIGHT_S", 60.0)
+    room = Room()
+    room.hubs.watch([ES])
+    async with both_up(room):
+        room.right_of_way.take()
+        market = room.server.last("market")
+
+        async def quotes() -> None:
+            for price in (5990.0, 5950.0, 5991.0):
+                await market.deliver("GatewayQuote", ES, {"lastPrice": price})
+
+        reading = asyncio.create_task(quotes(), name="market receive loop")
+        await asyncio.sleep(0)
+        await room.server.last("user").deliver("GatewayUserPosition", position(1))
+        assert room.witness.of(PositionChanged)
+        assert not room.witness.of(QuoteChanged)
+        room.right_of_way.give_back()
+        await reading
+        prices = [one.last_price for one in room.witness.of(QuoteChanged)]
+        assert prices == [5990.0, 5950.0, 5991.0]  # none is lost, and the newest is the last
+
+
+async def test_a_long_queue_of_quotes_lets_others_have_their_turn() -> None:
+    room = Room()
+    room.hubs.watch([ES])
+    async with both_up(room):
+        market = room.server.last("market")
+        read_by_then: list[int] = []
+
+        async def user_hub() -> None:
+            read_by_then.append(len(room.witness.of(QuoteChanged)))
+
+        other = asyncio.create_task(user_hub(), name="user receive loop")
+        for number in range(1000):
+            await market.deliver("GatewayQuote", ES, {"lastPrice": 5990.0 + number})
+        await other
+        assert read_by_then[0] < 100
+        assert len(room.witness.of(QuoteChanged)) == 1000
 
 
 # ---- going down and coming back ------------------------------------------------------------------

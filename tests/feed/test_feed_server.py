@@ -17,15 +17,27 @@ from feed_daemon import ES, MNQ, MONDAY, RUN, FeedDaemon, rules, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from risk_manager.domain.decisions import Decision, Outcome, Severity, Verdict
-from risk_manager.domain.events import AdminAsked, Hub, HubState, QuoteChanged, Tick, Unreadable
+from risk_manager.domain.decisions import Action, Decision, Outcome, Severity, Verdict
+from risk_manager.domain.engine import Step
+from risk_manager.domain.events import (
+    AdminAsked,
+    AnyEvent,
+    Hub,
+    HubState,
+    QuoteChanged,
+    Tick,
+    Unreadable,
+)
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import Mode
+from risk_manager.domain.state import State
 from risk_manager.domain.view import View
-from risk_manager.feed.messages import DEGRADED
+from risk_manager.feed.messages import DEGRADED, Data
 from risk_manager.feed.server import FeedServer, FeedUnavailable
 from risk_manager.feed.snapshot import money
+from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
+from risk_manager.rules.max_contracts import MaxContracts
 
 pytestmark = pytest.mark.wire
 
@@ -302,6 +314,48 @@ async def test_figures_stay_live_as_account_snapshots_at_most_twice_a_second(
         took = time.monotonic() - began
         assert 1 <= len(client.refreshed()) - before <= took * 2 + 2
         assert all(f["account_id"] == 101 for f in client.refreshed())
+
+
+@pytest.mark.parametrize("breach", ["a position", "a quote"])
+async def test_nothing_is_told_between_the_decision_and_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breach: str
+) -> None:
+    monkeypatch.setattr("risk_manager.pipeline.LONGEST_RIGHT_S", 60.0)
+    steps: list[str] = []
+
+    class Disk:
+        async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
+            if outcome.actions:
+                steps.append("committed")
+                for _ in range(20):  # every other task of the daemon has its turns
+                    await asyncio.sleep(0)
+
+    limits = (MaxContracts(limit=5), DailyUnrealizedLoss(limit=Decimal(500)))
+    async with (
+        FeedDaemon(tmp_path, rules=lambda: limits) as daemon,
+        listening(daemon, tmp_path),
+    ):
+        tell, submit = daemon.server._tell, daemon.enforcer.submit
+
+        def telling(account_id: int | None, data: Data) -> None:
+            steps.append("told")
+            tell(account_id, data)
+
+        def asking(action: Action) -> None:
+            steps.append("asked")
+            submit(action)
+
+        monkeypatch.setattr(daemon.server, "_tell", telling)
+        monkeypatch.setattr(daemon.enforcer, "submit", asking)
+        monkeypatch.setattr(daemon.pipeline, "_store", Disk())
+        for net in (1, 2, 3):  # these are still to be told when the breach comes
+            await daemon.position(net)
+        if breach == "a position":
+            await daemon.position(8)
+        else:
+            await daemon.quote(20000.0)
+        await until(lambda: "told" in steps)
+        assert steps[:3] == ["committed", "asked", "told"]
 
 
 async def test_time_alone_refreshes_what_has_grown_old(daemon: FeedDaemon, tmp_path: Path) -> None:

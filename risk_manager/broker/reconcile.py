@@ -29,6 +29,7 @@ BEFORE_THE_DAY = timedelta(minutes=5)
 BEFORE_THE_NEWEST_TRADE = timedelta(minutes=2)
 TRY_AGAIN_AFTER_SECONDS = (1.0, 5.0, 10.0, 30.0)
 SHARE_ACCOUNTS_WITHIN_SECONDS = 0.25
+PARTS_ARE_TOGETHER_FOR_SECONDS = 0.5
 COMPLAIN_AGAIN_AFTER_SECONDS = 300.0
 
 
@@ -121,6 +122,7 @@ class _Desk:
     following: _Pass | None = None
     owed: bool = False  # a routine pass gave way and is to be made up for
     asked: bool = False
+    unsure: bool = False  # the stream may have missed something that no pass has shown since
     full_wanted: bool = True
     full_for: date | None = None
     full_at: float = 0.0
@@ -193,7 +195,7 @@ class Reconciler:
         chosen = self._state().accounts if account_id is None else (account_id,)
         for each in chosen:
             desk = self._desk(each)
-            desk.asked = desk.full_wanted = True
+            desk.asked = desk.unsure = desk.full_wanted = True
         self._nudged.set()
 
     def ask_routine(self, account_id: int) -> None:
@@ -273,8 +275,9 @@ class Reconciler:
         if desk.read_at is None:
             return 0.0
         now = self._clock.monotonic()
+        is_pressing = desk.unsure or is_exposed(account)
         interval = stretch * (
-            self._intervals.exposed_seconds if is_exposed(account) else self._intervals.flat_seconds
+            self._intervals.exposed_seconds if is_pressing else self._intervals.flat_seconds
         )
         due = desk.read_at + interval
         if desk.failures:
@@ -377,19 +380,42 @@ class Reconciler:
         self._nudged.set()
 
     async def _read(self, desk: _Desk, turn: _Pass, asked_at: datetime) -> Reading:
-        parts = sorted(turn.parts)
         state = self._state()
         async with asyncio.TaskGroup() as group:
-            fetches = [
-                group.create_task(
+            fetches = {
+                part: group.create_task(
                     self._fetch(desk, part, turn, state), name=f"read {part} {desk.account_id}"
                 )
-                for part in parts
-            ]
-        replies = [fetch.result() for fetch in fetches]
-        found: dict[str, Any] = {}
+                for part in sorted(turn.parts)
+            }
+            await asyncio.wait(fetches.values(), timeout=PARTS_ARE_TOGETHER_FOR_SECONDS)
+            early = {part: fetch.result() for part, fetch in fetches.items() if fetch.done()}
+            found, failed = self._make_out(desk, early)
+            if len(early) < len(fetches):
+                # What is known already is not kept back for a part that hangs.
+                self._report(self._reading(desk, asked_at, found))
+        late = {part: fetch.result() for part, fetch in fetches.items() if part not in early}
+        found_late, failed_late = self._make_out(desk, late)
+        reading = self._reading(desk, asked_at, {**found, **found_late})
+        if reading.trades is not None:
+            desk.trades_known_to = asked_at
+            if turn.full:
+                desk.full_for, desk.full_at = state.day.date, self._clock.monotonic()
+        elif turn.full:
+            desk.full_wanted = True
+        if reading.has((Part.POSITIONS, Part.ORDERS)):
+            desk.unsure = False
+        self._note(desk, turn, failed + failed_late)
+        self._report(self._reading(desk, asked_at, found_late) if late else reading)
+        return reading
+
+    def _make_out(
+        self, desk: _Desk, replies: Mapping[Part, Reply]
+    ) -> tuple[dict[Part, Any], list[str]]:
+        """What the answers say, by part, and what is wrong with those that say nothing."""
+        found: dict[Part, Any] = {}
         failed: list[str] = []
-        for part, reply in zip(parts, replies, strict=True):
+        for part, reply in replies.items():
             if not reply.ok:
                 failed.append(reply.message)
                 continue
@@ -399,18 +425,11 @@ class Reconciler:
             found[part] = self._list_of(desk, part, reply)
             if found[part] is None:
                 failed.append(f"{PATHS[part]} holds a record that cannot be read")
-        reading = Reading(
-            account_id=desk.account_id, asked_at=asked_at, at=self._clock.now(), **found
-        )
-        if reading.trades is not None:
-            desk.trades_known_to = asked_at
-            if turn.full:
-                desk.full_for, desk.full_at = state.day.date, self._clock.monotonic()
-        elif turn.full:
-            desk.full_wanted = True
-        self._note(desk, turn, failed)
-        self._report(reading)
-        return reading
+        return found, failed
+
+    def _reading(self, desk: _Desk, asked_at: datetime, found: Mapping[Part, Any]) -> Reading:
+        parts = {str(part): records for part, records in found.items()}
+        return Reading(account_id=desk.account_id, asked_at=asked_at, at=self._clock.now(), **parts)
 
     async def _fetch(self, desk: _Desk, part: Part, turn: _Pass, state: State) -> Reply:
         if part is Part.ACCOUNT:

@@ -472,3 +472,39 @@ async def test_a_poll_that_fails_is_not_repeated_without_a_pause() -> None:
         broker.always["*"] = status(400)
         await asyncio.sleep(100)
         assert len(broker.calls(ACCOUNTS)) <= 12
+
+
+@in_virtual_time
+async def test_what_is_held_is_not_kept_back_for_a_part_that_hangs() -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, -2)
+    broker.trades = [trade(1, 10)]
+    broker.faults[TRADES].append(slow(5.0))
+    async with bench(broker, LoopClock()) as b:
+        first = await first_report(b)
+        assert first.at - BEGAN < timedelta(seconds=1)
+        assert first.positions is not None
+        assert first.orders is not None
+        assert first.trades is None
+        assert b.account().net(MNQ) == -2
+        await b.until(lambda: any(r.trades for r in b.of(AccountReported)))
+        assert list(b.account().ledger.entries) == [1]
+
+
+@in_virtual_time
+async def test_after_a_gap_of_the_stream_a_flat_account_is_read_often_until_it_has_been_seen() -> (
+    None
+):
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        broker.faults[POSITIONS] += [status(500)] * 40
+        b.reconciler.ask()
+        await asyncio.sleep(60)
+        asked = broker.calls(POSITIONS)
+        assert len(asked) > 12
+        broker.faults[POSITIONS].clear()
+        await asyncio.sleep(10)
+        seen = len(broker.calls(POSITIONS))
+        await asyncio.sleep(20)
+        assert len(broker.calls(POSITIONS)) <= seen + 1

@@ -23,7 +23,7 @@ def main() -> int:
     """1 when anything was violated."""
     given = _parser().parse_args()
     if given.soak is not None:
-        found = soak(given.seed, hours=given.soak)
+        found = soak(given.seed, hours=given.soak, sky=given.sky or "ill")
         print("\n".join(found.lines()))
         return 1 if found.violations else 0
     began = time.monotonic()

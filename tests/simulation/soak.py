@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import linear_regression
 
 import psutil
-from simulation.options import Options, options_for
+from simulation.options import Options, Sky, options_for
 from simulation.oracle import Violation
 from simulation.world import World, simulate
 
@@ -34,7 +34,8 @@ _OURS = (
 @dataclass(slots=True)
 class Grown:
     """Sizes in MB by simulated hour: what the daemon's own code holds; the whole process, with
-    the exchange and the judge and all they remember; the database and its log on the disk."""
+    the exchange and the judge and all they remember; the database without its log, which is
+    folded in whenever it has grown to some MB."""
 
     options: Options
     daemon_mb: list[tuple[float, float]] = field(default_factory=list)
@@ -62,8 +63,8 @@ class Grown:
 
     def lines(self) -> list[str]:
         return [
-            f"{self.hours:.0f} h in one life, seed {self.options.seed}: {self.events} events, "
-            f"{self.trades} executions",
+            f"{self.hours:.0f} h in one life, seed {self.options.seed}, broker {self.options.sky}: "
+            f"{self.events} events, {self.trades} executions",
             f"  the daemon's own memory {_ends(self.daemon_mb)}: {self.daemon_mb_a_day:+.2f} MB "
             "a day after the first hours",
             f"  the whole process with the simulated exchange {_ends(self.process_mb)}",
@@ -84,12 +85,12 @@ def _slope(samples: Sequence[tuple[float, float]]) -> float:
     return linear_regression(hours, sizes).slope
 
 
-def soak(seed: int, *, hours: float = HOURS) -> Grown:
-    """An ordinary trader under a rough sky, without a restart; a look every half hour.
+def soak(seed: int, *, hours: float = HOURS, sky: Sky = "ill") -> Grown:
+    """An ordinary trader under one sky, without a restart; a look every half hour.
 
     What grows with time must show, so it is not a trader who makes a thousand trades a day.
     """
-    options = options_for(seed, hours=hours, sky="ill", day=BEGINS)
+    options = options_for(seed, hours=hours, sky=sky, day=BEGINS)
     options = replace(
         options,
         wall_step_seconds=0.0,
@@ -127,4 +128,4 @@ def _held_by_the_daemon_mb() -> float:
 
 
 def _on_disk_mb(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.glob("state.db*")) / 1e6
+    return (folder / "state.db").stat().st_size / 1e6

@@ -293,18 +293,23 @@ async def planted(run: Run) -> None:
 
 
 async def soak(run: Run) -> None:
-    """In a process of its own: its memory is what is measured."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        grown = await asyncio.get_running_loop().run_in_executor(pool, partial(soaked, 5))
-    for line in grown.lines():
-        run.say(line)
-    run.blame([f"soak: {v.kind}: {v.detail}" for v in grown.violations])
-    run.figures.tell(
-        "P14",
-        f"{grown.hours:.0f} simulated hours in one life, {grown.executions_a_day:.0f} executions a "
-        f"day: the daemon's own memory {grown.daemon_mb_a_day:+.2f} MB a day, the database "
-        f"{grown.database_mb_a_year:.0f} MB a year",
-    )
+    """In processes of their own: their memory is what is measured."""
+    loop = asyncio.get_running_loop()
+    with ProcessPoolExecutor(JOBS, mp_context=get_context("spawn")) as pool:
+        both = await asyncio.gather(
+            *(loop.run_in_executor(pool, partial(soaked, 5, sky=sky)) for sky in ("well", "ill"))
+        )
+    for grown in both:
+        for line in grown.lines():
+            run.say(line)
+        run.blame([f"soak: {v.kind}: {v.detail}" for v in grown.violations])
+        run.figures.tell(
+            "P14",
+            f"{grown.hours:.0f} simulated hours in one life, broker {grown.options.sky}, "
+            f"{grown.executions_a_day:.0f} executions a day: the daemon's own memory "
+            f"{grown.daemon_mb_a_day:+.2f} MB a day, the database {grown.database_mb_a_year:.0f} "
+            "MB a year",
+        )
 
 
 # --- all ------------------------------------------------------------------------------------------

@@ -392,7 +392,8 @@ class Reconciler:
             early = {part: fetch.result() for part, fetch in fetches.items() if fetch.done()}
             found, failed = self._make_out(desk, early)
             if len(early) < len(fetches):
-                # What is known already is not kept back for a part that hangs.
+                # What is known already is not kept back for a part that hangs. All of it comes
+                # again with the rest, as orders are understood beside their positions only.
                 self._report(self._reading(desk, asked_at, found))
         late = {part: fetch.result() for part, fetch in fetches.items() if part not in early}
         found_late, failed_late = self._make_out(desk, late)
@@ -406,7 +407,7 @@ class Reconciler:
         if reading.has((Part.POSITIONS, Part.ORDERS)):
             desk.unsure = False
         self._note(desk, turn, failed + failed_late)
-        self._report(self._reading(desk, asked_at, found_late) if late else reading)
+        self._report(reading)
         return reading
 
     def _make_out(

@@ -17,6 +17,7 @@ VENUE_TOLERANCE = timedelta(seconds=2)
 WALL_AGREES = timedelta(seconds=5)
 SAID_AGAIN_AFTER_S = 10.0
 CLOCK_IS_WRONG = timedelta(seconds=60)
+ASKED_AT_MOST = 5
 
 
 class Clock(Protocol):
@@ -129,20 +130,28 @@ class VenueTime:
     async def agree(self, ask: Callable[[], Awaitable[object]]) -> timedelta | None:
         """Before anything is judged: set our clock by the gateway's, also back; by how much.
 
-        `ask` has the gateway state its time. Where that is not ours it is asked once more: one
-        odd header moves nothing.
+        `ask` has the gateway state its time. Where that is not ours it is asked until it says the
+        same twice: one odd header moves nothing. If it never does, the clock is only set back, as
+        then no lock ends early.
         """
-        await ask()
-        first, heard_at = self.offset, self.heard_at
-        if first is None or abs(first) <= VENUE_TOLERANCE:
+        before: timedelta | None = None
+        for _ in range(ASKED_AT_MOST):
+            heard_at = self.heard_at
+            await ask()
+            if self.offset is None or self.heard_at == heard_at:
+                continue
+            if abs(self.offset) <= VENUE_TOLERANCE:
+                return None
+            if before is not None and abs(self.offset - before) <= VENUE_TOLERANCE:
+                return self._anchor()
+            before = self.offset
+        is_early = self.offset is not None and self.offset < -VENUE_TOLERANCE
+        return self._anchor() if is_early else None
+
+    def _anchor(self) -> timedelta | None:
+        if self.stated is None or self.offset is None:
             return None
-        await ask()
-        if self.stated is None or self.offset is None or self.heard_at == heard_at:
-            return None
-        moved = self.offset
-        if abs(moved) <= VENUE_TOLERANCE or abs(moved - first) > VENUE_TOLERANCE:
-            return None
-        waited_s = self._clock.monotonic() - (self.heard_at or 0.0)
+        moved, waited_s = self.offset, self._clock.monotonic() - (self.heard_at or 0.0)
         self._clock.anchor(self.stated + timedelta(seconds=waited_s))
         self.offset = timedelta(0)
         return moved

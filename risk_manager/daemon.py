@@ -616,6 +616,9 @@ class Daemon:
         self._hold_the_accounts(watched)
         now = self.clock.now()
         self.pipeline.state = await self.store.restore(book, now, only=watched)
+        doubt = self.vigil.first_doubt_of_time()
+        if doubt is not None:
+            await self.pipeline.process(doubt)
         for account_id in sorted(watched):
             await self.pipeline.process(
                 AccountOpened(

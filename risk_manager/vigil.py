@@ -37,6 +37,9 @@ class ReadStatus(Protocol):
     """How reading one account over REST goes."""
 
     @property
+    def last_ok_at(self) -> datetime | None: ...
+
+    @property
     def failing_since(self) -> datetime | None: ...
 
     @property
@@ -176,15 +179,39 @@ class Vigil:
             if self._turned_at is not None
             else "",
         )
-        if self._venue is not None and self._venue.offset is not None:
+        self._say(CLOCK_AHEAD, self._time_in_doubt())
+
+    def first_doubt_of_time(self) -> DoubtChanged | None:
+        """What to know before the first event that a lock could end by."""
+        reason = self._time_in_doubt()
+        if not reason:
+            return None
+        self._said[CLOCK_AHEAD] = reason
+        kind, account_id, subject = CLOCK_AHEAD
+        return DoubtChanged(
+            at=self._clock.now(), doubt=kind, account_id=account_id, subject=subject, reason=reason
+        )
+
+    def _time_in_doubt(self) -> str:
+        """Why no lock may end by the clock now; empty when our time is as good as the gateway's."""
+        if self._venue is None:
+            return ""
+        if self._venue.is_ahead:
+            assert self._venue.offset is not None
             ahead = -self._venue.offset.total_seconds()
-            self._say(
-                CLOCK_AHEAD,
+            return (
                 f"the daemon's time is {ahead // 60 * 60:.0f} s or more later than the gateway's; "
                 "no lock ends by the clock until they agree, restart the daemon to set it"
-                if self._venue.is_ahead
-                else "",
             )
+        has_answered = self._venue.offset is not None or any(
+            self._reads.status(account_id).last_ok_at for account_id in self._state().accounts
+        )
+        if has_answered:
+            return ""
+        return (
+            "the gateway has not said yet what time it is; no lock ends by the clock until it "
+            "has answered"
+        )
 
     def _corrections(self) -> int:
         return self._venue.corrections if self._venue is not None else 0

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from desk import MORNING
 from test_clock import Machine
 
-from risk_manager.domain.doubt import Doubt, DoubtKind
+from risk_manager.domain.doubt import CLOCK_AHEAD, Doubt, DoubtKind
 from risk_manager.domain.events import AnyEvent, DoubtChanged, Hub
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.rulebook import Rulebook
@@ -20,6 +20,7 @@ from risk_manager.vigil import Vigil, memory_mb
 
 @dataclass
 class Status:
+    last_ok_at: datetime | None = None
     failing_since: datetime | None = None
     reason: str = ""
 
@@ -41,6 +42,7 @@ class Watched:
 
     def __init__(self, folder: Path) -> None:
         self.machine = Machine()
+        self.machine.venue.hear(self.machine.true)
         self.put: list[AnyEvent] = []
         self.reads = Reads()
         self.rebuilt: list[tuple[Hub, str]] = []
@@ -116,7 +118,7 @@ def test_reads_that_fail_are_told_and_taken_back(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     account = Account(id=101, trading_date=MORNING.date())
     watched.state = evolve(watched.state, accounts=MappingProxyType({101: account}))
-    watched.reads.statuses[101] = Status(MORNING, "HTTP 503")
+    watched.reads.statuses[101] = Status(failing_since=MORNING, reason="HTTP 503")
     assert watched.beat() == [("reads_failing", "account 101 cannot be read: HTTP 503")]
     assert watched.beat() == []
     watched.reads.statuses.clear()
@@ -162,3 +164,25 @@ def test_the_memory_of_this_process_can_be_read() -> None:
     used = memory_mb()
     assert used is not None
     assert 10 < used < 10_000
+
+
+def test_until_the_gateway_has_answered_no_lock_ends_by_the_clock(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    watched.machine.venue.offset = None
+    first = watched.vigil.first_doubt_of_time()
+    assert first is not None
+    assert (first.doubt, first.account_id, first.subject) == CLOCK_AHEAD
+    assert watched.beat() == []  # said already
+    watched.machine.venue.hear(watched.machine.true)
+    assert watched.beat() == [("clock_turned", "")]
+    assert watched.vigil.first_doubt_of_time() is None
+
+
+def test_a_clock_later_than_the_gateways_is_doubted_from_the_first_event_on(
+    tmp_path: Path,
+) -> None:
+    watched = Watched(tmp_path)
+    watched.machine.venue.hear(watched.machine.true - timedelta(hours=2))
+    first = watched.vigil.first_doubt_of_time()
+    assert first is not None
+    assert "later than the gateway's" in first.reason

@@ -406,9 +406,17 @@ class Reconciler:
             desk.full_wanted = True
         if reading.has((Part.POSITIONS, Part.ORDERS)):
             desk.unsure = False
+        elif reading.orders and not self._are_known(reading.orders):
+            desk.unsure = True  # without the positions nobody can say what it is
         self._note(desk, turn, failed + failed_late)
         self._report(reading)
         return reading
+
+    def _are_known(self, orders: Iterable[OrderRecord]) -> bool:
+        accounts = self._state().accounts
+        return all(
+            o.account_id in accounts and o.id in accounts[o.account_id].orders for o in orders
+        )
 
     def _make_out(
         self, desk: _Desk, replies: Mapping[Part, Reply]

@@ -159,13 +159,17 @@ class Closing:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """An action asked of the broker: in flight until settled, then a brake on repeating it."""
+    """An action asked of the broker: in flight until settled, then a brake on repeating it.
+
+    `tries` counts this one and those before it; `refused` how many in a row the broker refused.
+    """
 
     action: Action
     asked_at: datetime
     tries: int
     rule_ids: tuple[str, ...]
     reason: str
+    refused: int = 0
     settled_at: datetime | None = None
     outcome: Outcome | None = None
     not_before: datetime | None = None

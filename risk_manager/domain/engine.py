@@ -346,6 +346,7 @@ class _Turn:
                     tries=tries,
                     rule_ids=tuple(want.rule_ids),
                     reason=want.reason,
+                    refused=known.refused if known is not None and tries > 1 else 0,
                 )
                 if isinstance(action, ReducePosition):
                     account = cut_back(account, account.positions[contract_id], now)

@@ -48,7 +48,9 @@ from risk_manager.domain.state import HubStatus, State
 from risk_manager.domain.view import in_scope
 
 # How long a call that was refused, or whose fate is unknown, is left alone before it is repeated.
-REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
+# While the exchange is known to be shut nobody need hurry.
+REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 5, 5, 5, 5, 5, 10))
+SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
 UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 1, 2, 2, 5))
 # An exit that was placed shows up in the list of orders within this, or is gone again.
 PLACED_PAUSE = timedelta(seconds=1)
@@ -338,12 +340,13 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
     if event.outcome is Outcome.GONE and attempt.action.key.startswith("order:"):
         order_id = int(attempt.action.key.removeprefix("order:"))
         account = accounts.without_order(account, order_id, event.at)
+    refused = attempt.refused + 1 if event.outcome is Outcome.REFUSED else 0
+    attempt = evolve(attempt, refused=refused)
     not_before = event.at + _pause(state, event, attempt)
-    opens_at = None
-    if event.outcome is Outcome.REFUSED:
-        opens_at = _opens_at(state, attempt, event.at)
+    opens_at = _opens_at(state, attempt, event.at) if refused else None
     if opens_at is not None:
-        not_before = min(not_before, opens_at)
+        pause = SHUT_PAUSES[min(refused, len(SHUT_PAUSES)) - 1]
+        not_before = min(event.at + pause, opens_at)
         if attempt.tries == 1:
             facts.append(_market_shut(state, account, attempt, event, opens_at))
     ended = evolve(attempt, settled_at=event.at, outcome=event.outcome, not_before=not_before)
@@ -395,7 +398,7 @@ def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
     tries = attempt.tries
     match event.outcome:
         case Outcome.REFUSED:
-            return REFUSED_PAUSES[min(tries, len(REFUSED_PAUSES)) - 1]
+            return REFUSED_PAUSES[min(attempt.refused, len(REFUSED_PAUSES)) - 1]
         case Outcome.UNKNOWN if event.verified:
             pause = UNKNOWN_PAUSES[min(tries, len(UNKNOWN_PAUSES)) - 1]
             return max(pause, PLACED_PAUSE) if isinstance(attempt.action, PlaceExit) else pause

@@ -324,7 +324,7 @@ async def test_with_all_reads_refused_the_stream_is_acted_on_within_seconds(
     assert d.actions == ["close MNQ", "close MNQ"]
 
 
-async def test_refusals_are_repeated_ever_more_slowly_and_raise_an_alarm(
+async def test_refusals_are_repeated_every_ten_seconds_in_the_end_and_raise_an_alarm(
     desk: DeskMaker,
 ) -> None:
     d = desk()
@@ -334,9 +334,25 @@ async def test_refusals_are_repeated_ever_more_slowly_and_raise_an_alarm(
         if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
             await d.settle(last.action, Outcome.REFUSED, code=5)
         await d.wait(seconds=1)
-    assert 8 <= len(d.actions) <= 12
+    assert 42 <= len(d.actions) <= 46
     assert "cannot_enforce" in d.alarms
     assert d.locked_by() == {"manual": "account"}
+
+
+async def test_a_first_refusal_after_answers_that_never_came_is_repeated_at_once(
+    desk: DeskMaker,
+) -> None:
+    """Only refusals in a row are a reason to wait for longer."""
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    for _ in range(5):
+        await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN)
+        await d.wait(seconds=5)
+    assert len(d.actions) == 6
+    await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, code=5)
+    await d.wait(seconds=1)
+    assert len(d.actions) == 7
 
 
 async def test_an_action_nobody_reports_on_is_not_waited_for_for_ever(desk: DeskMaker) -> None:

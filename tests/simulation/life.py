@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -210,6 +210,10 @@ class Life:
             read=self.reconciler.look_again,
         )
         world.oracle.on_restored(self, state)
+        vigil = self._vigil()
+        doubt = vigil.first_doubt_of_time()
+        if doubt is not None:
+            await self.pipeline.process(doubt)
         for account_id in world.account_ids:
             await self.pipeline.process(AccountOpened(at=self.clock.now(), account_id=account_id))
             self.pipeline.state = self.plant.state(self.pipeline.state)
@@ -218,7 +222,7 @@ class Life:
             loop.create_task(self._guarded(self.pipeline.run()), name="pipeline"),
             loop.create_task(self.reconciler.run(), name="reconciler"),
             loop.create_task(self._tick(), name="ticker"),
-            loop.create_task(self._vigil().run(), name="vigil"),
+            loop.create_task(vigil.run(), name="vigil"),
         ]
         self._watch(frozenset(state.roots) | frozenset(self.pipeline.state.roots))
         self.reconciler.ask()
@@ -235,16 +239,11 @@ class Life:
                 await asyncio.sleep(1.0)
 
     async def _agree_on_the_time(self) -> None:
-        """As the daemon does before it judges anything; it waits for a gateway that answers."""
+        """As the daemon does before it judges anything."""
 
-        def ask() -> Coroutine[Any, Any, object]:
-            return self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
-
-        while not self.dead.is_set():
-            await self.venue.agree(ask)
-            if self.venue.stated is not None:
-                return
-            await asyncio.sleep(1.0)
+        await self.venue.agree(
+            lambda: self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
+        )
 
     def _vigil(self) -> Vigil:
         return Vigil(

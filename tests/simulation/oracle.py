@@ -33,10 +33,11 @@ BRAKED_LIMIT_S = 60.0
 """With so many calls in a minute the daemon cancels less often, to be able to close."""
 RACE_S = 3.0  # what the trader and we do at the same moment
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
+_WORKING = (int(OrderStatus.OPEN), int(OrderStatus.PENDING))
 OWN = "rm-"
 CENT = Decimal("0.01")
-CLOCK_SLACK = timedelta(seconds=3)
-"""Nobody can tell a clock that is wrong by less: the gateway states whole seconds."""
+CLOCK_SLACK = timedelta(seconds=10)
+"""Nobody can tell a clock that is wrong by less: an answer may be under way for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,6 @@ class Oracle:
         self._told_net: dict[tuple[int, str], int] = {}
         self._told_at: dict[tuple[int, str], float] = {}
         self._told_orders: set[int] = set()
-        self._told_working: dict[int, tuple[tuple[int, str], int]] = {}
         self._cancels: dict[int, bool] = {}  # decided on, and whether that was wrong then
         self._told_trades: dict[int, dict[int, tuple[Decimal, date]]] = defaultdict(dict)
         self._told_can_trade: dict[int, tuple[bool, float]] = {}
@@ -193,7 +193,7 @@ class Oracle:
             case "trade":
                 self._told_trade(data)
             case "order":
-                self._told_order(data)
+                self._told_orders.add(data["id"])
             case "account":
                 self._told_account(data)
         self.look()
@@ -211,11 +211,7 @@ class Oracle:
                 for position in listed:
                     self._told_position(position)
             case "/Order/searchOpen":
-                for order_id, (key, _) in list(self._told_working.items()):
-                    if key[0] == body["accountId"]:
-                        del self._told_working[order_id]
-                for order in reply["orders"] or ():
-                    self._told_order(order)
+                self._told_orders.update(o["id"] for o in reply["orders"] or ())
             case "/Account/search":
                 for account in reply["accounts"] or ():
                     self._told_account(account)
@@ -230,20 +226,13 @@ class Oracle:
             self._told_at[key] = self.world.now
         self._told_net[key] = net
 
-    def _told_order(self, data: Mapping[str, Any]) -> None:
-        order_id = data["id"]
-        self._told_orders.add(order_id)
-        if data["status"] in (OrderStatus.OPEN, OrderStatus.PENDING):
-            key = (data["accountId"], data["contractId"])
-            self._told_working[order_id] = (key, data["size"] - data["fillVolume"])
-        else:
-            self._told_working.pop(order_id, None)
-
-    def _knows_all(self, key: tuple[int, str]) -> bool:
-        """Whether the daemon has been told exactly what is held and works in a contract."""
-        told = {o: left for o, (where, left) in self._told_working.items() if where == key}
-        working = {o.id: o.remaining for o in self._orders_of(*key) if o.is_working}
-        return self._told_net.get(key, 0) == self._net[key] and told == working
+    def _knows_all(self, state: State, key: tuple[int, str]) -> bool:
+        """Whether the daemon knows exactly what is held and works in a contract."""
+        account = state.accounts.get(key[0])
+        if account is None or account.net(key[1]) != self._net[key]:
+            return False
+        known = {o.id: o.remaining for o in account.orders_in(key[1]) if int(o.status) in _WORKING}
+        return known == {o.id: o.remaining for o in self._orders_of(*key) if o.is_working}
 
     def _told_trade(self, data: Mapping[str, Any]) -> None:
         at = datetime.fromisoformat(data["creationTimestamp"])
@@ -293,7 +282,7 @@ class Oracle:
         while self._trader_moves and self._trader_moves[0] <= now - 120:
             self._trader_moves.popleft()
         self.writes_max = max(self.writes_max, len(self._writes))
-        allowed = 40 + 4 * len(self._trader_moves)
+        allowed = 40 * len(self.world.account_ids) + 4 * len(self._trader_moves)
         if len(self._writes) > allowed:
             self.violate(
                 "action storm", f"{len(self._writes)} calls in a minute, last {path} {body}"
@@ -328,17 +317,22 @@ class Oracle:
     def _on_cancel(self, order_id: int) -> None:
         """A cancel leaves. Whether it is wrong was judged when it was decided on, if it was."""
         wrong = self._cancels.get(order_id)  # an expired token has the same one sent twice
-        if self._protects(order_id) if wrong is None else wrong:
+        life = self.world.life
+        if wrong is None and life is not None:
+            wrong = self._protects(life.state(), order_id)
+        if wrong:
             order = self._orders.get(order_id)
             self.violate("a protective order was cancelled", f"{order_id}: {order}")
 
-    def _protects(self, order_id: int) -> bool:
-        """Whether an order can only reduce what is held, and the daemon has been told so."""
+    def _protects(self, state: State, order_id: int) -> bool:
+        """Whether an order can only reduce what is held, and the daemon knows it."""
         order = self._orders.get(order_id)
         if order is None or self._is_own(order):
             return False
         key = (order.account_id, order.contract_id)
-        if self.world.now - self._cancel_all_at[order.account_id] < 30 or not self._knows_all(key):
+        if self.world.now - self._cancel_all_at[order.account_id] < 30 or not self._knows_all(
+            state, key
+        ):
             return False
         return order_id in self._exits(*key)
 
@@ -382,7 +376,7 @@ class Oracle:
         for action in outcome.actions:
             if isinstance(action, CancelOrder):
                 leaves_less = (action.account_id, action.contract_id) in reduced
-                wrong = not leaves_less and self._protects(action.order_id)
+                wrong = not leaves_less and self._protects(outcome.state, action.order_id)
                 self._cancels[action.order_id] = wrong
 
     def on_step(self, life: "Life", event: AnyEvent, before: State, outcome: Step) -> None:
@@ -498,6 +492,9 @@ class Oracle:
                 slack = self._clock_off() - held.clock_off
                 if not timedelta(0) < slack <= 2 * CLOCK_SLACK:
                     slack = timedelta(0)
+                if held.release == "session_start" and held.clock_off < -CLOCK_SLACK:
+                    # Set by a clock that was late, and over once it had been put right.
+                    return "" if in_session(now) else "the session has not begun"
                 if now < held.not_before - slack - timedelta(milliseconds=1):
                     return f"not before {held.not_before:%H:%M:%S}, now {now:%H:%M:%S} (UTC)"
                 return ""

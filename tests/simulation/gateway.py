@@ -48,6 +48,7 @@ class SimulatedGateway:
         self.writes = 0
         self.faults: deque[Fault] = deque()
         self._recent: deque[float] = deque()
+        self._failed_calls: deque[tuple[float, int]] = deque(maxlen=200)
 
     # --- weather ---
 
@@ -60,6 +61,10 @@ class SimulatedGateway:
         while self.faults and self.faults[0].ends < self.world.now - 300:
             self.faults.popleft()
         return any(f.began <= until and f.ends >= since for f in self.faults)
+
+    def calls_failed(self, account_id: int, since: float) -> int:
+        """How many closes, cancels and the like of an account have failed since then."""
+        return sum(at >= since and of == account_id for at, of in self._failed_calls)
 
     def heal(self) -> None:
         self.healed = True
@@ -126,6 +131,8 @@ class SimulatedGateway:
         answer: "asyncio.Future[object]",
     ) -> None:
         result, error = self._serve(token, path, body, fate, luck)
+        if path in WRITES and (result is None or not result["success"]):
+            self._failed_calls.append((self.world.now, body["accountId"]))
         delay = HANG_SECONDS if fate == "hang" else down
         asyncio.get_running_loop().call_later(delay, self._reply, path, body, result, error, answer)
 

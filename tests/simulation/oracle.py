@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 WELL_LIMIT_S = 5.0
 ILL_LIMIT_S = 15.0
+CALLS_MAY_FAIL = 3
+PER_FAILED_CALL_S = 5.0
+"""A gateway that fails call after call cannot be held to any time."""
 BRAKED_CALLS = 40
 BRAKED_LIMIT_S = 60.0
 """With so many calls in a minute the daemon cancels less often, to be able to close."""
@@ -537,7 +540,10 @@ class Oracle:
             overdue.since = max(overdue.since, self._life_since, self.world.opened_at)
             lasted = now - overdue.since
             ill = self._ill(overdue.since, now)
-            limit = ILL_LIMIT_S if ill else WELL_LIMIT_S
+            limit = WELL_LIMIT_S
+            if ill:
+                failed = self.world.gateway.calls_failed(key[1], overdue.since)
+                limit = ILL_LIMIT_S + PER_FAILED_CALL_S * max(failed - CALLS_MAY_FAIL, 0)
             if key[0] == "order" and len(self._writes) > BRAKED_CALLS:
                 limit = BRAKED_LIMIT_S
             if lasted > limit and not overdue.limit_told:

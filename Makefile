@@ -35,9 +35,9 @@ test: $(STAMP)
 check: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(PY) -m pytest -q tests/test_layering.py
 
-# Long: crash points, power loss, I/O faults, kills. MINUTES=20 for more.
+# Long: kills, power loss, disk faults, simulated days. MINUTES=50 for all of it, WRITE=docs/reliability.md to note it.
 torture: $(STAMP)
-	@$(PY) tests/torture --minutes $(or $(MINUTES),10)
+	@$(PY) tests/torture --minutes $(or $(MINUTES),10) $(if $(WRITE),--write $(WRITE))
 
 # One simulated day, the same for the same seed. DAYS=200 HOURS=8.75 for many whole ones.
 simulate: $(STAMP)

@@ -77,13 +77,13 @@ async def crash(run: Run) -> None:
 
 async def kills(run: Run) -> None:
     seeds = iter(range(1, 1_000_000))
-    done = await _trials(run, random_kills, seeds, share=0.1)
+    done = await _trials(run, random_kills, seeds, share=0.04)
     _tell_trials(run, done, f"{sum(t.kills for t in done)} kills at random moments in {{}} runs")
 
 
 async def _trials(run: Run, kind: Any, numbers: Any, *, share: float) -> list[Trial]:
     done = []
-    async for trial in trials(kind, numbers, until_s=run.until_s(share), jobs=JOBS):
+    async for trial in trials(kind, numbers, until_s=run.until_s(share), jobs=2 * JOBS):
         if trial.kills:
             done.append(trial)
         run.blame(trial.all_problems)
@@ -172,7 +172,7 @@ async def tampering(run: Run) -> None:
 
 
 async def flat(run: Run) -> None:
-    rounds = max(10, min(100, int(run.minutes * 4)))
+    rounds = max(10, min(40, int(run.minutes * 4)))
     peace = await time_to_flat.in_peace(max(rounds, 100))
     beside, burst = await time_to_flat.in_a_burst(rounds)
     alone, stalled = await time_to_flat.in_a_burst(rounds, screens=time_to_flat.SCREENS)

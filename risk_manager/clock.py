@@ -18,6 +18,7 @@ WALL_AGREES = timedelta(seconds=5)
 SAID_AGAIN_AFTER_S = 10.0
 CLOCK_IS_WRONG = timedelta(seconds=60)
 ASKED_AT_MOST = 5
+ASKED_EVERY_S = 1.0
 
 
 class Clock(Protocol):
@@ -127,24 +128,30 @@ class VenueTime:
         self.corrections += 1
         self.offset = timedelta(0)
 
-    async def agree(self, ask: Callable[[], Awaitable[object]]) -> timedelta | None:
+    async def agree(self, ask: Callable[[], Awaitable[bool]]) -> timedelta | None:
         """Before anything is judged: set our clock by the gateway's, also back; by how much.
 
-        `ask` has the gateway state its time. Where that is not ours it is asked until it says the
-        same twice: one odd header moves nothing. If it never does, the clock is only set back, as
-        then no lock ends early.
+        `ask` has the gateway state its time, and says whether it answered; until it does it is
+        asked once a second, as by a clock nobody has confirmed a lock may end early. Where its
+        time is not ours it must say the same twice: one odd header moves nothing. If it never
+        does, the clock is only set back, as then locks only last longer.
         """
         before: timedelta | None = None
-        for _ in range(ASKED_AT_MOST):
+        odd = 0
+        while odd < ASKED_AT_MOST:
             heard_at = self.heard_at
-            await ask()
+            answered = await ask()
             if self.offset is None or self.heard_at == heard_at:
+                if answered:
+                    return None  # a gateway that does not say what time it is
+                await asyncio.sleep(ASKED_EVERY_S)
                 continue
             if abs(self.offset) <= VENUE_TOLERANCE:
                 return None
             if before is not None and abs(self.offset - before) <= VENUE_TOLERANCE:
                 return self._anchor()
             before = self.offset
+            odd += 1
         is_early = self.offset is not None and self.offset < -VENUE_TOLERANCE
         return self._anchor() if is_early else None
 

@@ -509,13 +509,14 @@ class Daemon:
         """Before anything is judged: where the machine's clock is off, the gateway's counts."""
         if self.venue is None:
             return
-        moved = await self.venue.agree(
-            lambda: self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
-        )
+        moved = await self.venue.agree(self._ask_the_time)
         if moved is not None:
             seconds = moved.total_seconds()
             self._announce(f"this machine's clock is {-seconds:+.0f} s off; the gateway's counts")
             await self.store.audit("daemon", "clock.corrected", "daemon", new={"by_s": seconds})
+
+    async def _ask_the_time(self) -> bool:
+        return (await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})).ok
 
     def _hold_the_accounts(self, account_ids: set[int]) -> None:
         """Those that accounts.yaml names are held already, where `run` could know the gateway."""

@@ -241,9 +241,10 @@ class Life:
     async def _agree_on_the_time(self) -> None:
         """As the daemon does before it judges anything."""
 
-        await self.venue.agree(
-            lambda: self.lanes.read("/Account/search", {"onlyActiveAccounts": True})
-        )
+        async def ask() -> bool:
+            return (await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})).ok
+
+        await self.venue.agree(ask)
 
     def _vigil(self) -> Vigil:
         return Vigil(

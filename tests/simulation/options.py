@@ -181,6 +181,6 @@ def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
         trades_per_hour=40.0,
         edits_per_hour=0.0,
         wall_step_seconds=0.0,
-        weather=replace(ILL, crash_at_commit=0.1 if plant == "lock_after_call" else 0.0),
+        weather=replace(ILL, crash_at_commit=0.3 if plant == "lock_after_call" else 0.0),
         limits=limits,
     )

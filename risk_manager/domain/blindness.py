@@ -16,6 +16,7 @@ from risk_manager.domain.state import State
 
 CRITICAL_AFTER = timedelta(seconds=30)
 FLICKER = timedelta(minutes=5)
+FLICKERS_UNTIL = timedelta(seconds=30)
 STREAM_MAY_FOLLOW = timedelta(seconds=3)
 """A report read over REST may overtake the stream by so much."""
 CONNECTING_MAY_TAKE = timedelta(seconds=10)
@@ -292,14 +293,14 @@ def _all_read_since(state: State, at: datetime) -> bool:
 def _begun(state: State, key: DoubtKey, reason: str, since: datetime) -> Doubt:
     kind, account_id, subject = key
     known = state.doubts.get(key)
-    flickers = known is not None and known.told
     return Doubt(
         kind=kind,
         account_id=account_id,
         subject=subject,
         since=since,
         reason=reason,
-        told=flickers or kind in _TOLD_BY_OTHERS,
+        flickers=known is not None and (known.told or known.flickers),
+        told=kind in _TOLD_BY_OTHERS,
     )
 
 
@@ -313,7 +314,8 @@ def _told(state: State, doubt: Doubt, facts: list[Fact]) -> Doubt:
             facts.append(_alarm(state, doubt, Severity.INFO, f"over: {doubt.reason}"))
         return evolve(doubt, over_told=True)
     age = now - doubt.since
-    if not doubt.told and age >= _TOLD_AFTER.get(doubt.kind, timedelta(0)):
+    patience = FLICKERS_UNTIL if doubt.flickers else _TOLD_AFTER.get(doubt.kind, timedelta(0))
+    if not doubt.told and age >= patience:
         facts.append(_alarm(state, doubt, Severity.WARNING, doubt.reason))
         doubt = evolve(doubt, told=True)
     if (

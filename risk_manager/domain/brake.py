@@ -37,11 +37,19 @@ class Brake:
             on_since = now
         return evolve(self, calls=calls, on_since=on_since)
 
-    def lets_pass(self, action: Action, tries: int, *, must_go: bool) -> bool:
-        """Closing never waits. With the brake on, orders that must go are acted on once each."""
+    def lets_pass(self, action: Action, tries: int, limit: int, *, must_go: bool) -> bool:
+        """Closing never waits. With the brake on, orders that must go are acted on as well, and
+        again only within half as many calls once more."""
         if self.on_since is None or isinstance(action, ClosePosition | ReducePosition):
             return True
-        return must_go and tries == 1
+        return must_go and (tries == 1 or len(self.calls) < limit + limit // 2)
+
+    def pace(self, now: datetime, limit: int, among: int) -> timedelta:
+        """How long each of so many should leave between calls that can wait, so that these take
+        no more than half of a minute's calls. Nothing while there have been few."""
+        horizon = now - MINUTE
+        lately = sum(at > horizon for at in self.calls)
+        return MINUTE * among / (limit / 2) if lately >= limit // 6 else timedelta(0)
 
 
 def must_go(action: Action, *, locked: bool, shrinks: bool) -> bool:

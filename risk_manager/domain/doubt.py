@@ -39,7 +39,8 @@ class Doubt:
     """`subject` is a contract id or a hub; `account_id` None concerns everyone.
 
     `told` and `critical` say which alarms have been raised. A doubt that is over (`over_at`) is
-    kept for some minutes, so that one which flickers is not told anew each time.
+    kept for some minutes, so that one which flickers is not told anew each time: if it comes back
+    meanwhile it `flickers`, and is told, its end as well, only once it stays.
     """
 
     kind: DoubtKind
@@ -47,6 +48,7 @@ class Doubt:
     reason: str
     account_id: int | None = None
     subject: str = ""
+    flickers: bool = False
     told: bool = False
     critical: bool = False
     over_told: bool = False

@@ -373,7 +373,10 @@ class _Turn:
         )
         shrinks = isinstance(action, MoveStop) and action.order_id in want.shrink
         return brake.lets_pass(
-            action, tries, must_go=must_go(action, locked=locked, shrinks=shrinks)
+            action,
+            tries,
+            self.state.rulebook.defaults.max_calls_a_minute,
+            must_go=must_go(action, locked=locked, shrinks=shrinks),
         )
 
     def _tell_brake(self, account: Account, brake: Brake, limit: int) -> None:

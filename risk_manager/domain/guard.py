@@ -75,15 +75,10 @@ def _under_locks(
     reason = f"locked: {decisive[0].reason}"
     want = wanted.setdefault(contract_id, Wanted())
     net = account.net(contract_id)
-    if _is_let_finish(state, account, contract_id):
-        pass
-    elif policy is LockPolicy.FLAT:
-        if net:
-            want.hold_at_most(0, rules, reason)
-    else:
-        ceiling = account.ceilings.get(contract_id, 0)
-        if net * ceiling < 0 or abs(net) > abs(ceiling):
-            want.hold_at_most(0 if net * ceiling <= 0 else abs(ceiling), rules, reason)
+    ceiling = 0 if policy is LockPolicy.FLAT else account.ceilings.get(contract_id, 0)
+    too_much = net * ceiling < 0 or abs(net) > abs(ceiling)
+    if too_much and not _is_let_finish(state, account, contract_id):
+        want.hold_at_most(abs(ceiling) if net * ceiling > 0 else 0, rules, reason)
     cancel, shrink = _stray_orders(state, account, contract_id)
     if cancel:
         want.cancel_orders(cancel, rules, reason)

@@ -483,11 +483,17 @@ class _Plan:
                 self.waits = True
             elif far_enough:
                 self._tighten(trail, "trailing")
-                self.due_at = self.view.now + rule.trailing.min_interval
+                self.due_at = self.view.now + max(rule.trailing.min_interval, self._pace())
         if rule.initial_stop.enabled and (
             (memory.stop is None and not stops) or memory.stage == "initial"
         ):
             self._tighten(self.levels.initial, "initial")
+
+    def _pace(self) -> timedelta:
+        """Trailing stops share what the closing of positions can spare of a minute's calls."""
+        account = self.view.account
+        limit = self.view.state.rulebook.defaults.max_calls_a_minute
+        return account.brake.pace(self.view.now, limit, len(account.positions))
 
     def _tighten(self, stop: int, stage: str) -> None:
         if self.memory.stop is None or stop > self.memory.stop:

@@ -1,4 +1,4 @@
-"""The audit chain: each row's hash covers the row before it and the text that was stored."""
+"""The audit chain: each row's hash covers the row before it and what its columns say."""
 
 import hashlib
 import json
@@ -47,20 +47,19 @@ class Entry:
     ok: bool = True
 
 
-Columns = tuple[int, str, str, str, str | None, str | None, int, str]
+Columns = tuple[int, str, str, str, str | None, str | None, int]
 
 
 def columns_of(entry: Entry) -> Columns:
-    """What is stored of an entry: its columns, and last the canonical text of all of them."""
+    """What is stored of an entry."""
     old = None if entry.old is None else canonical(entry.old)
     new = None if entry.new is None else canonical(entry.new)
-    parts = (entry.at, entry.actor, entry.action, entry.target, old, new, int(entry.ok))
-    return (*parts, _text(*parts))
+    return (entry.at, entry.actor, entry.action, entry.target, old, new, int(entry.ok))
 
 
-def _text(
-    at: int, actor: str, action: str, target: str, old: str | None, new: str | None, ok: int
-) -> str:
+def _text(columns: Columns) -> str:
+    """What is hashed of a row: always built from what is stored, never from what was meant."""
+    at, actor, action, target, old, new, ok = columns
     return canonical(
         {
             "at": at,
@@ -88,10 +87,10 @@ def _plain(value: object) -> object:
 
 def append(connection: sqlite3.Connection, head: Head, columns: Columns) -> Head:
     """Add a row inside the transaction that is open; returns the new head."""
-    head = head.followed_by(columns[-1])
+    head = head.followed_by(_text(columns))
     connection.execute(
-        "INSERT INTO audit (at, actor, action, target, old, new, ok, record, id, hash)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO audit (at, actor, action, target, old, new, ok, id, hash)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*columns, head.seq, head.hash),
     )
     return head
@@ -137,18 +136,16 @@ def verify(
         head = Head(after, row[0])
     first = head.seq
     rows = connection.execute(
-        "SELECT id, at, actor, action, target, old, new, ok, record, hash FROM audit"
+        "SELECT id, at, actor, action, target, old, new, ok, hash FROM audit"
         " WHERE id > ? ORDER BY id",
         (skipped,),
     )
-    for seq, *parts, record, digest in rows:
+    for seq, at, actor, action, target, old, new, ok, digest in rows:
         if seq != head.seq + 1:
             return AuditBreak(head.seq + 1, f"row {head.seq + 1} is missing")
-        head = head.followed_by(record)
+        head = head.followed_by(_text((at, actor, action, target, old, new, ok)))
         if digest != head.hash:
             return AuditBreak(seq, f"row {seq} does not follow from the row before it")
-        if _text(*parts) != record:
-            return AuditBreak(seq, f"the columns of row {seq} do not say what its record says")
         if mirror is not None and mirror.seq == seq and mirror.hash != head.hash:
             return AuditBreak(seq, f"row {seq} is not the row the mirror file remembers")
     if mirror is not None and mirror.seq > max(head.seq, first):

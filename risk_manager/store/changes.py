@@ -412,7 +412,8 @@ def _tell_decision(batch: Batch, d: Decision, after: State) -> None:
                 "severity": d.severity,
                 "shadow": d.shadow,
                 "count": d.count,
-                "asks": asks,
+                # Else a row of its own says what was asked for.
+                **({"asks": asks} if d.shadow else {}),
             },
         )
     )

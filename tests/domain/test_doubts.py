@@ -87,7 +87,22 @@ async def test_a_price_that_flickers_is_not_told_anew_each_time() -> None:
         assert "stale_quotes" in standing(desk)
         await desk.quote("MNQ", 21000)
         await desk.wait(seconds=1)
-    assert [s for _, s in told(desk)].count(Severity.WARNING) == 1
+    assert [s for _, s in told(desk)] == [Severity.WARNING, Severity.INFO]
+
+
+async def test_a_price_that_flickers_and_then_stays_away_is_told_again() -> None:
+    desk = make_desk()
+    await desk.position("MNQ", 1)
+    await desk.wait(seconds=12)
+    await desk.quote("MNQ", 21000)
+    await desk.wait(seconds=12)
+    await desk.quote("MNQ", 21000)
+    before = len(told(desk))
+    await desk.wait(seconds=45)
+    assert [s for _, s in told(desk)[before:]] == [Severity.WARNING, Severity.CRITICAL]
+    await desk.quote("MNQ", 21000)
+    await desk.wait(seconds=1)
+    assert told(desk)[-1] == ("stale_quotes", Severity.INFO)
 
 
 async def test_contracts_nobody_holds_need_no_price() -> None:

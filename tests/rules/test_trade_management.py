@@ -1,5 +1,6 @@
 """RULE-012, example by example (breakeven at 10 ticks plus 1, trailing from 20 at 10)."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -49,6 +50,30 @@ async def test_012_2_for_a_short_the_offset_goes_the_other_way(desk: DeskMaker) 
     await d.position("ES", -1, 5800)
     await d.quote("ES", 5797.50)
     assert d.actions == ["place stop ES +1 at 5799.75"]
+
+
+async def test_a_trend_in_three_contracts_leaves_calls_for_closing(desk: DeskMaker) -> None:
+    d = desk(trade_management=TRAILING)
+    start = {"ES": 5800, "NQ": 21000, "MES": 5800}
+    for symbol, price in start.items():
+        await d.position(symbol, 1, price)
+    asked_at: list[datetime] = []
+    seen = 0
+    for second in range(180):
+        await d.wait(seconds=1)
+        for symbol, price in start.items():
+            await d.quote(symbol, price + 6 + second)
+            await d.obey()
+        asked_at += [d.now] * (len(d.enforcer.actions) - seen)
+        seen = len(d.enforcer.actions)
+    in_a_minute = max(sum(at <= t < at + timedelta(minutes=1) for t in asked_at) for at in asked_at)
+    assert 25 <= in_a_minute <= 40
+    assert "calls_braked" not in d.alarms
+    await d.wait(seconds=10)
+    for symbol, price in start.items():
+        await d.quote(symbol, price + 6 + 179)
+        await d.obey()
+    assert sorted(price for _, price in stops(d)) == ["21182.50", "5982.50", "5982.50"]
 
 
 async def test_012_3_the_trail_follows_and_never_goes_back(desk: DeskMaker) -> None:

@@ -41,7 +41,7 @@ def test_an_untouched_chain_holds(traded: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE audit SET record = replace(record, 'looked', 'closed') WHERE id = 6",
+        "UPDATE audit SET new = coalesce(new, '') || ' ' WHERE id = 6",
         "UPDATE audit SET action = 'closed' WHERE id = 6",
         "UPDATE audit SET old = NULL WHERE id = 6",
         "UPDATE audit SET at = at + 1 WHERE id = 6",
@@ -207,7 +207,7 @@ def test_the_marker_is_replaced_in_one_step(tmp_path: Path) -> None:
 
 async def test_a_row_flipped_by_the_disk_is_found_in_the_chain(traded: Path) -> None:
     connection = sqlite3.connect(database(traded))
-    connection.execute("UPDATE audit SET record = record || ' ' WHERE id = 2")
+    connection.execute("UPDATE audit SET target = target || ' ' WHERE id = 2")
     connection.commit()
     connection.close()
     async with at(traded) as store:

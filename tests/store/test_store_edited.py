@@ -365,12 +365,14 @@ async def test_a_database_without_a_seal_from_an_older_version_is_sealed(tmp_pat
         await trading(store)
     # As version 2 left it.
     tamper(tmp_path, "DROP TABLE seal")
-    tamper(tmp_path, "DELETE FROM schema_version WHERE version = 3")
+    tamper(tmp_path, "ALTER TABLE audit ADD COLUMN record TEXT NOT NULL DEFAULT 'the same again'")
+    tamper(tmp_path, "DELETE FROM schema_version WHERE version > 2")
     tamper(tmp_path, "PRAGMA user_version = 2")
     marker_path(tmp_path / "state.db").unlink()
-    assert len(shipped_migrations()) == 3
+    assert len(shipped_migrations()) == 4
     async with at(tmp_path) as store:
         assert store.opened_as is OpenedAs.RESTORED
+        assert await store.verify_audit() is None
     assert unseen(tmp_path) == []
     tamper(tmp_path, "DELETE FROM lockouts")
     assert unseen(tmp_path) == ["lockouts"]

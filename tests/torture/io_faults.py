@@ -492,7 +492,7 @@ class Tampered:
 
 
 EDITS = (
-    "UPDATE audit SET record = record || ' ' WHERE id = :row",
+    "UPDATE audit SET new = coalesce(new, '') || ' ' WHERE id = :row",
     "UPDATE audit SET at = at + 1 WHERE id = :row",
     "UPDATE audit SET actor = actor || 'x' WHERE id = :row",
     "UPDATE audit SET ok = 1 - ok WHERE id = :row",

@@ -256,19 +256,6 @@ class HubLink:
         if self.doubt is not None:
             raise OpenFailed(self.doubt, refused_token=self.token if self.refused else None)
 
-    async def doubted_within(self, seconds: float, wake: asyncio.Event) -> None:
-        """Return at the first doubt, at a `wake`, or after some seconds."""
-        waits = [
-            asyncio.create_task(event.wait(), name=f"{self.hub}-hub-supervision")
-            for event in (self._doubted, wake)
-        ]
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-
     def _run_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             self.throw_doubt("its task was cancelled")
@@ -560,7 +547,10 @@ class HubLine:
                 return
             if until is None and self._login.token != link.token:
                 return
-            await link.doubted_within(times.check, self._wake)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(times.check):
+                    await self._wake.wait()
+            self._wake.clear()
             now = monotonic()
             if now - looked_at > times.check + times.overslept:
                 judged_from, asked_at = now, None
@@ -591,6 +581,7 @@ class HubLine:
 
     def _link_doubted(self, link: HubLink) -> None:
         # At once, not at the next look: a replacement may be seconds in the making.
+        self._wake.set()
         if link is self._link and link.doubt is not None:
             self.counters.drops += 1
             log.warning("the %s hub is down: %s", self.hub, link.doubt)

@@ -248,6 +248,32 @@ async def test_contracts_and_accounts_come_and_go_without_a_reopen() -> None:
         assert len(room.server.links) == 2
 
 
+class CountedClock(SystemClock):
+    """How often the supervisor looks at the time: once each round of its supervision."""
+
+    looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return super().monotonic()
+
+
+async def test_asking_again_for_what_is_there_already_keeps_nobody_busy() -> None:
+    clock = CountedClock()
+    room = Room(replace(QUICK, check=60.0), clock=clock)
+    async with both_up(room):
+        room.hubs.watch([ES])
+        await until(lambda: len(room.server.last("market").invoked) == 1)
+        room.hubs.watch([ES, NQ])
+        room.hubs.watch([ES])
+        for _ in range(100):
+            await asyncio.sleep(0)
+        before = clock.looks
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert clock.looks - before < 5
+
+
 # ---- what arrives --------------------------------------------------------------------------------
 
 

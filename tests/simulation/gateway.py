@@ -13,6 +13,7 @@ from project_x_py.exceptions import ProjectXConnectionError, ProjectXDataError
 
 from risk_manager.broker.lanes import Lane
 from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE, StatusError
+from risk_manager.broker.session import GatewayUnavailable
 from risk_manager.clock import VenueTime
 from risk_manager.practice import rest
 
@@ -52,9 +53,10 @@ class SimulatedGateway:
 
     # --- weather ---
 
-    def note(self, kind: str, seconds: float) -> None:
+    def note(self, kind: str, seconds: float) -> Fault:
         now = self.world.now
         self.faults.append(Fault(kind, now, now + seconds))
+        return self.faults[-1]
 
     def was_ill(self, since: float, until: float) -> bool:
         """Whether any trouble fell into this span."""
@@ -205,7 +207,7 @@ class SimulatedGateway:
     async def log_in(self) -> str:
         await asyncio.sleep(0.1 + 0.4 * self._dice.random())
         if not self.healed and self._dice.random() < self.world.options.weather.error_before:
-            raise ProjectXConnectionError("login failed")
+            raise GatewayUnavailable("login failed")
         return f"token-{self.token_number}"
 
 
@@ -230,7 +232,7 @@ class Login:
         self._venue.hear(self._gateway.world.utc().replace(microsecond=0))  # its Date header
         return answer
 
-    async def renew(self, stale_token: str) -> object:
+    async def renew(self, stale_token: str | None = None) -> str:
         if stale_token != self._token:
             return self._token
         if self._renewing is None or self._renewing.done():

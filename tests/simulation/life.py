@@ -13,16 +13,17 @@ from simulation.gateway import Login
 
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcer import Enforcer
+from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Lanes
-from risk_manager.broker.reconcile import Reconciler
+from risk_manager.broker.reconcile import Reconciler, is_exposed
 from risk_manager.clock import SystemClock, VenueTime
 from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.engine import Step
-from risk_manager.domain.events import AccountOpened, AnyEvent, Tick
+from risk_manager.domain.events import AccountOpened, AnyEvent, Hub, Tick
 from risk_manager.domain.state import State
 from risk_manager.pipeline import Enforcer as Submits
-from risk_manager.pipeline import Pipeline
+from risk_manager.pipeline import Pipeline, RightOfWay
 from risk_manager.pipeline import Store as Commits
 from risk_manager.store.journal import Journal
 from risk_manager.store.opening import Opener
@@ -164,7 +165,6 @@ class Life:
         self.plant = plant
         self.dead = asyncio.Event()
         self.began = world.now
-        self.stream_open = False
         self.watched: frozenset[str] = frozenset()
         self.clock = LoopClock(world.wall, asyncio.get_running_loop())
         self.venue = VenueTime(self.clock)
@@ -200,6 +200,21 @@ class Life:
         if world.journal is not None:
             self.store.keep_journal_of(world.journal)
         self.contracts = ContractBook(self.lanes, self.clock, self.put, on_error=self._on_error)
+        right_of_way = RightOfWay()
+        address: Any = None  # whoever builds the sockets knows where to
+        self.hubs = HubSupervisor(
+            address,
+            self.login,
+            clock=self.clock,
+            put=self.put,
+            account_ids=world.account_ids,
+            on_open=lambda hub: self.reconciler.ask() if hub is Hub.USER else None,
+            on_unreadable=self.reconciler.ask,
+            exposed=lambda: any(is_exposed(a) for a in self.state().accounts.values()),
+            right_of_way=right_of_way,
+            build=world.streams.builder(self),
+            dice=self._dice,
+        )
         edges = CrashPoints(self, self.plant.store(self.store), self.plant.enforcer(self))
         self.pipeline: Pipeline = self.plant.pipeline(
             state,
@@ -208,6 +223,7 @@ class Life:
             feed=edges,
             watch=self._watch,
             read=self.reconciler.look_again,
+            right_of_way=right_of_way,
         )
         world.oracle.on_restored(self, state)
         vigil = self._vigil()
@@ -225,8 +241,8 @@ class Life:
             loop.create_task(vigil.run(), name="vigil"),
         ]
         self._watch(frozenset(state.roots) | frozenset(self.pipeline.state.roots))
+        self._tasks.append(loop.create_task(self.hubs.run(), name="hubs"))
         self.reconciler.ask()
-        world.streams.connect(self)
 
     async def _tick(self) -> None:
         """The ticker, which counts more slowly while nothing can happen: days must pass."""
@@ -252,7 +268,7 @@ class Life:
             put=self.put,
             state=self.state,
             reads=self.reconciler,
-            throw_doubt=lambda hub, reason: self.world.streams.drop(hub, at_once=True),
+            throw_doubt=self.hubs.throw_doubt,
             heartbeat=self.world.folder / "heartbeat",
             venue=self.venue,
             elapsed=self.clock.monotonic,
@@ -280,6 +296,7 @@ class Life:
 
     def _watch(self, contract_ids: frozenset[str]) -> None:
         self.watched = contract_ids
+        self.hubs.watch(contract_ids)
         self.contracts.want(contract_ids)
 
     def _on_error(self, name: str, error: BaseException) -> None:
@@ -302,7 +319,7 @@ class Life:
 
     async def _end(self) -> None:
         self.dead.set()
-        self.world.streams.disconnect()
+        self.world.streams.process_ended()
         for task in self._tasks:
             task.cancel()
         ends = await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -18,7 +18,7 @@ from simulation.options import NEW_YORK
 from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
 from risk_manager.domain.decisions import CancelOrder, ClosePosition, LockSet, ReducePosition
 from risk_manager.domain.engine import Step
-from risk_manager.domain.events import ActionSettled, AdminAsked, AnyEvent
+from risk_manager.domain.events import ActionSettled, AdminAsked, AnyEvent, Hub, HubState
 from risk_manager.domain.state import State
 from risk_manager.practice.exchange import Event, Order, OrderStatus, OrderType
 
@@ -34,6 +34,7 @@ PER_FAILED_CALL_S = 5.0
 BRAKED_CALLS = 40
 BRAKED_LIMIT_S = 60.0
 """With so many calls in a minute the daemon cancels less often, to be able to close."""
+BLIND_LIMIT_S = 5.0
 RACE_S = 3.0  # what the trader and we do at the same moment
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
 _WORKING = (int(OrderStatus.OPEN), int(OrderStatus.PENDING))
@@ -110,6 +111,7 @@ class Oracle:
         self._cancel_all_at: defaultdict[int, float] = defaultdict(lambda: -1e9)
         self._writes: deque[float] = deque()
         self._trader_moves: deque[float] = deque()
+        self._blind_since: dict[Hub, float] = {}
         self._life_since = 0.0
         self._alive = False
         self._last_states: Mapping[int, Any] = {}
@@ -514,6 +516,27 @@ class Oracle:
         net = self._net[account_id, contract_id]
         told = self._told_net.get((account_id, contract_id), 0)
         return net if abs(net) >= abs(told) else told
+
+    # --- blindness ---------------------------------------------------------------------------
+
+    def look_at_hubs(self) -> None:
+        """With something open, a hub whose sockets are all dead is not shown as up for long."""
+        life = self.world.life
+        if life is None or not life.is_judging:
+            self._blind_since.clear()
+            return
+        state = life.state()
+        exposed = any(not account.is_flat for account in state.accounts.values())
+        for hub in Hub:
+            shown = state.hubs.get(hub)
+            is_up = shown is not None and shown.state is HubState.UP
+            if not (exposed and is_up and self.world.streams.is_dead(hub)):
+                self._blind_since.pop(hub, None)
+                continue
+            blind_for = self.world.now - self._blind_since.setdefault(hub, self.world.now)
+            if blind_for > BLIND_LIMIT_S:
+                self._blind_since[hub] = self.world.now + 60
+                self.violate("blind", f"the {hub} hub is dead for {blind_for:.1f} s, shown as up")
 
     # --- what must be flat -------------------------------------------------------------------
 

@@ -36,6 +36,8 @@ BLOCKED = frozenset({"RTY"})
 BUSY_STEP_S = 1.0
 IDLE_STEP_S = 10.0
 HEALED_S = 5.0
+HUBS_HEALED_S = 20.0
+"""An attempt that hangs, the longest pause, and one that does not."""
 SHUT_RETRY_S = 60.0
 RESTED_S = 75.0
 
@@ -246,7 +248,7 @@ class World:
         self._quiet = True
         self.crash_chance = 0.0
         self.gateway.heal()
-        self.streams.healed = True
+        self.streams.heal()
         if not self.market_open:
             # Before its hour: who waits for the opening tries once a minute meanwhile.
             self.set_open(True)
@@ -254,8 +256,12 @@ class World:
             await asyncio.sleep(SHUT_RETRY_S)
         while self.life is None or self.life.dead.is_set():  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.1)
-        self.streams._up(Hub.USER, self.life)
-        self.streams._up(Hub.MARKET, self.life)
+        began = self.now
+        while not all(self.streams.is_served(hub) for hub in Hub):
+            if self.now - began > HUBS_HEALED_S:
+                self.oracle.violate("not healed", f"a hub {HUBS_HEALED_S:g} s after all faults")
+                break
+            await asyncio.sleep(0.1)
         await asyncio.sleep(HEALED_S)
         for key in self.oracle.overdue():
             self.oracle.violate("not healed", f"{key} {HEALED_S:g} s after all faults ended")
@@ -309,6 +315,7 @@ class World:
             await asyncio.sleep(1.0)
             if self.oracle._open or self.is_busy():
                 self.oracle.look()
+            self.oracle.look_at_hubs()
 
     async def _run_lives(self) -> None:
         """Start the daemon again whenever it has ended."""

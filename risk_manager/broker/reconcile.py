@@ -62,8 +62,8 @@ _LISTS: Mapping[Part, tuple[str, TypeAdapter[Any]]] = {
 class Intervals:
     """How often an account is read by itself.
 
-    Trades are asked for since the last known, and every `whole_day_seconds` for the whole day, as
-    old ones can be voided. `requests_a_minute` is what these passes may cost: with many accounts
+    Trades are asked for since the last known, and every `whole_day_seconds` for the whole day and
+    the one before it, as old ones can be voided. `requests_a_minute` is what these passes may cost: with many accounts
     they come less often.
     """
 
@@ -455,7 +455,9 @@ class Reconciler:
         return await fetch(PATHS[part], body)
 
     def _trades_since(self, desk: _Desk, turn: _Pass, state: State) -> datetime:
-        day_began = state.day.starts_at - BEFORE_THE_DAY
+        # Of the day before, too: it is kept until then, and its trades can still be voided.
+        before = state.rulebook.day.window(state.day.starts_at - BEFORE_THE_DAY)
+        day_began = before.starts_at - BEFORE_THE_DAY
         account = state.accounts.get(desk.account_id)
         known_to = desk.trades_known_to
         if turn.full or known_to is None or account is None or not account.ledger.entries:

@@ -66,7 +66,7 @@ async def first_report(b: Bench) -> AccountReported:
 
 
 @in_virtual_time
-async def test_a_start_reads_the_whole_account_and_the_whole_day_at_once() -> None:
+async def test_a_start_reads_the_whole_account_this_day_and_the_one_before_at_once() -> None:
     broker = PaperBroker()
     broker.hold(101, MNQ, -2)
     order = broker.add_order(101, MNQ)
@@ -79,7 +79,8 @@ async def test_a_start_reads_the_whole_account_and_the_whole_day_at_once() -> No
         assert list(b.account().orders) == [order]
         assert list(b.account().ledger.entries) == [1]
         assert b.account().can_trade is True
-        assert since(broker)[0] == BEGAN - b.pipeline.state.day.starts_at + timedelta(minutes=5)
+        yesterday_began = b.pipeline.state.day.starts_at - timedelta(days=1)
+        assert since(broker)[0] == BEGAN - yesterday_began + timedelta(minutes=5)
         assert b.reconciler.status(101).failing_since is None
         assert b.reconciler.status(101).last_ok_at is not None
 
@@ -161,9 +162,23 @@ async def test_a_new_trading_day_is_read_whole() -> None:
         assert b.pipeline.state.day.date > day.date
         starts = broker.calls(TRADES)[-2:]
         assert (
-            starts[0].body["startTimestamp"]
-            == (b.pipeline.state.day.starts_at - timedelta(minutes=5)).isoformat()
+            starts[0].body["startTimestamp"] == (day.starts_at - timedelta(minutes=5)).isoformat()
         )
+
+
+@in_virtual_time
+async def test_a_trade_voided_after_its_day_has_ended_is_found_although_the_stream_lost_it() -> (
+    None
+):
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        day = b.pipeline.state.day
+        broker.trades.append(trade(1, -100))
+        await asyncio.sleep((day.ends_at - BEGAN).total_seconds() + 60)
+        assert not b.account().ledger.entries[1].voided
+        broker.trades[0] = {**broker.trades[0], "voided": True}
+        await asyncio.sleep(700)
+        assert b.account().ledger.entries[1].voided
 
 
 @pytest.mark.parametrize(

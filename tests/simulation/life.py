@@ -212,6 +212,7 @@ class Life:
             on_unreadable=self.reconciler.ask,
             exposed=lambda: any(is_exposed(a) for a in self.state().accounts.values()),
             right_of_way=right_of_way,
+            timings=self.plant.hub_timings(),
             build=world.streams.builder(self),
             dice=self._dice,
         )

@@ -173,6 +173,9 @@ def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
         begins, day = time(15, 20), CLOCK_CHANGES[0]
     if plant in ("cancels_all", "counts_twice"):
         limits = options.limits
+    weather = replace(ILL, crash_at_commit=0.3 if plant == "lock_after_call" else 0.0)
+    if plant == "trusts_silence":
+        weather = replace(weather, hub_drops=6.0)
     return replace(
         options,
         day=day,
@@ -181,6 +184,6 @@ def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
         trades_per_hour=40.0,
         edits_per_hour=0.0,
         wall_step_seconds=0.0,
-        weather=replace(ILL, crash_at_commit=0.3 if plant == "lock_after_call" else 0.0),
+        weather=weather,
         limits=limits,
     )

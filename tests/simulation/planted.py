@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from risk_manager.broker.hubs import HubTimings
 from risk_manager.broker.replies import CANCEL
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import (
@@ -45,6 +46,9 @@ class Plant:
 
     def pipeline(self, state: State, **parts: Any) -> Pipeline:
         return Pipeline(state, **parts)
+
+    def hub_timings(self) -> HubTimings:
+        return HubTimings()
 
     def after_step(self, life: "Life", outcome: Step) -> None:
         return None
@@ -198,6 +202,16 @@ class CancelsAll(Plant):
         return policies == {LockPolicy.NO_ENTRIES}
 
 
+# --- takes an open socket for a live one ----------------------------------------------------
+
+
+class TrustsSilence(Plant):
+    """A hub is up as long as nobody says otherwise."""
+
+    def hub_timings(self) -> HubTimings:
+        return HubTimings(quiet=600.0, quiet_idle=600.0, silent=600.0)
+
+
 PLANTS: dict[str, Callable[[], Plant]] = {
     "": Plant,
     "fire_once": FireOnce,
@@ -205,4 +219,5 @@ PLANTS: dict[str, Callable[[], Plant]] = {
     "lock_after_call": LockAfterCall,
     "naive_time": NaiveTime,
     "cancels_all": CancelsAll,
+    "trusts_silence": TrustsSilence,
 }

@@ -50,6 +50,7 @@ def test_the_reset_after_a_change_of_the_clocks_comes_on_time(day: date) -> None
         ("lock_after_call", {"a lock ended early"}),
         ("naive_time", {"a lock ended early"}),
         ("cancels_all", {"a protective order was cancelled"}),
+        ("trusts_silence", {"blind"}),
     ],
 )
 def test_a_planted_bug_is_found_within_a_few_seeds(plant: str, told_as: set[str]) -> None:

@@ -63,8 +63,8 @@ class Intervals:
     """How often an account is read by itself.
 
     Trades are asked for since the last known, and every `whole_day_seconds` for the whole day and
-    the one before it, as old ones can be voided. `requests_a_minute` is what these passes may cost: with many accounts
-    they come less often.
+    the one before it, as old ones can be voided. `requests_a_minute` is what these passes may
+    cost: with many accounts they come less often.
     """
 
     exposed_seconds: float = 5.0

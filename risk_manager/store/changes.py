@@ -484,9 +484,14 @@ def _tell_action(batch: Batch, action: Action, before: State, after: State) -> N
             actor=",".join(rule_ids) or "daemon",
             action=f"asked.{kind}",
             target=f"account:{action.account_id}",
-            new=told,
+            new={"reason": reason, "action": _stated(rows.plain(action))},
         )
     )
+
+
+def _stated(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of them, for the record; of which account it is another column says."""
+    return {k: v for k, v in columns.items() if v not in (None, "") and k != "account_id"}
 
 
 def _close_superseded(batch: Batch, action: Action, before: State, at: int) -> None:
@@ -605,7 +610,7 @@ def _tell_settlement(batch: Batch, event: ActionSettled) -> None:
             actor="gateway",
             action="settled",
             target=f"action:{event.action_id}",
-            new=told,
+            new=_stated(told),
             ok=fate == "CONFIRMED",
         )
     )

@@ -30,7 +30,7 @@ RETENTION: dict[str, tuple[timedelta, str]] = {
         " (SELECT id FROM enforcement_log WHERE at < ? ORDER BY at LIMIT ?)",
     ),
     "intents": (
-        YEAR,
+        timedelta(days=30),  # what has become of each is in enforcement_log and audit
         "DELETE FROM intents WHERE id IN"
         " (SELECT id FROM intents WHERE created_at < ? AND state <> 'SENT' LIMIT ?)",
     ),

@@ -9,12 +9,14 @@ from datetime import date, time
 from pathlib import Path
 from statistics import linear_regression
 
+import apsw
 import psutil
 from simulation.options import Options, Sky, options_for
 from simulation.oracle import Violation
 from simulation.world import World, simulate
 
 import risk_manager
+from risk_manager.store.upkeep import RETENTION, YEAR
 
 HOURS = 72.0
 BEGINS = date(2026, 11, 16)  # a Monday: three resets, no weekend
@@ -34,13 +36,13 @@ _OURS = (
 @dataclass(slots=True)
 class Grown:
     """Sizes in MB by simulated hour: what the daemon's own code holds; the whole process, with
-    the exchange and the judge and all they remember; the database without its log, which is
-    folded in whenever it has grown to some MB."""
+    the exchange and the judge and all they remember; each table of the database with its
+    indexes."""
 
     options: Options
     daemon_mb: list[tuple[float, float]] = field(default_factory=list)
     process_mb: list[tuple[float, float]] = field(default_factory=list)
-    database_mb: list[tuple[float, float]] = field(default_factory=list)
+    tables_mb: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     events: int = 0
     trades: int = 0
     violations: tuple[Violation, ...] = ()
@@ -58,8 +60,18 @@ class Grown:
         return 24 * self.trades / max(self.hours, 1.0)
 
     @property
+    def audit_mb_a_year(self) -> float:
+        return self._kept_mb("audit")
+
+    @property
     def database_mb_a_year(self) -> float:
-        return 24 * _slope(self.database_mb) * TRADING_DAYS
+        """What a year of such days leaves behind, of each table as much as is kept."""
+        return sum(self._kept_mb(table) for table in self.tables_mb[-1][1])
+
+    def _kept_mb(self, table: str) -> float:
+        kept_for, _ = RETENTION.get(table, (YEAR, ""))
+        days = TRADING_DAYS * min(kept_for / YEAR, 1.0)
+        return 24 * _slope([(hour, sizes.get(table, 0.0)) for hour, sizes in self.tables_mb]) * days
 
     def lines(self) -> list[str]:
         return [
@@ -68,9 +80,13 @@ class Grown:
             f"  the daemon's own memory {_ends(self.daemon_mb)}: {self.daemon_mb_a_day:+.2f} MB "
             "a day after the first hours",
             f"  the whole process with the simulated exchange {_ends(self.process_mb)}",
-            f"  the database {_ends(self.database_mb)}: {self.database_mb_a_year:.0f} MB a year",
+            f"  the database {_ends(self._database_mb())}: after a year "
+            f"{self.database_mb_a_year:.0f} MB, of it {self.audit_mb_a_year:.0f} MB the record",
             f"  violations {len(self.violations)} {[v.kind for v in self.violations]}",
         ]
+
+    def _database_mb(self) -> list[tuple[float, float]]:
+        return [(hour, sum(sizes.values())) for hour, sizes in self.tables_mb]
 
 
 def _ends(samples: Sequence[tuple[float, float]]) -> str:
@@ -110,7 +126,7 @@ def soak(seed: int, *, hours: float = HOURS, sky: Sky = "ill") -> Grown:
             hour = world.now / 3600
             grown.daemon_mb.append((hour, _held_by_the_daemon_mb()))
             grown.process_mb.append((hour, process.memory_info().rss / 1e6))
-            grown.database_mb.append((hour, _on_disk_mb(world.folder)))
+            grown.tables_mb.append((hour, _tables_mb(world.folder / "state.db")))
 
     tracemalloc.start()
     try:
@@ -127,5 +143,15 @@ def _held_by_the_daemon_mb() -> float:
     return sum(one.size for one in traces.statistics("filename")) / 1e6
 
 
-def _on_disk_mb(folder: Path) -> float:
-    return (folder / "state.db").stat().st_size / 1e6
+def _tables_mb(database: Path) -> dict[str, float]:
+    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return {
+            table: size / 1e6
+            for table, size in connection.execute(
+                "SELECT m.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_master m USING (name)"
+                " GROUP BY 1"
+            )
+        }
+    finally:
+        connection.close()

@@ -307,8 +307,8 @@ async def soak(run: Run) -> None:
             "P14",
             f"{grown.hours:.0f} simulated hours in one life, broker {grown.options.sky}, "
             f"{grown.executions_a_day:.0f} executions a day: the daemon's own memory "
-            f"{grown.daemon_mb_a_day:+.2f} MB a day, the database {grown.database_mb_a_year:.0f} "
-            "MB a year",
+            f"{grown.daemon_mb_a_day:+.2f} MB a day, the record {grown.audit_mb_a_year:.0f} MB a "
+            f"year, the whole database {grown.database_mb_a_year:.0f} MB after one",
         )
 
 

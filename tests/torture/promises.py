@@ -23,7 +23,7 @@ PROMISES: tuple[tuple[str, str, str], ...] = (
     ("P11", "No secret gets out", "0 hits"),
     ("P12", "The record shows tampering", "every change found"),
     ("P13", "Loosening waits", "0 early"),
-    ("P14", "It runs for a month", "< 1 MB/day of memory, < 50 MB/year of database"),
+    ("P14", "It runs for a month", "< 1 MB/day of memory, < 50 MB/year of record"),
 )
 
 

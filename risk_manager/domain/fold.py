@@ -10,6 +10,7 @@ from risk_manager.domain import blindness, own_closes
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
     Alarm,
+    CancelOrder,
     DayReset,
     Fact,
     LockCleared,
@@ -399,7 +400,7 @@ def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
     match event.outcome:
         case Outcome.REFUSED:
             return REFUSED_PAUSES[min(attempt.refused, len(REFUSED_PAUSES)) - 1]
-        case Outcome.UNKNOWN if event.verified:
+        case Outcome.UNKNOWN if event.verified or isinstance(attempt.action, CancelOrder):
             pause = UNKNOWN_PAUSES[min(tries, len(UNKNOWN_PAUSES)) - 1]
             return max(pause, PLACED_PAUSE) if isinstance(attempt.action, PlaceExit) else pause
         case _ if not event.verified:

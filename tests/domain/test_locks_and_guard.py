@@ -313,6 +313,21 @@ async def test_an_unknown_outcome_is_looked_at_before_anything_is_repeated(
     assert d.actions == ["close MNQ"]  # it had been executed
 
 
+async def test_a_cancel_of_unknown_fate_is_repeated_without_a_look_as_twice_is_not_too_often(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.admin("lock")
+    order_id = await d.order("MNQ", 1, price=20900)
+    for _ in range(2):
+        await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
+    assert d.actions == [f"cancel {order_id}"] * 3
+    await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
+    assert len(d.actions) == 3
+    await d.wait(seconds=1)
+    assert len(d.actions) == 4
+
+
 async def test_with_all_reads_refused_the_stream_is_acted_on_within_seconds(
     desk: DeskMaker,
 ) -> None:

@@ -41,7 +41,7 @@ NEVER_STALE = 1e9
 LOGOUT = "GatewayLogout"
 UNASKED_MARKET_TARGETS = ("GatewayTrade", "GatewayDepth")
 LONGEST_REASON = 200
-QUOTES_PER_TURN = 64
+QUOTES_PER_TURN = 16
 
 type Handler = Callable[..., Awaitable[None]]
 type BuildRealtime = Callable[[GatewayAddress, str], ProjectXRealtimeClient]

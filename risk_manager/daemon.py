@@ -354,7 +354,7 @@ class Daemon:
             right_of_way=right_of_way,
             admin=AdminChannel(
                 AdminDesk(
-                    self._put,
+                    self._take,
                     self._state,
                     self.clock,
                     password=self.password,
@@ -394,6 +394,9 @@ class Daemon:
 
     def _put(self, event: AnyEvent) -> None:
         self.pipeline.inbox.put_nowait(event)
+
+    async def _take(self, *events: AnyEvent) -> None:
+        await self.pipeline.inbox.take(*events)
 
     def _state(self) -> State:
         return self.pipeline.state

@@ -86,6 +86,7 @@ class Inbox:
         self._right_of_way = right_of_way
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
+        self._awaited: dict[int, asyncio.Future[None]] = {}
 
     def put_nowait(self, event: AnyEvent) -> None:
         if type(event) is QuoteChanged:
@@ -105,6 +106,21 @@ class Inbox:
         event = self._waiting.popitem(last=False)[1]
         self.facts -= type(event) is not QuoteChanged
         return event
+
+    async def take(self, *events: AnyEvent) -> None:
+        """Put facts in line, and return once the last has been judged and is stored."""
+        if not events:
+            return
+        future = self._awaited[id(events[-1])] = asyncio.get_running_loop().create_future()
+        for event in events:
+            self.put_nowait(event)
+        await future
+
+    def processed(self, event: AnyEvent) -> None:
+        """This one has been; whoever waits for it goes on."""
+        future = self._awaited.pop(id(event), None)
+        if future is not None and not future.done():
+            future.set_result(None)
 
     async def join(self) -> None:
         """Wait until everything that came has been processed."""
@@ -148,7 +164,9 @@ class Pipeline:
     async def run(self) -> None:
         """Process events until cancelled."""
         while True:
-            await self.process(await self.inbox.get())
+            event = await self.inbox.get()
+            await self.process(event)
+            self.inbox.processed(event)
 
     async def process(self, event: AnyEvent) -> Step:
         before = self.state

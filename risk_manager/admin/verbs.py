@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from risk_manager.admin.password import AdminPassword
 from risk_manager.clock import Clock
 from risk_manager.domain.durations import parse_duration
-from risk_manager.domain.events import AdminAsked, AnyEvent
+from risk_manager.domain.events import AdminAsked
 from risk_manager.domain.fold import may_be_cleared
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminError, AdminSession
@@ -27,12 +27,13 @@ class AdminDesk:
     """Answers the admin channel. Verbs that change something are events like any other.
 
     `close_all` and `cancel_all` take an account id or "all"; `set_lockout` and `clear_lockout`
-    take one account. `reload_config` reads the files again; `shutdown` stops the daemon.
+    take one account. They are answered once they are stored. `reload_config` reads the files
+    again; `shutdown` stops the daemon.
     """
 
     def __init__(
         self,
-        put: Callable[[AnyEvent], None],
+        take: Callable[..., Awaitable[None]],
         state: Callable[[], State],
         clock: Clock,
         *,
@@ -41,7 +42,7 @@ class AdminDesk:
         reload: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         status: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        self._put = put
+        self._take = take
         self._state = state
         self._clock = clock
         self._shut_down = shut_down
@@ -57,7 +58,7 @@ class AdminDesk:
             case "status":
                 return self._status()
             case "set_lockout" | "clear_lockout" | "close_all" | "cancel_all":
-                return self._order(VERBS.get(method, method), params, session)
+                return await self._order(VERBS.get(method, method), params, session)
             case "reload_config" if self._reload is not None:
                 try:
                     return await self._reload()
@@ -77,7 +78,9 @@ class AdminDesk:
         known = "status, reload_config, set_lockout, clear_lockout, close_all, cancel_all, shutdown"
         raise AdminError("unknown_method", f"no such verb {method!r}; there are {known}")
 
-    def _order(self, verb: str, params: dict[str, Any], session: AdminSession) -> dict[str, Any]:
+    async def _order(
+        self, verb: str, params: dict[str, Any], session: AdminSession
+    ) -> dict[str, Any]:
         accounts = self._accounts(
             params.get("account_id"), several=verb in ("flatten", "cancel_all")
         )
@@ -110,8 +113,7 @@ class AdminDesk:
             raise AdminError("bad_request", f"{first['loc'][0]}: {first['msg']}") from None
         if verb == "unlock":
             self._check_unlock(events[0])
-        for event in events:
-            self._put(event)
+        await self._take(*events)
         return {"accepted": True, "accounts": accounts}
 
     def _check_unlock(self, event: AdminAsked) -> None:

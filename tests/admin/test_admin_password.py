@@ -21,6 +21,7 @@ from risk_manager.admin.password import (
     write_hash,
 )
 from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
+from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminChannel, AdminError, AdminSession
@@ -146,9 +147,11 @@ async def test_what_tightens_needs_no_password_and_what_loosens_does(tmp_path: P
     clock = StoppedClock()
     async with loaded(tmp_path, clock) as password:
         await password.change(None, SECRET)
-        desk = AdminDesk(
-            lambda _: None, lambda: State.at(clock.now(), Rulebook()), clock, password=password
-        )
+
+        async def taken(*_: AnyEvent) -> None:
+            return None
+
+        desk = AdminDesk(taken, lambda: State.at(clock.now(), Rulebook()), clock, password=password)
         channel = AdminChannel(
             desk.handle, login_required=lambda: password.is_set, open_methods=WITHOUT_PASSWORD
         )

@@ -247,7 +247,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "P2": ("too slow", "not locked", "not healed", "action storm"),
     "P5": ("differ", "two rows"),
     "P6": ("ended early", "weakened"),
+    "P7": ("blind",),
     "P8": ("enlarged", "opens", "too big", "moved away", "protective order"),
+    "P9": ("internal error", "task ended"),
 }
 
 
@@ -257,7 +259,7 @@ async def simulation(run: Run) -> None:
 
     def simulate_many() -> None:
         chosen = (options_for(seed, hours=WHOLE_HOURS) for seed in count(1))
-        for day in days(chosen, processes=JOBS, until_s=run.until_s(0.35)):
+        for day in days(chosen, processes=JOBS, until_s=run.until_s(0.45)):
             totals.add(day)
 
     await asyncio.to_thread(simulate_many)

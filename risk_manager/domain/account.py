@@ -211,6 +211,8 @@ class Account:
     # What the stream said last about a contract or order, to tell newer from older reports.
     heard: Mapping[str, datetime] = field(default_factory=_none)
     finished: Mapping[int, datetime] = field(default_factory=_none)
+    # When an order that may have closed the position in a contract was last found to be over.
+    exit_over: Mapping[str, datetime] = field(default_factory=_none)
     next_episode: int = 1
     next_action: int = 1
 
@@ -365,7 +367,7 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
         finished = _capped({**account.finished, record.id: at})
         if known is None:
             return account if record.id in account.finished else evolve(account, finished=finished)
-        return evolve(account, finished=finished, orders=_without(account.orders, record.id))
+        return evolve(_over(account, known, at), finished=finished)
     if record.id in account.finished:
         return account
     if known is not None and _is_older(record.update_timestamp, known.updated_at):
@@ -392,13 +394,11 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
 
 def without_order(account: Account, order_id: int, at: datetime) -> Account:
     """The account after the gateway said it knows no such working order."""
-    if order_id not in account.orders:
+    order = account.orders.get(order_id)
+    if order is None:
         return account
-    return evolve(
-        account,
-        orders=_without(account.orders, order_id),
-        finished=_capped({**account.finished, order_id: at}),
-    )
+    finished = _capped({**account.finished, order_id: at})
+    return evolve(_over(account, order, at), finished=finished)
 
 
 def with_record(account: Account, record: AccountRecord, at: datetime) -> Account:
@@ -453,8 +453,15 @@ def with_orders_reported(
             continue
         heard = account.heard.get(f"order:{order.id}")
         if heard is None or heard <= asked_at:
-            account = evolve(account, orders=_without(account.orders, order.id))
+            account = _over(account, order, at)
     return account
+
+
+def _over(account: Account, order: Order, at: datetime) -> Account:
+    orders = _without(account.orders, order.id)
+    if account.net(order.contract_id) * order.side.sign >= 0:
+        return evolve(account, orders=orders)
+    return evolve(account, orders=orders, exit_over={**account.exit_over, order.contract_id: at})
 
 
 def _is_older(stated: datetime | None, known: datetime | None) -> bool:

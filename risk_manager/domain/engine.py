@@ -30,7 +30,14 @@ from risk_manager.domain.decisions import (
     Unlock,
     Verdict,
 )
-from risk_manager.domain.events import ActionSettled, AdminAsked, AnyEvent, QuoteChanged
+from risk_manager.domain.events import (
+    ActionSettled,
+    AdminAsked,
+    AnyEvent,
+    Hub,
+    HubState,
+    QuoteChanged,
+)
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.fold import close_down, fold, put_lock, with_account
 from risk_manager.domain.guard import Wanted, demands
@@ -43,6 +50,8 @@ from risk_manager.domain.view import View, in_scope
 
 # An action nobody reported on for this long is taken as lost, not as still under way.
 LOST_AFTER = timedelta(seconds=30)
+# While the stream is down, so old may our knowledge of a position be that an exit is placed for.
+SEEN_WITHIN = timedelta(seconds=3)
 
 
 class Step(NamedTuple):
@@ -267,8 +276,7 @@ class _Turn:
             if isinstance(ask, Remember | Forget):
                 account = _with_memory(account, rule.id, ask, self.state.now)
             elif isinstance(ask, LookAgain):
-                if account.id not in self.reads:
-                    self.reads.append(account.id)
+                self._look(account)
             elif shadow:
                 continue
             elif isinstance(ask, Cancel | ReduceTo | Protect):
@@ -336,6 +344,9 @@ class _Turn:
                 tries = _may_send(known, action, now)
                 if not tries or not self._may_pass(account, brake, action, tries, want):
                     continue
+                if isinstance(action, PlaceExit) and not self._sees(account, contract_id):
+                    self._look(account)
+                    continue
                 brake = brake.after_call(now, limit)
                 action = evolve(action, id=f"{account.id}-{next_id}")
                 next_id += 1
@@ -360,6 +371,25 @@ class _Turn:
         if attempts == account.attempts:
             return account
         return evolve(account, attempts=attempts, next_action=next_id)
+
+    def _sees(self, account: Account, contract_id: str) -> bool:
+        """Whether the position is known as of now: a new exit order for one that has been closed
+        would open another. It must have been stated since an order ended that may have closed it,
+        and while the stream is down, lately."""
+        stated = account.heard.get(contract_id), account.reported_as_of
+        known_as_of = max((at for at in stated if at is not None), default=None)
+        if known_as_of is None:
+            return False
+        stream = self.state.hubs.get(Hub.USER)
+        blind = stream is not None and stream.state is not HubState.UP
+        if blind and self.state.now - known_as_of > SEEN_WITHIN:
+            return False
+        over = account.exit_over.get(contract_id)
+        return over is None or known_as_of >= over
+
+    def _look(self, account: Account) -> None:
+        if account.id not in self.reads:
+            self.reads.append(account.id)
 
     def _may_pass(
         self, account: Account, brake: Brake, action: Action, tries: int, want: Wanted

@@ -163,3 +163,60 @@ async def test_of_our_stop_and_the_traders_the_traders_stays_under_a_lock() -> N
     await d.obey()
     assert d.actions == [f"cancel {ours}", f"move {traders} to 20980.0 for 2"]
     assert [(o.id, o.remaining) for o in d.account().orders.values()] == [(traders, 2)]
+
+
+# --- an exit only for a position that is still there ----------------------------------------------
+
+STOP = {"enabled": True, "initial_stop": {"enabled": True, "ticks": 40}}
+
+
+async def protected() -> Desk:
+    desk = make_desk(trade_management=STOP)
+    await desk.hub("user", "up")
+    await desk.position("MNQ", 1, 21000)
+    await desk.quote("MNQ", 21000)
+    await desk.obey()
+    assert desk.actions == ["place stop MNQ -1 at 20990.00"]
+    await desk.wait(seconds=5)
+    desk.rest = False
+    return desk
+
+
+async def test_a_stop_gone_from_the_list_is_not_placed_anew_before_the_position_is_read() -> None:
+    desk = await protected()
+    step = await desk.report(positions=None, orders=[])
+    assert step.reads == (101,)
+    await desk.wait(seconds=4)
+    assert len(desk.actions) == 1
+    await desk.report(positions={}, orders=[])
+    await desk.wait(minutes=1)
+    assert len(desk.actions) == 1  # it had been filled
+
+
+async def test_a_stop_cancelled_by_hand_is_placed_anew_once_the_position_has_been_read() -> None:
+    desk = await protected()
+    [order] = desk.account().orders.values()
+    await desk.wait(seconds=1)
+    asked_at = desk.now
+    await desk.wait(seconds=1)
+    # Positions and orders are read one after the other: it may have been filled between the two.
+    await desk.report(positions={"MNQ": 1}, orders=[], asked_at=asked_at)
+    await desk.wait(seconds=4)
+    assert order.id not in desk.account().orders
+    assert len(desk.actions) == 1
+    await desk.report(positions={"MNQ": 1}, orders=[])
+    assert desk.actions[1:] == ["place stop MNQ -1 at 20990.00"]
+
+
+async def test_while_the_stream_is_down_a_stop_is_placed_only_for_what_was_read_lately() -> None:
+    breakeven = {"enabled": True, "breakeven": {"trigger_ticks": 10, "offset_ticks": 1}}
+    desk = make_desk(trade_management=breakeven)
+    desk.rest = False
+    await desk.hub("user", "up")
+    await desk.position("MNQ", 1, 21000)
+    await desk.hub("user", "down")
+    await desk.wait(seconds=4)
+    step = await desk.quote("MNQ", 21002.50)
+    assert (desk.actions, step.reads) == ([], (101,))
+    await desk.report(positions={"MNQ": 1})
+    assert desk.actions == ["place stop MNQ -1 at 21000.25"]

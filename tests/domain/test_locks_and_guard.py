@@ -1,5 +1,6 @@
 """What locks do to an account, whatever the rules say: the guard, told as trading."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -494,3 +495,21 @@ async def test_as_it_ships_a_lockout_waits_for_no_exit(desk: DeskMaker) -> None:
     await d.order("MNQ", -2, kind=OrderType.MARKET)
     await d.admin("lock")
     assert d.taken() == ["close MNQ"]
+
+
+async def test_an_order_listed_without_the_positions_is_judged_once_these_are_read(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.position("MNQ", 1)
+    stranger_id = await d.order("MNQ", 1, price=20900)
+    [stranger] = d.account().orders.values()
+    await d.order("MNQ", 1, price=20900, order_id=stranger_id, status=OrderStatus.CANCELLED)
+    d.rest = False
+    await d.position("MNQ", 0)
+    await d.admin("lock")
+    unheard = replace(stranger, id=7777)
+    step = await d.report(positions=None, orders=[unheard])
+    assert (d.actions, step.reads) == ([], (101,))
+    await d.report(positions={}, orders=[unheard])
+    assert d.actions == ["cancel 7777"]

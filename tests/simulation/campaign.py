@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -110,7 +109,6 @@ def days(
 
 
 def _one(options: Options, keep_log: bool) -> DayResult:
-    logging.disable(logging.CRITICAL)  # of a thousand lost connections nobody wants to read
     result = simulate(options, keep_log=keep_log)
     gc.collect()  # the days are large and full of rings
     return result

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import hashlib
+import logging
 import random
 import shutil
 import tempfile
@@ -516,6 +517,7 @@ def simulate(
     """One day, from a fresh database, in a loop of its own. `watch` runs beside it."""
     folder = Path(tempfile.mkdtemp(prefix="simulation-"))
     random.seed(options.seed)
+    logging.disable(logging.CRITICAL)  # of a thousand lost connections nobody wants to read
     thresholds = gc.get_threshold()
     gc.set_threshold(20_000, 10, 10)
     try:
@@ -532,4 +534,5 @@ def simulate(
             return runner.run(day())
     finally:
         gc.set_threshold(*thresholds)
+        logging.disable(logging.NOTSET)
         shutil.rmtree(folder, ignore_errors=True)

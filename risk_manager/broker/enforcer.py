@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from risk_manager.broker.crew import Crew, OnError, log_error
-from risk_manager.broker.reconcile import Part, Parts, Reading
+from risk_manager.broker.reconcile import EXPOSURE, Part, Parts, Reading
 from risk_manager.broker.replies import (
     CANCEL,
     CLOSE,
@@ -34,7 +34,6 @@ from risk_manager.domain.records import OrderSide, OrderType, PositionRecord, Po
 
 POSITIONS: Parts = frozenset({Part.POSITIONS})
 ORDERS: Parts = frozenset({Part.ORDERS})
-EXPOSURE: Parts = POSITIONS | ORDERS
 FIRST_LOOK: Parts = EXPOSURE | {Part.TRADES}
 
 OUTCOMES: Mapping[Answer, Outcome] = {

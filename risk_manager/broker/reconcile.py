@@ -28,7 +28,9 @@ from risk_manager.domain.state import State
 BEFORE_THE_DAY = timedelta(minutes=5)
 BEFORE_THE_NEWEST_TRADE = timedelta(minutes=2)
 TRY_AGAIN_AFTER_SECONDS = (1.0, 5.0, 10.0, 30.0)
+LOOK_AGAIN_AFTER_SECONDS = (0.0, 1.0, 2.0, 3.0, 5.0)
 SHARE_ACCOUNTS_WITHIN_SECONDS = 0.25
+ANSWERED_WITHIN_SECONDS = 1.0
 PARTS_ARE_TOGETHER_FOR_SECONDS = 0.5
 COMPLAIN_AGAIN_AFTER_SECONDS = 300.0
 
@@ -44,6 +46,7 @@ class Part(StrEnum):
 
 type Parts = frozenset[Part]
 EVERYTHING: Parts = frozenset(Part)
+EXPOSURE: Parts = frozenset({Part.POSITIONS, Part.ORDERS})
 
 PATHS: Mapping[Part, str] = {
     Part.ACCOUNT: "/Account/search",
@@ -122,7 +125,9 @@ class _Desk:
     following: _Pass | None = None
     owed: bool = False  # a routine pass gave way and is to be made up for
     asked: bool = False
-    unsure: bool = False  # the stream may have missed something that no pass has shown since
+    unsure: bool = True  # there may be something that no pass has shown yet
+    looks_in_vain: int = 0
+    look_due: float = math.inf
     full_wanted: bool = True
     full_for: date | None = None
     full_at: float = 0.0
@@ -211,7 +216,7 @@ class Reconciler:
         desk, now = self._desk(account_id), self._clock.monotonic()
         if now - desk.looked_at >= self._intervals.between_asked_seconds:
             desk.looked_at = now
-            self._request(account_id, (Part.POSITIONS, Part.ORDERS), urgent=True)
+            self._request(account_id, EXPOSURE, urgent=True)
 
     async def read_back(
         self, account_id: int, parts: Parts, limit_seconds: float
@@ -244,8 +249,11 @@ class Reconciler:
                 wait = self._due_in_seconds(desk, account, stretch)
                 if wait <= 0:
                     self._begin_routine(desk, state)
+                elif (look_in := desk.look_due - self._clock.monotonic()) <= 0:
+                    desk.look_due = math.inf
+                    self._request(account_id, EXPOSURE, urgent=True)
                 else:
-                    soonest = min(soonest, wait)
+                    soonest = min(soonest, wait, look_in)
             soonest = min(soonest, self._poll_permissions(state))
             try:
                 async with asyncio.timeout(max(soonest, 0.02)):
@@ -309,6 +317,8 @@ class Reconciler:
         is_old = self._clock.monotonic() - desk.full_at >= self._intervals.whole_day_seconds
         full = desk.full_wanted or is_old or desk.full_for != state.day.date
         desk.asked = desk.full_wanted = False
+        # A look would make this pass give way: not before it has had the time for an answer.
+        desk.look_due = max(desk.look_due, self._clock.monotonic() + ANSWERED_WITHIN_SECONDS)
         self._request(desk.account_id, EVERYTHING, urgent=False, full=full)
 
     # --- passes ---
@@ -394,7 +404,8 @@ class Reconciler:
             if len(early) < len(fetches):
                 # What is known already is not kept back for a part that hangs. All of it comes
                 # again with the rest, as orders are understood beside their positions only.
-                self._report(self._reading(desk, asked_at, found))
+                self._report(reading := self._reading(desk, asked_at, found))
+                self._note_strangers(desk, reading)
         late = {part: fetch.result() for part, fetch in fetches.items() if part not in early}
         found_late, failed_late = self._make_out(desk, late)
         reading = self._reading(desk, asked_at, {**found, **found_late})
@@ -404,19 +415,32 @@ class Reconciler:
                 desk.full_for, desk.full_at = state.day.date, self._clock.monotonic()
         elif turn.full:
             desk.full_wanted = True
-        if reading.has((Part.POSITIONS, Part.ORDERS)):
-            desk.unsure = False
-        elif reading.orders and not self._are_known(reading.orders):
-            desk.unsure = True  # without the positions nobody can say what it is
+        if reading.has(EXPOSURE):
+            desk.unsure, desk.looks_in_vain, desk.look_due = False, 0, math.inf
+        elif desk.unsure and turn.parts >= EXPOSURE:
+            self._look_later(desk)
+        else:
+            self._note_strangers(desk, reading)
         self._note(desk, turn, failed + failed_late)
         self._report(reading)
         return reading
 
-    def _are_known(self, orders: Iterable[OrderRecord]) -> bool:
-        accounts = self._state().accounts
-        return all(
-            o.account_id in accounts and o.id in accounts[o.account_id].orders for o in orders
-        )
+    def _look_later(self, desk: _Desk) -> None:
+        """By the enforcement lane, which a 429 stops for moments only, where reads wait a minute:
+        there may be something to close or cancel."""
+        pauses = LOOK_AGAIN_AFTER_SECONDS
+        pause = pauses[min(desk.looks_in_vain, len(pauses) - 1)]
+        desk.looks_in_vain += 1
+        desk.look_due = self._clock.monotonic() + pause
+        self._nudged.set()
+
+    def _note_strangers(self, desk: _Desk, reading: Reading) -> None:
+        """Without the positions nobody can say what an order not known yet is for."""
+        account = self._state().accounts.get(desk.account_id)
+        known = account.orders if account is not None else {}
+        if reading.positions is None and any(o.id not in known for o in reading.orders or ()):
+            desk.unsure = True
+            self._look_later(desk)
 
     def _make_out(
         self, desk: _Desk, replies: Mapping[Part, Reply]

@@ -31,7 +31,6 @@ from risk_manager.domain.decisions import (
     Verdict,
 )
 from risk_manager.domain.events import (
-    AccountReported,
     ActionSettled,
     AdminAsked,
     AnyEvent,
@@ -165,8 +164,6 @@ class _Turn:
         before = account = self.state.accounts[account_id]
         if account.is_only_remembered(self.state.now):
             return
-        if type(self.event) is AccountReported and _lists_strangers(self.event, account):
-            self._look(account)
         in_force = self.state.rulebook.for_account(account_id)
         is_quote = type(self.event) is QuoteChanged
         rules = in_force.price_rules if is_quote else in_force.rules
@@ -506,13 +503,6 @@ def _want(
             want.protect = merged(want.protect, ask)
             want.name([rule_id])
             want.reason = want.reason or reason
-
-
-def _lists_strangers(event: AccountReported, account: Account) -> bool:
-    """Whether a report told of orders that cannot be judged, as it came without the positions."""
-    if event.account_id != account.id or event.positions is not None or event.orders is None:
-        return False
-    return any(o.id not in account.orders for o in event.orders)
 
 
 def _with_failures(account: Account, asked: set[str], failed: set[str]) -> Account:

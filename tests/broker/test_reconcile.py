@@ -252,15 +252,16 @@ async def test_a_part_that_fails_is_none_and_the_others_arrive() -> None:
 @in_virtual_time
 async def test_when_rest_fails_it_is_tried_after_one_five_ten_and_thirty_seconds() -> None:
     broker = PaperBroker(latency=0)
-    broker.always["*"] = status(400)
     async with bench(broker, LoopClock()) as b:
-        await asyncio.sleep(100)
+        await first_report(b)
+        broker.always["*"] = status(400)
+        await asyncio.sleep(130)
         at = [call.at for call in broker.calls(POSITIONS)]
         gaps = [round(later - earlier) for earlier, later in pairwise(at)]
-        assert gaps == [1, 5, 10, 30, 30]
-        assert b.of(AccountReported) == []
+        assert gaps == [30, 1, 5, 10, 30, 30]
+        assert len(b.of(AccountReported)) == 1
         failing = b.reconciler.status(101)
-        assert failing.failing_since == BEGAN
+        assert failing.failing_since == BEGAN + timedelta(seconds=at[1])
         assert failing.reason
         broker.always.clear()
         await asyncio.sleep(31)
@@ -523,3 +524,35 @@ async def test_after_a_gap_of_the_stream_a_flat_account_is_read_often_until_it_h
         seen = len(broker.calls(POSITIONS))
         await asyncio.sleep(20)
         assert len(broker.calls(POSITIONS)) <= seen + 1
+
+
+@in_virtual_time
+async def test_an_account_not_seen_yet_is_looked_at_every_few_seconds_while_rest_fails() -> None:
+    broker = PaperBroker(latency=0)
+    broker.always["*"] = status(400)
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(60)
+        at = [call.at for call in broker.calls(POSITIONS)]
+        assert max(later - earlier for earlier, later in pairwise(at)) <= 5.1
+        assert len(at) <= 25
+        broker.always.clear()
+        await asyncio.sleep(5.1)
+        assert b.account().reported_at is not None
+
+
+@in_virtual_time
+@pytest.mark.parametrize("failing", [POSITIONS, ORDERS])
+async def test_a_strange_order_is_looked_at_again_although_the_gateway_wants_no_reads(
+    failing: str,
+) -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        order = broker.add_order(101, MNQ)
+        broker.faults[POSITIONS] += [status(500)] * 3
+        b.reconciler.ask_routine(101)
+        await b.until(lambda: any(r.orders for r in b.of(AccountReported)))
+        assert order not in b.account().orders  # it may be an entry, or protect what is held
+        broker.faults[failing].appendleft(status(429, retry_after="40"))
+        await asyncio.sleep(8)
+        assert order in b.account().orders

@@ -1,6 +1,5 @@
 """A simulated day, with restarts and over a reset, judged again from its journal."""
 
-import asyncio
 from collections import defaultdict
 from dataclasses import replace
 from datetime import date, time
@@ -9,10 +8,9 @@ from typing import Any
 
 import pytest
 from simulation.life import Life
-from simulation.loop import SimulatedLoop
 from simulation.options import options_for
 from simulation.oracle import Oracle
-from simulation.world import DayResult, World
+from simulation.world import simulate
 
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent
@@ -41,13 +39,7 @@ def test_the_same_decisions_come_out_of_the_journal(
 
     monkeypatch.setattr(Oracle, "on_step", note)
 
-    async def day() -> DayResult:
-        world = World(options, tmp_path)
-        world.journal = tmp_path / "journal"
-        return await world.run()
-
-    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
-        result = runner.run(day())
+    result = simulate(options, keep_in=tmp_path)
     assert not result.violations
     assert result.lives >= 2
     assert len(steps) == (1 if seed == 2 else 2)
@@ -57,6 +49,8 @@ def test_the_same_decisions_come_out_of_the_journal(
         for name in ("decisions", "actions", "facts"):
             assert getattr(done, name) == _all(taken, name)
     assert sum(len(_all(taken, "actions")) for taken in steps.values()) > 20
+    if seed == 2:
+        assert simulate(options).digest == result.digest  # kept or not, it is the same day
 
 
 def _all(steps: list[Step], name: str) -> list[Any]:

@@ -513,9 +513,13 @@ def simulate(
     *,
     keep_log: bool = False,
     watch: Callable[[World], Coroutine[Any, Any, None]] = _nobody,
+    keep_in: Path | None = None,
 ) -> DayResult:
-    """One day, from a fresh database, in a loop of its own. `watch` runs beside it."""
-    folder = Path(tempfile.mkdtemp(prefix="simulation-"))
+    """One day, from a fresh database, in a loop of its own. `watch` runs beside it.
+
+    In the folder `keep_in`, `state.db` and the journal of the day are left behind.
+    """
+    folder = keep_in or Path(tempfile.mkdtemp(prefix="simulation-"))
     random.seed(options.seed)
     logging.disable(logging.CRITICAL)  # of a thousand lost connections nobody wants to read
     thresholds = gc.get_threshold()
@@ -525,6 +529,7 @@ def simulate(
 
             async def day() -> DayResult:
                 world = World(options, folder, keep_log=keep_log)
+                world.journal = None if keep_in is None else keep_in / "journal"
                 watching = asyncio.create_task(watch(world), name="watch")
                 try:
                     return await world.run()
@@ -535,4 +540,5 @@ def simulate(
     finally:
         gc.set_threshold(*thresholds)
         logging.disable(logging.NOTSET)
-        shutil.rmtree(folder, ignore_errors=True)
+        if keep_in is None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain, repeat
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -69,7 +70,8 @@ class Patience:
     """How long effects are awaited. A fill takes moments: a second close meanwhile is a mistake.
 
     The tuples are the pauses before each look after a call that was accepted, and before each
-    look after any other. `look_seconds` bounds one look, `looks_seconds` all of them.
+    look after one whose fate is open: then looking goes on until somebody has answered.
+    `look_seconds` bounds one look, `looks_seconds` all of them.
     """
 
     accepted_seconds: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0)
@@ -363,9 +365,11 @@ class Enforcer:
         ends = self._clock.monotonic() + self._patience.looks_seconds
         wanted = FIRST_LOOK
         verified = shows = False
-        for number, pause in enumerate(pauses):
+        for number, pause in enumerate(chain(pauses, repeat(pauses[-1]))):
             left = ends - self._clock.monotonic()
             if number and left <= 0:
+                break
+            if number >= len(pauses) and (verified or not pause):
                 break
             if pause:
                 await asyncio.sleep(min(pause, left))

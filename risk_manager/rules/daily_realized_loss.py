@@ -3,97 +3,52 @@
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from risk_manager.domain.decisions import Ask, Flatten, Remember, Severity, Verdict
-from risk_manager.domain.lockout import Lockout, LockoutSpec
-from risk_manager.domain.locks import Release
-from risk_manager.domain.money import ZERO, cents, dollars
-from risk_manager.domain.rule import Meter, MeterState, Rule
-from risk_manager.domain.rulebook import PnlBasis
+from risk_manager.domain.decisions import Severity, Verdict
+from risk_manager.domain.money import ZERO, dollars
+from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
+from risk_manager.rules.day_result import DayResultRule
 
 Fraction = Annotated[Decimal, Field(gt=0, lt=1)]
 
 
-class DailyRealizedLoss(Rule):
+class DailyRealizedLoss(DayResultRule):
     """A loss of exactly the limit breaches. Profits of the day raise the room."""
 
     spec_id: ClassVar[str] = "RULE-003"
     title: ClassVar[str] = "Loss today"
+    reached: ClassVar[str] = "breach"
 
     rule: Literal["daily_realized_loss"] = "daily_realized_loss"
     limit: Decimal = Field(gt=0, decimal_places=2)
-    include_unrealized: bool = False
-    pnl_basis: PnlBasis | None = None
     warn_at: tuple[Fraction, ...] = (Decimal("0.5"), Decimal("0.8"))
-    action: Literal["close_all_and_lockout", "close_all"] = "close_all_and_lockout"
-    lockout: LockoutSpec = Lockout(Release.RESET)
-    unlock: Literal["timer_only", "admin"] = "timer_only"
 
-    @model_validator(mode="after")
-    def _lockout_fits_the_action(self) -> "DailyRealizedLoss":
-        if self.action == "close_all_and_lockout" and self.lockout is None:
-            raise ValueError("action close_all_and_lockout needs a lockout, such as until_reset")
-        return self
-
-    @property
-    def uses_prices(self) -> bool:  # type: ignore[override]  # per configuration here
-        return self.include_unrealized
-
-    @property
-    def rank(self) -> int:
-        return 20
-
-    def judge(self, view: View) -> tuple[Verdict, ...] | Verdict | None:
+    def judge(self, view: View) -> Verdict | None:
         result = self._result(view)
         if result is None or result >= 0:
             return None
-        day = view.account.trading_date.isoformat()
         if result <= -self.limit:
-            return self._breach(view, result, day)
+            reason = f"lost {dollars(-result)} today, limit {dollars(self.limit)}"
+            return self.end_the_day(view, result, reason)
         used = -result / self.limit
         passed = max((w for w in self.warn_at if used >= w), default=None)
         if passed is None:
             return None
         return Verdict(
             reason=f"{dollars(-result)} of the daily loss limit {dollars(self.limit)} is used",
-            subject=f"warning:{day}:{passed}",
+            subject=f"warning:{view.account.trading_date.isoformat()}:{passed}",
             severity=Severity.WARNING,
         )
 
-    def _breach(self, view: View, result: Decimal, day: str) -> Verdict | None:
-        reason = f"lost {dollars(-result)} today, limit {dollars(self.limit)}"
-        if self.action == "close_all" or self.lockout is None:
-            return Verdict(reason=reason, subject=day, asks=(Flatten(),))
-        asks: list[Ask] = []
-        if isinstance(self.lockout.until, Release):
-            asks.append(self._lock(view, self.lockout, reason, day))
-            return Verdict(reason=f"{reason}; flat and locked", subject=day, asks=tuple(asks))
-        # A timed lock arms again only after a further loss, or it would never end.
-        mark = view.mark(self.id, f"breach:{day}")
-        if mark is not None and result >= Decimal(mark.value):
-            return None
-        asks = [
-            self._lock(view, self.lockout, reason, day),
-            Remember(f"breach:{day}", value=str(result)),
-        ]
-        subject = day if mark is None else f"{day}:{cents(result)}"
-        return Verdict(reason=f"{reason}; flat and locked", subject=subject, asks=tuple(asks))
-
-    def _lock(self, view: View, lockout: Lockout, reason: str, day: str) -> Ask:
-        may_clear = self.unlock == "admin"
-        return lockout.lock(view, self.id, reason, trigger=day, admin_may_clear=may_clear)
-
     def _result(self, view: View) -> Decimal | None:
+        result = self.day_result(view)
+        if result is not None:
+            return result
+        # Unknown prices cannot excuse a loss that is realised already.
         realised = view.realised_today(self.pnl_basis)
-        if not self.include_unrealized or not view.account.positions:
-            return realised
-        open_pnl = view.unrealised_total()
-        if open_pnl is None:
-            # Unknown prices cannot excuse a loss that is realised already.
-            return realised if realised <= -self.limit else None
-        return realised + open_pnl
+        return realised if realised <= -self.limit else None
 
     def meter(self, view: View) -> Meter:
         result = self._result(view)

@@ -621,6 +621,19 @@ async def test_when_nothing_answers_an_action_is_settled_unknown_and_unverified(
         assert settled.took_ms <= 3500 + 3000 + 100
 
 
+@in_virtual_time
+async def test_a_close_that_hangs_is_looked_after_until_reads_are_answered_again() -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, 2)
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(0.5)
+        broker.always[CLOSE] = slow(60)
+        broker.faults[POSITIONS].append(status(429, "60"))  # no look for two seconds
+        settled = await settle(b, closing())
+        assert (settled.outcome, settled.verified) == (Outcome.UNKNOWN, True)
+        assert settled.took_ms <= 3500 + 3000
+
+
 # --- settled exactly once ------------------------------------------------------------------------
 
 

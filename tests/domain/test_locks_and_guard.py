@@ -320,13 +320,27 @@ async def test_a_cancel_of_unknown_fate_is_repeated_without_a_look_as_twice_is_n
     d = desk()
     await d.admin("lock")
     order_id = await d.order("MNQ", 1, price=20900)
-    for _ in range(2):
+    for _ in range(3):
         await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
-    assert d.actions == [f"cancel {order_id}"] * 3
+    assert d.actions == [f"cancel {order_id}"] * 4
     await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
-    assert len(d.actions) == 3
-    await d.wait(seconds=1)
     assert len(d.actions) == 4
+    await d.wait(seconds=1)
+    assert len(d.actions) == 5
+
+
+async def test_a_close_without_effect_is_sent_four_times_without_a_pause(desk: DeskMaker) -> None:
+    """Each has been waited for as long as an answer may take: three that hang are 14 s."""
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    for _ in range(3):
+        await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN)
+    assert d.actions == ["close MNQ"] * 4
+    await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN)
+    assert len(d.actions) == 4
+    await d.wait(seconds=1)
+    assert len(d.actions) == 5
 
 
 async def test_with_all_reads_refused_the_stream_is_acted_on_within_seconds(

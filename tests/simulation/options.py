@@ -171,11 +171,11 @@ def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
     begins, day = time(10, 0), date(2026, 11, 18)
     if plant == "naive_time":
         begins, day = time(15, 20), CLOCK_CHANGES[0]
-    if plant in ("cancels_all", "counts_twice"):
+    if plant in ("cancels_all", "counts_twice", "trusts_silence"):
         limits = options.limits
     weather = replace(ILL, crash_at_commit=0.3 if plant == "lock_after_call" else 0.0)
     if plant == "trusts_silence":
-        weather = replace(weather, hub_drops=6.0)
+        weather = replace(weather, hub_drops=12.0)
     return replace(
         options,
         day=day,

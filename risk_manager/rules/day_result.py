@@ -1,0 +1,69 @@
+"""What the two rules over the day's result share: what it is, and how the day is ended."""
+
+from decimal import Decimal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from risk_manager.domain.decisions import Flatten, Remember, Verdict
+from risk_manager.domain.lockout import Lockout, LockoutSpec
+from risk_manager.domain.locks import Release
+from risk_manager.domain.money import cents
+from risk_manager.domain.rule import Rule
+from risk_manager.domain.rulebook import PnlBasis
+from risk_manager.domain.view import View
+
+
+class DayResultRule(Rule):
+    """A limit on what the day has made or lost."""
+
+    reached: ClassVar[str]
+    """The name of the mark that remembers at which result a timed lock was set."""
+
+    include_unrealized: bool = False
+    pnl_basis: PnlBasis | None = None
+    action: Literal["close_all_and_lockout", "close_all"] = "close_all_and_lockout"
+    lockout: LockoutSpec = Lockout(Release.RESET)
+    unlock: Literal["timer_only", "admin"] = "timer_only"
+
+    @model_validator(mode="after")
+    def _lockout_fits_the_action(self) -> Self:
+        if self.action == "close_all_and_lockout" and self.lockout is None:
+            raise ValueError("action close_all_and_lockout needs a lockout, such as until_reset")
+        return self
+
+    @property
+    def uses_prices(self) -> bool:  # type: ignore[override]  # per configuration here
+        return self.include_unrealized
+
+    @property
+    def rank(self) -> int:
+        return 20
+
+    def day_result(self, view: View) -> Decimal | None:
+        """In dollars. None while it counts an open position that has no trusted price."""
+        realised = view.realised_today(self.pnl_basis)
+        if not self.include_unrealized or not view.account.positions:
+            return realised
+        open_pnl = view.unrealised_total()
+        return None if open_pnl is None else realised + open_pnl
+
+    def end_the_day(self, view: View, result: Decimal, reason: str) -> Verdict | None:
+        """Flat, and locked if configured. None when this result has been answered already."""
+        day = view.account.trading_date.isoformat()
+        if self.action == "close_all" or self.lockout is None:
+            return Verdict(reason=f"{reason}; closed everything", subject=day, asks=(Flatten(),))
+        may_clear = self.unlock == "admin"
+        lock = self.lockout.lock(view, self.id, reason, trigger=day, admin_may_clear=may_clear)
+        reason = f"{reason}; flat and locked"
+        if isinstance(self.lockout.until, Release):
+            return Verdict(reason=reason, subject=day, asks=(lock,))
+        # A timed lock arms again only when it has gone further, or it would never end.
+        name = f"{self.reached}:{day}"
+        mark = view.mark(self.id, name)
+        if mark is not None and abs(result) <= abs(Decimal(mark.value)):
+            return None
+        subject = day if mark is None else f"{day}:{cents(result)}"
+        return Verdict(
+            reason=reason, subject=subject, asks=(lock, Remember(name, value=str(result)))
+        )

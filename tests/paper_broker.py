@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import httpx
 from project_x_py.exceptions import ProjectXConnectionError, ProjectXDataError
 
 from risk_manager.broker.lanes import Lane
@@ -72,6 +73,10 @@ async def garbled(effect: Effect) -> object:
 
 async def no_line(effect: Effect) -> object:
     raise ProjectXConnectionError("All connection attempts failed")
+
+
+async def never_left(effect: Effect) -> object:
+    raise httpx.ConnectError("Connection refused")
 
 
 def hang(gate: asyncio.Event) -> Fault:

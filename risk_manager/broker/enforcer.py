@@ -45,8 +45,7 @@ OUTCOMES: Mapping[Answer, Outcome] = {
     Answer.INVALID: Outcome.REFUSED,
     Answer.UNAUTHORISED: Outcome.REFUSED,
     Answer.LIMITED: Outcome.REFUSED,
-    # Nothing happened, but the pauses after a refusal are too long for a line that is back soon.
-    Answer.UNSENT: Outcome.UNKNOWN,
+    Answer.UNSENT: Outcome.UNSENT,
     Answer.UNKNOWN: Outcome.UNKNOWN,
 }
 
@@ -360,7 +359,7 @@ class Enforcer:
         pauses = self._patience.unclear_seconds
         if reply.answer in (Answer.OK, Answer.PENDING):
             pauses = self._patience.accepted_seconds
-        elif reply.answer not in (Answer.GONE, Answer.UNKNOWN, Answer.UNSENT):
+        elif reply.answer not in (Answer.GONE, Answer.UNKNOWN):
             pauses = (0.0,)
         ends = self._clock.monotonic() + self._patience.looks_seconds
         wanted = FIRST_LOOK

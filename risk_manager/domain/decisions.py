@@ -18,6 +18,7 @@ class Outcome(StrEnum):
     DONE = "done"  # the gateway said success
     GONE = "gone"  # nothing left to act on: already flat, order not found
     REFUSED = "refused"  # the gateway said no
+    UNSENT = "unsent"  # it never left this machine: nothing has happened
     UNKNOWN = "unknown"  # the reply never came or cannot be read: it may have happened
 
 

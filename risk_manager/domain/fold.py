@@ -11,6 +11,7 @@ from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
     Alarm,
     CancelOrder,
+    ClosePosition,
     DayReset,
     Fact,
     LockCleared,
@@ -351,7 +352,7 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
         if attempt.tries == 1:
             facts.append(_market_shut(state, account, attempt, event, opens_at))
     ended = evolve(attempt, settled_at=event.at, outcome=event.outcome, not_before=not_before)
-    if event.outcome in (Outcome.REFUSED, Outcome.UNKNOWN) and opens_at is None:
+    if event.outcome not in (Outcome.DONE, Outcome.GONE) and opens_at is None:
         limit = state.rulebook.defaults.max_attempts
         if attempt.tries == limit or (attempt.tries > limit and attempt.tries % 10 == 0):
             facts.append(
@@ -396,16 +397,23 @@ def _market_shut(
 
 
 def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
-    tries = attempt.tries
+    growing = UNKNOWN_PAUSES[min(attempt.tries, len(UNKNOWN_PAUSES)) - 1]
+    placed = PLACED_PAUSE if isinstance(attempt.action, PlaceExit) else timedelta(0)
     match event.outcome:
         case Outcome.REFUSED:
             return REFUSED_PAUSES[min(attempt.refused, len(REFUSED_PAUSES)) - 1]
+        case Outcome.UNSENT:
+            return growing
         case Outcome.UNKNOWN if event.verified or isinstance(attempt.action, CancelOrder):
-            pause = UNKNOWN_PAUSES[min(tries, len(UNKNOWN_PAUSES)) - 1]
-            return max(pause, PLACED_PAUSE) if isinstance(attempt.action, PlaceExit) else pause
+            return max(growing, placed)
+        case Outcome.UNKNOWN if isinstance(attempt.action, ClosePosition):
+            # Nobody could look, but closing twice is no more than closing: a close sent so long
+            # ago would show in the stream by now.
+            shows_at = attempt.asked_at + state.rulebook.defaults.reissue_after
+            return max(shows_at - event.at, growing)
         case _ if not event.verified:
             return state.rulebook.defaults.reissue_after
-    return PLACED_PAUSE if isinstance(attempt.action, PlaceExit) else timedelta(0)
+    return placed
 
 
 def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact]) -> Account:

@@ -348,6 +348,7 @@ _PHASES: dict[Outcome, tuple[str, bool | None]] = {
     Outcome.DONE: ("confirmed", True),
     Outcome.GONE: ("confirmed", True),
     Outcome.REFUSED: ("failed", False),
+    Outcome.UNSENT: ("failed", False),
     Outcome.UNKNOWN: ("uncertain", None),
 }
 

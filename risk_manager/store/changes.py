@@ -515,7 +515,7 @@ def _close_superseded(batch: Batch, action: Action, before: State, at: int) -> N
 
 def _fate(event: ActionSettled) -> str:
     match event.outcome:
-        case Outcome.REFUSED:
+        case Outcome.REFUSED | Outcome.UNSENT:
             return "FAILED"
         case Outcome.DONE | Outcome.GONE if event.verified:
             return "CONFIRMED"

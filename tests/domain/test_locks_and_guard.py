@@ -343,6 +343,47 @@ async def test_a_close_without_effect_is_sent_four_times_without_a_pause(desk: D
     assert len(d.actions) == 5
 
 
+async def test_a_close_that_never_left_is_sent_again_at_once(desk: DeskMaker) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    for _ in range(3):
+        await d.settle(d.enforcer.actions[-1], Outcome.UNSENT, verified=False)
+    assert d.actions == ["close MNQ"] * 4
+    for _ in range(200):
+        if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
+            await d.settle(last.action, Outcome.UNSENT, verified=False)
+        await d.wait(seconds=1)
+    assert 40 <= len(d.actions) <= 48
+    assert "cannot_enforce" in d.alarms
+
+
+async def test_a_close_nobody_could_look_after_is_repeated_three_seconds_after_it_was_sent(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    await d.wait(seconds=2.9)  # so long it was not answered, nor any question about it
+    await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
+    assert d.actions == ["close MNQ"]
+    await d.wait(seconds=0.1)
+    assert d.actions == ["close MNQ", "close MNQ"]
+
+
+async def test_a_reduction_nobody_could_look_after_waits_as_twice_would_be_too_much(
+    desk: DeskMaker,
+) -> None:
+    d = desk(max_contracts={"limit": 2})
+    await d.position("MNQ", 5)
+    await d.wait(seconds=2.9)
+    await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
+    await d.wait(seconds=2.9)
+    assert len(d.actions) == 1
+    await d.wait(seconds=0.2)
+    assert len(d.actions) == 2
+
+
 async def test_with_all_reads_refused_the_stream_is_acted_on_within_seconds(
     desk: DeskMaker,
 ) -> None:

@@ -28,7 +28,7 @@ from risk_manager.domain.state import State
 BEFORE_THE_DAY = timedelta(minutes=5)
 BEFORE_THE_NEWEST_TRADE = timedelta(minutes=2)
 TRY_AGAIN_AFTER_SECONDS = (1.0, 5.0, 10.0, 30.0)
-LOOK_AGAIN_AFTER_SECONDS = (0.0, 1.0, 2.0, 3.0, 5.0)
+LOOK_AGAIN_AFTER_SECONDS = (0.0, 1.0, *[2.0] * 8, 3.0, 5.0)
 SHARE_ACCOUNTS_WITHIN_SECONDS = 0.25
 ANSWERED_WITHIN_SECONDS = 1.0
 PARTS_ARE_TOGETHER_FOR_SECONDS = 0.5
@@ -126,7 +126,7 @@ class _Desk:
     owed: bool = False  # a routine pass gave way and is to be made up for
     asked: bool = False
     unsure: bool = True  # there may be something that no pass has shown yet
-    looks_in_vain: int = 0
+    looks: int = 0  # begun since it has become unsure
     look_due: float = math.inf
     full_wanted: bool = True
     full_for: date | None = None
@@ -251,6 +251,7 @@ class Reconciler:
                     self._begin_routine(desk, state)
                 elif (look_in := desk.look_due - self._clock.monotonic()) <= 0:
                     desk.look_due = math.inf
+                    desk.looks += 1
                     self._request(account_id, EXPOSURE, urgent=True)
                 else:
                     soonest = min(soonest, wait, look_in)
@@ -317,8 +318,9 @@ class Reconciler:
         is_old = self._clock.monotonic() - desk.full_at >= self._intervals.whole_day_seconds
         full = desk.full_wanted or is_old or desk.full_for != state.day.date
         desk.asked = desk.full_wanted = False
-        # A look would make this pass give way: not before it has had the time for an answer.
-        desk.look_due = max(desk.look_due, self._clock.monotonic() + ANSWERED_WITHIN_SECONDS)
+        # A look makes this pass give way: not before it has had the time for an answer.
+        answered_by = self._clock.monotonic() + ANSWERED_WITHIN_SECONDS
+        desk.look_due = answered_by if desk.unsure else math.inf
         self._request(desk.account_id, EVERYTHING, urgent=False, full=full)
 
     # --- passes ---
@@ -391,6 +393,8 @@ class Reconciler:
 
     async def _read(self, desk: _Desk, turn: _Pass, asked_at: datetime) -> Reading:
         state = self._state()
+        reading = Reading(account_id=desk.account_id, asked_at=asked_at, at=asked_at)
+        failed: list[str] = []
         async with asyncio.TaskGroup() as group:
             fetches = {
                 part: group.create_task(
@@ -398,55 +402,62 @@ class Reconciler:
                 )
                 for part in sorted(turn.parts)
             }
-            await asyncio.wait(fetches.values(), timeout=PARTS_ARE_TOGETHER_FOR_SECONDS)
-            early = {part: fetch.result() for part, fetch in fetches.items() if fetch.done()}
-            found, failed = self._make_out(desk, early)
-            if len(early) < len(fetches):
-                # What is known already is not kept back for a part that hangs. All of it comes
-                # again with the rest, as orders are understood beside their positions only.
-                self._report(reading := self._reading(desk, asked_at, found))
-                self._note_strangers(desk, reading)
-        late = {part: fetch.result() for part, fetch in fetches.items() if part not in early}
-        found_late, failed_late = self._make_out(desk, late)
-        reading = self._reading(desk, asked_at, {**found, **found_late})
+            patience: float | None = PARTS_ARE_TOGETHER_FOR_SECONDS
+            wait_for = asyncio.ALL_COMPLETED
+            while fetches:
+                # What is known is not kept back for a part that hangs. All of it comes again with
+                # the rest, as orders are understood beside their positions only.
+                done, _ = await asyncio.wait(
+                    fetches.values(), timeout=patience, return_when=wait_for
+                )
+                wait_for, patience = asyncio.FIRST_COMPLETED, None
+                replies = {part: fetch.result() for part, fetch in fetches.items() if fetch in done}
+                fetches = {part: fetch for part, fetch in fetches.items() if fetch not in done}
+                found, troubles = self._make_out(desk, replies)
+                failed += troubles
+                reading = replace(reading, at=self._clock.now(), **found)
+                self._note_exposure(desk, turn, reading, is_last=not fetches)
+                if fetches and found:
+                    self._report(reading)
         if reading.trades is not None:
             desk.trades_known_to = asked_at
             if turn.full:
                 desk.full_for, desk.full_at = state.day.date, self._clock.monotonic()
         elif turn.full:
             desk.full_wanted = True
-        if reading.has(EXPOSURE):
-            desk.unsure, desk.looks_in_vain, desk.look_due = False, 0, math.inf
-        elif desk.unsure and turn.parts >= EXPOSURE:
-            self._look_later(desk)
-        else:
-            self._note_strangers(desk, reading)
-        self._note(desk, turn, failed + failed_late)
+        self._note(desk, turn, failed)
         self._report(reading)
         return reading
+
+    def _note_exposure(self, desk: _Desk, turn: _Pass, reading: Reading, *, is_last: bool) -> None:
+        """Whether the account has been seen now, or must be looked at again soon."""
+        if reading.has(EXPOSURE):
+            desk.unsure, desk.looks, desk.look_due = False, 0, math.inf
+        elif self._lists_strangers(reading):
+            desk.unsure = True
+            self._look_later(desk)
+        elif desk.unsure and is_last and turn.parts >= EXPOSURE:
+            self._look_later(desk)
 
     def _look_later(self, desk: _Desk) -> None:
         """By the enforcement lane, which a 429 stops for moments only, where reads wait a minute:
         there may be something to close or cancel."""
         pauses = LOOK_AGAIN_AFTER_SECONDS
-        pause = pauses[min(desk.looks_in_vain, len(pauses) - 1)]
-        desk.looks_in_vain += 1
-        desk.look_due = self._clock.monotonic() + pause
+        pause = pauses[min(desk.looks, len(pauses) - 1)]
+        desk.look_due = min(desk.look_due, self._clock.monotonic() + pause)
         self._nudged.set()
 
-    def _note_strangers(self, desk: _Desk, reading: Reading) -> None:
+    def _lists_strangers(self, reading: Reading) -> bool:
         """Without the positions nobody can say what an order not known yet is for."""
-        account = self._state().accounts.get(desk.account_id)
+        account = self._state().accounts.get(reading.account_id)
         known = account.orders if account is not None else {}
-        if reading.positions is None and any(o.id not in known for o in reading.orders or ()):
-            desk.unsure = True
-            self._look_later(desk)
+        return reading.positions is None and any(o.id not in known for o in reading.orders or ())
 
     def _make_out(
         self, desk: _Desk, replies: Mapping[Part, Reply]
-    ) -> tuple[dict[Part, Any], list[str]]:
+    ) -> tuple[dict[str, Any], list[str]]:
         """What the answers say, by part, and what is wrong with those that say nothing."""
-        found: dict[Part, Any] = {}
+        found: dict[str, Any] = {}
         failed: list[str] = []
         for part, reply in replies.items():
             if not reply.ok:
@@ -459,10 +470,6 @@ class Reconciler:
             if found[part] is None:
                 failed.append(f"{PATHS[part]} holds a record that cannot be read")
         return found, failed
-
-    def _reading(self, desk: _Desk, asked_at: datetime, found: Mapping[Part, Any]) -> Reading:
-        parts = {str(part): records for part, records in found.items()}
-        return Reading(account_id=desk.account_id, asked_at=asked_at, at=self._clock.now(), **parts)
 
     async def _fetch(self, desk: _Desk, part: Part, turn: _Pass, state: State) -> Reply:
         if part is Part.ACCOUNT:

@@ -556,3 +556,27 @@ async def test_a_strange_order_is_looked_at_again_although_the_gateway_wants_no_
         broker.faults[failing].appendleft(status(429, retry_after="40"))
         await asyncio.sleep(8)
         assert order in b.account().orders
+
+
+@in_virtual_time
+async def test_what_comes_late_is_not_kept_back_for_what_comes_later_still() -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, -2)
+    broker.faults[POSITIONS].append(slow(0.7))
+    broker.faults[ACCOUNTS].append(slow(3.0))
+    async with bench(broker, LoopClock()) as b:
+        await b.until(lambda: b.account().net(MNQ) == -2)
+        assert b.clock.monotonic() < 1
+
+
+@in_virtual_time
+async def test_a_first_reading_that_hangs_is_not_waited_for() -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, -2)
+    broker.trades = [trade(1, 10)]
+    broker.faults[POSITIONS].append(slow(60.0))
+    async with bench(broker, LoopClock()) as b:
+        await b.until(lambda: b.account().net(MNQ) == -2)
+        assert b.clock.monotonic() < 1.5
+        await asyncio.sleep(2)
+        assert list(b.account().ledger.entries) == [1]

@@ -359,8 +359,8 @@ class Enforcer:
         pauses = self._patience.unclear_seconds
         if reply.answer in (Answer.OK, Answer.PENDING):
             pauses = self._patience.accepted_seconds
-        elif reply.answer not in (Answer.GONE, Answer.UNKNOWN):
-            pauses = (0.0,)
+        elif reply.answer not in (Answer.GONE, Answer.UNKNOWN) or isinstance(action, CancelOrder):
+            pauses = (0.0,)  # nothing has happened, or it may happen twice
         ends = self._clock.monotonic() + self._patience.looks_seconds
         wanted = FIRST_LOOK
         verified = shows = False

@@ -15,7 +15,7 @@ import httpx
 from project_x_py import ProjectX
 
 from risk_manager.broker.crew import Crew, OnError, log_error
-from risk_manager.broker.replies import Answer, Reply, StatusError, reply_of, reply_of_error
+from risk_manager.broker.replies import CANCEL, Answer, Reply, StatusError, reply_of, reply_of_error
 from risk_manager.broker.session import ask_once
 from risk_manager.clock import Clock
 
@@ -137,6 +137,7 @@ class Limits:
     looks: int = 50
     window_seconds: float = 60.0
     act_seconds: float = 3.5
+    cancel_seconds: float = 2.0  # twice is not too often
     look_seconds: float = 1.0
     try_seconds: float = 2.5
     read_seconds: float = 4.5
@@ -242,10 +243,11 @@ class Lanes:
         waiting ends first the answer is UNKNOWN while the request stays ours until it ends.
         """
         attempt = _Attempt()
+        limit = self._limits.cancel_seconds if path == CANCEL else self._limits.act_seconds
         task = self._crew.start(f"act {path}", self._act(path, body, attempt), at_once=True)
         if not task.done():
             try:
-                await asyncio.wait({task}, timeout=self._limits.act_seconds)
+                await asyncio.wait({task}, timeout=limit)
             finally:
                 attempt.given_up = not task.done()
         if task.done() and not task.cancelled():
@@ -257,9 +259,9 @@ class Lanes:
         else:
             reply = Reply(
                 answer=Answer.UNKNOWN,
-                message=f"no answer to {path} within {self._limits.act_seconds:g} s",
+                message=f"no answer to {path} within {limit:g} s",
             )
-        self._tell(Lane.FAST, path, body, reply, self._limits.act_seconds * 1000)
+        self._tell(Lane.FAST, path, body, reply, limit * 1000)
         return reply
 
     async def _act(self, path: str, body: Body, attempt: _Attempt) -> Reply:

@@ -452,6 +452,36 @@ async def test_a_cancel_refused_because_the_order_is_cancelled_already_is_no_fai
 
 
 @in_virtual_time
+async def test_a_cancel_that_hangs_is_repeated_after_two_seconds_whether_or_not_reads_answer() -> (
+    None
+):
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await asyncio.sleep(1)
+        b.lock()
+        await b.until(lambda: b.account().locks != {})
+        broker.faults[CANCEL].append(slow(60))
+        for path in (POSITIONS, ORDERS, TRADES, ACCOUNTS):
+            broker.always[path] = status(429, "60")
+        order = broker.add_order(101, MNQ)
+        b.pipeline.inbox.put_nowait(
+            OrderChanged(
+                at=b.clock.now(),
+                id=order,
+                account_id=101,
+                contract_id=MNQ,
+                status=OrderStatus.OPEN,
+                type=OrderType.LIMIT,
+                side=OrderSide.BUY,
+                size=1,
+            )
+        )
+        await b.until(lambda: order not in broker.orders)
+        first, second = broker.calls(CANCEL)
+        assert second.at - first.at < 2.1
+
+
+@in_virtual_time
 async def test_a_cancel_of_an_order_nobody_knows_is_gone() -> None:
     async with bench(PaperBroker(), LoopClock()) as b:
         b.pipeline.inbox.put_nowait(

@@ -150,7 +150,9 @@ class Oracle:
         if order_id in self._ours or order_id in self._closes:
             self.world.own_fills += 1
             if before * signed >= 0 or abs(signed) > abs(before):
-                since = self.world.now - self._moved[key]
+                # Nobody takes back an exit before hearing that there is nothing left to exit.
+                heard = self._told_at.get(key, 0.0) if self._told_net.get(key) == before else 1e9
+                since = self.world.now - max(self._moved[key], heard)
                 if order_id in self._closes or since > RACE_S:
                     self.violate(
                         "an action enlarged a position",

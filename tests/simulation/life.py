@@ -305,9 +305,18 @@ class Life:
             self.world.oracle.violate("internal error", f"{name}: {type(error).__name__}: {error}")
 
     async def stop(self) -> None:
-        """A service's stop: what is under way may finish."""
+        """A service's stop: what is under way may finish, unless the process dies of it."""
         await self.enforcer.drain(DRAIN_SECONDS)
-        await self.pipeline.inbox.join()
+        ends: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self.pipeline.inbox.join(), name="inbox empty"),
+            asyncio.create_task(self.dead.wait(), name="dead"),
+        ]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
+        if self.dead.is_set():
+            await self.crash()
+            return
         await self._end()
         self.store.end_journal()
         await self.store._close()

@@ -96,6 +96,22 @@ def stop_exit(size: int = 2, side: int = 1) -> PlaceExit:
     )
 
 
+def order_stated(b: Bench, order_id: int, status: OrderStatus) -> None:
+    """The stream tells of an order of the trader."""
+    b.pipeline.inbox.put_nowait(
+        OrderChanged(
+            at=b.clock.now(),
+            id=order_id,
+            account_id=101,
+            contract_id=MNQ,
+            status=status,
+            type=OrderType.STOP,
+            side=OrderSide.SELL,
+            size=1,
+        )
+    )
+
+
 async def settle(b: Bench, action: Action) -> ActionSettled:
     """Carry out one action the core knows nothing of, and return how it ended."""
     b.enforcer.submit(action)
@@ -464,18 +480,7 @@ async def test_a_cancel_that_hangs_is_repeated_after_two_seconds_whether_or_not_
         for path in (POSITIONS, ORDERS, TRADES, ACCOUNTS):
             broker.always[path] = status(429, "60")
         order = broker.add_order(101, MNQ)
-        b.pipeline.inbox.put_nowait(
-            OrderChanged(
-                at=b.clock.now(),
-                id=order,
-                account_id=101,
-                contract_id=MNQ,
-                status=OrderStatus.OPEN,
-                type=OrderType.LIMIT,
-                side=OrderSide.BUY,
-                size=1,
-            )
-        )
+        order_stated(b, order, OrderStatus.OPEN)
         await b.until(lambda: order not in broker.orders)
         first, second = broker.calls(CANCEL)
         assert second.at - first.at < 2.1
@@ -484,18 +489,7 @@ async def test_a_cancel_that_hangs_is_repeated_after_two_seconds_whether_or_not_
 @in_virtual_time
 async def test_a_cancel_of_an_order_nobody_knows_is_gone() -> None:
     async with bench(PaperBroker(), LoopClock()) as b:
-        b.pipeline.inbox.put_nowait(
-            OrderChanged(
-                at=b.clock.now(),
-                id=7,
-                account_id=101,
-                contract_id=MNQ,
-                status=OrderStatus.SUSPENDED,
-                type=OrderType.STOP,
-                side=OrderSide.SELL,
-                size=1,
-            )
-        )
+        order_stated(b, 7, OrderStatus.SUSPENDED)
         await b.until(lambda: 7 in b.account().orders)
         action = CancelOrder(id="101-x1", account_id=101, contract_id=MNQ, order_id=7)
         assert (await settle(b, action)).outcome is Outcome.GONE

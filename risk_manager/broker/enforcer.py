@@ -70,7 +70,8 @@ class Patience:
 
     The tuples are the pauses before each look after a call that was accepted, and before each
     look after one whose fate is open: then looking goes on until somebody has answered.
-    `look_seconds` bounds one look, `looks_seconds` all of them.
+    `look_seconds` bounds one look, `looks_seconds` all of them, which for a close of unknown fate
+    count from when it was sent.
     """
 
     accepted_seconds: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0)
@@ -224,8 +225,16 @@ class Enforcer:
         # What the stream holds, for its side only: no time is lost on asking first.
         known = self._position_of(action.account_id, action.contract_id)
         side = known.side if known is not None and known.sided else 0
+        sent = self._clock.monotonic()
         reply = await self._lanes.act(CLOSE, _about_position(action))
-        return await self._conclude(action, reply, POSITIONS, _at_most(action, side, 0))
+        looks_seconds = self._patience.looks_seconds
+        if reply.answer is Answer.UNKNOWN:
+            # After a call that hung, it would show by now; and closing twice is no more than
+            # closing, so that the next one is better than more waiting.
+            gone = self._clock.monotonic() - sent
+            looks_seconds = max(looks_seconds - gone, self._patience.look_seconds)
+        met = _at_most(action, side, 0)
+        return await self._conclude(action, reply, POSITIONS, met, looks_seconds)
 
     async def _reduce(self, action: ReducePosition) -> _Result:
         held, verified = await self._held(action)
@@ -353,7 +362,12 @@ class Enforcer:
     # --- reading back ---
 
     async def _conclude(
-        self, action: Action, reply: Reply, parts: Parts, met: Callable[[Reading], bool]
+        self,
+        action: Action,
+        reply: Reply,
+        parts: Parts,
+        met: Callable[[Reading], bool],
+        looks_seconds: float | None = None,
     ) -> _Result:
         """Look until the effect shows or patience ends; then say how the call went."""
         pauses = self._patience.unclear_seconds
@@ -361,7 +375,7 @@ class Enforcer:
             pauses = self._patience.accepted_seconds
         elif reply.answer not in (Answer.GONE, Answer.UNKNOWN) or isinstance(action, CancelOrder):
             pauses = (0.0,)  # nothing has happened, or it may happen twice
-        ends = self._clock.monotonic() + self._patience.looks_seconds
+        ends = self._clock.monotonic() + (looks_seconds or self._patience.looks_seconds)
         wanted = FIRST_LOOK
         verified = shows = False
         for number, pause in enumerate(chain(pauses, repeat(pauses[-1]))):

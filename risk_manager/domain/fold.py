@@ -53,7 +53,7 @@ from risk_manager.domain.view import in_scope
 # While the exchange is known to be shut nobody need hurry.
 REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 5, 5, 5, 5, 5, 10))
 SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
-UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 5))
+UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 3))
 # An exit that was placed shows up in the list of orders within this, or is gone again.
 PLACED_PAUSE = timedelta(seconds=1)
 HEARD_FOR = timedelta(minutes=2)

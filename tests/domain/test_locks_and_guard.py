@@ -354,7 +354,7 @@ async def test_a_close_that_never_left_is_sent_again_at_once(desk: DeskMaker) ->
         if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
             await d.settle(last.action, Outcome.UNSENT, verified=False)
         await d.wait(seconds=1)
-    assert 40 <= len(d.actions) <= 48
+    assert 60 <= len(d.actions) <= 72
     assert "cannot_enforce" in d.alarms
 
 

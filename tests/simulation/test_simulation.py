@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from simulation.life import Life
 from simulation.loop import SimulatedLoop, Stuck
 from simulation.options import CLOCK_CHANGES, drill_for, options_for
 from simulation.oracle import in_session, next_reset, next_session, trading_date
@@ -89,6 +90,15 @@ def test_a_loop_that_nothing_can_wake_says_so() -> None:
     for task in asyncio.all_tasks(loop):
         task.cancel()
     runner.close()
+
+
+def test_a_day_that_does_not_end_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(life: Life) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Life, "stop", never)
+    result = simulate(options_for(1, hours=0.01))
+    assert [v.kind for v in result.violations] == ["not healed"]
 
 
 def test_the_calendar_of_the_oracle() -> None:

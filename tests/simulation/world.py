@@ -41,6 +41,7 @@ HUBS_HEALED_S = 20.0
 """An attempt that hangs, the longest pause, and one that does not."""
 SHUT_RETRY_S = 60.0
 RESTED_S = 75.0
+END_LIMIT_S = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +214,11 @@ class World:
         await asyncio.sleep(self.options.hours * 3600)
         for task in group[4:]:
             task.cancel()
-        await self._finish()
+        try:
+            async with asyncio.timeout(END_LIMIT_S):
+                await self._finish()
+        except TimeoutError:
+            self.oracle.violate("not healed", f"the day had not ended after {END_LIMIT_S:g} s")
         for task in group:
             task.cancel()
         for task, end in zip(

@@ -12,7 +12,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from multiprocessing import get_context
@@ -45,6 +45,12 @@ class Run:
 
     figures: Figures
     minutes: float
+    began_s: float = field(default_factory=monotonic)
+
+    @property
+    def ends_s(self) -> float:
+        """When the whole is to end, of `monotonic()`."""
+        return self.began_s + self.minutes * 60
 
     def until_s(self, share: float) -> float:
         return monotonic() + self.minutes * 60 * share
@@ -254,13 +260,18 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 async def simulation(run: Run) -> None:
-    """Whole days, each from its seed, under every weather."""
+    """Whole days, each from its seed, under every weather, for as long as is left."""
     totals = Totals()
+    until_s = max(run.until_s(0.25), run.ends_s)
 
     def simulate_many() -> None:
         chosen = (options_for(seed, hours=WHOLE_HOURS) for seed in count(1))
-        for day in days(chosen, processes=JOBS, until_s=run.until_s(0.45)):
+        for day in days(chosen, processes=JOBS, until_s=until_s):
             totals.add(day)
+            for violation in day.violations:
+                run.say(f"seed {day.options.seed}: {violation.kind}: {violation.detail}")
+            if totals.days % 20 == 0:
+                run.say(f"{totals.days} days, {len(totals.violations)} violations")
 
     await asyncio.to_thread(simulate_many)
     for line in totals.lines(0.0)[1:]:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from risk_manager.broker.crew import Crew, OnError, log_error
 from risk_manager.broker.lanes import Lanes
-from risk_manager.broker.replies import Reply
+from risk_manager.broker.replies import Answer, Reply
 from risk_manager.clock import Clock
 from risk_manager.domain.account import Account
 from risk_manager.domain.events import AccountReported, AnyEvent, Unreadable
@@ -483,7 +483,18 @@ class Reconciler:
             since = self._trades_since(desk, turn, state)
             body["startTimestamp"] = since.isoformat()
         fetch = self._lanes.look if turn.urgent else self._lanes.read
-        return await fetch(PATHS[part], body)
+        began = self._clock.monotonic()
+        reply = await fetch(PATHS[part], body)
+        took = self._clock.monotonic() - began
+        is_look = desk.unsure and turn.urgent and turn.parts == EXPOSURE
+        failed_fast = (
+            reply.answer in (Answer.UNKNOWN, Answer.UNSENT)
+            and took < PARTS_ARE_TOGETHER_FOR_SECONDS
+        )
+        if is_look and failed_fast:
+            # The other half says nothing alone, and a look later this one may answer only.
+            reply = await fetch(PATHS[part], body)
+        return reply
 
     def _trades_since(self, desk: _Desk, turn: _Pass, state: State) -> datetime:
         # Of the day before, too: it is kept until then, and its trades can still be voided.

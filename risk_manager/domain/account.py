@@ -161,7 +161,8 @@ class Closing:
 class Attempt:
     """An action asked of the broker: in flight until settled, then a brake on repeating it.
 
-    `tries` counts this one and those before it; `refused` how many in a row the broker refused.
+    `tries` counts this one and those before it; `refused` how many in a row the broker
+    refused with the same `refused_code`.
     """
 
     action: Action
@@ -170,6 +171,7 @@ class Attempt:
     rule_ids: tuple[str, ...]
     reason: str
     refused: int = 0
+    refused_code: int | None = None
     settled_at: datetime | None = None
     outcome: Outcome | None = None
     not_before: datetime | None = None

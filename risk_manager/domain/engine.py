@@ -358,6 +358,7 @@ class _Turn:
                     rule_ids=tuple(want.rule_ids),
                     reason=want.reason,
                     refused=known.refused if known is not None and tries > 1 else 0,
+                    refused_code=known.refused_code if known is not None else None,
                 )
                 if isinstance(action, ReducePosition):
                     account = cut_back(account, account.positions[contract_id], now)

@@ -342,8 +342,10 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
     if event.outcome is Outcome.GONE and attempt.action.key.startswith("order:"):
         order_id = int(attempt.action.key.removeprefix("order:"))
         account = accounts.without_order(account, order_id, event.at)
-    refused = attempt.refused + 1 if event.outcome is Outcome.REFUSED else 0
-    attempt = evolve(attempt, refused=refused)
+    refused = 0
+    if event.outcome is Outcome.REFUSED:
+        refused = attempt.refused + 1 if event.error_code == attempt.refused_code else 1
+    attempt = evolve(attempt, refused=refused, refused_code=event.error_code)
     not_before = event.at + _pause(state, event, attempt)
     opens_at = _opens_at(state, attempt, event.at) if refused else None
     if opens_at is not None:

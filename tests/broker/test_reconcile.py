@@ -559,6 +559,22 @@ async def test_a_strange_order_is_looked_at_again_although_the_gateway_wants_no_
 
 
 @in_virtual_time
+async def test_a_look_of_which_one_half_failed_asks_for_that_half_again_at_once() -> None:
+    """Only together do they tell what an order is for: the other half must not grow old."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        order = broker.add_order(101, MNQ)
+        broker.faults[POSITIONS] += [status(500)] * 3
+        b.reconciler.ask_routine(101)
+        await b.until(lambda: any(r.orders for r in b.of(AccountReported)))
+        broker.faults[POSITIONS].clear()
+        broker.faults[POSITIONS].append(status(500))
+        await asyncio.sleep(0.3)
+        assert order in b.account().orders
+
+
+@in_virtual_time
 async def test_what_comes_late_is_not_kept_back_for_what_comes_later_still() -> None:
     broker = PaperBroker()
     broker.hold(101, MNQ, -2)

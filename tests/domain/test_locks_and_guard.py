@@ -358,6 +358,25 @@ async def test_a_close_that_never_left_is_sent_again_at_once(desk: DeskMaker) ->
     assert "cannot_enforce" in d.alarms
 
 
+async def test_a_refusal_for_another_reason_begins_again_with_a_short_pause(
+    desk: DeskMaker,
+) -> None:
+    """After a long halt a "too many requests" must not cost ten seconds more."""
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    for _ in range(60):
+        if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
+            await d.settle(last.action, Outcome.REFUSED, code=5)
+        await d.wait(seconds=1)
+    while not (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
+        await d.wait(seconds=1)
+    await d.settle(last.action, Outcome.REFUSED)  # no code: too many requests
+    before = len(d.actions)
+    await d.wait(seconds=1)
+    assert len(d.actions) == before + 1
+
+
 async def test_a_close_nobody_could_look_after_is_repeated_three_seconds_after_it_was_sent(
     desk: DeskMaker,
 ) -> None:

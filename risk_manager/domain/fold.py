@@ -53,7 +53,7 @@ from risk_manager.domain.view import in_scope
 # While the exchange is known to be shut nobody need hurry.
 REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 5, 5, 5, 5, 5, 10))
 SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
-UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 3))
+UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 5))
 # An exit that was placed shows up in the list of orders within this, or is gone again.
 PLACED_PAUSE = timedelta(seconds=1)
 HEARD_FOR = timedelta(minutes=2)
@@ -399,7 +399,10 @@ def _market_shut(
 
 
 def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
-    growing = UNKNOWN_PAUSES[min(attempt.tries, len(UNKNOWN_PAUSES)) - 1]
+    # From when it was sent: a try that took its time has been a pause already.
+    tried_at = min(attempt.asked_at, event.at)
+    apart = UNKNOWN_PAUSES[min(attempt.tries, len(UNKNOWN_PAUSES)) - 1]
+    growing = max(tried_at + apart - event.at, timedelta(0))
     placed = PLACED_PAUSE if isinstance(attempt.action, PlaceExit) else timedelta(0)
     match event.outcome:
         case Outcome.REFUSED:

@@ -354,8 +354,20 @@ async def test_a_close_that_never_left_is_sent_again_at_once(desk: DeskMaker) ->
         if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
             await d.settle(last.action, Outcome.UNSENT, verified=False)
         await d.wait(seconds=1)
-    assert 60 <= len(d.actions) <= 72
+    assert 40 <= len(d.actions) <= 48
     assert "cannot_enforce" in d.alarms
+
+
+async def test_tries_that_take_their_time_need_no_pause_on_top_of_it(desk: DeskMaker) -> None:
+    """Each 4.7 s: three and a half without an answer, a look that is not answered either."""
+    d = desk()
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    for _ in range(12):
+        await d.wait(seconds=4.7)
+        await d.settle(d.enforcer.actions[-1], Outcome.UNKNOWN, verified=False)
+        await d.wait(seconds=0.3)
+    assert d.actions == ["close MNQ"] * 13
 
 
 async def test_a_refusal_for_another_reason_begins_again_with_a_short_pause(

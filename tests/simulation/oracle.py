@@ -35,6 +35,9 @@ BRAKED_CALLS = 40
 BRAKED_LIMIT_S = 60.0
 """With so many calls in a minute the daemon cancels less often, to be able to close."""
 BLIND_LIMIT_S = 5.0
+LOCKED_S = 2.0
+READ_FIRST_S = 3.5
+"""After a start nothing is judged before the broker has been read, for three seconds at most."""
 RACE_S = 3.0  # what the trader and we do at the same moment
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
 _WORKING = (int(OrderStatus.OPEN), int(OrderStatus.PENDING))
@@ -707,7 +710,7 @@ class Oracle:
         if account_id in self._lost_day:
             since = self._lost_since[account_id]
             found.append(since)
-            if self._alive and now - max(since, self._life_since) > 2.0:
+            if self._alive and now > max(since + LOCKED_S, self._life_since + READ_FIRST_S):
                 self._must_be_locked(account_id)
         return min((f for f in found if f <= now), default=None)
 

@@ -231,8 +231,8 @@ class Enforcer:
         if reply.answer is Answer.UNKNOWN:
             # After a call that hung, it would show by now; and closing twice is no more than
             # closing, so that the next one is better than more waiting.
-            gone = self._clock.monotonic() - sent
-            looks_seconds = max(looks_seconds - gone, self._patience.look_seconds)
+            took = self._clock.monotonic() - sent
+            looks_seconds = max(looks_seconds - took, self._patience.look_seconds)
         met = _at_most(action, side, 0)
         return await self._conclude(action, reply, POSITIONS, met, looks_seconds)
 

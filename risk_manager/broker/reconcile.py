@@ -482,18 +482,15 @@ class Reconciler:
         if part is Part.TRADES:
             since = self._trades_since(desk, turn, state)
             body["startTimestamp"] = since.isoformat()
-        fetch = self._lanes.look if turn.urgent else self._lanes.read
-        began = self._clock.monotonic()
-        reply = await fetch(PATHS[part], body)
-        took = self._clock.monotonic() - began
-        is_look = desk.unsure and turn.urgent and turn.parts == EXPOSURE
-        failed_fast = (
-            reply.answer in (Answer.UNKNOWN, Answer.UNSENT)
-            and took < PARTS_ARE_TOGETHER_FOR_SECONDS
-        )
-        if is_look and failed_fast:
-            # The other half says nothing alone, and a look later this one may answer only.
-            reply = await fetch(PATHS[part], body)
+        if not turn.urgent:
+            return await self._lanes.read(PATHS[part], body)
+        too_late = self._clock.monotonic() + PARTS_ARE_TOGETHER_FOR_SECONDS
+        reply = await self._lanes.look(PATHS[part], body)
+        failed = reply.answer in (Answer.UNKNOWN, Answer.UNSENT)
+        is_half = desk.unsure and turn.parts == EXPOSURE
+        if failed and is_half and self._clock.monotonic() < too_late:
+            # The other half says nothing alone, and a look later only this one may answer.
+            reply = await self._lanes.look(PATHS[part], body)
         return reply
 
     def _trades_since(self, desk: _Desk, turn: _Pass, state: State) -> datetime:

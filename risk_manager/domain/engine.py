@@ -347,6 +347,7 @@ class _Turn:
                 if isinstance(action, PlaceExit) and not self._sees(account, contract_id):
                     self._look(account)
                     continue
+                before = known if tries > 1 else None
                 brake = brake.after_call(now, limit)
                 action = evolve(action, id=f"{account.id}-{next_id}")
                 next_id += 1
@@ -357,8 +358,8 @@ class _Turn:
                     tries=tries,
                     rule_ids=tuple(want.rule_ids),
                     reason=want.reason,
-                    refused=known.refused if known is not None and tries > 1 else 0,
-                    refused_code=known.refused_code if known is not None else None,
+                    refused=before.refused if before is not None else 0,
+                    refused_code=before.refused_code if before is not None else None,
                 )
                 if isinstance(action, ReducePosition):
                     account = cut_back(account, account.positions[contract_id], now)

@@ -49,8 +49,8 @@ from risk_manager.domain.records import TradeRecord
 from risk_manager.domain.state import HubStatus, State
 from risk_manager.domain.view import in_scope
 
-# How long a call that was refused, or whose fate is unknown, is left alone before it is repeated.
-# While the exchange is known to be shut nobody need hurry.
+# How long a call is left alone before it is repeated: after it was refused, or, where its fate is
+# unknown, after it was sent. While the exchange is known to be shut nobody need hurry.
 REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 5, 5, 5, 5, 5, 10))
 SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
 UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 5))
@@ -399,10 +399,10 @@ def _market_shut(
 
 
 def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
-    # From when it was sent: a try that took its time has been a pause already.
-    tried_at = min(attempt.asked_at, event.at)
+    # A try that took its time has been a pause already.
+    took = max(event.at - attempt.asked_at, timedelta(0))
     apart = UNKNOWN_PAUSES[min(attempt.tries, len(UNKNOWN_PAUSES)) - 1]
-    growing = max(tried_at + apart - event.at, timedelta(0))
+    growing = max(apart - took, timedelta(0))
     placed = PLACED_PAUSE if isinstance(attempt.action, PlaceExit) else timedelta(0)
     match event.outcome:
         case Outcome.REFUSED:
@@ -414,8 +414,7 @@ def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
         case Outcome.UNKNOWN if isinstance(attempt.action, ClosePosition):
             # Nobody could look, but closing twice is no more than closing: a close sent so long
             # ago would show in the stream by now.
-            shows_at = attempt.asked_at + state.rulebook.defaults.reissue_after
-            return max(shows_at - event.at, growing)
+            return max(state.rulebook.defaults.reissue_after - took, growing)
         case _ if not event.verified:
             return state.rulebook.defaults.reissue_after
     return placed

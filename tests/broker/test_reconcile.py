@@ -540,6 +540,16 @@ async def test_an_account_not_seen_yet_is_looked_at_every_few_seconds_while_rest
         assert b.account().reported_at is not None
 
 
+async def strange_order(broker: PaperBroker, b: Bench) -> int:
+    """An order is listed that the stream never told of, and the positions cannot be read."""
+    await first_report(b)
+    order = broker.add_order(101, MNQ)
+    broker.faults[POSITIONS] += [status(500)] * 3
+    b.reconciler.ask_routine(101)
+    await b.until(lambda: any(r.orders for r in b.of(AccountReported)))
+    return order
+
+
 @in_virtual_time
 @pytest.mark.parametrize("failing", [POSITIONS, ORDERS])
 async def test_a_strange_order_is_looked_at_again_although_the_gateway_wants_no_reads(
@@ -547,11 +557,7 @@ async def test_a_strange_order_is_looked_at_again_although_the_gateway_wants_no_
 ) -> None:
     broker = PaperBroker()
     async with bench(broker, LoopClock()) as b:
-        await first_report(b)
-        order = broker.add_order(101, MNQ)
-        broker.faults[POSITIONS] += [status(500)] * 3
-        b.reconciler.ask_routine(101)
-        await b.until(lambda: any(r.orders for r in b.of(AccountReported)))
+        order = await strange_order(broker, b)
         assert order not in b.account().orders  # it may be an entry, or protect what is held
         broker.faults[failing].appendleft(status(429, retry_after="40"))
         await asyncio.sleep(8)
@@ -563,11 +569,7 @@ async def test_a_look_of_which_one_half_failed_asks_for_that_half_again_at_once(
     """Only together do they tell what an order is for: the other half must not grow old."""
     broker = PaperBroker()
     async with bench(broker, LoopClock()) as b:
-        await first_report(b)
-        order = broker.add_order(101, MNQ)
-        broker.faults[POSITIONS] += [status(500)] * 3
-        b.reconciler.ask_routine(101)
-        await b.until(lambda: any(r.orders for r in b.of(AccountReported)))
+        order = await strange_order(broker, b)
         broker.faults[POSITIONS].clear()
         broker.faults[POSITIONS].append(status(500))
         await asyncio.sleep(0.3)

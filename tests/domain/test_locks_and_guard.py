@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from desk import DeskMaker
+from desk import Desk, DeskMaker
 
 from risk_manager.domain.decisions import MoveStop, Outcome
 from risk_manager.domain.records import OrderStatus, OrderType
@@ -343,6 +343,16 @@ async def test_a_close_without_effect_is_sent_four_times_without_a_pause(desk: D
     assert len(d.actions) == 5
 
 
+async def each_close_ends(
+    d: Desk, outcome: Outcome, *, verified: bool = True, code: int | None = None, seconds: int
+) -> None:
+    """So many seconds in which each close of MNQ ends at once, and in the same way."""
+    for _ in range(seconds):
+        if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
+            await d.settle(last.action, outcome, verified=verified, code=code)
+        await d.wait(seconds=1)
+
+
 async def test_a_close_that_never_left_is_sent_again_at_once(desk: DeskMaker) -> None:
     d = desk()
     await d.position("MNQ", 2)
@@ -350,10 +360,7 @@ async def test_a_close_that_never_left_is_sent_again_at_once(desk: DeskMaker) ->
     for _ in range(3):
         await d.settle(d.enforcer.actions[-1], Outcome.UNSENT, verified=False)
     assert d.actions == ["close MNQ"] * 4
-    for _ in range(200):
-        if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
-            await d.settle(last.action, Outcome.UNSENT, verified=False)
-        await d.wait(seconds=1)
+    await each_close_ends(d, Outcome.UNSENT, verified=False, seconds=200)
     assert 40 <= len(d.actions) <= 48
     assert "cannot_enforce" in d.alarms
 
@@ -377,10 +384,7 @@ async def test_a_refusal_for_another_reason_begins_again_with_a_short_pause(
     d = desk()
     await d.position("MNQ", 2)
     await d.admin("lock")
-    for _ in range(60):
-        if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
-            await d.settle(last.action, Outcome.REFUSED, code=5)
-        await d.wait(seconds=1)
+    await each_close_ends(d, Outcome.REFUSED, code=5, seconds=60)
     while not (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
         await d.wait(seconds=1)
     await d.settle(last.action, Outcome.REFUSED)  # no code: too many requests
@@ -432,10 +436,7 @@ async def test_refusals_are_repeated_every_ten_seconds_in_the_end_and_raise_an_a
     d = desk()
     await d.position("MNQ", 2)
     await d.admin("lock")
-    for _ in range(400):
-        if (last := d.account().attempts["position:CON.F.US.MNQ.Z26"]).in_flight:
-            await d.settle(last.action, Outcome.REFUSED, code=5)
-        await d.wait(seconds=1)
+    await each_close_ends(d, Outcome.REFUSED, code=5, seconds=400)
     assert 42 <= len(d.actions) <= 46
     assert "cannot_enforce" in d.alarms
     assert d.locked_by() == {"manual": "account"}

@@ -268,15 +268,14 @@ async def simulation(run: Run) -> None:
         chosen = (options_for(seed, hours=WHOLE_HOURS) for seed in count(1))
         for day in days(chosen, processes=JOBS, until_s=until_s):
             totals.add(day)
-            for violation in day.violations:
-                run.say(f"seed {day.options.seed}: {violation.kind}: {violation.detail}")
+            seed = day.options.seed
+            run.blame([f"simulation, seed {seed}: {v.kind}: {v.detail}" for v in day.violations])
             if totals.days % 20 == 0:
                 run.say(f"{totals.days} days, {len(totals.violations)} violations")
 
     await asyncio.to_thread(simulate_many)
     for line in totals.lines(0.0)[1:]:
         run.say(line)
-    run.blame([f"simulation, seed {o.seed}: {v.kind}: {v.detail}" for o, v in totals.violations])
     found = [violation.kind.lower() for _, violation in totals.violations]
     for promise, words in KINDS.items():
         bad = sum(any(word in kind for word in words) for kind in found)

@@ -103,7 +103,7 @@ def _unheard(state: State, before: Account, after: Account, event: AccountReport
         return state
     changed = {
         (after.id, contract_id): event.at
-        for contract_id in {*before.positions, *after.positions}
+        for contract_id in sorted({*before.positions, *after.positions})
         if before.net(contract_id) != after.net(contract_id)
         and (after.id, contract_id) not in state.unheard
     }

@@ -651,7 +651,7 @@ def _holders(
     if old == new:
         return holders
     changed = dict(holders)
-    for contract_id in new - old:
+    for contract_id in sorted(new - old):
         changed[contract_id] = (*changed.get(contract_id, ()), account_id)
     for contract_id in old - new:
         left = tuple(a for a in changed.get(contract_id, ()) if a != account_id)

@@ -182,6 +182,20 @@ async def test_a_lost_stream_without_exposure_is_no_emergency() -> None:
     assert all(s is not Severity.CRITICAL for _, s in told(desk))
 
 
+async def test_what_is_told_of_several_contracts_comes_in_one_order_in_every_process() -> None:
+    """Or a day played again does not tell the same, and one seed has two hashes."""
+    desk = make_desk()
+    await desk.hub("user", "up")
+    await desk.wait(seconds=2)
+    await reported(desk, 50_000)
+    await desk.wait(seconds=5)
+    await reported(desk, 50_000, NQ=1, MNQ=1, MES=1, RTY=1, ES=1, CL=1)
+    contracts = sorted(contract_id(s) for s in ("NQ", "MNQ", "MES", "RTY", "ES", "CL"))
+    state = desk.pipeline.state
+    assert list(state.holders) == contracts
+    assert list(state.unheard) == [(101, c) for c in contracts]
+
+
 async def test_a_position_only_rest_knows_of_puts_the_stream_in_doubt() -> None:
     desk = make_desk()
     await desk.hub("user", "up")

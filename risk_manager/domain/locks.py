@@ -85,19 +85,32 @@ class Lock:
         return False
 
     def prolonged_by(self, later: "Lock") -> "Lock":
-        """This lock with a newer word of its own rule: never shorter, never laxer."""
-        policy = LockPolicy.FLAT if LockPolicy.FLAT in (self.policy, later.policy) else self.policy
-        kept = self if policy is self.policy else evolve(self, policy=policy)
-        if _RANK[later.release] < _RANK[self.release]:
-            return kept
-        if _RANK[later.release] > _RANK[self.release] or later.trading_date > self.trading_date:
-            return evolve(later, set_at=self.set_at, policy=policy)
-        expires_at = later.expires_at
-        if self.release is Release.TIME:
-            expires_at = _later(self.expires_at, later.expires_at)
-        if expires_at == self.expires_at:
-            return kept
-        return evolve(later, set_at=self.set_at, policy=policy, expires_at=expires_at)
+        """This lock with a newer word of its own rule: never shorter, never laxer.
+
+        It is over only once both would be. The very same lock where nothing changes.
+        """
+        above = _RANK[later.release] - _RANK[self.release]
+        ahead = later if above >= 0 else self
+        merged = evolve(
+            ahead,
+            set_at=self.set_at,
+            policy=LockPolicy.FLAT if self.policy is LockPolicy.FLAT else later.policy,
+            expires_at=_end_of_both(self, later) if _by_the_clock(self, later) else ahead.expires_at,
+            trading_date=ahead.trading_date if above else max(self.trading_date, later.trading_date),
+            admin_may_clear=self.admin_may_clear and later.admin_may_clear,
+        )
+        return self if merged._terms == self._terms else merged
+
+    @property
+    def _terms(self) -> tuple[object, ...]:
+        """What it does, without what it says."""
+        return (
+            self.release,
+            self.policy,
+            self.expires_at,
+            self.trading_date,
+            self.admin_may_clear,
+        )
 
 
 # What a rule may not trade down: a lock that waits for an event outlasts a countdown.
@@ -111,8 +124,15 @@ _RANK = {
 }
 
 
-def _later(a: datetime | None, b: datetime | None) -> datetime | None:
-    return None if a is None or b is None else max(a, b)
+def _by_the_clock(*locks: Lock) -> bool:
+    return all(lock.release in (Release.TIME, Release.RESET) for lock in locks)
+
+
+def _end_of_both(a: Lock, b: Lock) -> datetime | None:
+    """The later of both; one that waits for the reset waits for this as well (see `is_over`)."""
+    if any(lock.release is Release.TIME and lock.expires_at is None for lock in (a, b)):
+        return None
+    return max((e for e in (a.expires_at, b.expires_at) if e is not None), default=None)
 
 
 def strictest(locks: Iterable[Lock]) -> LockPolicy | None:

@@ -296,7 +296,8 @@ class View:
     ) -> LockOut:
         """A lock from now: for a duration, to an instant, or until what `Release` names.
 
-        `expires_at` is for the countdown of a lock that an event releases.
+        `expires_at` is for the countdown of a lock that an event releases; one until the reset
+        lasts until then at least.
         """
         release = Release.TIME
         if isinstance(until, timedelta):
@@ -306,7 +307,7 @@ class View:
         else:
             release = until
             if release is Release.RESET:
-                expires_at = self.next_reset()
+                expires_at = max(self.next_reset(), expires_at or self.now)
         return LockOut(
             Lock(
                 account_id=self.account.id,

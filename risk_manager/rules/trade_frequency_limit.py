@@ -201,15 +201,22 @@ class TradeFrequencyLimit(Rule):
         until: datetime | Release = Release.RESET
         for_long = "until the reset"
         ends = [_pause_end(e) for e in excesses]
-        if None not in ends:
-            until = max(end for end in ends if end is not None)
-            for_long = f"for {_told(until - view.now)}"
+        latest = max((end for end in ends if end is not None), default=None)
+        if latest is not None and None not in ends:
+            until = latest
+            for_long = f"for {_told(latest - view.now)}"
         what = "flat and locked" if policy is LockPolicy.FLAT else "no new entries"
         reason = f"{counts}; {what} {for_long}"
         kind = LockKind.HARD if until is Release.RESET else LockKind.COOLDOWN
         subject = " ".join(f"{e.window.name}:{e.last.id}" for e in excesses)
         lock = view.new_lock(
-            self.id, reason, until=until, policy=policy, kind=kind, trigger=subject
+            self.id,
+            reason,
+            until=until,
+            expires_at=latest,
+            policy=policy,
+            kind=kind,
+            trigger=subject,
         )
         marks = (Remember(_mark(e.window), value=str(e.last.id)) for e in excesses)
         return Verdict(reason=reason, subject=subject, asks=(lock, *marks))

@@ -1,13 +1,16 @@
 """What locks do to an account, whatever the rules say: the guard, told as trading."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from desk import Desk, DeskMaker
+from desk import MORNING, Desk, DeskMaker
+from hypothesis import given
+from hypothesis import strategies as st
 
 from risk_manager.domain.decisions import MoveStop, Outcome
+from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.rulebook import Defaults, Mode
 
@@ -600,3 +603,51 @@ async def test_an_order_listed_without_the_positions_is_judged_once_these_are_re
     assert d.actions == []
     await d.report(positions={}, orders=[unheard])
     assert d.actions == ["cancel 7777"]
+
+
+async def test_a_lock_by_hand_is_not_shortened_by_a_shorter_one_on_another_day(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await d.admin("lock", until=MORNING + timedelta(days=7))
+    await d.wait(days=1)
+    await d.admin("lock", until=d.now + timedelta(hours=1))
+    await d.wait(days=4)
+    assert d.locked_by() == {"manual": "account"}
+    assert d.lock_ends("manual") == MORNING + timedelta(days=7)
+    await d.wait(days=2, minutes=1)
+    assert d.locked_by() == {}
+
+
+DAYS = [date(2026, 11, 19), date(2026, 11, 20), date(2026, 11, 21)]
+INSTANTS = [
+    datetime(2026, 11, day, hour, minute, tzinfo=UTC)
+    for day in (19, 20, 21)
+    for hour, minute in ((21, 0), (22, 0), (22, 20))
+]
+LOCKS = st.builds(
+    Lock,
+    account_id=st.just(101),
+    scope=st.just("account"),
+    rule_id=st.just("a rule"),
+    kind=st.just(LockKind.HARD),
+    policy=st.sampled_from(LockPolicy),
+    release=st.sampled_from([Release.TIME, Release.RESET]),
+    reason=st.sampled_from(["one thing", "another"]),
+    set_at=st.sampled_from(INSTANTS),
+    expires_at=st.sampled_from(INSTANTS),
+    trading_date=st.sampled_from(DAYS),
+    admin_may_clear=st.booleans(),
+)
+
+
+@given(first=LOCKS, second=LOCKS, now=st.sampled_from(INSTANTS), today=st.sampled_from(DAYS))
+def test_no_newer_word_of_a_rule_ends_or_softens_a_lock(
+    first: Lock, second: Lock, now: datetime, today: date
+) -> None:
+    both = first.prolonged_by(second)
+    assert both.is_over(now, today) <= (first.is_over(now, today) and second.is_over(now, today))
+    assert (both.policy is LockPolicy.FLAT) == (LockPolicy.FLAT in (first.policy, second.policy))
+    assert both.admin_may_clear == (first.admin_may_clear and second.admin_may_clear)
+    assert both.set_at == first.set_at
+    assert both.prolonged_by(second) is both

@@ -1,6 +1,6 @@
 """RULE-006, example by example (3 a minute, over)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -433,3 +433,47 @@ def test_a_window_without_a_name_is_called_after_its_length() -> None:
     )
     dumped = rule.model_dump(mode="json")["windows"][0]
     assert dumped == {"name": "in 1m", "per": "1m", "max": 3, "cooldown": "1m"}
+
+
+BEFORE_THE_RESET = datetime(2026, 11, 19, 21, 50, tzinfo=UTC)
+RESET = datetime(2026, 11, 19, 22, 0, tzinfo=UTC)
+
+
+async def test_a_pause_over_the_reset_is_not_cut_by_a_shorter_one_after_it(
+    desk: DeskMaker,
+) -> None:
+    windows = [MINUTE, {**HOUR, "max": 5}]
+    d = desk(desk_at=BEFORE_THE_RESET, trade_frequency_limit={"windows": windows})
+    for _ in range(6):
+        await d.fill("MNQ", 1)
+        await d.wait(seconds=55)
+    ends = d.lock_ends(RULE)
+    assert ends is not None
+    assert ends > RESET + timedelta(minutes=20)
+    await d.wait_until(RESET + timedelta(minutes=2))
+    for _ in range(4):
+        await d.fill("MNQ", 1)
+        await d.wait(seconds=2)
+    assert d.lock_ends(RULE) == ends
+    await d.wait(minutes=5)
+    assert d.locked_by() == LOCKED
+    await d.wait_until(ends)
+    assert d.locked_by() == {}
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_pause_that_goes_over_the_reset_outlasts_one_until_the_reset(
+    desk: DeskMaker, together: bool
+) -> None:
+    day_max = 3 if together else 4
+    windows = [{**HOUR, "max": 3}, {**SESSION, "max": day_max}]
+    d = desk(desk_at=BEFORE_THE_RESET, trade_frequency_limit={"windows": windows})
+    for _ in range(5):
+        await d.fill("MNQ", 1)
+        await d.wait(seconds=2)
+    await d.wait_until(RESET + timedelta(seconds=5))
+    assert d.locked_by() == LOCKED
+    ends = d.lock_ends(RULE)
+    assert ends == BEFORE_THE_RESET + timedelta(minutes=30, seconds=6)
+    await d.wait_until(ends)
+    assert d.locked_by() == {}

@@ -5,7 +5,7 @@ then the aliases, then the raw code. Matching is exact; wildcards only where wri
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -129,6 +129,15 @@ class PatternSet:
     def best(self, root: str, contract_id: str) -> str | None:
         """The most specific that names the contract: its id, its root, the longest wildcard."""
         return _best(self, root, contract_id)
+
+    def tells_apart(self, root: str, root_of: Callable[[str], str]) -> bool:
+        """Whether one contract of a product may be named and another not.
+
+        A wildcard over contract ids may name one of any product.
+        """
+        return any("." in pattern for pattern in self.wild) or any(
+            "." in name and root_of(name) == root for name in self.exact
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -29,9 +29,10 @@ Patterns = Annotated[tuple[str, ...], BeforeValidator(_upper), AfterValidator(_n
 class SymbolBlocks(Rule):
     """A block by root (wildcards where written), shown and enforced as a lock on that root.
 
-    The lock follows from the configuration: it is put in force when the product turns up, and
-    ends when the configuration in force no longer blocks it. With `working_orders: keep` there is
-    none: orders stay, and what they fill is closed.
+    Where contract ids decide, each contract that is blocked has a lock of its own. The lock follows
+    from the configuration: it is put in force when the product turns up, and ends when the
+    configuration in force no longer blocks it. With `working_orders: keep` there is none: orders
+    stay, and what they fill is closed.
     """
 
     spec_id: ClassVar[str] = "RULE-011"
@@ -66,32 +67,49 @@ class SymbolBlocks(Rule):
         named = self._patterns.best(root, contract_id) is not None
         return named if self.allow_only is None else not named
 
+    def _scope(self, view: View, root: str, contract_id: str = "") -> str | None:
+        """What a lock covers that blocks this contract; None where it is not blocked."""
+        if not self.blocks(root, contract_id):
+            return None
+        # A lock on the product would also catch a contract of it that is not blocked.
+        if self.allow_only is None:
+            whole = self.blocks(root, "")
+        else:
+            whole = not self._patterns.tells_apart(root, view.root)
+        return f"root:{root}" if whole else f"contract:{contract_id}"
+
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         verdicts: list[Verdict] = []
         account = view.account
         turned_up: dict[str, list[str]] = {}
         for contract_id, root in view.in_play().items():
-            if self.blocks(root, contract_id):
-                turned_up.setdefault(root, []).append(contract_id)
-        for root, contract_ids in turned_up.items():
+            scope = self._scope(view, root, contract_id)
+            if scope is not None:
+                turned_up.setdefault(scope, []).append(contract_id)
+        for scope, contract_ids in turned_up.items():
             if self.working_orders == "cancel":
-                verdicts.append(self._block(view, root, contract_ids))
+                verdicts.append(self._block(view, scope, contract_ids))
             elif held := [c for c in contract_ids if c in account.positions]:
-                verdicts.append(self._close_fills(view, root, held))
+                verdicts.append(self._close_fills(view, scope, held))
         for lock in account.locks.values():
-            if lock.rule_id != self.id or not lock.scope.startswith("root:"):
-                continue
-            root = lock.scope.removeprefix("root:")
-            lifted = root not in turned_up and not self.blocks(root, "")
-            if lifted or self.working_orders == "keep":
+            if lock.rule_id == self.id and (
+                self.working_orders == "keep" or not self._still_blocks(view, lock.scope)
+            ):
                 verdicts.append(_lifted(lock.scope))
         return tuple(verdicts) or None
 
-    def _block(self, view: View, root: str, contract_ids: list[str]) -> Verdict:
+    def _still_blocks(self, view: View, scope: str) -> bool:
+        kind, _, name = scope.partition(":")
+        if kind == "root":
+            return self._scope(view, name) == scope
+        return self._scope(view, view.root(name), name) == scope
+
+    def _block(self, view: View, scope: str, contract_ids: list[str]) -> Verdict:
         account = view.account
+        what = _told(view, scope)
         policy = LockPolicy.FLAT if self.existing_positions == "close" else LockPolicy.NO_ENTRIES
         open_now = [c for c in contract_ids if c in account.positions]
-        reason = f"{root} is blocked; " + (
+        reason = f"{what} is blocked; " + (
             f"{account.positions[open_now[0]].size} {view.name(open_now[0])} closed"
             if open_now and policy is LockPolicy.FLAT
             else "orders cancelled"
@@ -99,33 +117,43 @@ class SymbolBlocks(Rule):
         asks: tuple[Ask, ...] = (
             view.new_lock(
                 self.id,
-                f"{root} is blocked",
+                f"{what} is blocked",
                 until=Release.CONFIG,
                 policy=policy,
                 kind=LockKind.BLOCK,
-                scope=f"root:{root}",
+                scope=scope,
                 admin_may_clear=False,
             ),
         )
         episodes = sorted(account.positions[c].episode for c in open_now)
         orders = sorted(o.id for c in contract_ids for o in account.orders_in(c))
-        subject = f"{root}:episode:{episodes[0]}" if episodes else f"{root}:order:{orders[0]}"
+        name = _named(scope)
+        subject = f"{name}:episode:{episodes[0]}" if episodes else f"{name}:order:{orders[0]}"
         return Verdict(reason=reason, subject=subject, asks=asks)
 
-    def _close_fills(self, view: View, root: str, contract_ids: list[str]) -> Verdict:
+    def _close_fills(self, view: View, scope: str, contract_ids: list[str]) -> Verdict:
         """Orders are left alone, so there is no lock: what fills is closed, each time."""
         positions = [view.account.positions[c] for c in contract_ids]
         closed = ", ".join(f"{p.size} {view.name(p.contract_id)}" for p in positions)
         return Verdict(
-            reason=f"{root} is blocked; {closed} closed",
-            subject=f"{root}:episode:{min(p.episode for p in positions)}",
+            reason=f"{_told(view, scope)} is blocked; {closed} closed",
+            subject=f"{_named(scope)}:episode:{min(p.episode for p in positions)}",
             asks=tuple(ReduceTo(c, 0) for c in contract_ids),
         )
 
 
+def _named(scope: str) -> str:
+    return scope.partition(":")[2]
+
+
+def _told(view: View, scope: str) -> str:
+    kind, _, name = scope.partition(":")
+    return view.name(name) if kind == "contract" else name
+
+
 def _lifted(scope: str) -> Verdict:
     return Verdict(
-        reason=f"{scope.removeprefix('root:')} is no longer blocked",
+        reason=f"{_named(scope)} is no longer blocked",
         subject=f"lifted:{scope}",
         asks=(Unlock(scope, "config"),),
         silent=True,

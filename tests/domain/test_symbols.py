@@ -51,6 +51,26 @@ def test_patterns(pattern: str, root: str, hit: bool) -> None:
     assert matches(pattern, root, "CON.F.US.EP.Z26") is hit
 
 
+@pytest.mark.parametrize(
+    ("pattern", "apart"),
+    [
+        ("CON.F.US.EP.Z26", True),
+        ("CON.F.US.RTY.Z26", False),
+        ("CON.F.US.*.Z26", True),
+        ("ES", False),
+        ("E*", False),
+        ("*", False),
+    ],
+)
+def test_only_words_on_contract_ids_part_the_expiries_of_a_product(
+    pattern: str, apart: bool
+) -> None:
+    def root_of(contract_id: str) -> str:
+        return Symbols().root(contract_id, None)
+
+    assert PatternSet.of([pattern]).tells_apart("ES", root_of) is apart
+
+
 def test_exact_beats_long_beats_short() -> None:
     assert PatternSet.of(["M*", "MN*", "MNQ"]).best("MNQ", "") == "MNQ"
     assert PatternSet.of(["M*", "MN*"]).best("MNQ", "") == "MN*"

@@ -1,5 +1,7 @@
 """RULE-011, example by example (blocked RTY, BTC, GC*)."""
 
+from typing import Any
+
 import pytest
 from desk import DeskMaker, rules_from
 from pydantic import ValidationError
@@ -106,6 +108,91 @@ async def test_a_block_that_now_keeps_orders_has_no_lock_left(desk: DeskMaker) -
     await d.obey()
     await d.new_rules(rules_from(symbol_blocks={"blocked": ["RTY"], "working_orders": "keep"}))
     assert d.locked_by() == {}
+
+
+async def test_allowing_one_contract_blocks_its_other_expiries_by_themselves(
+    desk: DeskMaker,
+) -> None:
+    d = desk(symbol_blocks={"allow_only": ["CON.F.US.EP.Z26"]})
+    await d.position("ES.Z26", 1, 5800)
+    order = await d.order("ES.H27", 1, price=5700)
+    assert d.taken() == [f"cancel {order}"]
+    assert d.locked_by() == {"symbol_blocks": "contract:CON.F.US.EP.H27"}
+    await d.obey()
+    await d.position("ES.Z26", 2, 5800)
+    await d.wait(seconds=5)
+    assert d.taken() == []
+    await d.position("ES.H27", 1, 5800)
+    assert d.taken() == ["close ES.H27"]
+
+
+async def test_a_product_of_which_no_contract_is_allowed_is_blocked_whole(
+    desk: DeskMaker,
+) -> None:
+    d = desk(symbol_blocks={"allow_only": ["CON.F.US.EP.Z26"]})
+    await d.position("RTY.H27", 1, 2200)
+    await d.position("RTY.Z26", 1, 2200)
+    assert d.locked_by() == {"symbol_blocks": "root:RTY"}
+
+
+async def test_a_wildcard_over_contract_ids_parts_the_expiries_of_every_product(
+    desk: DeskMaker,
+) -> None:
+    d = desk(symbol_blocks={"allow_only": ["CON.F.US.*.Z26"]})
+    await d.position("RTY.Z26", 1, 2200)
+    await d.position("RTY.H27", 1, 2200)
+    assert d.actions == ["close RTY.H27"]
+    assert d.locked_by() == {"symbol_blocks": "contract:CON.F.US.RTY.H27"}
+
+
+async def test_blocking_one_contract_leaves_its_other_expiries_alone(desk: DeskMaker) -> None:
+    d = desk(symbol_blocks={"blocked": ["CON.F.US.EP.Z26"]})
+    await d.position("ES.H27", 1, 5800)
+    order = await d.order("ES.Z26", 1, price=5700)
+    assert d.actions == [f"cancel {order}"]
+    assert d.locked_by() == {"symbol_blocks": "contract:CON.F.US.EP.Z26"}
+    assert d.reasons == ["ESZ6 is blocked; orders cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "locked"),
+    [
+        ({"blocked": ["CON.F.US.EP.Z26"]}, {"blocked": ["RTY"]}, {}),
+        (
+            {"blocked": ["CON.F.US.EP.Z26"]},
+            {"blocked": ["CON.F.US.EP.Z26", "RTY"]},
+            {"symbol_blocks": "contract:CON.F.US.EP.Z26"},
+        ),
+        ({"blocked": ["ES"]}, {"blocked": ["CON.F.US.EP.H27"]}, {}),
+        ({"allow_only": ["RTY"]}, {"allow_only": ["RTY", "CON.F.US.EP.Z26"]}, {}),
+        ({"allow_only": ["CON.F.US.EP.H27"]}, {"allow_only": ["ES"]}, {}),
+    ],
+)
+async def test_a_lock_ends_when_what_it_covers_is_no_longer_blocked(
+    desk: DeskMaker, before: dict[str, Any], after: dict[str, Any], locked: dict[str, str]
+) -> None:
+    d = desk(symbol_blocks=before)
+    await d.position("ES.Z26", 1, 5800)
+    await d.obey()
+    assert "symbol_blocks" in d.locked_by()
+    await d.new_rules(rules_from(symbol_blocks=after))
+    assert d.locked_by() == locked
+
+
+async def test_a_block_that_grows_to_the_whole_product_is_one_lock(desk: DeskMaker) -> None:
+    d = desk(symbol_blocks={"blocked": ["CON.F.US.EP.Z26"], "existing_positions": "close_only"})
+    await d.position("ES.Z26", 1, 5800)
+    await d.new_rules(rules_from(symbol_blocks={"blocked": ["ES"]}))
+    assert d.locked_by() == {"symbol_blocks": "root:ES"}
+    assert len(d.account().locks) == 1
+
+
+async def test_with_kept_orders_only_the_blocked_contract_is_closed(desk: DeskMaker) -> None:
+    d = desk(symbol_blocks={"blocked": ["CON.F.US.EP.Z26"], "working_orders": "keep"})
+    await d.position("ES.H27", 1, 5800)
+    await d.position("ES.Z26", 1, 5800)
+    assert d.actions == ["close ES"]
+    assert d.reasons == ["ESZ6 is blocked; 1 ESZ6 closed"]
 
 
 async def test_other_products_are_not_touched(desk: DeskMaker) -> None:

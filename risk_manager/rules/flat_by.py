@@ -10,7 +10,7 @@ from risk_manager.domain.market_calendar import EVERY, EXCHANGE_DAY, MarketCalen
 from risk_manager.domain.session_hours import WEEKDAYS, Standing
 from risk_manager.domain.trading_calendar import DAY, TradingDay
 from risk_manager.domain.view import View
-from risk_manager.rules.session_block_outside import SessionBlockOutside
+from risk_manager.rules.session_block_outside import Place, SessionBlockOutside
 
 FLAT_BY = "flat_by"
 AHEAD_OF_AN_EARLY_CLOSE = timedelta(minutes=2)
@@ -47,8 +47,10 @@ class FlatBy(SessionBlockOutside):
         known = view.state.rulebook.calendar.knows(root)
         return super().standing(view, root if known else EVERY, contract_id)
 
-    def _why(self, view: View, root: str) -> str:
-        return f"past the day's {FLAT_BY}" if root == EVERY else f"{root} is past the day's flat_by"
+    def _why(self, view: View, place: Place) -> str:
+        if place.root == EVERY:
+            return f"past the day's {FLAT_BY}"
+        return f"{place.root} is past the day's flat_by"
 
 
 @lru_cache(maxsize=8)

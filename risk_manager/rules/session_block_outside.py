@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -80,6 +80,25 @@ class Hours(BaseModel):
         return WeeklyHours(tuple(window.window() for window in self.sessions))
 
 
+class Place(NamedTuple):
+    """What has hours of its own: a product, or one contract of it (`EVERY`: all of the account)."""
+
+    root: str
+    contract_id: str = ""
+
+    @property
+    def scope(self) -> str:
+        if self.contract_id:
+            return f"contract:{self.contract_id}"
+        return ACCOUNT_SCOPE if self.root == EVERY else f"root:{self.root}"
+
+    def told(self, view: View) -> str:
+        return view.name(self.contract_id) if self.contract_id else self.root
+
+
+WHOLE_ACCOUNT = Place(EVERY)
+
+
 def _upper_keys(value: Any) -> Any:
     return {str(k).upper(): v for k, v in value.items()} if isinstance(value, dict) else value
 
@@ -87,7 +106,8 @@ def _upper_keys(value: Any) -> Any:
 class SessionBlockOutside(Rule):
     """Positions are closed at the end of the session, and what is opened outside it at once.
 
-    The lock covers the account where all products share the hours, else each product by itself.
+    The lock covers the account where all products share the hours, else each product by itself, or
+    each contract of it where one is named by its id.
     """
 
     spec_id: ClassVar[str] = "RULE-009"
@@ -142,6 +162,10 @@ class SessionBlockOutside(Rule):
         key = self._symbols.best(root, contract_id)
         return self._global_hours if key is None else self.per_symbol[key]
 
+    def _place(self, view: View, contract_id: str) -> Place:
+        root = view.root(contract_id)
+        return Place(root, contract_id if self._symbols.tells_apart(root, view.root) else "")
+
     def calendar(self, view: View) -> MarketCalendar | None:
         """The days that differ, as far as they count for this rule."""
         return view.state.rulebook.calendar if self.respect_holidays else None
@@ -173,15 +197,15 @@ class SessionBlockOutside(Rule):
         verdicts: list[Verdict] = []
         account_shut = False
         if not self.per_symbol:
-            whole = self.standing(view, EVERY)
+            whole = self.standing(view, *WHOLE_ACCOUNT)
             account_shut = whole.current is None
             if account_shut:
-                verdicts += self._lock(view, ACCOUNT_SCOPE, whole)
-        by_root: dict[str, list[str]] = {}
+                verdicts += self._lock(view, WHOLE_ACCOUNT, whole)
+        by_place: dict[Place, list[str]] = {}
         for contract_id in view.account.contract_ids():
-            by_root.setdefault(view.root(contract_id), []).append(contract_id)
-        for root, contract_ids in by_root.items():
-            verdicts += self._product(view, root, contract_ids, account_shut)
+            by_place.setdefault(self._place(view, contract_id), []).append(contract_id)
+        for place, contract_ids in by_place.items():
+            verdicts += self._product(view, place, contract_ids, account_shut)
         if view.account.locks:
             verdicts += self._releases(view, account_shut)
         book = view.state.rulebook
@@ -199,31 +223,32 @@ class SessionBlockOutside(Rule):
     # --- outside ---
 
     def _product(
-        self, view: View, root: str, contract_ids: list[str], account_shut: bool
+        self, view: View, place: Place, contract_ids: list[str], account_shut: bool
     ) -> Iterator[Verdict]:
-        where = self.standing(view, root, contract_ids[0])
+        where = self.standing(view, *place)
         if where.current is None:
             if not account_shut:
-                yield from self._lock(view, f"root:{root}", where)
+                yield from self._lock(view, place, where)
             for contract_id in contract_ids:
-                yield from self._outside(view, root, contract_id, where)
+                yield from self._outside(view, place, contract_id, where)
             return
-        left = where.current.ends_at - view.now
+        ends_at = where.current.ends_at
+        left = ends_at - view.now
         if left <= self.pre_close_warning and self.at_end != "none":
             yield Verdict(
-                reason=f"{root}: the session ends at "
-                f"{self._local(view, root, where.current.ends_at)}; "
+                reason=f"{place.told(view)}: the session ends at "
+                f"{self._local(view, place, ends_at)}; "
                 + (
                     "positions are closed and orders cancelled then"
                     if self.at_end == "close_and_cancel"
                     else "entry orders are cancelled then"
                 ),
-                subject=f"closing:{root}:{where.current.ends_at.isoformat()}",
+                subject=f"closing:{place.contract_id or place.root}:{ends_at.isoformat()}",
                 severity=Severity.WARNING,
             )
 
     def _outside(
-        self, view: View, root: str, contract_id: str, where: Standing
+        self, view: View, place: Place, contract_id: str, where: Standing
     ) -> Iterator[Verdict]:
         account = view.account
         position = account.positions.get(contract_id)
@@ -251,7 +276,7 @@ class SessionBlockOutside(Rule):
             else f"{contract_id}:order:{orders[0]}"
         )
         yield Verdict(
-            reason=f"{self._why(view, root)}: {'; '.join(words)}",
+            reason=f"{self._why(view, place)}: {'; '.join(words)}",
             subject=subject,
             asks=tuple(asks),
             severity=severity,
@@ -277,13 +302,12 @@ class SessionBlockOutside(Rule):
 
     # --- the lock ---
 
-    def _lock(self, view: View, scope: str, where: Standing) -> Iterator[Verdict]:
+    def _lock(self, view: View, place: Place, where: Standing) -> Iterator[Verdict]:
         if self.lockout == "none":
             return
-        root = scope.removeprefix("root:") if scope != ACCOUNT_SCOPE else EVERY
-        reason = self._why(view, root)
+        scope, reason = place.scope, self._why(view, place)
         if where.opens_at is not None:
-            reason += f", until {self._local(view, root, where.opens_at)}"
+            reason += f", until {self._local(view, place, where.opens_at)}"
         ask = view.new_lock(
             self.id,
             reason,
@@ -309,8 +333,8 @@ class SessionBlockOutside(Rule):
             if lock.scope == ACCOUNT_SCOPE:
                 over = not account_shut
             else:
-                root = lock.scope.removeprefix("root:")
-                over = self.standing(view, root).current is not None
+                place = self._locked_place(view, lock.scope)
+                over = place is None or self.standing(view, *place).current is not None
             if over or self.lockout == "none":
                 yield Verdict(
                     reason="the session is open",
@@ -319,38 +343,48 @@ class SessionBlockOutside(Rule):
                     silent=True,
                 )
 
+    def _locked_place(self, view: View, scope: str) -> Place | None:
+        """What a lock was set on; None where the hours part it otherwise by now."""
+        kind, _, name = scope.partition(":")
+        if kind == "contract":
+            place = self._place(view, name)
+            return place if place.scope == scope else None
+        return None if self._symbols.tells_apart(name, view.root) else Place(name)
+
     # --- words ---
 
-    def _why(self, view: View, root: str) -> str:
-        calendar = view.state.rulebook.calendar
+    def _why(self, view: View, place: Place) -> str:
+        root, calendar = place.root, view.state.rulebook.calendar
         if root != EVERY and self.respect_holidays and not calendar.knows(root):
             return (
                 f"{root} is in no group of the market calendar and counts as shut "
                 "(add it to calendar.yaml, or set respect_holidays: false)"
             )
-        return "outside the session" if root == EVERY else f"{root} is outside its session"
+        if root == EVERY:
+            return "outside the session"
+        return f"{place.told(view)} is outside its session"
 
-    def _local(self, view: View, root: str, at: datetime) -> str:
-        zone = self.hours(root).timezone or view.state.rulebook.day.timezone
+    def _local(self, view: View, place: Place, at: datetime) -> str:
+        zone = self.hours(*place).timezone or view.state.rulebook.day.timezone
         return f"{at.astimezone(ZoneInfo(zone)):%a %d %b %H:%M} {zone}"
 
     def meter(self, view: View) -> Meter:
         """The product held that closes first; without one, the hours all products share."""
-        roots = sorted({view.root(c) for c in view.account.contract_ids()}) or [EVERY]
-        places = [(root, self.standing(view, root)) for root in roots]
-        shut = [(root, where) for root, where in places if where.current is None]
+        found = sorted({self._place(view, c) for c in view.account.contract_ids()})
+        places = [(place, self.standing(view, *place)) for place in found or [WHOLE_ACCOUNT]]
+        shut = [(place, where) for place, where in places if where.current is None]
         state, current, limit = MeterState.OK, None, None
         if shut:
-            root, where = shut[0]
+            place, where = shut[0]
             opens = where.opens_at
-            sentence = self._why(view, root) + (
-                "" if opens is None else f", opens {self._local(view, root, opens)}"
+            sentence = self._why(view, place) + (
+                "" if opens is None else f", opens {self._local(view, place, opens)}"
             )
             state = MeterState.BREACH
         else:
-            ends, starts, root = min(
-                (where.current.ends_at, where.current.starts_at, root)
-                for root, where in places
+            ends, starts, place = min(
+                (where.current.ends_at, where.current.starts_at, place)
+                for place, where in places
                 if where.current is not None
             )
             limit = Decimal((ends - starts) // MINUTE)
@@ -358,7 +392,7 @@ class SessionBlockOutside(Rule):
             if ends - view.now <= self.pre_close_warning:
                 state = MeterState.WARN
             left = plain_duration(max((ends - view.now) // MINUTE * MINUTE, timedelta(0)))
-            sentence = f"session open, {left} left until {self._local(view, root, ends)}"
+            sentence = f"session open, {left} left until {self._local(view, place, ends)}"
         return Meter(
             rule_id=self.id,
             spec_id=self.spec_id,

@@ -178,6 +178,78 @@ async def test_009_7_a_product_may_have_hours_of_its_own(desk: DeskMaker) -> Non
     assert d.locked_by() == {}
 
 
+async def test_a_contract_may_have_hours_of_its_own_and_the_other_expiries_keep_theirs(
+    desk: DeskMaker,
+) -> None:
+    d = desk(
+        session_block_outside={**DAY, "per_symbol": {"CON.F.US.EP.Z26": NIGHT}},
+        desk_at=chicago("2026-11-19 20:00"),
+    )
+    await d.position("ES.Z26", 1, 6000)
+    await d.position("ES.H27", 1, 6000)
+    await d.obey()
+    await d.wait(seconds=5)
+    assert d.actions == ["close ES.H27"]
+    assert d.locked_by() == {"session_block_outside": "contract:CON.F.US.EP.H27"}
+    await sleep_until(d, "2026-11-20 08:31")
+    assert (d.locked_by(), len(d.actions)) == ({}, 1)
+
+
+async def test_a_contract_outside_its_own_hours_stays_locked_while_its_product_trades(
+    desk: DeskMaker,
+) -> None:
+    d = desk(
+        session_block_outside={**NIGHT, "per_symbol": {"CON.F.US.EP.Z26": DAY}},
+        desk_at=chicago("2026-11-19 20:00"),
+    )
+    await d.position("ES.Z26", 1, 6000)
+    await d.obey()
+    await d.position("ES.H27", 1, 6000)
+    await d.wait(seconds=5)
+    assert d.actions == ["close ES"]
+    assert d.locked_by() == {"session_block_outside": "contract:CON.F.US.EP.Z26"}
+    assert len(d.locks_set) == 1
+    assert d.reasons == [
+        "ESZ6 is outside its session, until Fri 20 Nov 08:30 America/Chicago",
+        "ESZ6 is outside its session: 1 ESZ6 closed",
+    ]
+    await sleep_until(d, "2026-11-20 08:31")
+    assert d.locked_by() == {}
+
+
+async def test_hours_of_a_contract_put_in_later_part_the_lock_of_its_product(
+    desk: DeskMaker,
+) -> None:
+    d = desk(
+        session_block_outside={**DAY, "per_symbol": {"MGC": NIGHT}},
+        desk_at=chicago("2026-11-19 20:00"),
+    )
+    await d.position("ES.H27", 1, 6000)
+    await d.obey()
+    assert d.locked_by() == {"session_block_outside": "root:ES"}
+    await d.new_rules(
+        rules_from(session_block_outside={**DAY, "per_symbol": {"CON.F.US.EP.Z26": NIGHT}})
+    )
+    assert d.locked_by() == {}
+    await d.position("ES.Z26", 1, 6000)
+    assert d.taken() == ["close ES.H27"]
+
+
+async def test_the_meter_names_the_contract_that_has_hours_of_its_own(desk: DeskMaker) -> None:
+    d = desk(
+        session_block_outside={**NIGHT, "per_symbol": {"CON.F.US.EP.Z26": DAY}},
+        desk_at=chicago("2026-11-20 14:00"),
+    )
+    await d.position("ES.H27", 1, 6000)
+    assert d.meter("session_block_outside").sentence == (
+        "session open, 1h10m left until Fri 20 Nov 15:10 America/Chicago"
+    )
+    await d.position("ES.Z26", 1, 6000)
+    assert d.meter("session_block_outside").sentence == (
+        "session open, 1h left until Fri 20 Nov 15:00 America/Chicago"
+    )
+
+
 async def test_009_8_what_fills_late_is_closed_too(desk: DeskMaker) -> None:
     d = desk(session_block_outside=DAY, desk_at=chicago("2026-11-20 14:59:00"))
     for size in (1, 2, 3, 4):

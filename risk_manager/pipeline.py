@@ -76,7 +76,8 @@ class RightOfWay:
 
 
 class Inbox:
-    """One queue, one order of the world. A quote still waiting is replaced by a newer one."""
+    """One queue, one order of the world. A quote still waiting is replaced by a newer one, which
+    keeps the prices of it that the newer one does not tell."""
 
     def __init__(self, right_of_way: RightOfWay) -> None:
         self._waiting: OrderedDict[object, AnyEvent] = OrderedDict()
@@ -90,6 +91,9 @@ class Inbox:
 
     def put_nowait(self, event: AnyEvent) -> None:
         if type(event) is QuoteChanged:
+            waiting = self._waiting.get(event.contract_id)
+            if type(waiting) is QuoteChanged:
+                event = event.completed_by(waiting)
             self._waiting[event.contract_id] = event
         else:
             self._waiting[next(self._numbers)] = event

@@ -78,6 +78,18 @@ class QuoteChanged(Event):
     best_bid: float | None = None
     best_ask: float | None = None
 
+    def completed_by(self, older: "QuoteChanged") -> "QuoteChanged":
+        """This quote, and what it leaves out as it was in an older one of the contract."""
+        if not (self.last_price is None or self.best_bid is None or self.best_ask is None):
+            return self
+        return self.model_copy(
+            update={
+                name: getattr(older, name)
+                for name in ("last_price", "best_bid", "best_ask")
+                if getattr(self, name) is None
+            }
+        )
+
 
 class ContractResolved(Event):
     """The gateway's record of a contract arrived: its root, tick size and tick value are known."""

@@ -178,16 +178,8 @@ def _account_event(
 def _quote(state: State, event: QuoteChanged) -> Folded:
     contract_id = event.contract_id
     known = state.quotes.get(contract_id)
-    if known is not None and (
-        event.last_price is None or event.best_bid is None or event.best_ask is None
-    ):
-        event = event.model_copy(
-            update={
-                name: getattr(known, name)
-                for name in ("last_price", "best_bid", "best_ask")
-                if getattr(event, name) is None
-            }
-        )
+    if known is not None:
+        event = event.completed_by(known)
     now = event.at if event.at > state.now else state.now
     state = evolve(state, now=now, quotes={**state.quotes, contract_id: event})
     return Folded(state, state.holders.get(contract_id, ()))

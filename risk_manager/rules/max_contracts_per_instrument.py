@@ -1,5 +1,6 @@
 """RULE-002: cap the contracts held of each product."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -95,28 +96,24 @@ class MaxContractsPerInstrument(Rule):
         if self._all_within(view, held):
             return None
         verdicts: list[Verdict] = []
-        for name, members in self._counted_together(view, held).items():
-            limit = self.allowed(view, members[0])
-            if limit is None:
-                continue
+        cancelled: set[int] = set()
+        for name, limit, members in self._counts(view, held):
             count = sum(abs(held[c]) for c in members)
             if count > limit:
-                verdicts.append(self._too_many(view, name, members, held, Decimal(count), limit))
-            elif self.count_working_entries and (over := self._over(view, members, count, limit)):
-                verdicts.append(
-                    Verdict(
-                        reason=f"entry orders would take {name} above {limit}; cancelled the "
-                        f"newest {len(over)}",
-                        subject=f"orders:{min(over)}",
-                        asks=(Cancel(over),),
-                    )
+                verdict = self._too_many(view, name, members, held, Decimal(count), limit)
+            elif self.count_working_entries and (
+                over := self._over(view, members, count, limit, cancelled)
+            ):
+                verdict = Verdict(
+                    reason=f"entry orders would take {name} above {limit}; cancelled the "
+                    f"newest {len(over)}",
+                    subject=f"orders:{min(over)}",
+                    asks=(Cancel(over),),
                 )
-        for verdict in verdicts:
-            for ask in verdict.asks:
-                if isinstance(ask, ReduceTo):
-                    held[ask.contract_id] = min(abs(held[ask.contract_id]), ask.keep)
-                elif isinstance(ask, Close):
-                    held[ask.contract_id] = 0
+            else:
+                continue
+            verdicts.append(verdict)
+            _as_if_done(verdict, held, cancelled)
         verdicts += self._groups(view, held)
         return tuple(verdicts) or None
 
@@ -148,10 +145,25 @@ class MaxContractsPerInstrument(Rule):
             )
         return by_name
 
-    def _over(self, view: View, members: list[str], count: int, limit: int) -> tuple[int, ...]:
+    def _counts(self, view: View, held: dict[str, int]) -> Iterator[tuple[str, int, list[str]]]:
+        """What counts together against which limit, the tightest of a product first.
+
+        Contracts of one product may have limits of their own: against each of these count all
+        contracts that have this limit or a smaller one.
+        """
+        for name, members in self._counted_together(view, held).items():
+            allowed = {c: self.allowed(view, c) for c in members}
+            for limit in sorted({own for own in allowed.values() if own is not None}):
+                counted = [c for c, own in allowed.items() if own is not None and own <= limit]
+                whole = len(counted) == len(members)
+                yield name if whole else ", ".join(map(view.name, counted)), limit, counted
+
+    def _over(
+        self, view: View, members: list[str], count: int, limit: int, cancelled: set[int]
+    ) -> tuple[int, ...]:
         over = []
         for order in view.entry_orders():
-            if order.contract_id not in members:
+            if order.contract_id not in members or order.id in cancelled:
                 continue
             if count + order.remaining > limit:
                 over.append(order.id)
@@ -217,10 +229,7 @@ class MaxContractsPerInstrument(Rule):
     def meter(self, view: View) -> Meter:
         held = {c: p.net for c, p in view.account.positions.items()}
         tightest: tuple[float, str, int, int] | None = None
-        for name, members in self._counted_together(view, held).items():
-            limit = self.allowed(view, members[0])
-            if limit is None:
-                continue
+        for name, limit, members in self._counts(view, held):
             count = sum(abs(held[c]) for c in members)
             used = count / limit if limit else float(count) * 2
             if tightest is None or used > tightest[0]:
@@ -247,6 +256,17 @@ class MaxContractsPerInstrument(Rule):
             sentence=sentence,
             state=state,
         )
+
+
+def _as_if_done(verdict: Verdict, held: dict[str, int], cancelled: set[int]) -> None:
+    for ask in verdict.asks:
+        match ask:
+            case ReduceTo(contract_id, keep):
+                held[contract_id] = min(abs(held[contract_id]), keep)
+            case Close(contract_id):
+                held[contract_id] = 0
+            case Cancel(order_ids):
+                cancelled.update(order_ids)
 
 
 def _told(view: View, ask: Ask, held: dict[str, int]) -> str:

@@ -106,3 +106,61 @@ async def test_the_most_specific_key_wins(desk: DeskMaker) -> None:
     await d.position("MNQ", 3)
     await d.position("MES", 2)
     assert d.actions == ["reduce MES to 1"]
+
+
+Z26 = "CON.F.US.EP.Z26"
+
+
+@pytest.mark.parametrize(
+    ("limits", "held", "asked"),
+    [
+        ({"ES": 5, Z26: 1}, {"ES.H27": 1, "ES.Z26": 3}, ["reduce ES to 1"]),
+        ({"ES": 5, Z26: 1}, {"ES.Z26": 3, "ES.H27": 1}, ["reduce ES to 1"]),
+        ({"ES": 5, Z26: 1}, {"ES.H27": 4, "ES.Z26": 1}, []),
+        ({"ES": 5, Z26: 1}, {"ES.Z26": 1, "ES.H27": 5}, ["reduce ES.H27 to 4"]),
+        ({"ES": 5, Z26: 1}, {"ES.H27": 5, "ES.Z26": 3}, ["close ES"]),
+        ({"ES": 1, Z26: 5}, {"ES.Z26": 4, "ES.H27": 1}, []),
+        ({"ES": 1, Z26: 5}, {"ES.Z26": 3, "ES.H27": 2}, ["reduce ES.H27 to 1"]),
+        ({Z26: 3}, {"ES.Z26": 3}, []),
+        ({Z26: 3}, {"ES.H27": 1, "ES.Z26": 2}, []),
+        ({Z26: 3}, {"ES.Z26": 1, "ES.H27": 2}, ["reduce ES.H27 to 1"]),
+        ({"CON.F.US.EP.*": 3}, {"ES.Z26": 2, "ES.H27": 2}, ["reduce ES.H27 to 1"]),
+    ],
+)
+async def test_a_contract_named_by_its_id_has_its_limit_while_other_expiries_are_held(
+    desk: DeskMaker, limits: dict[str, int], held: dict[str, int], asked: list[str]
+) -> None:
+    d = desk(max_contracts_per_instrument={"limits": limits})
+    for symbol, net in held.items():
+        await d.position(symbol, net, 5800)
+        await d.wait(seconds=1)
+    assert d.actions == asked
+
+
+async def test_the_reason_names_the_contract_whose_own_limit_is_passed(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument={"limits": {"ES": 5, Z26: 1}})
+    await d.position("ES.H27", 1, 5800)
+    await d.position("ES.Z26", 3, 5800)
+    assert d.reasons == ["holding 3 ESZ6, limit 1; closed 2 ESZ6"]
+    assert d.meter("max_contracts_per_instrument").sentence == "3 of 1 ESZ6 held"
+
+
+async def test_both_limits_of_a_product_are_passed_at_once(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument={"limits": {"ES": 5, Z26: 1}})
+    await d.report(positions={"ES.H27": 6, "ES.Z26": 2})
+    assert d.actions == ["reduce ES.H27 to 4", "reduce ES to 1"]
+    assert d.reasons == [
+        "holding 2 ESZ6, limit 1; closed 1 ESZ6",
+        "holding 7 ES, limit 5; closed 2 ES",
+    ]
+
+
+async def test_entry_orders_count_against_the_contracts_own_limit(desk: DeskMaker) -> None:
+    d = desk(
+        max_contracts_per_instrument={"limits": {"ES": 5, Z26: 1}, "count_working_entries": True}
+    )
+    await d.position("ES.H27", 3, 5800)
+    near = await d.order("ES.Z26", 2, price=5700)
+    assert d.taken() == [f"cancel {near}"]
+    await d.order("ES.H27", 2, price=5700)
+    assert d.taken() == []  # the one being cancelled no longer counts

@@ -10,7 +10,7 @@ from risk_manager.domain.lockout import Lockout, LockoutSpec
 from risk_manager.domain.locks import Release
 from risk_manager.domain.money import cents
 from risk_manager.domain.rule import Rule
-from risk_manager.domain.rulebook import PnlBasis
+from risk_manager.domain.rulebook import Mode, PnlBasis
 from risk_manager.domain.view import View
 
 
@@ -58,12 +58,19 @@ class DayResultRule(Rule):
         reason = f"{reason}; flat and locked"
         if isinstance(self.lockout.until, Release):
             return Verdict(reason=reason, subject=day, asks=(lock,))
-        # A timed lock arms again only when it has gone further, or it would never end.
+        # A timed lock arms again only when it has gone further, or it would never end. In shadow
+        # nothing holds the result while the lock would stand, and each tick would be told.
         name = f"{self.reached}:{day}"
         mark = view.mark(self.id, name)
-        if mark is not None and abs(result) <= abs(Decimal(mark.value)):
+        if mark is not None and (
+            abs(result) <= abs(Decimal(mark.value))
+            or (self._is_shadow(view) and view.now < mark.set_at + self.lockout.until)
+        ):
             return None
         subject = day if mark is None else f"{day}:{cents(result)}"
         return Verdict(
             reason=reason, subject=subject, asks=(lock, Remember(name, value=str(result)))
         )
+
+    def _is_shadow(self, view: View) -> bool:
+        return self.shadow or view.state.rulebook.for_account(view.account.id).mode is Mode.SHADOW

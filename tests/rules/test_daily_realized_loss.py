@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from desk import MORNING, DeskMaker
+import pytest
+from desk import MORNING, DeskMaker, rules_from
 
 from risk_manager.domain.decisions import Outcome
+from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.trading_calendar import TradingDay
 
 LIMIT = {"limit": "500"}
@@ -176,6 +178,47 @@ async def test_a_timed_lock_arms_again_only_after_a_further_loss(desk: DeskMaker
     await d.loss(10)
     assert d.locked_by() == LOCKED
     assert d.lock_ends("daily_realized_loss") == d.now + timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(("mode", "fields"), [(Mode.SHADOW, {}), (Mode.ENFORCE, {"shadow": True})])
+async def test_shadow_tells_a_timed_lock_once_while_it_would_stand(
+    desk: DeskMaker, mode: Mode, fields: dict[str, bool]
+) -> None:
+    timed = {**LIMIT, **fields, "include_unrealized": True, "lockout": "1h"}
+    d = desk(daily_realized_loss=timed, desk_mode=mode)
+    await d.position("MNQ", 5, 21000)
+    for ticks in range(100):
+        await d.quote("MNQ", 20950 - ticks * 0.25)
+    await d.wait(minutes=59)
+    await d.quote("MNQ", 20900)
+    assert d.reasons == ["lost $500.00 today, limit $500.00; flat and locked"]
+    await d.wait(minutes=1)
+    await d.quote("MNQ", 20950)
+    assert len(d.decisions) == 1  # nothing lost since
+    for ticks in range(100):
+        await d.quote("MNQ", 20940 - ticks * 0.25)
+    assert d.reasons[1:] == ["lost $600.00 today, limit $500.00; flat and locked"]
+    assert (d.locked_by(), d.actions) == ({}, [])
+
+
+async def test_what_was_told_in_shadow_holds_back_no_lock_once_it_counts(desk: DeskMaker) -> None:
+    timed = {**LIMIT, "lockout": "1h"}
+    d = desk(daily_realized_loss=timed, desk_mode=Mode.SHADOW)
+    await d.loss(500)
+    await d.new_rules(rules_from(daily_realized_loss=timed))
+    await d.loss(10)
+    assert d.locked_by() == LOCKED
+
+
+async def test_a_further_loss_locks_again_after_an_administrator_ended_a_timed_lock(
+    desk: DeskMaker,
+) -> None:
+    d = desk(daily_realized_loss={**LIMIT, "lockout": "1h", "unlock": "admin"})
+    await d.loss(500)
+    await d.admin("unlock")
+    assert d.locked_by() == {}
+    await d.loss(10)
+    assert d.locked_by() == LOCKED
 
 
 async def test_open_losses_count_when_asked_for(desk: DeskMaker) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
-from risk_manager.domain import blindness, own_closes
+from risk_manager.domain import blindness, own_closes, succession
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
     Alarm,
@@ -102,7 +102,7 @@ def _apply(state: State, event: AnyEvent, facts: list[Fact]) -> tuple[State, tup
         case Tick():
             return state, tuple(state.accounts)
         case AccountOpened():
-            return _opened(state, event), (event.account_id,)
+            return _opened(state, event, facts), (event.account_id,)
         case ContractResolved():
             return _resolved(state, event), tuple(state.accounts)
         case HubChanged():
@@ -163,9 +163,10 @@ def _account_event(
             return _executed(state, account, (event,), event.at, facts)
         case AccountChanged():
             heard = {**account.heard, "account": event.at}
-            return accounts.with_record(evolve(account, heard=heard), event, event.at)
+            account = accounts.with_record(evolve(account, heard=heard), event, event.at)
+            return _without_orphans(state, account, facts)
         case AccountReported():
-            return _reported(state, account, event, facts)
+            return _without_orphans(state, _reported(state, account, event, facts), facts)
         case ActionSettled():
             return _settled(state, account, event, facts)
         case AdminAsked():
@@ -208,17 +209,10 @@ def _rulebook(state: State, event: RulebookReplaced, facts: list[Fact]) -> State
     roots = {c: book.symbols.root(c, state.contracts.get(c)) for c in state.roots}
     state = evolve(state, rulebook=book, day=book.day.window(state.now), roots=roots)
     for account in state.accounts.values():
-        rule_ids = {rule.id for rule in book.for_account(account.id).rules}
-        orphans = [
-            lock
-            for lock in account.locks.values()
-            if lock.release is Release.CONFIG and lock.rule_id not in rule_ids
-        ]
-        if orphans:
-            gone = {lock.key for lock in orphans}
-            facts += [LockCleared(at=state.now, lock=x, cleared_by="config") for x in orphans]
-            locks = {k: v for k, v in account.locks.items() if k not in gone}
-            state = with_account(state, account, evolve(account, locks=locks))
+        rule_ids = book.rule_ids(account.id)
+        kept = succession.handed_on(account, rule_ids, state.now, facts)
+        kept = succession.without_orphans(kept, rule_ids, state.now, facts)
+        state = with_account(state, account, kept)
     return state
 
 
@@ -255,7 +249,7 @@ def _hub(state: State, event: HubChanged, facts: list[Fact]) -> State:
 # --- the account ----------------------------------------------------------------------------------
 
 
-def _opened(state: State, event: AccountOpened) -> State:
+def _opened(state: State, event: AccountOpened, facts: list[Fact]) -> State:
     known = state.accounts.get(event.account_id)
     if known is not None:
         # What is remembered may be hours old: until the broker has been read it is only that.
@@ -266,6 +260,9 @@ def _opened(state: State, event: AccountOpened) -> State:
             reported_as_of=None,
             resumed_at=event.at,
         )
+        # The limits may have been edited meanwhile.
+        rule_ids = state.rulebook.rule_ids(known.id)
+        resumed = succession.handed_on(resumed, rule_ids, state.now, facts)
         return with_account(state, known, resumed)
     account = Account(
         id=event.account_id, trading_date=event.trading_date or state.day.date, name=event.name
@@ -319,6 +316,14 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
         heard = {k: t for k, t in account.heard.items() if t > horizon}
         account = evolve(account, reported_at=event.at, reported_as_of=event.asked_at, heard=heard)
     return account
+
+
+def _without_orphans(state: State, account: Account, facts: list[Fact]) -> Account:
+    if not account.locks or account.is_only_remembered(state.now):
+        return account
+    return succession.without_orphans(
+        account, state.rulebook.rule_ids(account.id), state.now, facts
+    )
 
 
 def _said_since(account: Account, asked_at: datetime) -> bool:

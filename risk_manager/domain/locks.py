@@ -91,12 +91,14 @@ class Lock:
         """
         above = _RANK[later.release] - _RANK[self.release]
         ahead = later if above >= 0 else self
+        by_the_clock = {self.release, later.release} <= {Release.TIME, Release.RESET}
+        newest = max(self.trading_date, later.trading_date)
         merged = evolve(
             ahead,
             set_at=self.set_at,
             policy=LockPolicy.FLAT if self.policy is LockPolicy.FLAT else later.policy,
-            expires_at=_end_of_both(self, later) if _by_the_clock(self, later) else ahead.expires_at,
-            trading_date=ahead.trading_date if above else max(self.trading_date, later.trading_date),
+            expires_at=_end_of_both(self, later) if by_the_clock else ahead.expires_at,
+            trading_date=ahead.trading_date if above else newest,
             admin_may_clear=self.admin_may_clear and later.admin_may_clear,
         )
         return self if merged._terms == self._terms else merged
@@ -104,13 +106,7 @@ class Lock:
     @property
     def _terms(self) -> tuple[object, ...]:
         """What it does, without what it says."""
-        return (
-            self.release,
-            self.policy,
-            self.expires_at,
-            self.trading_date,
-            self.admin_may_clear,
-        )
+        return (self.release, self.policy, self.expires_at, self.trading_date, self.admin_may_clear)
 
 
 # What a rule may not trade down: a lock that waits for an event outlasts a countdown.
@@ -122,10 +118,6 @@ _RANK = {
     Release.CAN_TRADE: 3,
     Release.MANUAL: 4,
 }
-
-
-def _by_the_clock(*locks: Lock) -> bool:
-    return all(lock.release in (Release.TIME, Release.RESET) for lock in locks)
 
 
 def _end_of_both(a: Lock, b: Lock) -> datetime | None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from risk_manager.domain.rule import Rule
 
 
+UNTIL_RESET = " (until the reset)"
+"""Ends the id of an older version of a rule, which an edit has loosened: it holds until then."""
+
+
 class Mode(StrEnum):
     ENFORCE = "enforce"
     SHADOW = "shadow"  # decide and tell, touch nothing
@@ -82,3 +86,6 @@ class Rulebook:
 
     def for_account(self, account_id: int) -> AccountRules:
         return self.accounts.get(account_id, NO_RULES)
+
+    def rule_ids(self, account_id: int) -> frozenset[str]:
+        return frozenset(rule.id for rule in self.for_account(account_id).rules)

@@ -60,11 +60,12 @@ class DayResultRule(Rule):
             return Verdict(reason=reason, subject=day, asks=(lock,))
         # A timed lock arms again only when it has gone further, or it would never end. In shadow
         # nothing holds the result while the lock would stand, and each tick would be told.
-        name = f"{self.reached}:{day}"
+        shadow = self._is_shadow(view)
+        name = f"{'shadow ' if shadow else ''}{self.reached}:{day}"
         mark = view.mark(self.id, name)
         if mark is not None and (
             abs(result) <= abs(Decimal(mark.value))
-            or (self._is_shadow(view) and view.now < mark.set_at + self.lockout.until)
+            or (shadow and view.now < mark.set_at + self.lockout.until)
         ):
             return None
         subject = day if mark is None else f"{day}:{cents(result)}"

@@ -14,13 +14,12 @@ from types import MappingProxyType
 from typing import Self
 
 from risk_manager.domain.rule import Rule
-from risk_manager.domain.rulebook import NO_RULES, AccountRules, Mode, Rulebook
+from risk_manager.domain.rulebook import NO_RULES, UNTIL_RESET, AccountRules, Mode, Rulebook
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import ACCOUNTS, CALENDAR, RISK_CONFIG, SETTINGS, load
 from risk_manager.settings.problems import ConfigurationErrors
 
 COMMITTED_FILES = (ACCOUNTS, RISK_CONFIG, CALENDAR)
-UNTIL_RESET = " (until the reset)"
 
 Texts = Mapping[str, str]
 

@@ -205,8 +205,8 @@ async def test_what_was_told_in_shadow_holds_back_no_lock_once_it_counts(desk: D
     timed = {**LIMIT, "lockout": "1h"}
     d = desk(daily_realized_loss=timed, desk_mode=Mode.SHADOW)
     await d.loss(500)
+    assert d.locked_by() == {}
     await d.new_rules(rules_from(daily_realized_loss=timed))
-    await d.loss(10)
     assert d.locked_by() == LOCKED
 
 

@@ -48,12 +48,12 @@ from risk_manager.domain.events import (
 )
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
-from risk_manager.feed.admin import AdminChannel
+from risk_manager.feed.admin import AdminChannel, AdminError
 from risk_manager.feed.messages import DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer, FeedUnavailable
 from risk_manager.housekeeping import CallAudit, Gap, Housekeeper, last_sign_of_life
 from risk_manager.pipeline import Pipeline, RightOfWay
-from risk_manager.settings.commitment import Commitment, texts_of
+from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
 from risk_manager.settings.secrets import SecretUnavailable
@@ -166,6 +166,7 @@ class Daemon:
         self._unlisted: frozenset[int] = frozenset()
         self._unguarded: set[int] = set()
         self._limits_in_doubt = False
+        self._is_open = False  # the accounts are, under limits that are known
         self.venue = VenueTime(self.clock) if isinstance(self.clock, SystemClock) else None
         self._open = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -411,21 +412,30 @@ class Daemon:
 
     # --- limits ---
 
-    async def _commit_to_limits(self) -> None:
+    async def _commit_to_limits(self, before: Commitment | None) -> None:
         """What the files say is in force, but for what they loosen: that waits for the reset."""
-        texts = texts_of(self.configuration.folder)
-        kept = await self._kept_limits()
-        before = Commitment(in_force=texts)
-        if kept is not None:
-            try:
-                before = Commitment.read(kept)
-            except (ValueError, KeyError, TypeError) as error:
-                log.error("limits_note_unreadable", reason=str(error))
         today = self.configuration.rulebook().day.date_of(self.clock.now())
-        self.commitment = before.after_reading(self.configuration, texts, today)
-        if self.commitment != before or kept is None:
+        known = before or Commitment(in_force=self.configuration.texts)
+        self.commitment = known.after_reading(self.configuration, today)
+        if self.commitment != before:
             await self._keep_commitment()
         self._tell_what_waits()
+
+    async def _limits_in_force(self) -> Commitment | None:
+        """Those of the last time; None at the first start, and where nobody can tell them."""
+        kept = await self._kept_limits()
+        if kept is None:
+            return None
+        try:
+            found = Commitment.read(kept)
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("limits_note_unreadable", reason=str(error))
+        else:
+            if found.is_readable:
+                return found
+            log.error("limits_unreadable", reason="this version cannot read the limits in force")
+        self._limits_in_doubt = True
+        return None
 
     async def _kept_limits(self) -> str | None:
         """The limits last in force. Another hand may have written what a database says of them."""
@@ -433,7 +443,7 @@ class Daemon:
         for kept in (noted, beside):
             if kept and self.store.is_as_sealed(LIMITS_NOTE, kept):
                 return kept
-        if not self.store.is_as_sealed(LIMITS_NOTE, noted):
+        if self.store.needs_reconciling and not self.store.is_as_sealed(LIMITS_NOTE, noted):
             self._limits_in_doubt = True
         return noted or beside
 
@@ -443,7 +453,7 @@ class Daemon:
             return (self.data_dir / LIMITS_FILE).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.warning("limits_file_unreadable", reason=str(error))
             return None
 
@@ -477,8 +487,8 @@ class Daemon:
         today = self._state().day.date
         if self.commitment.waiting is None or since is None or today <= since:
             return
-        texts = texts_of(self.configuration.folder)
-        self.commitment = self.commitment.after_reading(self.configuration, texts, today)
+        # As they were read, not as the files are by now: those may be edited, locked or broken.
+        self.commitment = self.commitment.after_reading(self.configuration, today)
         await self._keep_commitment()
         self._put_rulebook()
         log.info("limits_in_force", digest=self.configuration.digest)
@@ -488,9 +498,14 @@ class Daemon:
         self._put(RulebookReplaced(at=self.clock.now(), rulebook=book))
 
     async def reload(self) -> dict[str, Any]:
-        """Read the files again. Raises ConfigurationErrors; then nothing has changed."""
+        """Read the files again. Raises ConfigurationErrors or AdminError, changing nothing."""
+        if not self._is_open:
+            # Which day it is, and so what may be loosened, is not known before.
+            raise AdminError(
+                "starting", "the daemon is still logging in to the gateway; try again once it has"
+            )
         self.configuration = await asyncio.to_thread(load, self.configuration.folder)
-        await self._commit_to_limits()
+        await self._commit_to_limits(self.commitment)
         self._put_rulebook()
         return {
             "digest": self.configuration.digest,
@@ -529,13 +544,19 @@ class Daemon:
         for name, reason in unusable.items():
             log.warning("account_lock_unavailable", path=name, reason=reason)
 
-    async def _answer_for_a_lost_database(self, account_ids: list[int]) -> None:
+    async def _answer_for_what_is_lost(self, account_ids: list[int]) -> None:
         """What was in force is not known any more: locked until the reset, or else an alarm."""
-        now, why = self.clock.now(), self.store.opened_why
-        self._announce(f"warning: {why}")
-        await self.pipeline.process(DoubtChanged(at=now, doubt=DoubtKind.DATABASE_LOST, reason=why))
+        now = self.clock.now()
+        if self.store.needs_reconciling:
+            why = self.store.opened_why
+            self._announce(f"warning: {why}")
+            doubt = DoubtChanged(at=now, doubt=DoubtKind.DATABASE_LOST, reason=why)
+            await self.pipeline.process(doubt)
         if self._limits_in_doubt:
             reason = "nobody can tell which limits were in force; locked until the reset"
+            self._announce(f"warning: {reason}")
+        elif not self.store.had_locks:
+            return
         elif self.store.opened_as is OpenedAs.EDITED:
             reason = "the database was edited behind the daemon's back; locked until the reset"
         else:
@@ -543,8 +564,6 @@ class Daemon:
                 "the database was lost while locks were in force; locked until the reset, as "
                 "nobody can tell which"
             )
-        if not (self.store.had_locks or self._limits_in_doubt):
-            return
         for account_id in account_ids:
             await self.pipeline.process(
                 AdminAsked(
@@ -604,7 +623,8 @@ class Daemon:
             )
         unlisted = {i for i in listed if self.configuration.accounts.find(i) is None} - wanted
         self._unlisted = frozenset(unlisted)
-        await self._commit_to_limits()  # only now: the date it goes by is the gateway's
+        # Only now: the date it goes by is the gateway's.
+        await self._commit_to_limits(await self._limits_in_force())
         book = self.commitment.rulebook(self.configuration, self._unlisted)
         # An account taken out of the file stays guarded until the reset, like any loosened limit.
         watched = wanted | (book.accounts.keys() & listed.keys())
@@ -631,12 +651,13 @@ class Daemon:
                     name=self.configuration.label_of(account_id),
                 )
             )
-        if self.store.needs_reconciling:
-            await self._answer_for_a_lost_database(sorted(watched))
+        if self.store.needs_reconciling or self._limits_in_doubt:
+            await self._answer_for_what_is_lost(sorted(watched))
         for account_id in sorted(unlisted - watched):
             if self.configuration.accounts.unlisted == "alarm":
                 log.warning("account_not_guarded", account=account_id)
         self.hubs.follow(watched)
+        self._is_open = True
 
     def _start_tasks(self, group: asyncio.TaskGroup) -> None:
         for name, work in (

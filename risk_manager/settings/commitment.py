@@ -5,10 +5,10 @@ together, so that whichever is tighter decides. A tightening works at once, a lo
 """
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -16,10 +16,8 @@ from typing import Self
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import NO_RULES, UNTIL_RESET, AccountRules, Mode, Rulebook
 from risk_manager.settings.configuration import Configuration
-from risk_manager.settings.loading import ACCOUNTS, CALENDAR, RISK_CONFIG, SETTINGS, load
+from risk_manager.settings.loading import load_texts
 from risk_manager.settings.problems import ConfigurationErrors
-
-COMMITTED_FILES = (ACCOUNTS, RISK_CONFIG, CALENDAR)
 
 Texts = Mapping[str, str]
 
@@ -76,22 +74,26 @@ class Commitment:
         since = self.since.isoformat() if self.since else None
         return json.dumps({"in_force": self.in_force, "waiting": self.waiting, "since": since})
 
-    def after_reading(self, found: Configuration, texts: Texts, today: date) -> "Commitment":
+    @property
+    def is_readable(self) -> bool:
+        """Whether this version understands the limits that were in force."""
+        return _meant(self.in_force) is not None
+
+    def after_reading(self, found: Configuration, today: date) -> "Commitment":
         """What holds once the files say `found` on this trading date."""
-        old = _loaded(self.in_force, found)
+        old = _meant(self.in_force)
         if old is None or old.digest == found.digest:
-            return Commitment(in_force=texts)
+            return Commitment(in_force=found.texts)
         if self.waiting is not None and self.since is not None and today > self.since:
-            waited = _loaded(self.waiting, found)
-            if waited is not None and waited.digest == found.digest:
-                return Commitment(in_force=texts)
+            if self._waits_for(found):
+                return Commitment(in_force=found.texts)
             # What waited is in force by now; the files have been edited once more since.
-            return Commitment(in_force=self.waiting, waiting=texts, since=today)
+            return Commitment(in_force=self.waiting, waiting=found.texts, since=today)
         since = self.since if self._waits_for(found) else today
-        return Commitment(in_force=self.in_force, waiting=texts, since=since)
+        return Commitment(in_force=self.in_force, waiting=found.texts, since=since)
 
     def _waits_for(self, found: Configuration) -> bool:
-        waited = _loaded(self.waiting, found) if self.waiting is not None else None
+        waited = None if self.waiting is None else _meant(self.waiting)
         return waited is not None and waited.digest == found.digest
 
     def rulebook(self, found: Configuration, unlisted: frozenset[int] = frozenset()) -> Rulebook:
@@ -99,12 +101,12 @@ class Commitment:
         new = found.rulebook(unlisted)
         if self.waiting is None:
             return new
-        old = _loaded(self.in_force, found)
+        old = _meant(self.in_force)
         return new if old is None else combined(old.rulebook(unlisted), new)
 
     def kept_today(self, found: Configuration) -> tuple[str, ...]:
         """The rules whose older version still holds, for telling people."""
-        old = _loaded(self.in_force, found) if self.waiting is not None else None
+        old = None if self.waiting is None else _meant(self.in_force)
         if old is None:
             return ()
         new_rules = {r for i in _ids(old, found) for r in map(_named, found.rules_of(i))}
@@ -126,26 +128,14 @@ def _named(rule: Rule) -> str:
     return rule.model_dump_json()
 
 
-def texts_of(folder: Path) -> Texts:
-    """The files that limit trading, as they are now; a missing one is left out."""
-    return {
-        name: path.read_text(encoding="utf-8")
-        for name in COMMITTED_FILES
-        if (path := folder / name).is_file()
-    }
+def _meant(texts: Texts) -> Configuration | None:
+    """What these texts meant; None when this version cannot read them any more."""
+    return _read_once(tuple(sorted(texts.items())))
 
 
-def _loaded(texts: Texts | None, like: Configuration) -> Configuration | None:
-    """The configuration these texts meant; None when this version cannot read them any more."""
-    if texts is None:
+@lru_cache(maxsize=8)
+def _read_once(texts: tuple[tuple[str, str], ...]) -> Configuration | None:
+    try:
+        return load_texts(Path(), dict(texts))
+    except ConfigurationErrors:
         return None
-    with tempfile.TemporaryDirectory(prefix="risk_manager_", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        for file, text in texts.items():
-            if file in COMMITTED_FILES:
-                (folder / file).write_text(text, encoding="utf-8")
-        (folder / SETTINGS).write_text("", encoding="utf-8")
-        try:
-            return load(folder, env={})
-        except ConfigurationErrors:
-            return None

@@ -38,8 +38,8 @@ class Configuration:
     """All files of one folder, checked together.
 
     `rules` are the entries as written, and what `trading_day` adds; `overridden` holds, per
-    account, its own version of a rule by rule id. `warnings` are findings that do not prevent a
-    start.
+    account, its own version of a rule by rule id. `texts` are the very words this was read from, of
+    the files that limit trading. `warnings` are findings that do not prevent a start.
     """
 
     folder: Path
@@ -49,6 +49,7 @@ class Configuration:
     calendar: CalendarFile
     rules: tuple[Rule, ...]
     overridden: Mapping[int, Mapping[str, Rule]]
+    texts: Mapping[str, str]
     warnings: tuple[Problem, ...] = ()
 
     def rules_of(self, account_id: int) -> tuple[Rule, ...]:

@@ -31,6 +31,7 @@ class Document:
 
     name: str
     data: Any = None
+    text: str = ""
     lines: dict[Path_, int] = field(default_factory=dict)
     labels: dict[Path_, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -84,7 +85,7 @@ def read(folder: Path, name: str, *, required: bool = True) -> Document:
 def parse(document: Document, raw: bytes) -> None:
     """Fill a document from the bytes of its file."""
     try:
-        text = raw.decode("utf-8-sig")
+        text = document.text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         document.problems.append(

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from risk_manager.settings import checks
 from risk_manager.settings.accounts_file import AccountsFile
 from risk_manager.settings.calendar_file import CalendarFile
 from risk_manager.settings.configuration import Configuration
-from risk_manager.settings.documents import Document, Path_, read
+from risk_manager.settings.documents import Document, Path_, parse, read
 from risk_manager.settings.explain import explain, suggestion
 from risk_manager.settings.problems import ConfigurationErrors, Problem
 from risk_manager.settings.risk_file import RiskFile
@@ -28,6 +29,8 @@ ACCOUNTS = "accounts.yaml"
 RISK_CONFIG = "risk_config.yaml"
 CALENDAR = "calendar.yaml"
 ENVIRONMENT = "environment"
+LIMITING_FILES = (ACCOUNTS, RISK_CONFIG, CALENDAR)
+"""What limits trading. settings.yaml only says how the daemon is run."""
 
 
 def load(
@@ -38,12 +41,29 @@ def load(
     Raises ConfigurationErrors with everything that is wrong in all files. Secrets are not looked
     up here; see Configuration.credentials.
     """
-    env = os.environ if env is None else env
-    today = today or datetime.now(UTC).date()
     documents = {
-        name: read(folder, name, required=name != CALENDAR)
-        for name in (SETTINGS, ACCOUNTS, RISK_CONFIG, CALENDAR)
+        name: read(folder, name, required=name != CALENDAR) for name in (SETTINGS, *LIMITING_FILES)
     }
+    configuration = _checked(folder, documents, os.environ if env is None else env, today)
+    loose = _loose_permissions(folder, documents.values())
+    return replace(configuration, warnings=(*loose, *configuration.warnings))
+
+
+def load_texts(folder: Path, texts: Mapping[str, str]) -> Configuration:
+    """What `Configuration.texts` of another time meant, under settings as they ship.
+
+    Raises ConfigurationErrors if this version cannot read them.
+    """
+    documents = {name: Document(name, exists=name in texts) for name in LIMITING_FILES}
+    for name, document in documents.items():
+        if document.exists:
+            parse(document, texts[name].encode())
+    return _checked(folder, {SETTINGS: Document(SETTINGS), **documents}, {}, None)
+
+
+def _checked(
+    folder: Path, documents: dict[str, Document], env: Mapping[str, str], today: date | None
+) -> Configuration:
     settings, environment_problems = _settings(documents[SETTINGS], env)
     accounts = _validated(documents[ACCOUNTS], AccountsFile)
     if accounts is not None:
@@ -62,10 +82,10 @@ def load(
         calendar=calendar,
         rules=(*entries.rules, *_of_the_trading_day(risk)),
         overridden=own,
+        texts={name: documents[name].text for name in LIMITING_FILES if documents[name].exists},
     )
     found = [
         *_stray_variables(env),
-        *_loose_permissions(folder, documents.values()),
         *checks.warnings(
             documents[ACCOUNTS],
             documents[RISK_CONFIG],
@@ -74,11 +94,10 @@ def load(
             risk=risk,
             calendar=calendar,
             in_force={a.id: configuration.rules_of(a.id) for a in accounts.enabled},
-            today=today,
+            today=today or datetime.now(UTC).date(),
         ),
     ]
-    object.__setattr__(configuration, "warnings", tuple(dict.fromkeys(found)))
-    return configuration
+    return replace(configuration, warnings=tuple(dict.fromkeys(found)))
 
 
 def _validated[M: BaseModel](document: Document, model: type[M], empty: Any = None) -> M | None:
@@ -232,6 +251,4 @@ def _of_the_trading_day(risk: RiskFile) -> tuple[Rule, ...]:
 
 def _with(document: Document, data: dict[str, Any]) -> Document:
     """The same document (and the same list of problems) with other data."""
-    return Document(
-        document.name, data, document.lines, document.labels, document.problems, document.exists
-    )
+    return replace(document, data=data)

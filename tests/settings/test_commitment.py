@@ -7,7 +7,7 @@ import pytest
 from desk import Desk
 
 from risk_manager.domain.rulebook import Mode, Rulebook
-from risk_manager.settings.commitment import Commitment, combined, texts_of
+from risk_manager.settings.commitment import Commitment, combined
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
 
@@ -44,13 +44,13 @@ def limits(book: Rulebook) -> list[tuple[str, int]]:
 
 
 def committed(folder: Folder) -> Commitment:
-    return Commitment(in_force=texts_of(folder.path))
+    return Commitment(in_force=folder.read().texts)
 
 
 def read_again(before: Commitment, folder: Folder, today: date) -> Commitment:
     """As a restart does: through the text in the database."""
     kept = Commitment.read(before.text())
-    return kept.after_reading(folder.read(), texts_of(folder.path), today)
+    return kept.after_reading(folder.read(), today)
 
 
 def test_unchanged_files_change_nothing(folder: Folder) -> None:

@@ -54,9 +54,10 @@ class HubTimings:
     """All in seconds.
 
     A quiet hub is asked for a sign of life: after `quiet` while there is something at stake,
-    after `quiet_idle` otherwise; it has `answer` to give one. A server that never acknowledges an
+    after `quiet_idle` otherwise; it has `answer` to give one. A server that never acknowledged an
     invocation is not asked; then only `silent` (no frame at all, pings included) counts. With
-    something at stake silence is noticed within quiet + answer + 2 check = 4.5 s.
+    something at stake silence is noticed within quiet + answer + 2 check = 4.5 s. Once a server
+    has acknowledged one, a new link is up only after a sign of life on it, within `answer`.
     """
 
     check: float = 0.5
@@ -134,8 +135,6 @@ class HubLink:
         self.signed_out = False
         self.last_frame = monotonic()
         self.frames = 0
-        self.answers = False
-        """Whether the server has acknowledged an invocation on this link."""
         self.subscribed: set[Call] = set()
         self._realtime = realtime
         self._monotonic = monotonic
@@ -297,7 +296,6 @@ class HubLink:
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
         async def completed(message: Any) -> None:
-            self.answers = True
             if not answer.done():
                 answer.set_result(message.error or None)
 
@@ -355,7 +353,8 @@ class HubLine:
         self._reported: HubState | None = None
         self._logged_out_at: float | None = None
         self._renewed_at: float | None = None
-        self._acknowledges = True
+        self._acknowledges: bool | None = None
+        """Whether the server acknowledges invocations, as it did on any link; None: not known."""
         self._closing: set[asyncio.Task[None]] = set()
 
     # ---- from outside -------------------------------------------------------------------------
@@ -510,13 +509,27 @@ class HubLine:
         link.subscribed &= wanted
         for call, answer in answers.items():
             answer.add_done_callback(partial(self._subscription_answered, call))
-        if wait and answers and self._acknowledges:
-            # What is asked over REST after this cannot be older than what the stream will tell.
-            done, _ = await asyncio.wait(answers.values(), timeout=self._timings.acknowledge)
+        if wait and answers and self._acknowledges is not False:
+            await self._acknowledged(link, answers.values())
+
+    async def _acknowledged(
+        self, link: HubLink, answers: Collection[asyncio.Future[str | None]]
+    ) -> None:
+        """Wait for the answers to a new link's subscriptions; where none comes it may be mute."""
+        # What is asked over REST after this cannot be older than what the stream will tell.
+        if not self._acknowledges:
+            done, _ = await asyncio.wait(answers, timeout=self._timings.acknowledge)
             self._acknowledges = bool(done)
+            return
+        done, _ = await asyncio.wait(answers, timeout=self._timings.answer)
+        if not done and not link.frames:
+            link.throw_doubt("mute since it was opened")
 
     def _subscription_answered(self, call: Call, answer: asyncio.Future[str | None]) -> None:
-        if answer.cancelled() or answer.result() is None:
+        if answer.cancelled():
+            return
+        self._acknowledges = True
+        if answer.result() is None:
             return
         method, arguments = call
         detail = f"{method}{list(arguments)} was refused: {answer.result()}"
@@ -570,7 +583,7 @@ class HubLine:
         """Probe a quiet link; when it was asked, or None if that was not needed or not possible."""
         patience = self._timings.quiet if self._exposed() else self._timings.quiet_idle
         call = self._probe()
-        if quiet < patience or not link.answers or call is None:
+        if quiet < patience or not self._acknowledges or call is None:
             return None
         self.counters.probes += 1
         asked_at = self._clock.monotonic()

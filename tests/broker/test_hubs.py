@@ -517,6 +517,42 @@ async def test_a_hub_that_was_never_heard_of_for_long_is_down_even_if_it_never_a
         await until(room.up(Hub.USER, 2))
 
 
+async def test_a_hub_that_is_mute_after_its_reopening_is_not_up() -> None:
+    room = Room(WATCHFUL)
+    async with both_up(room):
+        room.server.acknowledges = False
+        room.server.last("user").drop()
+        await until(lambda: room.hubs.counters(Hub.USER).failed_opens >= 2)
+        assert room.witness.states(Hub.USER)[-1] is HubState.DOWN
+        assert room.witness.opened.count(Hub.USER) == 1
+        room.server.acknowledges = True
+        await until(room.up(Hub.USER, 2))
+
+
+async def test_a_hub_that_is_slow_to_acknowledge_but_not_mute_is_up() -> None:
+    room = Room(replace(QUICK, answer=1.0))
+    async with both_up(room):
+        room.server.acknowledges = False
+        room.server.last("user").drop()
+        await until(lambda: len(room.server.of("user")) == 2)
+        await room.server.last("user").ping()
+        await until(room.up(Hub.USER, 2))
+        assert room.hubs.counters(Hub.USER).failed_opens == 0
+
+
+async def test_a_hub_that_is_mute_from_its_first_contract_on_is_noticed() -> None:
+    room = Room(WATCHFUL)
+    room.hubs.watch([ES])
+    async with both_up(room):
+        room.hubs.watch([])
+        room.server.last("market").drop()
+        await until(room.up(Hub.MARKET, 2))
+        room.server.acknowledges = False
+        room.hubs.watch([ES])
+        await until(lambda: len(room.witness.reasons(Hub.MARKET)) == 2)
+        assert "silent" in room.witness.reasons(Hub.MARKET)[1]
+
+
 async def test_when_it_was_us_who_slept_the_hub_gets_a_fresh_chance() -> None:
     clock = MovableClock()
     room = Room(replace(QUICK, quiet=1e9, quiet_idle=1e9, overslept=1.0), clock=clock)

@@ -250,6 +250,12 @@ class HubLink:
             self._doubted.set()
             self._on_doubt(self)
 
+    async def doubted(self, *, seconds: float) -> None:
+        """Wait for a doubt, but no longer than this."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._doubted.wait()
+
     def raise_doubt(self) -> None:
         """Raise OpenFailed if there is a doubt."""
         if self.doubt is not None:
@@ -383,31 +389,42 @@ class HubLine:
 
     async def run(self) -> None:
         """Keep the hub alive until cancelled."""
-        failures = 0
         self._report(HubState.CONNECTING)
         try:
-            while True:
-                try:
-                    link = await self._open()
-                except OpenFailed as failed:
-                    failures = await self._after_failure(failed, failures)
-                    continue
-                opened_at = self._clock.monotonic()
-                self._take_over(link)
-                await self._supervise(link)
-                if link.doubt is None:
-                    continue  # the token is newer than the link: make before break
-                if self._clock.monotonic() - opened_at >= self._timings.steady:
-                    failures = 0
-                self._let_go()
-                delay = self._delay(failures)
-                if link.signed_out:
-                    delay = await self._after_logout(link, delay)
-                failures += 1
-                await asyncio.sleep(delay)
+            async with asyncio.TaskGroup() as watches:
+                await self._keep_alive(watches)
         finally:
             self._let_go()
             await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _keep_alive(self, watches: asyncio.TaskGroup) -> None:
+        failures = 0
+        while True:
+            try:
+                link = await self._open()
+            except OpenFailed as failed:
+                failures = await self._after_failure(failed, failures)
+                continue
+            opened_at = self._clock.monotonic()
+            self._take_over(link)
+            # A task of its own: opening the next link must not keep this one from being watched.
+            watches.create_task(self._watch(link), name=f"{self.hub}-hub-watch")
+            await self._while_good(link)
+            if link.doubt is None:
+                continue  # the token is newer than the link: make before break
+            if self._clock.monotonic() - opened_at >= self._timings.steady:
+                failures = 0
+            self._let_go()
+            delay = self._delay(failures)
+            if link.signed_out:
+                delay = await self._after_logout(link, delay)
+            failures += 1
+            await asyncio.sleep(delay)
+
+    async def _while_good(self, link: HubLink) -> None:
+        """Return when the link is in doubt or its token is no longer the newest."""
+        while link.doubt is None and self._login.token == link.token:
+            await link.doubted(seconds=self._timings.check)
 
     async def _open(self) -> HubLink:
         """A new link, connected and subscribed; it is not in use yet. Raises OpenFailed."""
@@ -460,8 +477,8 @@ class HubLine:
             await self._renew(failed.refused_token)
         delay = self._delay(failures)
         if self._link is not None:
-            # The old link still works: the new one can wait, the old one needs watching.
-            await self._supervise(self._link, until=self._clock.monotonic() + delay)
+            # The old link still works: the new one can wait, unless the old one fails as well.
+            await self._link.doubted(seconds=delay)
         else:
             await asyncio.sleep(delay)
         return failures + 1
@@ -497,7 +514,6 @@ class HubLine:
 
     async def _subscribe(self, link: HubLink, *, wait: bool = False) -> None:
         """Bring the link's subscriptions to what is wanted. Raises OpenFailed."""
-        self._wake.clear()
         wanted = self.wanted
         answers: dict[Call, asyncio.Future[str | None]] = {}
         for call in sorted(wanted - link.subscribed, key=_subscription_order):
@@ -549,17 +565,13 @@ class HubLine:
 
     # ---- supervision --------------------------------------------------------------------------
 
-    async def _supervise(self, link: HubLink, *, until: float | None = None) -> None:
-        """Return when the link is in doubt, its token is no longer the newest, or `until`."""
+    async def _watch(self, link: HubLink) -> None:
+        """Look after the link until it is in doubt, as it is at the latest when it is closed."""
         times = self._timings
         monotonic = self._clock.monotonic
-        looked_at = judged_from = monotonic()
+        looked_at, judged_from = monotonic(), link.last_frame
         asked_at: float | None = None
         while link.doubt is None:
-            if until is not None and monotonic() >= until:
-                return
-            if until is None and self._login.token != link.token:
-                return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(times.check):
                     await self._wake.wait()

@@ -594,6 +594,28 @@ async def test_the_old_link_serves_on_while_a_new_one_cannot_be_had() -> None:
         assert room.witness.reasons(Hub.USER) == []
 
 
+async def test_the_old_link_is_watched_while_the_opening_of_a_new_one_hangs() -> None:
+    room = Room(replace(WATCHFUL, open=3600.0))
+    async with both_up(room):
+        room.server.hangs = True
+        room.login.token = "token-new"
+        await until(lambda: ("user", "token-new") in room.server.attempts)
+        room.server.acknowledges = False
+        await until(lambda: bool(room.witness.reasons(Hub.USER)))
+        assert "silent" in room.witness.reasons(Hub.USER)[0]
+
+
+async def test_the_old_link_is_watched_across_the_attempts_to_open_a_new_one() -> None:
+    room = Room(replace(WATCHFUL, quiet=0.5, retries=(0.05,)))
+    async with both_up(room):
+        room.server.refuse_next("user", *[HubRefusedError(503)] * 1000)
+        room.login.token = "token-new"
+        await until(lambda: room.hubs.counters(Hub.USER).failed_opens >= 2)
+        room.server.acknowledges = False
+        await until(lambda: bool(room.witness.reasons(Hub.USER)))
+        assert "silent" in room.witness.reasons(Hub.USER)[0]
+
+
 async def test_a_refused_token_is_renewed_and_the_hub_comes_back_with_it() -> None:
     room = Room()
     room.server.refuse_next("user", AuthorizationError())

@@ -69,6 +69,8 @@ class HubTimings:
     silent: float = 35.0
     retries: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
     jitter: float = 0.2
+    ask_again: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0, 60.0)
+    """The pauses before a subscription that was refused is asked for again."""
     steady: float = 30.0
     """A hub that was up for so long is retried from the first step of the ladder again."""
     close: float = 5.0
@@ -93,6 +95,15 @@ class HubCounters:
     probes: int = 0
     unreadable: int = 0
     logouts: int = 0
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Why a subscription was refused last, how often, and when it is asked for again."""
+
+    error: str
+    times: int
+    ask_again_at: float
 
 
 class OpenFailed(Exception):
@@ -136,6 +147,7 @@ class HubLink:
         self.last_frame = monotonic()
         self.frames = 0
         self.subscribed: set[Call] = set()
+        self.refusals: dict[Call, Refusal] = {}
         self._realtime = realtime
         self._monotonic = monotonic
         self._on_doubt = on_doubt
@@ -523,8 +535,9 @@ class HubLine:
             method, arguments = call
             await link.invoke((f"Un{method[0].lower()}{method[1:]}", arguments), seconds=1)
         link.subscribed &= wanted
+        link.refusals = {call: one for call, one in link.refusals.items() if call in wanted}
         for call, answer in answers.items():
-            answer.add_done_callback(partial(self._subscription_answered, call))
+            answer.add_done_callback(partial(self._subscription_answered, link, call))
         if wait and answers and self._acknowledges is not False:
             await self._acknowledged(link, answers.values())
 
@@ -541,14 +554,39 @@ class HubLine:
         if not done and not link.frames:
             link.throw_doubt("mute since it was opened")
 
-    def _subscription_answered(self, call: Call, answer: asyncio.Future[str | None]) -> None:
+    def _subscription_answered(
+        self, link: HubLink, call: Call, answer: asyncio.Future[str | None]
+    ) -> None:
         if answer.cancelled():
             return
         self._acknowledges = True
-        if answer.result() is None:
-            return
+        error = answer.result()
+        before = link.refusals.pop(call, None)
+        if error is not None:
+            times = before.times + 1 if before is not None else 1
+            ask_again_at = self._clock.monotonic() + self._pause(times)
+            link.refusals[call] = Refusal(error, times, ask_again_at)
+            if before is None or before.error != error:
+                self._tell_refusal(call, error)
+        elif before is not None:
+            log.info("the %s hub granted %s after %d refusals", self.hub, call, before.times)
+            self._on_open(self.hub)  # what it would have told until now was never heard
+
+    def _pause(self, refusals: int) -> float:
+        pauses = self._timings.ask_again
+        return pauses[min(refusals, len(pauses)) - 1]
+
+    def _ask_again(self, link: HubLink) -> None:
+        """Count as not subscribed what was refused, each time its pause is over."""
+        now = self._clock.monotonic()
+        for call, refusal in link.refusals.items():
+            if now >= refusal.ask_again_at:
+                refusal.ask_again_at = now + self._pause(refusal.times)
+                link.subscribed.discard(call)
+
+    def _tell_refusal(self, call: Call, error: str) -> None:
         method, arguments = call
-        detail = f"{method}{list(arguments)} was refused: {answer.result()}"
+        detail = f"{method}{list(arguments)} was refused: {error}"
         account_id = next((one for one in arguments if isinstance(one, int)), None)
         self.tell_unreadable(
             Unreadable(
@@ -581,6 +619,7 @@ class HubLine:
                 judged_from, asked_at = now, None
             looked_at = now
             with contextlib.suppress(OpenFailed):  # it has thrown doubt
+                self._ask_again(link)
                 if self.wanted != link.subscribed:
                     await self._subscribe(link)
                 quiet = now - max(link.last_frame, judged_from)
@@ -636,7 +675,8 @@ class HubSupervisor:
     """Both hubs of one login.
 
     `run` keeps them alive until cancelled. `put` gets the events. `on_open(hub)` is called after
-    every open, once everything is subscribed: time for a snapshot. `on_unreadable(account_id)` is
+    every open, once everything is subscribed, and when a subscription refused at first is granted:
+    time for a snapshot. `on_unreadable(account_id)` is
     called when a user message could not be read: time for one, too (None: of all accounts).
     `exposed` says whether anything is at stake, which makes the hubs be watched more closely.
     While the `right_of_way` is taken quotes are not read.

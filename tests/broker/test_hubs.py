@@ -236,6 +236,40 @@ async def test_a_refused_subscription_is_told() -> None:
         assert "not your account" in told[0].detail
 
 
+async def test_a_refused_subscription_is_asked_for_again_until_it_is_granted() -> None:
+    room = Room(replace(QUICK, ask_again=(0.02, 0.04)))
+    room.server.refusals["SubscribeTrades"] = "not now"
+    async with both_up(room):
+        user = room.server.last("user")
+        await until(lambda: user.invoked.count(("SubscribeTrades", 101)) >= 4)
+        assert len(room.witness.of(Unreadable)) == 2  # the same refusal is told once
+        assert user.invoked.count(("SubscribeOrders", 101)) == 1
+        room.server.refusals["SubscribeTrades"] = "not your account"
+        await until(lambda: len(room.witness.of(Unreadable)) == 4)
+        room.server.refusals.clear()
+        # What was to be heard before it was granted has to be read: once for each account.
+        await until(lambda: room.witness.opened.count(Hub.USER) == 3)
+        asked = len(user.invoked)
+        await asyncio.sleep(0.2)  # several times the longest pause
+        assert len(user.invoked) == asked
+        assert room.server.of("user") == [user]
+
+
+async def test_the_pauses_before_a_refused_subscription_is_asked_for_again_grow() -> None:
+    clock = MovableClock()
+    patient = replace(QUICK, quiet=1e9, quiet_idle=1e9, silent=1e9, overslept=1e9)
+    room = Room(replace(patient, ask_again=(500.0, 6000.0)), clock=clock)
+    room.hubs.watch([ES])
+    room.server.refusals["SubscribeContractQuotes"] = "not now"
+    async with both_up(room):
+        market = room.server.last("market")
+        for seconds, times in ((600, 2), (5000, 2), (1100, 3), (5000, 3), (1100, 4)):
+            clock.move(timedelta(seconds=seconds))
+            await until(lambda times=times: len(market.invoked) == times)  # type: ignore[misc]
+            await asyncio.sleep(0.1)  # several looks
+            assert len(market.invoked) == times
+
+
 async def test_contracts_and_accounts_come_and_go_without_a_reopen() -> None:
     room = Room()
     async with both_up(room):

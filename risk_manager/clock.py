@@ -103,7 +103,7 @@ class VenueTime:
         """Take in the Date header of an answer; nonsense is ignored."""
         try:
             stated = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):
             return
         if stated.tzinfo is not None:
             self.hear(stated)

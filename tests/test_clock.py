@@ -164,7 +164,15 @@ async def test_a_gateway_that_never_says_what_time_it_is_is_not_waited_for() -> 
     assert await machine.venue.agree(ask) is None
 
 
-@pytest.mark.parametrize("header", ["", "yesterday", "Fri, 99 Nov 2026 16:00:00 GMT"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "yesterday",
+        "Fri, 99 Nov 2026 16:00:00 GMT",
+        "Fri, 01 Nov 99999999999999999999 16:00:00 GMT",
+    ],
+)
 def test_a_header_that_is_no_date_is_ignored(header: str) -> None:
     machine = Machine()
     machine.venue.note(header)

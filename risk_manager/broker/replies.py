@@ -1,10 +1,12 @@
 """What a REST answer means: every success, refusal, status and exception, in one word each."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +19,8 @@ from project_x_py.exceptions import (
     ProjectXRateLimitError,
     ProjectXServerError,
 )
+
+from risk_manager.broker.whole_text import whole
 
 
 class Answer(StrEnum):
@@ -193,13 +197,12 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     """A Retry-After header, seconds or HTTP date, as seconds from now; None when unreadable."""
     if value is None:
         return None
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        seconds = float(value)
+        return max(seconds, 0.0) if isfinite(seconds) else None
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max((until - now).total_seconds(), 0.0)
@@ -249,7 +252,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _because(error: BaseException) -> str:
-    words = " ".join(str(error).split())[:200]
+    words = whole(" ".join(str(error).split())[:200])
     return f": {words}" if words else f" ({type(error).__name__})"
 
 

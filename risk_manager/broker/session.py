@@ -16,6 +16,7 @@ from project_x_py.exceptions import ProjectXAuthenticationError
 from pydantic import SecretStr, ValidationError
 
 from risk_manager.broker.quiet import hush
+from risk_manager.broker.whole_text import with_whole_texts
 from risk_manager.clock import Clock
 from risk_manager.domain.records import AccountRecord
 
@@ -361,13 +362,13 @@ async def ask_once(
     *,
     method: Literal["GET", "POST"] = "POST",
 ) -> Any:
-    """One request, once.
+    """One request, once; the decoded answer with its texts made whole.
 
     `_make_request` would try reads three times, and answer a 429 by sleeping a minute; the
     `retry_count` keeps the SDK from logging in by itself on a 401.
     """
     sdk: Any = client  # its mixins annotate `self` with a protocol no type checker accepts
-    return await sdk._execute_http_request(method, path, data=body, retry_count=1)
+    return with_whole_texts(await sdk._execute_http_request(method, path, data=body, retry_count=1))
 
 
 def _hand_over(client: ProjectX, token: str) -> None:

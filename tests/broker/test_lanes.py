@@ -155,6 +155,8 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert retry_after_seconds(format_datetime(now - timedelta(seconds=30), True), now) == 0
     assert retry_after_seconds("soon", now) is None
     assert retry_after_seconds(None, now) is None
+    for nonsense in ("nan", "inf", "", f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT"):
+        assert retry_after_seconds(nonsense, now) is None
 
 
 # --- the lanes ------------------------------------------------------------------------------------

@@ -65,6 +65,13 @@ def test_an_order_is_read_with_its_life_and_its_prices() -> None:
     assert event.stop_price is None
 
 
+def test_half_an_emoji_in_a_tag_can_be_kept() -> None:
+    (event,) = read_order(data("order_update", customTag="to the \ud83d"), AT)
+    assert isinstance(event, OrderChanged)
+    assert event.custom_tag == "to the ?"
+    assert event.model_dump_json()
+
+
 def test_an_opening_trade_has_no_profit_rather_than_a_profit_of_zero() -> None:
     (event,) = read_trade(payload("trade_execution"), AT)
     assert isinstance(event, TradeExecuted)

@@ -83,6 +83,19 @@ async def test_one_login_serves_both_clients(api: FakeApi, session: GatewaySessi
     assert api.requests[0] == (LOGIN, {"userName": "trader", "apiKey": "secret-api-key"})
 
 
+async def test_half_an_emoji_in_an_answer_can_be_kept(
+    api: FakeApi, session: GatewaySession
+) -> None:
+    await session.log_in()
+    api.always["/Order/searchOpen"] = {
+        "success": True,
+        "orders": [{"id": 7, "customTag": "to the \ud83d", "\udc00": None}, {"customTag": "Käse"}],
+    }
+    reply = await ask_once(session.slow, "/Order/searchOpen", {"accountId": 101})
+    assert reply["success"] is True
+    assert reply["orders"] == [{"id": 7, "customTag": "to the ?", "?": None}, {"customTag": "Käse"}]
+
+
 async def test_the_clients_are_built_on_entering_and_closed_on_leaving(
     api: FakeApi, clock: MovableClock
 ) -> None:

@@ -1,6 +1,7 @@
 """step(): fold the event in, ask every rule, add what the locks demand, merge, act once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ from risk_manager.domain.guard import Wanted, demands
 from risk_manager.domain.money import NOWHERE, Band
 from risk_manager.domain.protection import cut_back, merged, protect, resized, tidied
 from risk_manager.domain.rule import Meter, Rule
-from risk_manager.domain.rulebook import Mode
+from risk_manager.domain.rulebook import UNTIL_RESET, Mode
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View, in_scope
 
@@ -98,7 +99,9 @@ def meters(state: State, account_id: int, event: AnyEvent) -> list[Meter]:
     for rule in state.rulebook.for_account(account_id).rules:
         meter = rule.meter(view)
         if meter is not None:
-            found.append(meter)
+            # Beside the newer version of the same rule it must be told apart.
+            older = rule.id.endswith(UNTIL_RESET)
+            found.append(replace(meter, title=meter.title + UNTIL_RESET) if older else meter)
     return found
 
 

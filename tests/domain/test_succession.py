@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from desk import Desk, DeskMaker, rules_from
 
+from risk_manager.domain.engine import meters
+from risk_manager.domain.events import Tick
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rulebook import UNTIL_RESET, AccountRules, Rulebook
 from risk_manager.settings.commitment import combined
@@ -112,6 +114,13 @@ async def test_edited_while_stopped_the_memory_is_handed_on_as_well(desk: DeskMa
     await d.restart()
     await d.quote("MNQ", 21000.0)
     assert d.taken() == ["close MNQ"]
+
+
+async def test_the_meters_of_both_versions_can_be_told_apart(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss={"limit": 500})
+    await loosened(d, daily_realized_loss={"limit": 5000})
+    told = {m.title: m.limit for m in meters(d.pipeline.state, 101, Tick(at=d.now))}
+    assert told == {"Loss today": 5000, "Loss today (until the reset)": 500}
 
 
 async def test_a_restriction_noticed_by_both_versions_ends_for_both(desk: DeskMaker) -> None:

@@ -414,8 +414,8 @@ class Daemon:
 
     async def _commit_to_limits(self, before: Commitment | None) -> None:
         """What the files say is in force, but for what they loosen: that waits for the reset."""
-        today = self.configuration.rulebook().day.date_of(self.clock.now())
         known = before or Commitment(in_force=self.configuration.texts)
+        today = known.trading_date(self.clock.now())
         self.commitment = known.after_reading(self.configuration, today)
         if self.commitment != before:
             await self._keep_commitment()

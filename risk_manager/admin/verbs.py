@@ -118,7 +118,8 @@ class AdminDesk:
 
     def _check_unlock(self, event: AdminAsked) -> None:
         """Say now what the core would only answer with an alarm."""
-        account = self._state().accounts[event.account_id]
+        state = self._state()
+        account = state.accounts[event.account_id]
         meant = [
             lock
             for lock in account.locks.values()
@@ -126,7 +127,7 @@ class AdminDesk:
         ]
         if not meant:
             raise AdminError("no_lock", f"no such lock on account {account.id} ({event.scope})")
-        if not any(may_be_cleared(account, lock) for lock in meant):
+        if not any(may_be_cleared(account, lock, state.day.date) for lock in meant):
             told = "; ".join(f"{lock.rule_id}: {lock.reason}" for lock in meant)
             raise AdminError("refused", f"this lock cannot be cleared by hand: {told}")
 

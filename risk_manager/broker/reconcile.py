@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -514,11 +515,11 @@ class Reconciler:
             body = {"onlyActiveAccounts": only_active}
             task = self._crew.start("search accounts", fetch(PATHS[Part.ACCOUNT], body))
             if only_active:
-                task.add_done_callback(self._tell_accounts)
+                task.add_done_callback(partial(self._tell_accounts, self._clock.now()))
             known = self._account_searches[only_active] = (now, task)
         return await asyncio.shield(known[1])
 
-    def _tell_accounts(self, search: asyncio.Task[Reply]) -> None:
+    def _tell_accounts(self, asked_at: datetime, search: asyncio.Task[Reply]) -> None:
         if search.cancelled() or search.exception() is not None or not search.result().ok:
             return
         listed = search.result().body.get("accounts")
@@ -529,6 +530,18 @@ class Reconciler:
             except ValidationError:
                 continue  # told by the pass of the account it concerns, if anybody watches it
         self._on_accounts(tuple(accounts))
+        for record in accounts:
+            self._tell_permission(record, asked_at)
+
+    def _tell_permission(self, record: AccountRecord, asked_at: datetime) -> None:
+        """A permission that changed counts also where the search was for another account."""
+        known = self._state().accounts.get(record.id)
+        desk = self._desks.get(record.id)
+        if known is None or desk is None or record.can_trade in (None, known.can_trade):
+            return
+        if desk.running is None or Part.ACCOUNT not in desk.running.parts:
+            now = self._clock.now()
+            self._report(Reading(account_id=record.id, asked_at=asked_at, at=now, account=record))
 
     # --- reading what came ---
 

@@ -42,6 +42,7 @@ from risk_manager.domain.events import (
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.fold import close_down, fold, put_lock, with_account
 from risk_manager.domain.guard import Wanted, demands
+from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.money import NOWHERE, Band
 from risk_manager.domain.protection import cut_back, merged, protect, resized, tidied
 from risk_manager.domain.rule import Meter, Rule
@@ -310,7 +311,7 @@ class _Turn:
 
     def _unlock(self, account: Account, scope: str, rule_id: str, cleared_by: str) -> Account:
         lock = account.locks.get((scope, rule_id))
-        if lock is None:
+        if lock is None or lock.release not in ENDED_BY_ITS_RULE:
             return account
         self.facts.append(LockCleared(at=self.state.now, lock=lock, cleared_by=cleared_by))
         return evolve(account, locks={k: v for k, v in account.locks.items() if k != lock.key})

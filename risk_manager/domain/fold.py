@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
@@ -209,7 +209,7 @@ def _rulebook(state: State, event: RulebookReplaced, facts: list[Fact]) -> State
     roots = {c: book.symbols.root(c, state.contracts.get(c)) for c in state.roots}
     state = evolve(state, rulebook=book, day=book.day.window(state.now), roots=roots)
     for account in state.accounts.values():
-        rule_ids = book.rule_ids(account.id)
+        rule_ids = book.acting(account.id)
         kept = succession.handed_on(account, rule_ids, state.now, facts)
         kept = succession.without_orphans(kept, rule_ids, state.now, facts)
         state = with_account(state, account, kept)
@@ -261,7 +261,7 @@ def _opened(state: State, event: AccountOpened, facts: list[Fact]) -> State:
             resumed_at=event.at,
         )
         # The limits may have been edited meanwhile.
-        rule_ids = state.rulebook.rule_ids(known.id)
+        rule_ids = state.rulebook.acting(known.id)
         resumed = succession.handed_on(resumed, rule_ids, state.now, facts)
         return with_account(state, known, resumed)
     account = Account(
@@ -321,9 +321,7 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
 def _without_orphans(state: State, account: Account, facts: list[Fact]) -> Account:
     if not account.locks or account.is_only_remembered(state.now):
         return account
-    return succession.without_orphans(
-        account, state.rulebook.rule_ids(account.id), state.now, facts
-    )
+    return succession.without_orphans(account, state.rulebook.acting(account.id), state.now, facts)
 
 
 def _said_since(account: Account, asked_at: datetime) -> bool:
@@ -459,8 +457,10 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
     return account  # cancel_all: the engine turns it into cancels
 
 
-def may_be_cleared(account: Account, lock: Lock) -> bool:
-    """Whether an administrator may end this lock now."""
+def may_be_cleared(account: Account, lock: Lock, today: date) -> bool:
+    """Whether an administrator may end this lock on this trading date."""
+    if lock.release is Release.MANUAL:
+        return lock.admin_may_clear or lock.trading_date < today
     if lock.release is Release.CAN_TRADE:
         return lock.admin_may_clear and account.can_trade is True
     return lock.admin_may_clear and lock.release is not Release.CONFIG
@@ -473,7 +473,7 @@ def _unlocked_by_admin(
     for key, lock in account.locks.items():
         if lock.scope != event.scope or event.rule_id not in (None, lock.rule_id):
             continue
-        if not may_be_cleared(account, lock):
+        if not may_be_cleared(account, lock, state.day.date):
             facts.append(
                 Alarm(
                     at=state.now,

@@ -39,6 +39,9 @@ class Release(StrEnum):
     MANUAL = "manual"  # an administrator
 
 
+ENDED_BY_ITS_RULE = (Release.CONFIG, Release.SESSION_START, Release.CAN_TRADE)
+"""The others end by the clock or by an administrator, whatever a rule says."""
+
 LockKey = tuple[str, str]
 """(scope, rule id): one active lock each per account."""
 
@@ -99,6 +102,7 @@ class Lock:
             policy=LockPolicy.FLAT if self.policy is LockPolicy.FLAT else later.policy,
             expires_at=_end_of_both(self, later) if by_the_clock else ahead.expires_at,
             trading_date=ahead.trading_date if above else newest,
+            # Of a lock that only an administrator ends this means: not on the day it was set.
             admin_may_clear=self.admin_may_clear and later.admin_may_clear,
         )
         return self if merged._terms == self._terms else merged

@@ -87,5 +87,9 @@ class Rulebook:
     def for_account(self, account_id: int) -> AccountRules:
         return self.accounts.get(account_id, NO_RULES)
 
-    def rule_ids(self, account_id: int) -> frozenset[str]:
-        return frozenset(rule.id for rule in self.for_account(account_id).rules)
+    def acting(self, account_id: int) -> frozenset[str]:
+        """The ids of the rules that are enforced: one in shadow can set no lock, nor end one."""
+        rules = self.for_account(account_id)
+        if rules.mode is Mode.SHADOW:
+            return frozenset()
+        return frozenset(rule.id for rule in rules.rules if not rule.shadow)

@@ -7,10 +7,8 @@ from datetime import datetime
 from risk_manager.domain.account import Account, Breach, Mark, MarkKey
 from risk_manager.domain.decisions import Fact, LockCleared, LockSet
 from risk_manager.domain.evolve import evolve
-from risk_manager.domain.locks import Lock, LockKey, Release
+from risk_manager.domain.locks import ENDED_BY_ITS_RULE, Lock, LockKey, Release
 from risk_manager.domain.rulebook import UNTIL_RESET
-
-_ENDED_BY_ITS_RULE = (Release.CONFIG, Release.SESSION_START, Release.CAN_TRADE)
 
 
 def handed_on(account: Account, rule_ids: Set[str], now: datetime, facts: list[Fact]) -> Account:
@@ -90,7 +88,7 @@ def _holders(lock: Lock, rule_ids: Set[str]) -> list[str]:
     older = rule_id + UNTIL_RESET
     if lock.rule_id == older:
         chosen = [older] if older in rule_ids else [rule_id]
-    elif lock.release in _ENDED_BY_ITS_RULE or rule_id not in rule_ids:
+    elif lock.release in ENDED_BY_ITS_RULE or rule_id not in rule_ids:
         chosen = [rule_id, older]  # the newer version may end it today, for itself
     else:
         chosen = [rule_id]

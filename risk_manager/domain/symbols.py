@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 # Gateway code -> ticker, where they differ. The first block is documented in the gateway's list
@@ -135,9 +135,15 @@ class PatternSet:
 
         A wildcard over contract ids may name one of any product.
         """
-        return any("." in pattern for pattern in self.wild) or any(
-            "." in name and root_of(name) == root for name in self.exact
-        )
+        return self._parts_all or any(root_of(name) == root for name in self._contract_ids)
+
+    @cached_property
+    def _parts_all(self) -> bool:
+        return any("." in pattern for pattern in self.wild)
+
+    @cached_property
+    def _contract_ids(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name in self.exact if "." in name))
 
 
 @lru_cache(maxsize=4096)

@@ -92,9 +92,9 @@ class SymbolBlocks(Rule):
             elif held := [c for c in contract_ids if c in account.positions]:
                 verdicts.append(self._close_fills(view, scope, held))
         for lock in account.locks.values():
-            if lock.rule_id == self.id and (
-                self.working_orders == "keep" or not self._still_blocks(view, lock.scope)
-            ):
+            if lock.rule_id != self.id or lock.release is not Release.CONFIG:
+                continue
+            if self.working_orders == "keep" or not self._still_blocks(view, lock.scope):
                 verdicts.append(_lifted(lock.scope))
         return tuple(verdicts) or None
 

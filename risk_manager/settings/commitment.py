@@ -7,11 +7,12 @@ together, so that whichever is tighter decides. A tightening works at once, a lo
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+
+from pydantic import TypeAdapter
 
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import NO_RULES, UNTIL_RESET, AccountRules, Mode, Rulebook
@@ -60,15 +61,9 @@ class Commitment:
     since: date | None = None
 
     @classmethod
-    def read(cls, text: str) -> Self:
+    def read(cls, text: str) -> "Commitment":
         """From the text kept in the database. Raises ValueError for anything else."""
-        data = json.loads(text)
-        since = data.get("since")
-        return cls(
-            in_force=data["in_force"],
-            waiting=data.get("waiting"),
-            since=date.fromisoformat(since) if since else None,
-        )
+        return _COMMITMENT.validate_json(text)
 
     def text(self) -> str:
         since = self.since.isoformat() if self.since else None
@@ -78,6 +73,13 @@ class Commitment:
     def is_readable(self) -> bool:
         """Whether this version understands the limits that were in force."""
         return _meant(self.in_force) is not None
+
+    def trading_date(self, now: datetime) -> date:
+        """The date by the trading day in force; an edited one is not, before the reset."""
+        in_force = _meant(self.in_force)
+        if in_force is None:
+            raise ValueError("the limits in force cannot be read")
+        return in_force.rulebook().day.date_of(now)
 
     def after_reading(self, found: Configuration, today: date) -> "Commitment":
         """What holds once the files say `found` on this trading date."""
@@ -118,6 +120,9 @@ class Commitment:
                 if _named(rule) not in new_rules
             )
         )
+
+
+_COMMITMENT = TypeAdapter(Commitment)
 
 
 def _ids(*configurations: Configuration) -> list[int]:

@@ -13,6 +13,7 @@ from risk_manager.settings.documents import Document, Path_
 from risk_manager.settings.explain import explain, suggestion
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_TAKEN = ("manual", "lost_database", "enforcer")  # the locks and notes of others go by these
 _FIXED = ("rule", "id", "accounts")
 
 
@@ -101,6 +102,8 @@ def _read_entry(
     if written is not None and not (isinstance(written, str) and _ID.fullmatch(written)):
         document.refuse((*path, "id"), "must be a short word of letters, digits, - _ and .")
         item = {key: value for key, value in item.items() if key != "id"}
+    elif written in _TAKEN:
+        document.refuse((*path, "id"), f"{written} is the name of something else; choose another")
     cls = classes.get(name)
     if cls is None:
         document.refuse((*path, "rule"), _no_such_rule(name, classes))

@@ -448,6 +448,19 @@ async def test_one_search_polls_the_accounts_that_are_due_together() -> None:
         assert len(broker.calls(ACCOUNTS)) == pytest.approx(7, abs=1)
 
 
+@in_virtual_time
+async def test_a_search_for_one_account_tells_the_permission_of_the_others() -> None:
+    broker = PaperBroker()
+    broker.hold(101, MNQ, 1)  # read every five seconds; the other one is flat
+    async with bench(broker, LoopClock(), accounts=[101, 102]) as b:
+        await asyncio.sleep(2)
+        broker.accounts[1]["canTrade"] = False
+        await asyncio.sleep(5.5)
+        assert len([c for c in broker.calls(POSITIONS) if c.body["accountId"] == 102]) == 1
+        assert b.pipeline.state.accounts[102].can_trade is False
+        assert len([r for r in b.of(AccountReported) if r.account_id == 102]) == 2
+
+
 @pytest.mark.parametrize("rule", [polling("60s"), polling("10s", enabled=False)])
 @in_virtual_time
 async def test_a_poll_that_is_no_more_often_than_the_usual_reading_costs_nothing(

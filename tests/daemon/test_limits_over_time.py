@@ -107,7 +107,18 @@ async def test_a_file_saved_while_the_login_is_tried_has_not_been_in_force(
     assert await limits_told(daemon) == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 5}
 
 
-@pytest.mark.parametrize("kept", ["no json", '{"in_force": {"risk_config.yaml": "limit: odd"}}'])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "no json",
+        "[]",
+        '{"in_force": []}',
+        '{"in_force": {"risk_config.yaml": 7}}',
+        '{"in_force": {"risk_config.yaml": "\\ud83d"}}',
+        '{"in_force": {"risk_config.yaml": "limit: odd"}}',
+        '{"in_force": {}, "since": 7}',
+    ],
+)
 async def test_limits_that_were_in_force_and_cannot_be_read_are_in_doubt(
     folder: ConfigFolder, kept: str
 ) -> None:

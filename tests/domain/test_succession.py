@@ -13,7 +13,7 @@ from desk import Desk, DeskMaker, rules_from
 from risk_manager.domain.engine import meters
 from risk_manager.domain.events import Tick
 from risk_manager.domain.records import OrderStatus
-from risk_manager.domain.rulebook import UNTIL_RESET, AccountRules, Rulebook
+from risk_manager.domain.rulebook import UNTIL_RESET, AccountRules, Mode, Rulebook
 from risk_manager.settings.commitment import combined
 
 AFTERNOON = datetime(2026, 11, 19, 21, 0, tzinfo=UTC)
@@ -176,3 +176,54 @@ async def test_a_lock_goes_over_to_the_older_version_without_a_gap(desk: DeskMak
     await loosened(d)
     assert d.account().ceilings == before
     assert d.locked_by() == {"session_block_outside" + UNTIL_RESET: "account"}
+
+
+@pytest.mark.parametrize("shadowed", ["the rule", "the account"])
+async def test_a_lock_is_not_left_to_a_rule_in_shadow(desk: DeskMaker, shadowed: str) -> None:
+    d = desk(symbol_blocks={"blocked": ["GC"]})
+    await d.position("GC", 1, 2000.0)
+    await d.position("GC", 0)
+    rule = rules_from(symbol_blocks={"blocked": ["GC"], "shadow": shadowed == "the rule"})
+    mode = Mode.SHADOW if shadowed == "the account" else Mode.ENFORCE
+    new = replace(d.rulebook, accounts={101: AccountRules.of(rule, mode)})
+    await d.happens_under(combined(d.rulebook, new))
+    assert d.locked_by() == {"symbol_blocks" + UNTIL_RESET: "root:GC"}
+    await d.wait_until(d.pipeline.state.day.ends_at)
+    await d.happens_under(new)
+    assert d.locked_by() == {}
+
+
+@pytest.mark.parametrize("lock", ["cooldown", "manual", "day"])
+async def test_no_rule_put_in_under_the_id_of_another_ends_its_lock(
+    desk: DeskMaker, lock: str
+) -> None:
+    d = desk(daily_realized_loss={"limit": 500, "lockout": "1h"})
+    rule_id = "daily_realized_loss"
+    if lock == "cooldown":
+        await d.loss(500)
+    elif lock == "manual":
+        rule_id = "manual"
+        await d.admin("lock")
+    else:
+        rule_id = "lost_database"
+        await d.admin("lock_day", rule_id=rule_id)
+    assert rule_id in d.locked_by()
+    await d.new_rules(rules_from(symbol_blocks={"id": rule_id, "blocked": ["GC"]}))
+    await d.wait(seconds=5)
+    assert rule_id in d.locked_by()
+
+
+async def test_a_days_lock_made_a_manual_one_is_for_an_administrator_from_the_next_day(
+    desk: DeskMaker,
+) -> None:
+    d = desk(daily_realized_loss={"limit": 500})
+    await d.loss(500)
+    await d.new_rules(
+        rules_from(daily_realized_loss={"limit": 500, "lockout": "manual", "unlock": "admin"})
+    )
+    await d.admin("unlock")
+    assert d.locked_by() == {"daily_realized_loss": "account"}
+    await d.wait_until(d.pipeline.state.day.ends_at)
+    assert d.locked_by() == {"daily_realized_loss": "account"}
+    await d.admin("unlock")
+    assert d.locked_by() == {}

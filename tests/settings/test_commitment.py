@@ -1,6 +1,6 @@
 """A loosened limit waits for the reset, a tightened one does not; nobody can hurry it."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -101,6 +101,19 @@ def test_editing_once_more_begins_the_waiting_anew(folder: Folder) -> None:
     assert [limit for _, limit in limits(after.rulebook(folder.read()))] == [70, 60]
     after = read_again(after, folder, TUESDAY)
     assert limits(after.rulebook(folder.read())) == [("max_contracts", 70)]
+
+
+def test_moving_the_reset_does_not_bring_it_nearer(folder: Folder) -> None:
+    """Which day it is follows from the reset in force, not from the one just written."""
+    before = committed(folder)
+    path = folder.path / "risk_config.yaml"
+    path.write_text('trading_day: {reset: "09:00"}\n' + path.read_text().replace("5", "50"))
+    found = folder.read()
+    at_ten = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)  # in New York
+    assert found.rulebook().day.date_of(at_ten) != FRIDAY
+    assert before.trading_date(at_ten) == FRIDAY
+    after = before.after_reading(found, before.trading_date(at_ten))
+    assert after.trading_date(at_ten) == FRIDAY == after.since
 
 
 def test_taking_it_back_ends_the_waiting(folder: Folder) -> None:

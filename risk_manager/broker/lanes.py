@@ -130,11 +130,15 @@ class Limits:
     """How the gateway's 200 requests a minute are shared, and how long an answer is awaited.
 
     Per `window_seconds`: `reads` for the slow lane; on the fast lane, reads stop at `looks`
-    and go by the slow lane instead. Closes and cancels have no limit of ours.
+    and go by the slow lane instead. Reads of both lanes together keep to `reads_and_looks`, less
+    two for each close or cancel, as where there were some there will be more; but not to less than
+    `reads_at_least`. Closes and cancels have no limit of ours.
     """
 
     reads: int = 120
     looks: int = 50
+    reads_and_looks: int = 150
+    reads_at_least: int = 40
     window_seconds: float = 60.0
     act_seconds: float = 3.5
     cancel_seconds: float = 2.0  # twice is not too often
@@ -211,6 +215,8 @@ class Lanes:
         self._crew = Crew(on_error)
         self._fast = _Window(self._limits.window_seconds)
         self._slow = _Window(self._limits.window_seconds)
+        self._acts = _Window(self._limits.window_seconds)
+        self._all_reads = _Window(self._limits.window_seconds)
         self._reads_paused_until = 0.0
         self._looks_paused_until = 0.0
 
@@ -284,12 +290,11 @@ class Lanes:
         now = self._clock.monotonic()
         if now < self._looks_paused_until:
             return _limited(self._looks_paused_until - now)
-        if self._fast.count(now) < self._limits.looks:
-            return await self._read_once(Lane.FAST, path, body, limit)
-        wait = self._slow.room_in_seconds(self._reads_allowed(now), now)
+        lane = Lane.FAST if self._fast.count(now) < self._limits.looks else Lane.SLOW
+        wait = self._room_in_seconds(lane, now)
         if wait > 0:  # what is left of the gateway's patience belongs to closes and cancels
             return _limited(wait)
-        return await self._read_once(Lane.SLOW, path, body, limit)
+        return await self._read_once(lane, path, body, limit)
 
     # --- reads ---
 
@@ -311,10 +316,7 @@ class Lanes:
     async def _read_in_turn(self, path: str, body: Body, ends: float) -> Reply:
         while True:
             now = self._clock.monotonic()
-            wait = max(
-                self._reads_paused_until - now,
-                self._slow.room_in_seconds(self._reads_allowed(now), now),
-            )
+            wait = max(self._reads_paused_until - now, self._room_in_seconds(Lane.SLOW, now))
             if wait <= 0:
                 left = max(ends - now, 0.05)
                 return await self._read_once(
@@ -324,10 +326,14 @@ class Lanes:
                 return _limited(wait)
             await asyncio.sleep(wait)
 
-    def _reads_allowed(self, now: float) -> int:
-        """Many closes and cancels take from the reads' share, or the gateway refuses them too."""
-        beyond = max(self._fast.count(now) - self._limits.looks, 0)
-        return max(self._limits.reads - beyond, 1)
+    def _room_in_seconds(self, lane: Lane, now: float) -> float:
+        """0 when a read may leave now. Closes and cancels must find room whatever is read."""
+        limits = self._limits
+        allowed = max(limits.reads_and_looks - 2 * self._acts.count(now), limits.reads_at_least)
+        wait = self._all_reads.room_in_seconds(allowed, now)
+        if lane is Lane.SLOW:
+            wait = max(wait, self._slow.room_in_seconds(limits.reads, now))
+        return wait
 
     async def _read_once(self, lane: Lane, path: str, body: Body, limit_seconds: float) -> Reply:
         token = self._gateway.token
@@ -357,8 +363,8 @@ class Lanes:
         self, lane: Lane, path: str, body: Body, attempt: _Attempt | None = None
     ) -> Reply:
         started = self._clock.monotonic()
-        window = self._fast if lane is Lane.FAST else self._slow
-        window.add(started)
+        (self._fast if lane is Lane.FAST else self._slow).add(started)
+        (self._all_reads if attempt is None else self._acts).add(started)
         try:
             reply = reply_of(path, await self._gateway.request(lane, path, body))
         except Exception as error:  # the world's doing, told as an answer and to `on_call`

@@ -11,7 +11,7 @@ from risk_manager.broker.lanes import Limits
 from risk_manager.daemon import Daemon
 from risk_manager.settings.loading import load
 
-NO_LIMIT = Limits(reads=1_000_000, looks=1_000_000)
+NO_LIMIT = Limits(reads=1_000_000, looks=1_000_000, reads_and_looks=1_000_000)
 
 
 async def main(config: Path, data: Path) -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.wire
 
 ACCOUNT = 101
 # Two hundred requests a minute are soon used up by tests that never wait.
-UNLIMITED = Limits(reads=100_000, looks=100_000)
+UNLIMITED = Limits(reads=100_000, looks=100_000, reads_and_looks=100_000)
 
 
 @asynccontextmanager

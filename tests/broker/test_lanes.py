@@ -255,6 +255,23 @@ async def test_the_looks_of_enforcement_leave_room_for_closes_by_taking_the_othe
 
 
 @in_virtual_time
+async def test_whatever_is_read_the_closes_of_a_hot_minute_find_room() -> None:
+    broker = PaperBroker()
+    async with lanes(broker) as desk:
+        for _ in range(160):  # four closes in three seconds, and all the reading that is let in
+            await asyncio.sleep(0.75)
+            await desk.lanes.act(CLOSE, ABOUT)
+            await asyncio.gather(
+                *(desk.lanes.look(POSITIONS, ABOUT) for _ in range(3)),
+                *(desk.lanes.read(POSITIONS, ABOUT) for _ in range(3)),
+            )
+        asked = [call.at for call in broker.asked]
+        assert max(sum(at - 60 < other <= at for other in asked) for at in asked) <= 200
+        second_minute = [call.path for call in broker.asked if call.at > 60]
+        assert second_minute.count(POSITIONS) >= 40
+
+
+@in_virtual_time
 async def test_a_close_is_sent_once_whatever_happens_to_it() -> None:
     for fault in (status(500), status(503), status(429), no_line):
         broker = PaperBroker()

@@ -130,15 +130,16 @@ class Limits:
     """How the gateway's 200 requests a minute are shared, and how long an answer is awaited.
 
     Per `window_seconds`: `reads` for the slow lane; on the fast lane, reads stop at `looks`
-    and go by the slow lane instead. Reads of both lanes together keep to `reads_and_looks`, less
-    two for each close or cancel, as where there were some there will be more; but not to less than
-    `reads_at_least`. Closes and cancels have no limit of ours.
+    and go by the slow lane instead. Reads of both lanes together keep to `reads_and_looks`. Each
+    close or cancel takes the room of one of these, and of two of `reads`: where there were some
+    there will be more, and they need their looks. `at_least` so many are let in all the same.
+    Closes and cancels have no limit of ours.
     """
 
     reads: int = 120
     looks: int = 50
-    reads_and_looks: int = 150
-    reads_at_least: int = 40
+    reads_and_looks: int = 160
+    at_least: int = 30
     window_seconds: float = 60.0
     act_seconds: float = 3.5
     cancel_seconds: float = 2.0  # twice is not too often
@@ -291,7 +292,7 @@ class Lanes:
         if now < self._looks_paused_until:
             return _limited(self._looks_paused_until - now)
         lane = Lane.FAST if self._fast.count(now) < self._limits.looks else Lane.SLOW
-        wait = self._room_in_seconds(lane, now)
+        wait = self._room_in_seconds(now, for_a_look=True)
         if wait > 0:  # what is left of the gateway's patience belongs to closes and cancels
             return _limited(wait)
         return await self._read_once(lane, path, body, limit)
@@ -316,7 +317,7 @@ class Lanes:
     async def _read_in_turn(self, path: str, body: Body, ends: float) -> Reply:
         while True:
             now = self._clock.monotonic()
-            wait = max(self._reads_paused_until - now, self._room_in_seconds(Lane.SLOW, now))
+            wait = max(self._reads_paused_until - now, self._room_in_seconds(now, for_a_look=False))
             if wait <= 0:
                 left = max(ends - now, 0.05)
                 return await self._read_once(
@@ -326,14 +327,17 @@ class Lanes:
                 return _limited(wait)
             await asyncio.sleep(wait)
 
-    def _room_in_seconds(self, lane: Lane, now: float) -> float:
+    def _room_in_seconds(self, now: float, *, for_a_look: bool) -> float:
         """0 when a read may leave now. Closes and cancels must find room whatever is read."""
-        limits = self._limits
-        allowed = max(limits.reads_and_looks - 2 * self._acts.count(now), limits.reads_at_least)
+        limits, acts = self._limits, self._acts.count(now)
+        allowed = max(limits.reads_and_looks - acts, 2 * limits.at_least)
         wait = self._all_reads.room_in_seconds(allowed, now)
-        if lane is Lane.SLOW:
-            wait = max(wait, self._slow.room_in_seconds(limits.reads, now))
-        return wait
+        if for_a_look and self._fast.count(now) < limits.looks:
+            return wait
+        reads = limits.reads
+        if not for_a_look:
+            reads = max(reads - 2 * acts, min(limits.at_least, reads))
+        return max(wait, self._slow.room_in_seconds(reads, now))
 
     async def _read_once(self, lane: Lane, path: str, body: Body, limit_seconds: float) -> Reply:
         token = self._gateway.token

@@ -676,8 +676,8 @@ class HubSupervisor:
 
     `run` keeps them alive until cancelled. `put` gets the events. `on_open(hub)` is called after
     every open, once everything is subscribed, and when a subscription refused at first is granted:
-    time for a snapshot. `on_unreadable(account_id)` is
-    called when a user message could not be read: time for one, too (None: of all accounts).
+    time for a snapshot. `on_unreadable(account_id)` is called when a user message could not be
+    read: time for one, too (None: of all accounts).
     `exposed` says whether anything is at stake, which makes the hubs be watched more closely.
     While the `right_of_way` is taken quotes are not read.
     """

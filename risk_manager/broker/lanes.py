@@ -292,7 +292,9 @@ class Lanes:
         if now < self._looks_paused_until:
             return _limited(self._looks_paused_until - now)
         lane = Lane.FAST if self._fast.count(now) < self._limits.looks else Lane.SLOW
-        wait = self._room_in_seconds(now, for_a_look=True)
+        wait = self._shared_room_in_seconds(now)
+        if lane is Lane.SLOW:
+            wait = max(wait, self._slow.room_in_seconds(self._limits.reads, now))
         if wait > 0:  # what is left of the gateway's patience belongs to closes and cancels
             return _limited(wait)
         return await self._read_once(lane, path, body, limit)
@@ -317,7 +319,11 @@ class Lanes:
     async def _read_in_turn(self, path: str, body: Body, ends: float) -> Reply:
         while True:
             now = self._clock.monotonic()
-            wait = max(self._reads_paused_until - now, self._room_in_seconds(now, for_a_look=False))
+            wait = max(
+                self._reads_paused_until - now,
+                self._shared_room_in_seconds(now),
+                self._slow.room_in_seconds(self._reads_allowed(now), now),
+            )
             if wait <= 0:
                 left = max(ends - now, 0.05)
                 return await self._read_once(
@@ -327,17 +333,15 @@ class Lanes:
                 return _limited(wait)
             await asyncio.sleep(wait)
 
-    def _room_in_seconds(self, now: float, *, for_a_look: bool) -> float:
-        """0 when a read may leave now. Closes and cancels must find room whatever is read."""
-        limits, acts = self._limits, self._acts.count(now)
-        allowed = max(limits.reads_and_looks - acts, 2 * limits.at_least)
-        wait = self._all_reads.room_in_seconds(allowed, now)
-        if for_a_look and self._fast.count(now) < limits.looks:
-            return wait
-        reads = limits.reads
-        if not for_a_look:
-            reads = max(reads - 2 * acts, min(limits.at_least, reads))
-        return max(wait, self._slow.room_in_seconds(reads, now))
+    def _shared_room_in_seconds(self, now: float) -> float:
+        """0 when a read of any lane may leave. Closes and cancels must find room in any case."""
+        limits = self._limits
+        allowed = max(limits.reads_and_looks - self._acts.count(now), 2 * limits.at_least)
+        return self._all_reads.room_in_seconds(allowed, now)
+
+    def _reads_allowed(self, now: float) -> int:
+        limits = self._limits
+        return max(limits.reads - 2 * self._acts.count(now), min(limits.at_least, limits.reads))
 
     async def _read_once(self, lane: Lane, path: str, body: Body, limit_seconds: float) -> Reply:
         token = self._gateway.token

@@ -4,7 +4,6 @@ Nobody has to judge whether an edit loosens: until the reset the old limits and 
 together, so that whichever is tighter decides. A tightening works at once, a loosening tomorrow.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -66,8 +65,7 @@ class Commitment:
         return _COMMITMENT.validate_json(text)
 
     def text(self) -> str:
-        since = self.since.isoformat() if self.since else None
-        return json.dumps({"in_force": self.in_force, "waiting": self.waiting, "since": since})
+        return _COMMITMENT.dump_json(self).decode()
 
     @property
     def is_readable(self) -> bool:

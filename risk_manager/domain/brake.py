@@ -1,5 +1,6 @@
 """The brake on ourselves: too many calls in a minute, and only what takes risk away goes on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,12 +45,23 @@ class Brake:
             return True
         return must_go and (tries == 1 or len(self.calls) < limit + limit // 2)
 
+    @classmethod
+    def taken_up(cls, calls: Iterable[datetime], now: datetime, limit: int) -> "Brake":
+        """As it was left by a run that ended, from when that run asked the broker for something."""
+        brake = cls()
+        for at in sorted(calls):
+            brake = brake.at(at, limit).after_call(at, limit)
+        return brake.at(now, limit)
+
     def pace(self, now: datetime, limit: int, among: int) -> timedelta:
         """How long each of so many should leave between calls that can wait, so that these take
-        no more than half of a minute's calls. Nothing while there have been few."""
+        about half of a minute's calls; twice that while half has been used, by whatever they were.
+        Nothing while there have been few."""
         horizon = now - MINUTE
         lately = sum(at > horizon for at in self.calls)
-        return MINUTE * among / (limit / 2) if lately >= limit // 6 else timedelta(0)
+        if lately < limit // 6:
+            return timedelta(0)
+        return MINUTE * among / (limit / 2 if lately < limit // 2 else limit / 4)
 
 
 def must_go(action: Action, *, locked: bool, shrinks: bool) -> bool:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from risk_manager.domain.account import Account, Breach, Mark, revalued
+from risk_manager.domain.brake import MINUTE, Brake
 from risk_manager.domain.fold import with_account
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock
@@ -257,6 +258,7 @@ def state(
                 id=account_id,
                 trading_date=found.day.date,
                 next_action=_last_action(connection, account_id) + 1,
+                brake=_brake(connection, account_id, found),
                 locks={lock.key: lock for lock in locks_in_force(connection, account_id)},
             )
             found = with_account(found, None, account)
@@ -312,7 +314,18 @@ def _account(connection: sqlite3.Connection, row: Row, found: State) -> Account:
         marks={(m.rule_id, m.subject): m for m in marks},
         breaches={(b.rule_id, b.subject): b for b in breaches},
         closings={c.contract_id: c for c in all_of(rows.GET_CLOSINGS, rows.closing_of)},
+        brake=_brake(connection, account_id, found),
     )
+
+
+def _brake(connection: sqlite3.Connection, account_id: int, found: State) -> Brake:
+    """A run that ends and starts again and again asks for no more than one that goes on."""
+    lately = connection.execute(
+        "SELECT created_at FROM intents WHERE account_id = ? AND created_at BETWEEN ? AND ?",
+        (account_id, rows.micros(found.now - 2 * MINUTE), rows.micros(found.now)),
+    )
+    limit = found.rulebook.defaults.max_calls_a_minute
+    return Brake.taken_up((instant(r[0]) for r in lately), found.now, limit)
 
 
 def _last_action(connection: sqlite3.Connection, account_id: int) -> int:

@@ -84,6 +84,17 @@ def test_the_brake_forgets_what_is_older_than_a_minute() -> None:
     assert len(brake.calls) == 30
 
 
+def test_what_can_wait_leaves_room_for_what_else_is_called() -> None:
+    now = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
+    paces = []
+    for calls in (0, 9, 10, 29, 30, 59):
+        brake = Brake(tuple(now - timedelta(milliseconds=500) for _ in range(calls)))
+        paces.append(brake.pace(now, 60, among=1) / timedelta(seconds=1))
+    assert paces == [0, 0, 2, 2, 4, 4]
+    assert brake.pace(now, 60, among=3) == timedelta(seconds=12)
+    assert brake.pace(now + timedelta(minutes=1), 60, among=3) == timedelta(0)
+
+
 async def test_a_close_refused_at_a_shut_exchange_is_tried_again_the_moment_it_opens() -> None:
     # Sunday, 16:58:30 in Chicago; the week opens at 17:00.
     desk = make_desk(desk_at=datetime(2026, 11, 22, 22, 58, 30, tzinfo=UTC))

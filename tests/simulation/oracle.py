@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 WELL_LIMIT_S = 5.0
 ILL_LIMIT_S = 15.0
 CALLS_MAY_FAIL = 3
-# What failed so shortly before is of the same row: the pause it brought on still runs.
-STILL_IN_A_ROW_S = 5.0
 PER_FAILED_CALL_S = 5.0
 """A gateway that fails call after call cannot be held to any time."""
 BRAKED_CALLS = 40
@@ -572,8 +570,7 @@ class Oracle:
             ill = self._ill(overdue.since, now)
             limit = WELL_LIMIT_S
             if ill:
-                since = overdue.since - STILL_IN_A_ROW_S
-                failed = self.world.gateway.calls_failed(key[1], since)
+                failed = self.world.gateway.calls_failed(key[1], overdue.since)
                 limit = ILL_LIMIT_S + PER_FAILED_CALL_S * max(failed - CALLS_MAY_FAIL, 0)
             if key[0] == "order" and len(self._writes) > BRAKED_CALLS:
                 limit = BRAKED_LIMIT_S

@@ -20,7 +20,7 @@ from risk_manager.domain.events import Tick
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
-from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.rulebook import Defaults, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.store.opening import OpenedAs
 from risk_manager.store.rows import instant, ledger_of, micros
@@ -171,7 +171,7 @@ def state_with(account: Account, now: datetime = MORNING) -> State:
 
 def same(found: Account, kept: Account) -> bool:
     """Equal in all that is kept. When it was last reported is written along with other news."""
-    gone: dict[str, Any] = {"attempts": {}, "heard": {}, "finished": {}, "brake": Brake()}
+    gone: dict[str, Any] = {"attempts": {}, "heard": {}, "finished": {}, "brake": found.brake}
     return found == replace(kept, **gone, reported_at=found.reported_at)
 
 
@@ -258,6 +258,28 @@ async def test_an_action_in_flight_is_lost_with_the_process_and_its_number_not_u
             (first.id, "lost"),
             (again.id, "sent"),
         }
+
+
+async def test_the_calls_of_the_last_minute_count_after_a_restart(tmp_path: Path) -> None:
+    few = Defaults(max_calls_a_minute=10)
+    async with at(tmp_path) as store:
+        desk = await opened(StoredDesk(store, defaults=few))
+        await desk.admin("lock", policy="flat")
+        for _ in range(11):
+            await desk.order("MNQ", 1, price=20000)
+            await desk.obey()
+            await desk.wait(seconds=1)
+        kept = desk.account().brake
+        assert kept.on_since is not None
+        now = desk.now
+    async with at(tmp_path) as store:
+        rulebook = Rulebook(defaults=few)
+        found = await store.restore(rulebook, now)
+        assert found.accounts[101].brake == kept
+        found = await store.restore(rulebook, now + timedelta(seconds=70))
+        assert found.accounts[101].brake == Brake()
+        found = await store.restore(rulebook, now - timedelta(hours=1))
+        assert found.accounts[101].brake == Brake(), "a clock set back forgets them"
 
 
 async def test_a_reset_missed_while_down_happens_once(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from risk_manager.domain.symbols import Contract
 if TYPE_CHECKING:
     from risk_manager.domain.rulebook import Rulebook
 
-FINISHED_ORDERS_REMEMBERED = 500
+ORDERS_REMEMBERED = 500
 
 # After a start the broker is read before anything is done, but not waited for longer than this.
 READ_FIRST = timedelta(seconds=3)
@@ -213,6 +213,8 @@ class Account:
     # What the stream said last about a contract or order, to tell newer from older reports.
     heard: Mapping[str, datetime] = field(default_factory=_none)
     finished: Mapping[int, datetime] = field(default_factory=_none)
+    # Orders that a list left out, and when the list was asked for.
+    unlisted: Mapping[int, datetime] = field(default_factory=_none)
     # When an order that may have closed the position in a contract was last found to be over.
     exit_over: Mapping[str, datetime] = field(default_factory=_none)
     next_episode: int = 1
@@ -455,8 +457,18 @@ def with_orders_reported(
             continue
         heard = account.heard.get(f"order:{order.id}")
         if heard is None or heard <= asked_at:
-            account = _over(account, order, at)
+            unlisted = _capped({**account.unlisted, order.id: asked_at})
+            account = evolve(_over(account, order, at), unlisted=unlisted)
     return account
+
+
+def is_late(account: Account, record: OrderRecord) -> bool:
+    """Whether the stream says of an order that it works, but as of before a list left it out."""
+    return (
+        record.id not in account.orders
+        and record.status not in TERMINAL
+        and _is_older(record.update_timestamp, account.unlisted.get(record.id))
+    )
 
 
 def _over(account: Account, order: Order, at: datetime) -> Account:
@@ -474,7 +486,7 @@ def _without[K, V](mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
     return {k: v for k, v in mapping.items() if k != key}
 
 
-def _capped(finished: dict[int, datetime]) -> Mapping[int, datetime]:
-    while len(finished) > FINISHED_ORDERS_REMEMBERED:
-        del finished[next(iter(finished))]
-    return finished
+def _capped(orders: dict[int, datetime]) -> Mapping[int, datetime]:
+    while len(orders) > ORDERS_REMEMBERED:
+        del orders[next(iter(orders))]
+    return orders

@@ -158,7 +158,10 @@ def _account_event(
             return _lower_ceilings(accounts.with_position(account, event, event.at, contract))
         case OrderChanged():
             heard = {**account.heard, f"order:{event.id}": event.at}
-            return accounts.with_order(evolve(account, heard=heard), event, event.at)
+            account = evolve(account, heard=heard)
+            if accounts.is_late(account, event):
+                return account
+            return accounts.with_order(account, event, event.at)
         case TradeExecuted():
             return _executed(state, account, (event,), event.at, facts)
         case AccountChanged():

@@ -66,6 +66,34 @@ async def test_a_finished_order_never_works_again(desk: DeskMaker) -> None:
     assert d.account().orders == {}
 
 
+async def test_a_late_word_of_an_order_that_a_list_left_out_is_not_believed(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    stop = await d.stop("MNQ", -1)
+    await d.wait(seconds=5)
+    await d.report(positions={}, orders=[])
+    listed_at = d.now
+    d.now -= timedelta(seconds=1)
+    await d.stop("MNQ", -1, order_id=stop)
+    assert d.account().orders == {}
+    d.now = listed_at + timedelta(seconds=1)
+    await d.stop("MNQ", -1, order_id=stop)
+    assert set(d.account().orders) == {stop}, "this it says as of now: the list was wrong"
+
+
+async def test_a_list_that_shows_an_order_again_is_believed(desk: DeskMaker) -> None:
+    d = desk()
+    order = await d.order("MNQ", 1, price=20900)
+    known = d.account().orders[order]
+    await d.wait(seconds=5)
+    await d.report(positions={}, orders=[])
+    assert d.account().orders == {}
+    await d.wait(seconds=1)
+    await d.report(positions={}, orders=[known])
+    assert set(d.account().orders) == {order}
+
+
 async def test_an_older_version_of_an_order_is_ignored(desk: DeskMaker) -> None:
     d = desk()
     order = await d.order("MNQ", 3, price=20900, filled=2)

@@ -773,7 +773,8 @@ def _left(order: Order, resized: dict[int, int]) -> int:
 
 def _restarted(state: State) -> State:
     accounts = {
-        i: replace(a, attempts={}, heard={}, finished={}) for i, a in state.accounts.items()
+        i: replace(a, attempts={}, heard={}, finished={}, unlisted={})
+        for i, a in state.accounts.items()
     }
     return replace(state, accounts=accounts, quotes={}, hubs={})
 

@@ -171,8 +171,8 @@ def state_with(account: Account, now: datetime = MORNING) -> State:
 
 def same(found: Account, kept: Account) -> bool:
     """Equal in all that is kept. When it was last reported is written along with other news."""
-    gone: dict[str, Any] = {"attempts": {}, "heard": {}, "finished": {}, "brake": found.brake}
-    return found == replace(kept, **gone, reported_at=found.reported_at)
+    gone: dict[str, Any] = {"attempts": {}, "heard": {}, "finished": {}, "unlisted": {}}
+    return found == replace(kept, **gone, brake=found.brake, reported_at=found.reported_at)
 
 
 async def commit(store: Any, before: State, after: State) -> None:

@@ -266,7 +266,7 @@ class Lanes:
         else:
             reply = Reply(
                 answer=Answer.UNKNOWN,
-                message=f"no answer to {path} within {limit:g} s",
+                message=f"no answer to {path} within {limit:.1f} s",
             )
         self._tell(Lane.FAST, path, body, reply, limit * 1000)
         return reply
@@ -360,7 +360,7 @@ class Lanes:
                 return await self._once(lane, path, body)
         except TimeoutError:
             reply = Reply(
-                answer=Answer.UNKNOWN, message=f"no answer to {path} within {limit_seconds:g} s"
+                answer=Answer.UNKNOWN, message=f"no answer to {path} within {limit_seconds:.1f} s"
             )
             self._tell(lane, path, body, reply, limit_seconds * 1000)
             return reply

@@ -1,5 +1,6 @@
 """What the two rules over the day's result share: what it is, and how the day is ended."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import ClassVar, Literal, Self
 
@@ -12,6 +13,9 @@ from risk_manager.domain.money import cents
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import Mode, PnlBasis
 from risk_manager.domain.view import View
+
+CLOSING = timedelta(seconds=5)
+"""Within this a close has filled, or is in trouble."""
 
 
 class DayResultRule(Rule):
@@ -58,20 +62,26 @@ class DayResultRule(Rule):
         reason = f"{reason}; flat and locked"
         if isinstance(self.lockout.until, Release):
             return Verdict(reason=reason, subject=day, asks=(lock,))
-        # A timed lock arms again only when it has gone further, or it would never end. In shadow
-        # nothing holds the result while the lock would stand, and each tick would be told.
+        # A timed lock arms again only when it has gone further, or it would never end.
         shadow = self._is_shadow(view)
         name = f"{'shadow ' if shadow else ''}{self.reached}:{day}"
         mark = view.mark(self.id, name)
         if mark is not None and (
             abs(result) <= abs(Decimal(mark.value))
-            or (shadow and view.now < mark.set_at + self.lockout.until)
+            or view.now < mark.set_at + self._holds(view, self.lockout.until, shadow=shadow)
         ):
             return None
         subject = day if mark is None else f"{day}:{cents(result)}"
         return Verdict(
             reason=reason, subject=subject, asks=(lock, Remember(name, value=str(result)))
         )
+
+    def _holds(self, view: View, lasts: timedelta, *, shadow: bool) -> timedelta:
+        """How long nothing new is said, or each tick would be told: in shadow nothing stops the
+        result while the lock would stand, and under a lock it moves until the close has filled."""
+        if shadow:
+            return lasts
+        return min(CLOSING, lasts) if view.lock(self.id) is not None else timedelta(0)
 
     def _is_shadow(self, view: View) -> bool:
         return self.shadow or view.state.rulebook.for_account(view.account.id).mode is Mode.SHADOW

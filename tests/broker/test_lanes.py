@@ -397,7 +397,9 @@ async def test_a_look_waits_no_longer_than_a_second() -> None:
     broker = PaperBroker()
     broker.always[POSITIONS] = slow(60)
     async with lanes(broker) as desk:
-        assert (await desk.lanes.look(POSITIONS, ABOUT)).answer is Answer.UNKNOWN
+        reply = await desk.lanes.look(POSITIONS, ABOUT)
+        assert reply.answer is Answer.UNKNOWN
+        assert reply.message == f"no answer to {POSITIONS} within 1.0 s"
         assert desk.now() == pytest.approx(1)
         assert len(broker.asked) == 1
 

@@ -180,6 +180,21 @@ async def test_a_timed_lock_arms_again_only_after_a_further_loss(desk: DeskMaker
     assert d.lock_ends("daily_realized_loss") == d.now + timedelta(minutes=15)
 
 
+async def test_a_loss_that_grows_until_the_close_has_filled_is_told_once(desk: DeskMaker) -> None:
+    timed = {**LIMIT, "include_unrealized": True, "lockout": "15m"}
+    d = desk(daily_realized_loss=timed)
+    await d.position("MNQ", 5, 21000)
+    for ticks in range(20):
+        await d.quote("MNQ", 20950 - ticks * 0.25)
+    assert d.reasons == ["lost $500.00 today, limit $500.00; flat and locked"]
+    await d.position("MNQ", 0)
+    await d.loss(530)
+    assert len(d.decisions) == 1
+    await d.wait(seconds=5)
+    assert d.reasons[1:] == ["lost $530.00 today, limit $500.00; flat and locked"]
+    assert d.lock_ends("daily_realized_loss") == d.now + timedelta(minutes=15)
+
+
 @pytest.mark.parametrize(("mode", "fields"), [(Mode.SHADOW, {}), (Mode.ENFORCE, {"shadow": True})])
 async def test_shadow_tells_a_timed_lock_once_while_it_would_stand(
     desk: DeskMaker, mode: Mode, fields: dict[str, bool]

@@ -101,7 +101,10 @@ async def _run_until_signalled(
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except (OSError, ValueError) as error:  # full, gone, or without such letters
+        log.warning("stdout_unwritable", line=line, reason=type(error).__name__)
 
 
 @contextlib.contextmanager
@@ -190,6 +193,10 @@ class Daemon:
                 if not isinstance(first, CannotStart):
                     log.critical("crashed", exc_info=group)
                 raise first from group
+            finally:
+                # Also after a crash: a process that guards nothing and does not end is never
+                # started again.
+                last.enter_context(_exit_hard_after(STOP_LIMIT_S))
         return EXIT_DONE
 
     async def _guard(
@@ -206,7 +213,12 @@ class Daemon:
         book = self.configuration.rulebook()
         state = await self.store.restore(book, self.clock.now())
         await self._keep_journal()
-        self.password = AdminPassword(self.store, self.data_dir, self.clock, lambda: state.day.date)
+        self.password = AdminPassword(
+            self.store,
+            self.data_dir,
+            self.clock,
+            lambda: self._state().day.date if self._is_open else None,
+        )
         try:
             await self.password.load()
         except (StoreError, OSError) as error:
@@ -362,6 +374,7 @@ class Daemon:
                     shut_down=self._shut_down,
                     reload=self.reload,
                     status=lambda: {"status": self.progress.status, "run_id": self.run_id},
+                    is_open=lambda: self._is_open,
                 ).handle,
                 login_required=lambda: self.password.is_set,
                 open_methods=WITHOUT_PASSWORD,
@@ -658,6 +671,11 @@ class Daemon:
                 log.warning("account_not_guarded", account=account_id)
         self.hubs.follow(watched)
         self._is_open = True
+        # Only now is it known whether the reset a changed file waits for has come.
+        try:
+            await self.password.load()
+        except (StoreError, OSError) as error:
+            log.error("password_unreadable", reason=str(error))
 
     def _start_tasks(self, group: asyncio.TaskGroup) -> None:
         for name, work in (

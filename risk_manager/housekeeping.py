@@ -63,10 +63,10 @@ class Housekeeper:
         """Back up and prune if this trading day has no backup yet; the copy made."""
         if not self._is_running() or self._store.trouble is not None:
             return None
-        newest = await asyncio.to_thread(newest_backup, self._store.path)
-        if newest is not None and newest >= self._state().day.starts_at:
-            return None
         try:
+            newest = await asyncio.to_thread(newest_backup, self._store.path)
+            if newest is not None and newest >= self._state().day.starts_at:
+                return None
             made = await self._store.backup()
             removed = await self._store.prune(self._clock.now())
             await asyncio.to_thread(self._prune_more, self._clock.now())

@@ -118,21 +118,20 @@ class DaemonProcess:
         finally:
             await self.kill()
 
-    async def start(self, *words: str) -> None:
+    async def start(self, *words: str, stdout: int = asyncio.subprocess.PIPE) -> None:
         self.said.clear()
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PROJECT_X")}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "risk_manager", "run"),
             *("--config", str(self.config), "--data", str(self.data), *words),
             env={**kept, **self._env},
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
         )
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
         self._readers = [
             asyncio.create_task(self._read(stream), name="daemon output")
             for stream in (self._process.stdout, self._process.stderr)
+            if stream is not None
         ]
 
     async def _read(self, stream: asyncio.StreamReader) -> None:

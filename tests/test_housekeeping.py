@@ -1,8 +1,10 @@
 """A verified backup after each turn of the day, and every call to the broker on record."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from desk import MORNING
 from stored_desk import StoppedClock, at, opened, stored_desk
 
@@ -57,6 +59,51 @@ async def test_a_backup_that_fails_is_told_once_and_tried_again(tmp_path: Path) 
         assert [r.ok for r in failed] == [False]
         (tmp_path / "backups").unlink()
         assert await kept.look() is not None
+
+
+async def test_a_backup_that_does_not_fit_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    clock = StoppedClock()
+    async with at(tmp_path, clock=clock) as store:
+        desk = await opened(stored_desk(store))
+        await store.put_note("padding", "x" * 400_000)
+        kept = keeper(store, desk, clock)
+        await store.checkpoint()
+        usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, most))
+        try:
+            for _ in range(2):
+                assert await kept.look() is None
+                clock.advance(minutes=1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
+        assert list((tmp_path / "backups").iterdir()) == []
+        assert await kept.look() is not None
+
+
+async def test_what_a_killed_process_left_of_a_backup_is_removed(tmp_path: Path) -> None:
+    clock = StoppedClock()
+    async with at(tmp_path, clock=clock) as store:
+        desk = await opened(stored_desk(store))
+        (tmp_path / "backups").mkdir()
+        left, being_made = (tmp_path / "backups" / f"state-{n}.partial" for n in (1, 2))
+        for part in (left, being_made):
+            part.write_bytes(b"a part")
+        os.utime(left, (0, 0))
+        assert await keeper(store, desk, clock).look() is not None
+        assert not left.exists()
+        assert being_made.exists(), "by another process, perhaps"
+
+
+async def test_a_backup_folder_that_cannot_be_looked_into_ends_nothing(tmp_path: Path) -> None:
+    clock = StoppedClock()
+    async with at(tmp_path, clock=clock) as store:
+        desk = await opened(stored_desk(store))
+        # As a share that is gone: any error but that there is no such file.
+        (tmp_path / "backups").symlink_to("x" * 300)
+        assert await keeper(store, desk, clock).look() is None
+        failed = [r for r in await store.audit_tail(50) if r.action == "database.backup"]
+        assert [r.ok for r in failed] == [False]
 
 
 def call(path: str, lane: Lane = Lane.FAST, answer: Answer = Answer.OK) -> Call:

@@ -108,7 +108,7 @@ class AdminPassword:
     """What the daemon asks of an administrator. `load` it before the door is opened."""
 
     def __init__(
-        self, notes: Notes, data_dir: Path, clock: Clock, trading_date: Callable[[], date]
+        self, notes: Notes, data_dir: Path, clock: Clock, trading_date: Callable[[], date | None]
     ) -> None:
         self._notes = notes
         self._path = data_dir / HASH_FILE
@@ -147,10 +147,12 @@ class AdminPassword:
 
     async def _wait_for_the_reset(self, found: str | None) -> None:
         """Somebody changed the file behind our back: as any loosening, it waits."""
+        today = self._trading_date()
+        if today is None:
+            return  # not known yet; it is loaded again once it is
         text = await self._notes.note(_WAITING)
         is_ours = self._notes.is_as_sealed(_WAITING, text)
         waiting = json.loads(text) if text and is_ours else None
-        today = self._trading_date()
         if waiting is not None and waiting["hash"] == found:
             if today > date.fromisoformat(waiting["since"]):
                 await self._keep(found, "password.changed_by_file")

@@ -41,6 +41,7 @@ class AdminDesk:
         password: AdminPassword | None = None,
         reload: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         status: Callable[[], dict[str, Any]] = dict,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self._take = take
         self._state = state
@@ -49,6 +50,7 @@ class AdminDesk:
         self._password = password
         self._reload = reload
         self._status = status
+        self._is_open = is_open
 
     async def handle(
         self, method: str, params: dict[str, Any], session: AdminSession
@@ -88,6 +90,12 @@ class AdminDesk:
         if not isinstance(reason, str) or not reason.strip():
             raise AdminError(
                 "reason_missing", "say why: every order of yours is kept with its reason"
+            )
+        if not self._is_open():
+            # Its time would be the machine's: by a clock set forward it would come after every
+            # deadline, and end what waits for one.
+            raise AdminError(
+                "starting", "the daemon is still logging in to the gateway; try again once it has"
             )
         now = self._clock.now()
         scope = params.get("scope", "account")

@@ -16,7 +16,7 @@ from project_x_py.exceptions import ProjectXAuthenticationError
 from pydantic import SecretStr, ValidationError
 
 from risk_manager.broker.quiet import hush
-from risk_manager.broker.whole_text import with_whole_texts
+from risk_manager.broker.whole_text import whole, with_whole_texts
 from risk_manager.clock import Clock
 from risk_manager.domain.records import AccountRecord
 
@@ -416,5 +416,5 @@ def _expiry(token: str) -> datetime | None:
 
 def _told(error: BaseException) -> str:
     """An error in one line."""
-    text = " ".join(str(error).split())
+    text = whole(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

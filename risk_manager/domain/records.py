@@ -79,6 +79,16 @@ UtcTime = Annotated[datetime, AfterValidator(_to_utc)]
 """A gateway timestamp; one without an offset is read as UTC, as the gateway means it."""
 
 
+def _real(value: datetime) -> datetime:
+    if not 1970 <= value.year < 2200:
+        raise ValueError("is not the time of a trade")
+    return value
+
+
+TradeTime = Annotated[UtcTime, AfterValidator(_real)]
+"""One that a trading day can be told from: .NET's empty date is none."""
+
+
 class PositionRecord(BaseModel):
     """One open position as the gateway states it; `size` is never negative, 0 means closed."""
 
@@ -128,7 +138,7 @@ class TradeRecord(BaseModel):
     id: int
     account_id: int
     contract_id: str
-    creation_timestamp: UtcTime
+    creation_timestamp: TradeTime
     price: Decimal
     profit_and_loss: Decimal | None = None
     fees: Decimal = Field(default=Decimal(0), validation_alias=AliasChoices("fees", "commissions"))

@@ -124,6 +124,7 @@ class FeedServer:
         self._hosts: frozenset[str] = frozenset()
         self._readers: dict[ServerConnection, Reader] = {}
         self._admitted: set[ServerConnection] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._numbers = 0
         self._steps: deque[tuple[AnyEvent, State, Step]] = deque()
         self._noted = asyncio.Event()
@@ -212,6 +213,8 @@ class FeedServer:
             await asyncio.gather(
                 *(_end(ws, 1001, "the daemon stops") for ws in list(self._admitted))
             )
+            for task in self._serving:
+                task.cancel()  # it may wait for what nobody will answer any more
             server.close()
             await server.wait_closed()
         await self._open.aclose()
@@ -481,6 +484,9 @@ class FeedServer:
         return None
 
     async def _serve(self, ws: ServerConnection) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         try:
             if _path(ws) == ADMIN_PATH:
                 assert self._admin is not None  # the door knows no /admin without it
@@ -493,6 +499,7 @@ class FeedServer:
             log.error("feed_connection_failed", exc_info=error)
             await _end(ws, 1011, "internal error")
         finally:
+            self._serving.discard(task)
             self._admitted.discard(ws)
 
     async def _serve_feed(self, ws: ServerConnection) -> None:

@@ -142,13 +142,15 @@ class Store:
         await store._open()
         ended = asyncio.Event()
         keeper = asyncio.create_task(store._keep_until(ended, keep_every), name="store keeper")
+        is_clean = False
         try:
             yield store
+            is_clean = True
         finally:
             ended.set()
             await asyncio.wait({keeper}, timeout=_CLOSE_PATIENCE_S)
             keeper.cancel()
-            await store._close()
+            await store._close(is_clean=is_clean)
 
     # --- the pipeline's side ----------------------------------------------------------------------
 
@@ -742,15 +744,16 @@ class Store:
         if size_bytes > CHECKPOINT_ABOVE_BYTES:
             await self.checkpoint()
 
-    async def _close(self) -> None:
+    async def _close(self, *, is_clean: bool) -> None:
         if self.journal is not None:
             await asyncio.to_thread(self.journal.close)
-        batch = self._told("daemon", "stopped", "database")
-        batch.put(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_clean_stop', ?)",
-            str(micros(self._clock.now())),
-        )
-        await self._put(batch)
+        if is_clean:
+            batch = self._told("daemon", "stopped", "database")
+            batch.put(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_clean_stop', ?)",
+                str(micros(self._clock.now())),
+            )
+            await self._put(batch)
         await self._mirror()
         connection, self._connection, self._writer = self._connection, None, None
         if connection is None:

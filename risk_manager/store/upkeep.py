@@ -1,8 +1,9 @@
 """Backups and retention: what is kept, for how long, and how copies are made."""
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from risk_manager.store.schema import StoreError
 DAILY_KEPT = 7
 WEEKLY_KEPT = 4
 BEFORE_MIGRATION_KEPT = 10
+PART_LEFT_AFTER_S = 3600
 ROWS_AT_ONCE = 100
 """A longer transaction would keep an enforcement commit waiting behind it."""
 
@@ -150,14 +152,26 @@ def back_up_before_migration(
 
 def _copy(source: sqlite3.Connection, target: Path) -> None:
     draft = target.with_suffix(".partial")
-    draft.unlink(missing_ok=True)
-    source.execute("VACUUM INTO ?", (str(draft),))
-    with closing(sqlite3.connect(draft)) as copy:
-        verdict = [row[0] for row in copy.execute("PRAGMA integrity_check(3)")]
-    if verdict != ["ok"]:
-        draft.unlink(missing_ok=True)
-        raise StoreError(f"the copy {target} is not whole: {'; '.join(verdict)}")
-    draft.replace(target)
+    _remove_parts(target.parent)
+    try:
+        source.execute("VACUUM INTO ?", (str(draft),))
+        with closing(sqlite3.connect(draft)) as copy:
+            verdict = [row[0] for row in copy.execute("PRAGMA integrity_check(3)")]
+        if verdict != ["ok"]:
+            raise StoreError(f"the copy {target} is not whole: {'; '.join(verdict)}")
+        draft.replace(target)
+    finally:
+        # A part of a copy is of no use, and may be all the room the disk had.
+        for part in (draft, draft.with_name(f"{draft.name}-journal")):
+            part.unlink(missing_ok=True)
+
+
+def _remove_parts(folder: Path) -> None:
+    """What a process that was killed while it copied has left; another may be copying now."""
+    for part in folder.glob("*.partial*"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > PART_LEFT_AFTER_S:
+                part.unlink()
 
 
 def superseded(backups: Iterable[Path]) -> list[Path]:

@@ -145,6 +145,16 @@ async def test_trouble_is_not_a_refused_key(
     assert session.trouble is None
 
 
+async def test_trouble_can_be_told_though_half_a_character_came_with_it(
+    api: FakeApi, session: GatewaySession
+) -> None:
+    api.script[LOGIN].append(RuntimeError("sorry \ud83d"))
+    with pytest.raises(GatewayUnavailable):
+        await session.log_in()
+    assert session.trouble is not None
+    assert session.trouble.encode().endswith(b"sorry ?")
+
+
 async def test_a_login_answered_401_is_a_refused_key(api: FakeApi, session: GatewaySession) -> None:
     api.script[LOGIN].append(ProjectXAuthenticationError("Authentication failed"))
     with pytest.raises(CredentialsRefused):

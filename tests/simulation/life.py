@@ -319,7 +319,7 @@ class Life:
             return
         await self._end()
         self.store.end_journal()
-        await self.store._close()
+        await self.store._close(is_clean=True)
 
     async def crash(self) -> None:
         """Gone at once; what was in flight is lost here, but not at the gateway."""

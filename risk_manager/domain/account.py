@@ -457,8 +457,10 @@ def with_orders_reported(
             continue
         heard = account.heard.get(f"order:{order.id}")
         if heard is None or heard <= asked_at:
-            unlisted = _capped({**account.unlisted, order.id: asked_at})
-            account = evolve(_over(account, order, at), unlisted=unlisted)
+            account = _over(account, order, at)
+            if order.status is not OrderStatus.SUSPENDED:  # one asleep is never listed
+                unlisted = _capped({**account.unlisted, order.id: asked_at})
+                account = evolve(account, unlisted=unlisted)
     return account
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from risk_manager.domain.decisions import Action, CancelOrder, ClosePosition, ReducePosition
+from risk_manager.domain.decisions import Action, ClosePosition, ReducePosition
 from risk_manager.domain.evolve import evolve
 
 MINUTE = timedelta(minutes=1)
@@ -62,8 +62,3 @@ class Brake:
         if lately < limit // 6:
             return timedelta(0)
         return MINUTE * among / (limit / 2 if lately < limit // 2 else limit / 4)
-
-
-def must_go(action: Action, *, locked: bool, shrinks: bool) -> bool:
-    """Whether an order stands against a lock: an entry, or an exit larger than its position."""
-    return locked and (isinstance(action, CancelOrder) or shrinks)

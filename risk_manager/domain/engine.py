@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from risk_manager.domain import called_off
 from risk_manager.domain.account import Account, Attempt, Breach, Mark
-from risk_manager.domain.brake import Brake, must_go
+from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import (
     Action,
     Alarm,
@@ -44,7 +45,7 @@ from risk_manager.domain.fold import close_down, fold, put_lock, with_account
 from risk_manager.domain.guard import Wanted, demands
 from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.money import NOWHERE, Band
-from risk_manager.domain.protection import cut_back, merged, protect, resized, tidied
+from risk_manager.domain.protection import cut_back, is_own, merged, protect, resized, tidied
 from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import UNTIL_RESET, Mode
 from risk_manager.domain.state import State
@@ -184,7 +185,9 @@ class _Turn:
         if account.breaches:
             account = _calm(account, rules, {(r.id, v.subject) for r, v in answers})
         if type(self.event) is AdminAsked and self.event.verb == "cancel_all":
-            self._cancel_all(account, self.event, wanted)
+            account = called_off.noted(account, self.event, self.state.root)
+        if account.marks and not is_quote:
+            account = called_off.demanded(account, wanted)
         if account.locks or account.closings:
             account = demands(self.state, account, wanted)
         if account.orders and not is_quote:
@@ -316,13 +319,6 @@ class _Turn:
         self.facts.append(LockCleared(at=self.state.now, lock=lock, cleared_by=cleared_by))
         return evolve(account, locks={k: v for k, v in account.locks.items() if k != lock.key})
 
-    def _cancel_all(self, account: Account, event: AdminAsked, wanted: dict[str, Wanted]) -> None:
-        for order in account.orders.values():
-            if in_scope(event.scope, self.state.root(order.contract_id), order.contract_id):
-                wanted.setdefault(order.contract_id, Wanted()).cancel_orders(
-                    [order.id], ["manual"], event.reason
-                )
-
     def _tidy(self, account: Account, wanted: dict[str, Wanted]) -> None:
         # What a rule asks for a position's stop is sized to fit; cutting back as well, in the
         # same moment, would leave less than the position.
@@ -402,18 +398,30 @@ class _Turn:
     ) -> bool:
         if brake.on_since is None:
             return True
+        limit = self.state.rulebook.defaults.max_calls_a_minute
+        return brake.lets_pass(action, tries, limit, must_go=self._must_go(account, action, want))
+
+    def _must_go(self, account: Account, action: Action, want: Wanted) -> bool:
+        """Whether an order stands against a lock (an entry, or an exit larger than its position),
+        has been called off, or is an exit of ours that would open a position if it filled."""
+        if not isinstance(action, CancelOrder | MoveStop):
+            return False
         contract_id = action.contract_id
         root = self.state.root(contract_id)
+        cancels = isinstance(action, CancelOrder)
         locked = contract_id in account.closings or any(
             lock.covers(root, contract_id) for lock in account.locks.values()
         )
-        shrinks = isinstance(action, MoveStop) and action.order_id in want.shrink
-        return brake.lets_pass(
-            action,
-            tries,
-            self.state.rulebook.defaults.max_calls_a_minute,
-            must_go=must_go(action, locked=locked, shrinks=shrinks),
-        )
+        if locked and (cancels or action.order_id in want.shrink):
+            return True
+        order = account.orders.get(action.order_id)
+        if order is None:
+            return False
+        net = account.net(contract_id)
+        outgrown = net * order.side.sign >= 0 or order.remaining > abs(net)
+        if isinstance(action, MoveStop):
+            return outgrown and action.size < order.size
+        return called_off.is_called_off(account, order.id) or (outgrown and is_own(order))
 
     def _tell_brake(self, account: Account, brake: Brake, limit: int) -> None:
         on, was_on = brake.on_since is not None, account.brake.on_since is not None

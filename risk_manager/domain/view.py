@@ -17,6 +17,7 @@ from risk_manager.domain.locks import (
     strictest,
 )
 from risk_manager.domain.money import ZERO
+from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rulebook import PnlBasis, PriceBasis
 from risk_manager.domain.state import State
 from risk_manager.domain.working_orders import Effect, effects
@@ -141,6 +142,10 @@ class View:
                     or (by_id[o.id] is Effect.REVERSING and not o.is_stop)
                 ]
         return sorted(found, key=lambda o: o.id)
+
+    def working_entries(self) -> list[Order]:
+        """Those that may fill now: a sleeping bracket wakes to leave what its entry has opened."""
+        return [o for o in self.entry_orders() if o.status is not OrderStatus.SUSPENDED]
 
     # --- prices and P&L ---
 

@@ -68,7 +68,7 @@ class MaxContracts(Rule):
 
     def _too_many_with_entries(self, view: View, count: Decimal) -> Verdict | None:
         over: list[int] = []
-        for order in view.entry_orders():
+        for order in view.working_entries():
             weight = self._weight(view, order.contract_id)
             if count + order.remaining * weight > self.limit:
                 over.append(order.id)

@@ -162,7 +162,7 @@ class MaxContractsPerInstrument(Rule):
         self, view: View, members: list[str], count: int, limit: int, cancelled: set[int]
     ) -> tuple[int, ...]:
         over = []
-        for order in view.entry_orders():
+        for order in view.working_entries():
             if order.contract_id not in members or order.id in cancelled:
                 continue
             if count + order.remaining > limit:

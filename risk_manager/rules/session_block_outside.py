@@ -285,7 +285,7 @@ class SessionBlockOutside(Rule):
     def _must_close(self, position: Position, ended_at: datetime | None) -> bool:
         if _filled_outside(position, ended_at) and self.fills_outside == "close":
             return True
-        carried = ended_at is not None and position.opened_at < ended_at
+        carried = ended_at is not None and _begun(position) < ended_at
         return carried and self.at_end == "close_and_cancel"
 
     def _stray_orders(self, view: View, contract_id: str, ended_at: datetime | None) -> list[int]:
@@ -406,7 +406,16 @@ class SessionBlockOutside(Rule):
 
 
 def _filled_outside(position: Position, ended_at: datetime | None) -> bool:
-    return ended_at is None or position.increased_at >= ended_at
+    if ended_at is None:
+        return True
+    grew = position.increased_at > position.opened_at
+    return (position.increased_at if grew else _begun(position)) >= ended_at
+
+
+def _begun(position: Position) -> datetime:
+    """When it was opened, though we may have heard of it later."""
+    heard = position.opened_at
+    return min(position.created_at or heard, heard)
 
 
 def _stands(known: Lock | None, ask: LockOut) -> bool:

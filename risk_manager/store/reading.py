@@ -4,12 +4,12 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from risk_manager.domain.account import Account, Breach, Mark, revalued
-from risk_manager.domain.brake import MINUTE, Brake
+from risk_manager.domain.brake import Brake
 from risk_manager.domain.fold import with_account
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock
@@ -17,6 +17,8 @@ from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
 from risk_manager.store import rows
 from risk_manager.store.rows import Row, decimal, instant, maybe_bool, maybe_instant
+
+BRAKE_READ_BACK = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,10 +321,13 @@ def _account(connection: sqlite3.Connection, row: Row, found: State) -> Account:
 
 
 def _brake(connection: sqlite3.Connection, account_id: int, found: State) -> Brake:
-    """A run that ends and starts again and again asks for no more than one that goes on."""
+    """A run that ends and starts again and again asks for no more than one that goes on.
+
+    A brake that has been on for longer than is read here comes off.
+    """
     lately = connection.execute(
         "SELECT created_at FROM intents WHERE account_id = ? AND created_at BETWEEN ? AND ?",
-        (account_id, rows.micros(found.now - 2 * MINUTE), rows.micros(found.now)),
+        (account_id, rows.micros(found.now - BRAKE_READ_BACK), rows.micros(found.now)),
     )
     limit = found.rulebook.defaults.max_calls_a_minute
     return Brake.taken_up((instant(r[0]) for r in lately), found.now, limit)

@@ -11,7 +11,9 @@ from risk_manager.domain.decisions import (
     PlaceExit,
     Severity,
 )
+from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.rulebook import Defaults
+from risk_manager.store.reading import BRAKE_READ_BACK
 
 FEW = Defaults(max_calls_a_minute=10)
 
@@ -133,3 +135,95 @@ async def test_over_a_weekend_the_refusals_come_once_a_minute_and_alarm_once() -
     assert 25 <= done <= 40
     assert desk.alarms.count("market_shut") == 1
     assert "cannot_enforce" not in desk.alarms
+
+
+async def braked(desk: Desk) -> None:
+    """The trader goes on entering against a lock on MES: too many calls in a minute."""
+    await desk.admin("lock", policy="flat", scope="root:MES")
+    for _ in range(11):
+        await desk.order("MES", 1, price=6000)
+        await desk.obey()
+    assert desk.alarms.count("calls_braked") == 1
+    desk.taken()
+
+
+async def test_our_target_is_cancelled_with_the_brake_on_when_the_position_is_gone() -> None:
+    desk = make_desk(
+        desk_defaults=FEW,
+        trade_management={
+            "enabled": True,
+            "initial_stop": {"enabled": True, "ticks": 40},
+            "take_profit": {"enabled": True, "ticks": 80},
+        },
+    )
+    await desk.position("MNQ", 1)
+    await desk.quote("MNQ", 21000)
+    await desk.wait(seconds=1)
+    await desk.obey()
+    (stop,) = [o for o in desk.account().orders.values() if o.is_stop]
+    (target,) = [o for o in desk.account().orders.values() if not o.is_stop]
+    await braked(desk)
+    await desk.order("MNQ", -1, kind=OrderType.STOP, status=OrderStatus.FILLED, order_id=stop.id)
+    await desk.position("MNQ", 0)
+    await desk.wait(seconds=30)
+    assert f"cancel {target.id}" in desk.taken()
+
+
+async def test_our_stop_is_made_smaller_with_the_brake_on() -> None:
+    desk = make_desk(
+        desk_defaults=FEW,
+        no_stop_loss_grace={"grace": "5s", "action": "place_stop", "place_stop_ticks": 40},
+    )
+    await desk.position("MNQ", 2)
+    await desk.quote("MNQ", 21000)
+    await desk.wait(seconds=6)
+    await desk.obey()
+    (stop,) = desk.account().orders.values()
+    await braked(desk)
+    await desk.position("MNQ", 1)
+    await desk.wait(seconds=30)
+    assert any(a.startswith(f"move {stop.id}") for a in desk.taken())
+
+
+async def test_an_administrator_cancels_all_with_the_brake_on() -> None:
+    desk = make_desk(desk_defaults=FEW)
+    await braked(desk)
+    entry = await desk.order("MNQ", 5, price=20990)
+    await desk.admin("cancel_all")
+    await desk.wait(seconds=10)
+    assert f"cancel {entry}" in desk.taken()
+
+
+async def test_cancel_all_is_tried_again_when_refused() -> None:
+    desk = make_desk()
+    entry = await desk.order("MNQ", 5, price=20990)
+    await desk.admin("cancel_all")
+    await desk.settle(desk.enforcer.actions[-1], Outcome.REFUSED)
+    await desk.wait(seconds=30)
+    assert desk.actions.count(f"cancel {entry}") > 1
+
+
+async def test_cancel_all_means_the_orders_of_that_moment_also_over_a_restart() -> None:
+    desk = make_desk()
+    meant = await desk.order("MNQ", 5, price=20990)
+    await desk.admin("cancel_all")
+    await desk.restart()
+    await desk.wait(seconds=5)
+    assert desk.actions.count(f"cancel {meant}") > 1
+    await desk.order("MNQ", 5, price=20990, order_id=meant, status=OrderStatus.CANCELLED)
+    later = await desk.order("MNQ", 5, price=20990)
+    await desk.wait(seconds=30)
+    assert f"cancel {later}" not in desk.actions
+    assert not desk.account().marks
+
+
+def test_a_brake_that_has_been_on_for_long_is_on_after_a_restart() -> None:
+    start = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
+    brake, calls, now = Brake(), [], start
+    for n in range(61 + 5 * 50):  # 61 at once, then fifty a minute for five minutes
+        now = start if n < 61 else now + timedelta(seconds=1.2)
+        brake = brake.at(now, 60).after_call(now, 60)
+        calls.append(now)
+    lately = [at for at in calls if at >= now - BRAKE_READ_BACK]
+    assert brake.at(now, 60).on_since is not None
+    assert Brake.taken_up(lately, now, 60) == brake.at(now, 60)

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from desk import DeskMaker, contract_id
 
-from risk_manager.domain.records import OrderStatus
+from risk_manager.domain.events import OrderChanged
+from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 
 MNQ = contract_id("MNQ")
 
@@ -163,3 +164,34 @@ async def test_a_contract_resolved_later_gives_the_position_its_value(desk: Desk
     await d.position("CON.F.US.XYZ.Z26", 1, 100)
     held = d.account().positions["CON.F.US.XYZ.Z26"]
     assert held.valuation is None
+
+
+async def test_a_bracket_stop_that_wakes_up_is_known_by_a_slower_gateway_clock(
+    desk: DeskMaker,
+) -> None:
+    d = desk(trade_management={"enabled": True, "initial_stop": {"enabled": True, "ticks": 40}})
+    child = await d.stop("MNQ", -1, 20980, status=OrderStatus.SUSPENDED)
+    await d.wait(seconds=1)
+    await d.report(positions={}, orders=[])
+    await d.happens(
+        OrderChanged.model_validate(
+            {
+                "at": d.now,
+                "id": child,
+                "accountId": 101,
+                "contractId": contract_id("MNQ"),
+                "creationTimestamp": d.now - timedelta(seconds=2),
+                "updateTimestamp": d.now - timedelta(milliseconds=300),
+                "status": OrderStatus.OPEN,
+                "type": OrderType.STOP,
+                "side": OrderSide.SELL,
+                "size": 1,
+                "stopPrice": 20980.0,
+                "fillVolume": 0,
+            }
+        )
+    )
+    await d.position("MNQ", 1)
+    await d.quote("MNQ", 21000)
+    await d.wait(seconds=2)
+    assert d.actions == []

@@ -2,7 +2,7 @@
 
 from desk import DeskMaker
 
-from risk_manager.domain.records import OrderType
+from risk_manager.domain.records import OrderStatus, OrderType
 
 
 async def test_001_1_exactly_at_the_limit_is_fine(desk: DeskMaker) -> None:
@@ -148,3 +148,13 @@ async def test_a_stuck_market_order_is_cancelled_like_any_other(desk: DeskMaker)
     assert d.actions == []  # it fills by itself, or is our own close
     await d.wait(seconds=4)
     assert d.actions == [f"cancel {order}"]
+
+
+async def test_a_bracket_entry_within_the_limit_keeps_its_sleeping_stop(
+    desk: DeskMaker,
+) -> None:
+    d = desk(max_contracts={"limit": 2, "count_working_entries": True})
+    await d.order("MNQ", 2, price=20990)
+    await d.stop("MNQ", -2, 20980, status=OrderStatus.SUSPENDED)
+    await d.order("MNQ", -2, price=21050, status=OrderStatus.SUSPENDED)
+    assert d.actions == []

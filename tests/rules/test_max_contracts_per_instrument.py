@@ -4,6 +4,7 @@ import pytest
 from desk import DeskMaker, rules_from
 from pydantic import ValidationError
 
+from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.symbols import Symbols
 
 LIMITS = {"limits": {"MNQ": 2, "ES": 1, "MES": 3}}
@@ -164,3 +165,14 @@ async def test_entry_orders_count_against_the_contracts_own_limit(desk: DeskMake
     assert d.taken() == [f"cancel {near}"]
     await d.order("ES.H27", 2, price=5700)
     assert d.taken() == []  # the one being cancelled no longer counts
+
+
+async def test_a_bracket_that_adds_within_the_product_limit_keeps_its_sleeping_stop(
+    desk: DeskMaker,
+) -> None:
+    d = desk(max_contracts_per_instrument={"limits": {"MNQ": 4}, "count_working_entries": True})
+    await d.position("MNQ", 2)
+    await d.stop("MNQ", -2, 20980)
+    await d.order("MNQ", 2, price=20990)
+    await d.stop("MNQ", -2, 20980, status=OrderStatus.SUSPENDED)
+    assert d.actions == []

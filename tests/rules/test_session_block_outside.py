@@ -6,9 +6,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from desk import Desk, DeskMaker, rules_from
+from desk import Desk, DeskMaker, contract_id, rules_from
 from pydantic import ValidationError
 
+from risk_manager.domain.events import AccountReported
 from risk_manager.domain.market_calendar import EVERY, ExchangeDay, MarketCalendar
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.session_hours import open_intervals
@@ -565,3 +566,42 @@ def test_every_weekday_of_five_years_has_one_session_of_local_hours() -> None:
             assert interval.starts_at.astimezone(CHICAGO).time() == time(8, 30)
             assert interval.ends_at.astimezone(CHICAGO).time() == time(15, 0)
         day += timedelta(days=1)
+
+
+async def test_a_position_opened_in_the_session_is_kept_though_heard_of_after_it(
+    desk: DeskMaker,
+) -> None:
+    d = desk(
+        session_block_outside={
+            "timezone": "America/Chicago",
+            "sessions": [{"days": ["fri"], "start": "08:30", "end": "15:00"}],
+            "at_end": "none",
+        }
+    )
+    await d.wait_until(d.now + timedelta(hours=4, minutes=40))  # 14:40: the computer is off
+    opened = d.now + timedelta(minutes=10)
+    d.now += timedelta(minutes=25)  # 15:05: on again
+    await d.restart(read=False)
+    await d.happens(
+        AccountReported.model_validate(
+            {
+                "at": d.now,
+                "asked_at": d.now,
+                "account_id": 101,
+                "orders": [],
+                "positions": [
+                    {
+                        "id": 5000,
+                        "accountId": 101,
+                        "contractId": contract_id("MNQ"),
+                        "type": 1,
+                        "size": 1,
+                        "averagePrice": 21000.0,
+                        "creationTimestamp": opened,
+                    }
+                ],
+            }
+        )
+    )
+    await d.wait(seconds=5)
+    assert d.actions == []

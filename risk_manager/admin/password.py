@@ -124,6 +124,10 @@ class AdminPassword:
 
     async def load(self) -> None:
         """Find the hash that counts. Raises StoreError or OSError."""
+        async with self._one_at_a_time:
+            await self._load()
+
+    async def _load(self) -> None:
         self._failures = _failures_of(await self._notes.note(_FAILURES))
         kept = await self._notes.note(_HASH) or None
         found = await asyncio.to_thread(read_hash, self._path)

@@ -34,7 +34,6 @@ from risk_manager.domain.decisions import (
 )
 from risk_manager.domain.events import (
     ActionSettled,
-    AdminAsked,
     AnyEvent,
     Hub,
     HubState,
@@ -184,8 +183,6 @@ class _Turn:
             account = self._grant(account, rule, verdict, shadow, wanted)
         if account.breaches:
             account = _calm(account, rules, {(r.id, v.subject) for r, v in answers})
-        if type(self.event) is AdminAsked and self.event.verb == "cancel_all":
-            account = called_off.noted(account, self.event, self.state.root)
         if account.marks and not is_quote:
             account = called_off.demanded(account, wanted)
         if account.locks or account.closings:

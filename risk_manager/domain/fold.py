@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
-from risk_manager.domain import blindness, own_closes, succession
+from risk_manager.domain import blindness, called_off, own_closes, succession
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
     Alarm,
@@ -457,7 +457,8 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
         case "flatten":
             chosen = [c for c in account.contract_ids() if in_scope(event.scope, state.root(c), c)]
             return close_down(account, chosen, now, "manual", event.reason)
-    return account  # cancel_all: the engine turns it into cancels
+        case "cancel_all":
+            return called_off.noted(account, event, state.root)
 
 
 def may_be_cleared(account: Account, lock: Lock, today: date) -> bool:

@@ -217,6 +217,17 @@ async def test_cancel_all_means_the_orders_of_that_moment_also_over_a_restart() 
     assert not desk.account().marks
 
 
+async def test_cancel_all_before_the_account_has_been_read_is_not_lost() -> None:
+    desk = make_desk()
+    meant = await desk.order("MNQ", 5, price=20990)
+    await desk.restart(read=False)
+    await desk.admin("cancel_all")
+    assert f"cancel {meant}" not in desk.actions
+    await desk.report(positions={}, orders=[desk.account().orders[meant]])
+    await desk.wait(seconds=1)
+    assert f"cancel {meant}" in desk.actions
+
+
 def test_a_brake_that_has_been_on_for_long_is_on_after_a_restart() -> None:
     start = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
     brake, calls, now = Brake(), [], start

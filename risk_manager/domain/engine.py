@@ -184,7 +184,7 @@ class _Turn:
         if account.breaches:
             account = _calm(account, rules, {(r.id, v.subject) for r, v in answers})
         if account.marks and not is_quote:
-            account = called_off.demanded(account, wanted)
+            account = called_off.demanded(account, wanted, self.state.root)
         if account.locks or account.closings:
             account = demands(self.state, account, wanted)
         if account.orders and not is_quote:
@@ -470,6 +470,8 @@ class _Turn:
         moved: set[str] = set()
         if want.protect is not None and not closing:
             for action in protect(self.state, account, position, want.protect):
+                if isinstance(action, MoveStop) and action.order_id in want.cancel:
+                    continue  # by turns they would go at the pace of the answers
                 moved.add(action.key)
                 yield action
         for order_id in sorted(want.shrink.keys() & account.orders.keys() - want.cancel):

@@ -89,6 +89,14 @@ TradeTime = Annotated[UtcTime, AfterValidator(_real)]
 """One that a trading day can be told from: .NET's empty date is none."""
 
 
+def _if_known(value: datetime | None) -> datetime | None:
+    return value if value is None or 1970 <= value.year < 2200 else None
+
+
+KnownTime = Annotated[UtcTime | None, AfterValidator(_if_known)]
+"""None where the gateway does not say: .NET's empty date says nothing."""
+
+
 class PositionRecord(BaseModel):
     """One open position as the gateway states it; `size` is never negative, 0 means closed."""
 
@@ -97,7 +105,7 @@ class PositionRecord(BaseModel):
     id: int = 0
     account_id: int
     contract_id: str
-    creation_timestamp: UtcTime | None = None
+    creation_timestamp: KnownTime = None
     type: PositionType = PositionType.UNDEFINED
     size: int = Field(ge=0)
     average_price: Decimal | None = None
@@ -112,8 +120,8 @@ class OrderRecord(BaseModel):
     account_id: int
     contract_id: str
     symbol_id: str | None = None
-    creation_timestamp: UtcTime | None = None
-    update_timestamp: UtcTime | None = None
+    creation_timestamp: KnownTime = None
+    update_timestamp: KnownTime = None
     status: OrderStatus
     type: OrderType
     side: OrderSide

@@ -255,7 +255,7 @@ class SessionBlockOutside(Rule):
         asks: list[Ask] = []
         words: list[str] = []
         severity = Severity.BREACH
-        if position is not None and self._must_close(position, where.ended_at):
+        if position is not None and self._must_close(view, position, where.ended_at):
             asks.append(Close(contract_id))
             words.append(f"{position.size} {view.name(contract_id)} closed")
         orders = [] if asks else self._stray_orders(view, contract_id, where.ended_at)
@@ -264,7 +264,7 @@ class SessionBlockOutside(Rule):
             if self.lockout == "none":  # under a lock the guard does it
                 asks.append(Cancel(tuple(orders)))
         elif position is not None and not asks:
-            if not _filled_outside(position, where.ended_at):
+            if not _filled_outside(view, position, where.ended_at):
                 return  # carried over the end, as at_end allows
             words.append(f"{position.size} {view.name(contract_id)} opened outside; left as is")
             severity = Severity.WARNING
@@ -282,8 +282,8 @@ class SessionBlockOutside(Rule):
             severity=severity,
         )
 
-    def _must_close(self, position: Position, ended_at: datetime | None) -> bool:
-        if _filled_outside(position, ended_at) and self.fills_outside == "close":
+    def _must_close(self, view: View, position: Position, ended_at: datetime | None) -> bool:
+        if _filled_outside(view, position, ended_at) and self.fills_outside == "close":
             return True
         carried = ended_at is not None and _begun(position) < ended_at
         return carried and self.at_end == "close_and_cancel"
@@ -405,11 +405,17 @@ class SessionBlockOutside(Rule):
         )
 
 
-def _filled_outside(position: Position, ended_at: datetime | None) -> bool:
+def _filled_outside(view: View, position: Position, ended_at: datetime | None) -> bool:
     if ended_at is None:
         return True
     grew = position.increased_at > position.opened_at
-    return (position.increased_at if grew else _begun(position)) >= ended_at
+    if (position.increased_at if grew else _begun(position)) >= ended_at:
+        return True
+    # Begun before, but added to or turned round since, while nobody was watching.
+    return any(
+        e.contract_id == position.contract_id and e.pnl is None and e.executed_at >= ended_at
+        for e in view.account.ledger.standing()
+    )
 
 
 def _begun(position: Position) -> datetime:

@@ -77,11 +77,6 @@ class Window(BaseModel):
     def _makes_sense(self) -> "Window":
         if self.per is not None and self.per <= timedelta(0):
             raise ValueError('per must be longer than zero, as "1m"')
-        if self.per is not None and self.per > DAY:
-            raise ValueError(
-                f"per may be at most 1d, not {plain_duration(self.per)}: what was traded before "
-                "the last trading day is not remembered; per: trading_day counts since the reset"
-            )
         until = self.cooldown.until if self.cooldown else None
         if until is Release.MANUAL or until is None:
             raise ValueError('cooldown must be a duration, as "30m", or until_reset')

@@ -185,6 +185,13 @@ def _about_limits(document: Document, rules: tuple[Rule, ...]) -> Iterator[Probl
 
 def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterator[Problem]:
     place = _place(document, rule)
+    for window in getattr(rule, "windows", ()):
+        if window.per is not None and window.per > DAY:
+            yield document.problem(
+                (*place, "windows"),
+                f"per: {plain_duration(window.per)} counts no more than today and the trading day "
+                "before: what is older is not remembered; write at most 1d, or trading_day",
+            )
     grace = getattr(rule, "grace", None)
     if isinstance(grace, timedelta) and grace < SHORT_GRACE:
         yield document.problem(

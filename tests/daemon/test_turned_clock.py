@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,24 @@ async def test_the_reset_that_a_changed_password_waits_for_does_not_come_by_it(
             async with guarding(where, days=days) as daemon:
                 await until(daemon.running.is_set, "RUNNING")
                 assert daemon.password.is_set
+
+
+async def test_a_removed_password_is_gone_at_the_first_start_after_the_reset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with still_gateway() as gateway:
+        where = place(tmp_path, gateway, monkeypatch)
+        async with guarding(where, days=0) as daemon:
+            await until(daemon.running.is_set, "RUNNING")
+            async with AdminClient.connect(where.data) as admin:
+                await admin.call("set_password", {"new": "a long calm passphrase 7"})
+        (where.data / HASH_FILE).unlink()
+        async with guarding(where, days=0) as daemon:
+            await until(daemon.running.is_set, "RUNNING")
+            assert daemon.password.is_set
+            text = json.loads(await daemon.store.note("admin_hash_waiting") or "")
+            text["since"] = str(date.fromisoformat(text["since"]) - timedelta(days=1))
+            await daemon.store.put_note("admin_hash_waiting", json.dumps(text))
+        async with guarding(where, days=0) as daemon:
+            await until(daemon.running.is_set, "RUNNING")
+            assert not daemon.password.is_set

@@ -194,40 +194,6 @@ async def test_an_administrator_cancels_all_with_the_brake_on() -> None:
     assert f"cancel {entry}" in desk.taken()
 
 
-async def test_cancel_all_is_tried_again_when_refused() -> None:
-    desk = make_desk()
-    entry = await desk.order("MNQ", 5, price=20990)
-    await desk.admin("cancel_all")
-    await desk.settle(desk.enforcer.actions[-1], Outcome.REFUSED)
-    await desk.wait(seconds=30)
-    assert desk.actions.count(f"cancel {entry}") > 1
-
-
-async def test_cancel_all_means_the_orders_of_that_moment_also_over_a_restart() -> None:
-    desk = make_desk()
-    meant = await desk.order("MNQ", 5, price=20990)
-    await desk.admin("cancel_all")
-    await desk.restart()
-    await desk.wait(seconds=5)
-    assert desk.actions.count(f"cancel {meant}") > 1
-    await desk.order("MNQ", 5, price=20990, order_id=meant, status=OrderStatus.CANCELLED)
-    later = await desk.order("MNQ", 5, price=20990)
-    await desk.wait(seconds=30)
-    assert f"cancel {later}" not in desk.actions
-    assert not desk.account().marks
-
-
-async def test_cancel_all_before_the_account_has_been_read_is_not_lost() -> None:
-    desk = make_desk()
-    meant = await desk.order("MNQ", 5, price=20990)
-    await desk.restart(read=False)
-    await desk.admin("cancel_all")
-    assert f"cancel {meant}" not in desk.actions
-    await desk.report(positions={}, orders=[desk.account().orders[meant]])
-    await desk.wait(seconds=1)
-    assert f"cancel {meant}" in desk.actions
-
-
 def test_a_brake_that_has_been_on_for_long_is_on_after_a_restart() -> None:
     start = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
     brake, calls, now = Brake(), [], start

@@ -195,3 +195,34 @@ async def test_a_bracket_stop_that_wakes_up_is_known_by_a_slower_gateway_clock(
     await d.quote("MNQ", 21000)
     await d.wait(seconds=2)
     assert d.actions == []
+
+
+async def test_an_order_that_is_never_dated_is_not_late(desk: DeskMaker) -> None:
+    d = desk()
+
+    async def says(size: int) -> None:
+        await d.happens(
+            OrderChanged.model_validate(
+                {
+                    "at": d.now,
+                    "id": 77,
+                    "accountId": 101,
+                    "contractId": MNQ,
+                    "creationTimestamp": d.now,
+                    "updateTimestamp": "0001-01-01T00:00:00",
+                    "status": OrderStatus.OPEN,
+                    "type": OrderType.LIMIT,
+                    "side": OrderSide.SELL,
+                    "size": size,
+                    "limitPrice": 21050.0,
+                    "fillVolume": 0,
+                }
+            )
+        )
+
+    await says(1)
+    await d.wait(seconds=5)
+    await d.report(positions={}, orders=[])
+    await d.wait(seconds=1)
+    await says(5)
+    assert set(d.account().orders) == {77}

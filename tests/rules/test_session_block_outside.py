@@ -605,3 +605,81 @@ async def test_a_position_opened_in_the_session_is_kept_though_heard_of_after_it
     )
     await d.wait(seconds=5)
     assert d.actions == []
+
+
+NOT_AT_THE_END = {
+    "timezone": "America/Chicago",
+    "sessions": [{"days": ["fri"], "start": "08:30", "end": "15:00"}],
+    "at_end": "none",
+    "lockout": "none",
+}
+
+
+@pytest.mark.parametrize("stamp", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+00:00"])
+async def test_a_position_without_a_real_date_is_opened_when_it_is_heard_of(
+    desk: DeskMaker, stamp: str
+) -> None:
+    d = desk(session_block_outside=NOT_AT_THE_END)
+    await d.wait_until(d.now + timedelta(hours=5, minutes=30))  # 15:30
+    await d.position("MNQ", 1, creationTimestamp=stamp)
+    await d.wait(seconds=2)
+    assert d.actions == ["close MNQ"]
+
+
+async def test_a_position_turned_round_outside_is_closed_though_its_record_is_older(
+    desk: DeskMaker,
+) -> None:
+    d = desk(session_block_outside=NOT_AT_THE_END)
+    await d.wait_until(d.now + timedelta(hours=4, minutes=40))  # 14:40
+    opened = d.now
+    await d.position("MNQ", 1, creationTimestamp=opened)
+    await d.wait_until(d.now + timedelta(minutes=50))  # 15:30
+    assert d.actions == []
+    await d.fill("MNQ", -1, pnl=0)
+    await d.fill("MNQ", -5)
+    await d.position("MNQ", -5, creationTimestamp=opened)
+    await d.wait(seconds=2)
+    assert d.actions == ["close MNQ"]
+
+
+async def test_what_was_added_outside_while_off_is_closed(desk: DeskMaker) -> None:
+    d = desk(session_block_outside={k: v for k, v in NOT_AT_THE_END.items() if k != "lockout"})
+    await d.wait_until(d.now + timedelta(hours=4, minutes=40))  # 14:40: the computer is off
+    opened, added = d.now + timedelta(minutes=10), d.now + timedelta(minutes=22)
+    d.now += timedelta(minutes=25)  # 15:05: on again
+    await d.restart(read=False)
+    fill = {
+        "accountId": 101,
+        "contractId": contract_id("MNQ"),
+        "price": 21000.0,
+        "profitAndLoss": None,
+        "fees": 0,
+        "side": 0,
+    }
+    await d.happens(
+        AccountReported.model_validate(
+            {
+                "at": d.now,
+                "asked_at": d.now,
+                "account_id": 101,
+                "orders": [],
+                "positions": [
+                    {
+                        "id": 5000,
+                        "accountId": 101,
+                        "contractId": contract_id("MNQ"),
+                        "type": 1,
+                        "size": 6,
+                        "averagePrice": 21000.0,
+                        "creationTimestamp": opened,
+                    }
+                ],
+                "trades": [
+                    {**fill, "id": 1, "orderId": 11, "size": 1, "creationTimestamp": opened},
+                    {**fill, "id": 2, "orderId": 12, "size": 5, "creationTimestamp": added},
+                ],
+            }
+        )
+    )
+    await d.wait(seconds=5)
+    assert d.actions

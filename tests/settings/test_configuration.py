@@ -257,6 +257,11 @@ WARNINGS = [
         "",
         "a lockout of 1d12h is longer than a day",
     ),
+    (
+        "rules: [{rule: trade_frequency_limit, windows: [{per: 25h, max: 3, cooldown: 1h}]}]",
+        "",
+        "per: 1d1h counts no more than today and the trading day before",
+    ),
     ("rules: [{rule: symbol_blocks, blocked: [X*]}]", "", "X* names no product known here"),
     (
         "rules: [{rule: session_block_outside, sessions: [{days: [mon], start: '08:30',"
@@ -269,6 +274,7 @@ WARNINGS = [
 
 FINE = [
     ("rules: [{rule: trade_frequency_limit, windows: [{per: 1h, max: 3, cooldown: 1d}]}]", ""),
+    ("rules: [{rule: trade_frequency_limit, windows: [{per: 1d, max: 3, cooldown: 1d}]}]", ""),
     ("rules: [{rule: consecutive_loss_limit, losses: 3, lockout: until_reset}]", ""),
     ("rules: [{rule: no_stop_loss_grace, grace: 5s}]", ""),
     ("rules: [{rule: symbol_blocks, blocked: [M*, CON.F.US.XYZ.Z26]}]", ""),

@@ -106,6 +106,17 @@ class Refusal:
     ask_again_at: float
 
 
+@dataclass
+class Manners:
+    """What both hubs of a login have learnt of their gateway.
+
+    `acknowledges`: whether it answers invocations, as it did on any link; None: not known. Where it
+    does, a link that has never answered is mute, also the first one of its hub.
+    """
+
+    acknowledges: bool | None = None
+
+
 class OpenFailed(Exception):
     """A hub could not be opened. `refused_token` is the token it did not accept, if that is why."""
 
@@ -351,6 +362,7 @@ class HubLine:
         timings: HubTimings,
         build: BuildRealtime,
         dice: random.Random,
+        manners: Manners,
     ) -> None:
         self.hub = hub
         self.counters = HubCounters()
@@ -371,8 +383,7 @@ class HubLine:
         self._reported: HubState | None = None
         self._logged_out_at: float | None = None
         self._renewed_at: float | None = None
-        self._acknowledges: bool | None = None
-        """Whether the server acknowledges invocations, as it did on any link; None: not known."""
+        self._manners = manners
         self._closing: set[asyncio.Task[None]] = set()
 
     # ---- from outside -------------------------------------------------------------------------
@@ -538,7 +549,7 @@ class HubLine:
         link.refusals = {call: one for call, one in link.refusals.items() if call in wanted}
         for call, answer in answers.items():
             answer.add_done_callback(partial(self._subscription_answered, link, call))
-        if wait and answers and self._acknowledges is not False:
+        if wait and answers and self._manners.acknowledges is not False:
             await self._acknowledged(link, answers.values())
 
     async def _acknowledged(
@@ -546,9 +557,10 @@ class HubLine:
     ) -> None:
         """Wait for the answers to a new link's subscriptions; where none comes it may be mute."""
         # What is asked over REST after this cannot be older than what the stream will tell.
-        if not self._acknowledges:
+        if not self._manners.acknowledges:
             done, _ = await asyncio.wait(answers, timeout=self._timings.acknowledge)
-            self._acknowledges = bool(done)
+            if not done and self._manners.acknowledges is None:
+                self._manners.acknowledges = False
             return
         done, _ = await asyncio.wait(answers, timeout=self._timings.answer)
         if not done and not link.frames:
@@ -559,7 +571,7 @@ class HubLine:
     ) -> None:
         if answer.cancelled():
             return
-        self._acknowledges = True
+        self._manners.acknowledges = True
         error = answer.result()
         before = link.refusals.pop(call, None)
         if error is not None:
@@ -634,7 +646,7 @@ class HubLine:
         """Probe a quiet link; when it was asked, or None if that was not needed or not possible."""
         patience = self._timings.quiet if self._exposed() else self._timings.quiet_idle
         call = self._probe()
-        if quiet < patience or not self._acknowledges or call is None:
+        if quiet < patience or not self._manners.acknowledges or call is None:
             return None
         self.counters.probes += 1
         asked_at = self._clock.monotonic()
@@ -706,6 +718,8 @@ class HubSupervisor:
         self._quotes_read = 0
         self._quotes_complained: dict[str, float] = {}
 
+        manners = Manners()
+
         def line(
             hub: Hub, handlers: dict[str, Handler], probe: Callable[[], Call | None]
         ) -> HubLine:
@@ -722,6 +736,7 @@ class HubSupervisor:
                 timings=self._timings,
                 build=build,
                 dice=dice or random.Random(),
+                manners=manners,
             )
 
         self._user = line(

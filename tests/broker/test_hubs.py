@@ -587,6 +587,15 @@ async def test_a_hub_that_is_mute_from_its_first_contract_on_is_noticed() -> Non
         assert "silent" in room.witness.reasons(Hub.MARKET)[1]
 
 
+async def test_a_hub_that_never_answered_is_mute_where_the_other_hub_is_answered() -> None:
+    room = Room(WATCHFUL)
+    async with both_up(room):
+        room.server.acknowledges = False
+        room.hubs.watch([ES])  # the first thing ever asked of the market hub
+        await until(lambda: bool(room.witness.reasons(Hub.MARKET)))
+        assert "silent" in room.witness.reasons(Hub.MARKET)[0]
+
+
 async def test_when_it_was_us_who_slept_the_hub_gets_a_fresh_chance() -> None:
     clock = MovableClock()
     room = Room(replace(QUICK, quiet=1e9, quiet_idle=1e9, overslept=1.0), clock=clock)

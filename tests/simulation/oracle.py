@@ -499,7 +499,10 @@ class Oracle:
                 now = self.world.utc()
                 if held.not_before is None:
                     return "it had no end"
-                slack = self._clock_off() - held.clock_off
+                # A pause is measured by the clock, a reset read from it.
+                slack = self._clock_off()
+                if held.release == "time":
+                    slack -= held.clock_off
                 if not timedelta(0) < slack <= 2 * CLOCK_SLACK:
                     slack = timedelta(0)
                 if held.release == "session_start" and abs(held.clock_off) > CLOCK_SLACK:

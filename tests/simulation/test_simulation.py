@@ -5,14 +5,15 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from simulation.life import Life
 from simulation.loop import SimulatedLoop, Stuck
 from simulation.options import CLOCK_CHANGES, drill_for, options_for
-from simulation.oracle import in_session, next_reset, next_session, trading_date
+from simulation.oracle import Held, Oracle, in_session, next_reset, next_session, trading_date
 from simulation.world import simulate
 
 MAIN = Path(__file__).parent / "__main__.py"
@@ -114,3 +115,29 @@ def test_the_calendar_of_the_oracle() -> None:
     assert in_session(utc("2026-11-02 14:30"))
     assert not in_session(utc("2026-11-02 21:00"))
     assert next_session(utc("2026-10-30 20:30")) == utc("2026-11-02 14:30")
+
+
+@pytest.mark.parametrize(
+    ("release", "off_when_set_s", "off_s", "early_s", "is_early"),
+    [
+        ("reset", 0.0, 0.0, 0.5, True),
+        ("reset", 0.0, 0.8, 0.5, False),
+        ("reset", 0.8, 0.8, 0.5, False),  # ahead all the time: the reset is read from it
+        ("reset", 0.8, 0.8, 1.0, True),
+        ("reset", -9.0, 0.8, 5.0, True),
+        ("reset", 0.8, 60.0, 0.5, True),  # such a clock is put right before anything ends by it
+        ("time", 0.0, 0.8, 0.5, False),
+        ("time", 0.8, 0.8, 0.5, True),  # a pause is only measured by it
+    ],
+)
+def test_by_how_much_a_lock_may_end_early_for_the_judge(
+    release: str, off_when_set_s: float, off_s: float, early_s: float, is_early: bool
+) -> None:
+    end = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
+    now = end - timedelta(seconds=early_s)
+    ahead = now + timedelta(seconds=off_s)
+    judge = object.__new__(Oracle)
+    judge.world = SimpleNamespace(utc=lambda: now, daemon_now=lambda: ahead)  # type: ignore[assignment]
+    judge._unlocks = []
+    held = Held("flat", release, end, False, None, timedelta(seconds=off_when_set_s))
+    assert bool(judge._why_early((101, "account", "any"), held)) is is_early

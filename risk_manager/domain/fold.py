@@ -18,6 +18,7 @@ from risk_manager.domain.decisions import (
     LockSet,
     Outcome,
     PlaceExit,
+    ReducePosition,
     Severity,
 )
 from risk_manager.domain.doubt import CLOCK_AHEAD
@@ -344,7 +345,7 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
     if event.outcome is Outcome.REFUSED:
         refused = attempt.refused + 1 if event.error_code == attempt.refused_code else 1
     attempt = evolve(attempt, refused=refused, refused_code=event.error_code)
-    not_before = event.at + _pause(state, event, attempt)
+    not_before = event.at + _pause(state, account, event, attempt)
     opens_at = _opens_at(state, attempt, event.at) if refused else None
     if opens_at is not None:
         pause = SHUT_PAUSES[min(refused, len(SHUT_PAUSES)) - 1]
@@ -396,7 +397,7 @@ def _market_shut(
     )
 
 
-def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
+def _pause(state: State, account: Account, event: ActionSettled, attempt: Attempt) -> timedelta:
     # A try that took its time has been a pause already.
     took = max(event.at - attempt.asked_at, timedelta(0))
     apart = UNKNOWN_PAUSES[min(attempt.tries, len(UNKNOWN_PAUSES)) - 1]
@@ -413,9 +414,26 @@ def _pause(state: State, event: ActionSettled, attempt: Attempt) -> timedelta:
             # Nobody could look, but closing twice is no more than closing: a close sent so long
             # ago would show in the stream by now.
             return max(state.rulebook.defaults.reissue_after - took, growing)
+        case Outcome.DONE if not event.verified and _has_shown(account, attempt):
+            return growing
         case _ if not event.verified:
             return state.rulebook.defaults.reissue_after
     return placed
+
+
+def _has_shown(account: Account, attempt: Attempt) -> bool:
+    """Whether the stream has told of a close's fill, and of the position after it: what is more
+    than may be held by now is new."""
+    if not isinstance(attempt.action, ClosePosition | ReducePosition):
+        return False
+    contract_id = attempt.action.contract_id
+    heard = account.heard.get(contract_id)
+    return heard is not None and any(
+        e.contract_id == contract_id
+        and e.pnl is not None
+        and attempt.asked_at < e.received_at <= heard
+        for e in account.ledger.standing()
+    )
 
 
 def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact]) -> Account:

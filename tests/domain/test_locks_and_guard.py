@@ -651,3 +651,22 @@ def test_no_newer_word_of_a_rule_ends_or_softens_a_lock(
     assert both.admin_may_clear == (first.admin_may_clear and second.admin_may_clear)
     assert both.set_at == first.set_at
     assert both.prolonged_by(second) is both
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_reduction_nobody_looked_after_is_repeated_at_once_if_the_stream_has_told_of_it(
+    desk: DeskMaker, told: bool
+) -> None:
+    d = desk(max_contracts={"limit": 2})
+    await d.position("MNQ", 3)
+    assert d.actions == ["reduce MNQ to 2"]
+    await d.position("MNQ", 5)  # the same order of the trader goes on filling
+    if told:
+        await d.wait(seconds=0.05)
+        await d.fill("MNQ", -1, pnl=-2)
+        await d.position("MNQ", 4)
+    await d.wait(seconds=3)
+    await d.settle(d.enforcer.actions[-1], verified=False)
+    assert len(d.actions) == (2 if told else 1)
+    await d.wait(seconds=3)
+    assert len(d.actions) == 2

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -88,7 +89,20 @@ Announce = Callable[[str], None]
 
 def run(configuration: Configuration, data_dir: Path, claims: Claims, debug: bool = False) -> int:
     """Run the daemon until it is told to stop; the exit code. Raises CannotStart."""
-    return asyncio.run(_run_until_signalled(configuration, data_dir, claims, debug))
+    try:
+        return asyncio.run(_run_until_signalled(configuration, data_dir, claims, debug))
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
+    """What could not be written by now must not become the exit code (120) of a clean stop."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 async def _run_until_signalled(

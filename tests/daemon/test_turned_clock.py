@@ -43,6 +43,14 @@ async def guarding(where: DaemonProcess, *, days: int) -> AsyncIterator[Daemon]:
         await running
 
 
+async def set_and_remove_a_password(where: DaemonProcess) -> None:
+    async with guarding(where, days=0) as daemon:
+        await until(daemon.running.is_set, "RUNNING")
+        async with AdminClient.connect(where.data) as admin:
+            await admin.call("set_password", {"new": "a long calm passphrase 7"})
+    (where.data / HASH_FILE).unlink()
+
+
 async def test_an_order_given_before_the_login_is_not_taken_and_ends_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,11 +81,7 @@ async def test_the_reset_that_a_changed_password_waits_for_does_not_come_by_it(
 ) -> None:
     async with still_gateway() as gateway:
         where = place(tmp_path, gateway, monkeypatch)
-        async with guarding(where, days=0) as daemon:
-            await until(daemon.running.is_set, "RUNNING")
-            async with AdminClient.connect(where.data) as admin:
-                await admin.call("set_password", {"new": "a long calm passphrase 7"})
-        (where.data / HASH_FILE).unlink()
+        await set_and_remove_a_password(where)
         for days in (0, 5):
             async with guarding(where, days=days) as daemon:
                 await until(daemon.running.is_set, "RUNNING")
@@ -89,11 +93,7 @@ async def test_a_removed_password_is_gone_at_the_first_start_after_the_reset(
 ) -> None:
     async with still_gateway() as gateway:
         where = place(tmp_path, gateway, monkeypatch)
-        async with guarding(where, days=0) as daemon:
-            await until(daemon.running.is_set, "RUNNING")
-            async with AdminClient.connect(where.data) as admin:
-                await admin.call("set_password", {"new": "a long calm passphrase 7"})
-        (where.data / HASH_FILE).unlink()
+        await set_and_remove_a_password(where)
         async with guarding(where, days=0) as daemon:
             await until(daemon.running.is_set, "RUNNING")
             assert daemon.password.is_set

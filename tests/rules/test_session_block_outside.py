@@ -568,45 +568,6 @@ def test_every_weekday_of_five_years_has_one_session_of_local_hours() -> None:
         day += timedelta(days=1)
 
 
-async def test_a_position_opened_in_the_session_is_kept_though_heard_of_after_it(
-    desk: DeskMaker,
-) -> None:
-    d = desk(
-        session_block_outside={
-            "timezone": "America/Chicago",
-            "sessions": [{"days": ["fri"], "start": "08:30", "end": "15:00"}],
-            "at_end": "none",
-        }
-    )
-    await d.wait_until(d.now + timedelta(hours=4, minutes=40))  # 14:40: the computer is off
-    opened = d.now + timedelta(minutes=10)
-    d.now += timedelta(minutes=25)  # 15:05: on again
-    await d.restart(read=False)
-    await d.happens(
-        AccountReported.model_validate(
-            {
-                "at": d.now,
-                "asked_at": d.now,
-                "account_id": 101,
-                "orders": [],
-                "positions": [
-                    {
-                        "id": 5000,
-                        "accountId": 101,
-                        "contractId": contract_id("MNQ"),
-                        "type": 1,
-                        "size": 1,
-                        "averagePrice": 21000.0,
-                        "creationTimestamp": opened,
-                    }
-                ],
-            }
-        )
-    )
-    await d.wait(seconds=5)
-    assert d.actions == []
-
-
 NOT_AT_THE_END = {
     "timezone": "America/Chicago",
     "sessions": [{"days": ["fri"], "start": "08:30", "end": "15:00"}],
@@ -642,20 +603,15 @@ async def test_a_position_turned_round_outside_is_closed_though_its_record_is_ol
     assert d.actions == ["close MNQ"]
 
 
-async def test_what_was_added_outside_while_off_is_closed(desk: DeskMaker) -> None:
-    d = desk(session_block_outside={k: v for k, v in NOT_AT_THE_END.items() if k != "lockout"})
-    await d.wait_until(d.now + timedelta(hours=4, minutes=40))  # 14:40: the computer is off
-    opened, added = d.now + timedelta(minutes=10), d.now + timedelta(minutes=22)
-    d.now += timedelta(minutes=25)  # 15:05: on again
+async def heard_of_after_the_end(d: Desk, size: int, trades: list[dict[str, Any]] | None) -> None:
+    """The computer is on again at 15:05: of a position opened at 14:50 is heard only now."""
+    await d.wait_until(d.now + timedelta(hours=4, minutes=40))
+    opened = d.now + timedelta(minutes=10)
+    d.now += timedelta(minutes=25)
     await d.restart(read=False)
-    fill = {
-        "accountId": 101,
-        "contractId": contract_id("MNQ"),
-        "price": 21000.0,
-        "profitAndLoss": None,
-        "fees": 0,
-        "side": 0,
-    }
+    about = {"accountId": 101, "contractId": contract_id("MNQ")}
+    position = {"id": 5000, "type": 1, "size": size, "averagePrice": 21000.0}
+    fill = {**about, "price": 21000.0, "profitAndLoss": None, "fees": 0, "side": 0}
     await d.happens(
         AccountReported.model_validate(
             {
@@ -663,23 +619,32 @@ async def test_what_was_added_outside_while_off_is_closed(desk: DeskMaker) -> No
                 "asked_at": d.now,
                 "account_id": 101,
                 "orders": [],
-                "positions": [
-                    {
-                        "id": 5000,
-                        "accountId": 101,
-                        "contractId": contract_id("MNQ"),
-                        "type": 1,
-                        "size": 6,
-                        "averagePrice": 21000.0,
-                        "creationTimestamp": opened,
-                    }
-                ],
-                "trades": [
-                    {**fill, "id": 1, "orderId": 11, "size": 1, "creationTimestamp": opened},
-                    {**fill, "id": 2, "orderId": 12, "size": 5, "creationTimestamp": added},
-                ],
+                "positions": [{**about, **position, "creationTimestamp": opened}],
+                "trades": trades and [{**fill, **trade} for trade in trades],
             }
         )
     )
     await d.wait(seconds=5)
+
+
+async def test_a_position_opened_in_the_session_is_kept_though_heard_of_after_it(
+    desk: DeskMaker,
+) -> None:
+    d = desk(session_block_outside={k: v for k, v in NOT_AT_THE_END.items() if k != "lockout"})
+    await heard_of_after_the_end(d, 1, None)
+    assert d.actions == []
+
+
+async def test_what_was_added_outside_while_off_is_closed(desk: DeskMaker) -> None:
+    d = desk(session_block_outside={k: v for k, v in NOT_AT_THE_END.items() if k != "lockout"})
+    opened = d.now + timedelta(hours=4, minutes=50)
+    added = opened + timedelta(minutes=12)
+    await heard_of_after_the_end(
+        d,
+        6,
+        [
+            {"id": 1, "orderId": 11, "size": 1, "creationTimestamp": opened},
+            {"id": 2, "orderId": 12, "size": 5, "creationTimestamp": added},
+        ],
+    )
     assert d.actions

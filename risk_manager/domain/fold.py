@@ -57,6 +57,8 @@ SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
 UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 5))
 # An exit that was placed shows up in the list of orders within this, or is gone again.
 PLACED_PAUSE = timedelta(seconds=1)
+# Where no price came for so long, the first one after it may be that of a market open again.
+PRICES_STOPPED = timedelta(seconds=5)
 HEARD_FOR = timedelta(minutes=2)
 
 AccountFact = (
@@ -187,7 +189,26 @@ def _quote(state: State, event: QuoteChanged) -> Folded:
         event = event.completed_by(known)
     now = event.at if event.at > state.now else state.now
     state = evolve(state, now=now, quotes={**state.quotes, contract_id: event})
+    if known is not None and event.at - known.at >= PRICES_STOPPED:
+        state = _hurried(state, contract_id, refused_after=known.at)
     return Folded(state, state.holders.get(contract_id, ()))
+
+
+def _hurried(state: State, contract_id: str, *, refused_after: datetime) -> State:
+    """What was refused in a contract while its prices had stopped may be tried again at once."""
+    for account in state.accounts.values():
+        attempts = {
+            key: evolve(attempt, not_before=state.now)
+            for key, attempt in account.attempts.items()
+            if attempt.action.contract_id == contract_id
+            and attempt.outcome is Outcome.REFUSED
+            and attempt.settled_at is not None
+            and attempt.settled_at > refused_after
+        }
+        if attempts:
+            hurried = evolve(account, attempts={**account.attempts, **attempts})
+            state = with_account(state, account, hurried)
+    return state
 
 
 def _resolved(state: State, event: ContractResolved) -> State:

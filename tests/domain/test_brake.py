@@ -122,6 +122,45 @@ async def test_a_close_refused_at_a_shut_exchange_is_tried_again_the_moment_it_o
     assert "Sun 17:00" in getattr(told, "message", "")
 
 
+async def halted(desk: Desk, *, seconds: int) -> None:
+    """Prices stop, and every call is refused."""
+    done = len(desk.enforcer.actions)
+    for _ in range(seconds):
+        await desk.wait(seconds=1)
+        for action in desk.enforcer.actions[done:]:
+            done += 1
+            await desk.settle(action, Outcome.REFUSED, code=5)
+
+
+async def test_a_close_refused_in_a_halt_is_tried_again_with_the_first_price_after_it() -> None:
+    desk = make_desk()
+    await desk.position("MNQ", 1)
+    await desk.quote("MNQ", 21000)
+    await desk.admin("lock", policy="flat")
+    await desk.settle(desk.enforcer.actions[-1], Outcome.REFUSED, code=5)
+    await halted(desk, seconds=60)
+    asked = len(desk.enforcer.actions)
+    while len(desk.enforcer.actions) == asked:
+        await halted(desk, seconds=1)
+    asked = len(desk.enforcer.actions)
+    await halted(desk, seconds=3)
+    assert len(desk.enforcer.actions) == asked  # the pause between two tries is longer by now
+    await desk.quote("MNQ", 20990)
+    await desk.wait(seconds=1)
+    assert desk.actions[asked:] == ["close MNQ"]
+
+
+async def test_prices_that_flow_do_not_hurry_a_close_that_is_refused() -> None:
+    desk = make_desk()
+    await desk.position("MNQ", 1)
+    await desk.admin("lock", policy="flat")
+    await desk.settle(desk.enforcer.actions[-1], Outcome.REFUSED, code=5)
+    for second in range(120):
+        await desk.quote("MNQ", 21000 + second)
+        await halted(desk, seconds=1)
+    assert len(desk.enforcer.actions) < 25
+
+
 async def test_over_a_weekend_the_refusals_come_once_a_minute_and_alarm_once() -> None:
     desk = make_desk(desk_at=datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
     await desk.position("MNQ", 1)

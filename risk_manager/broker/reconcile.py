@@ -619,13 +619,15 @@ class Reconciler:
 
     def _note(self, desk: _Desk, turn: _Pass, failed: list[str]) -> None:
         if failed:
-            self._note_failure(desk, failed[0])
+            self._note_failure(desk, failed[0], is_whole=turn.parts >= EVERYTHING)
         elif turn.parts >= EVERYTHING:
             desk.failures = 0
             desk.status = ReadStatus(last_ok_at=self._clock.now())
 
-    def _note_failure(self, desk: _Desk, reason: str) -> None:
-        desk.failures += 1
+    def _note_failure(self, desk: _Desk, reason: str, *, is_whole: bool = True) -> None:
+        """What fails in part is asked for again by who wants it, many times in a second: only
+        whole passes that fail in a row put off the next one."""
+        desk.failures = desk.failures + 1 if is_whole else max(desk.failures, 1)
         since = desk.status.failing_since or self._clock.now()
         desk.status = replace(desk.status, failing_since=since, reason=reason)
 

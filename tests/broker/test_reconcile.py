@@ -269,6 +269,25 @@ async def test_when_rest_fails_it_is_tried_after_one_five_ten_and_thirty_seconds
 
 
 @in_virtual_time
+async def test_read_backs_that_fail_in_a_row_do_not_put_off_the_usual_reading() -> None:
+    """What the stream lost may be seen by it alone: the account looks flat."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        await asyncio.sleep(2)
+        broker.always["*"] = status(400)
+        for _ in range(6):
+            await b.reconciler.read_back(101, POSITIONS_ONLY, 1)
+        b.reconciler.ask_routine(101)
+        await asyncio.sleep(0.5)
+        assert b.reconciler.status(101).failing_since is not None
+        broker.always.clear()
+        before = len(b.of(AccountReported))
+        await asyncio.sleep(5)
+        assert [r.positions for r in b.of(AccountReported)[before:]] == [()]
+
+
+@in_virtual_time
 async def test_of_one_account_two_passes_never_run_at_once() -> None:
     broker = PaperBroker(latency=0.3)
     async with bench(broker, LoopClock(), accounts=[101, 102]) as b:

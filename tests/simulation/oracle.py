@@ -31,6 +31,8 @@ ILL_LIMIT_S = 15.0
 CALLS_MAY_FAIL = 3
 PER_FAILED_CALL_S = 5.0
 """A gateway that fails call after call cannot be held to any time."""
+CALLS_A_MINUTE = 40  # of an account
+CALLS_A_MOVE = 4  # more, for each move of the trader's in two minutes
 BRAKED_CALLS = 40
 BRAKED_LIMIT_S = 60.0
 """With so many calls in a minute the daemon cancels less often, to be able to close."""
@@ -292,11 +294,18 @@ class Oracle:
         while self._trader_moves and self._trader_moves[0] <= now - 120:
             self._trader_moves.popleft()
         self.writes_max = max(self.writes_max, len(self._writes))
-        allowed = 40 * len(self.world.account_ids) + 4 * len(self._trader_moves)
-        if len(self._writes) > allowed:
+        if len(self._writes) > self._calls_allowed():
             self.violate(
                 "action storm", f"{len(self._writes)} calls in a minute, last {path} {body}"
             )
+
+    def _calls_allowed(self) -> int:
+        """In a minute. What the gateway failed must be asked again, but not without end."""
+        accounts = self.world.account_ids
+        usual = CALLS_A_MINUTE * len(accounts)
+        since = self.world.now - 60
+        failed = sum(self.world.gateway.calls_failed(a, since) for a in accounts)
+        return usual + CALLS_A_MOVE * len(self._trader_moves) + min(failed, usual)
 
     def before_write(self, path: str, body: Mapping[str, Any]) -> None:
         now = self.world.now

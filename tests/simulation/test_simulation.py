@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections import deque
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -141,3 +142,22 @@ def test_by_how_much_a_lock_may_end_early_for_the_judge(
     judge._unlocks = []
     held = Held("flat", release, end, False, None, timedelta(seconds=off_when_set_s))
     assert bool(judge._why_early((101, "account", "any"), held)) is is_early
+
+
+@pytest.mark.parametrize(
+    ("moves", "failed", "allowed"),
+    [
+        (0, 0, 40),
+        (10, 0, 80),
+        (0, 15, 55),  # each call that failed may be made once more
+        (0, 300, 80),  # but a storm into a gateway that answers nothing is one too
+    ],
+)
+def test_how_many_calls_in_a_minute_are_no_storm_for_the_judge(
+    moves: int, failed: int, allowed: int
+) -> None:
+    judge = object.__new__(Oracle)
+    gateway = SimpleNamespace(calls_failed=lambda account_id, since: failed)
+    judge.world = SimpleNamespace(now=100.0, account_ids=(101,), gateway=gateway)  # type: ignore[assignment]
+    judge._trader_moves = deque(range(moves))
+    assert judge._calls_allowed() == allowed

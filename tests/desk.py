@@ -218,7 +218,7 @@ class Desk:
         Then the account is read whole, as at every start, unless `read` is False.
         """
         accounts = {
-            i: replace(a, attempts={}, heard={}, finished={}, unlisted={}, exit_over={})
+            i: replace(a, attempts={}, heard={}, finished={}, unlisted={}, exit_over={}, ended={})
             for i, a in self.pipeline.state.accounts.items()
         }
         state = replace(self.pipeline.state, accounts=accounts, quotes={}, hubs={})

@@ -217,6 +217,8 @@ class Account:
     unlisted: Mapping[int, datetime] = field(default_factory=_none)
     # When an order that may have closed the position in a contract was last found to be over.
     exit_over: Mapping[str, datetime] = field(default_factory=_none)
+    # The position that ended last in a contract.
+    ended: Mapping[str, Position] = field(default_factory=_none)
     next_episode: int = 1
     next_action: int = 1
 
@@ -295,7 +297,8 @@ def with_position(
     if net == 0:
         if held is None:
             return account
-        return evolve(account, positions=_without(account.positions, record.contract_id))
+        account = evolve(account, positions=_without(account.positions, record.contract_id))
+        return _ended(account, held)
     sided = record.type is not PositionType.UNDEFINED
     price = record.average_price
     average = price if price is not None and price > 0 else None
@@ -327,7 +330,25 @@ def with_position(
             valuation=_valuation(net, average, sided, contract),
         )
         account = evolve(account, next_episode=account.next_episode + 1)
+        if held is not None:
+            account = _ended(account, held)
     return evolve(account, positions={**account.positions, record.contract_id: position})
+
+
+def _ended(account: Account, position: Position) -> Account:
+    return evolve(account, ended={**account.ended, position.contract_id: position})
+
+
+def is_back(account: Account, contract_id: str) -> bool:
+    """Whether what is held is by id and age the position that ended last: a late word of it, or,
+    which is not known, a gateway that lets an id live on."""
+    held, over = account.positions.get(contract_id), account.ended.get(contract_id)
+    return (
+        held is not None
+        and over is not None
+        and held.created_at is not None
+        and (held.gateway_id, held.created_at) == (over.gateway_id, over.created_at)
+    )
 
 
 def _is_another(record: PositionRecord, held: Position) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from risk_manager.domain import called_off
-from risk_manager.domain.account import Account, Attempt, Breach, Mark
+from risk_manager.domain.account import Account, Attempt, Breach, Mark, is_back
 from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import (
     Action,
@@ -374,7 +374,10 @@ class _Turn:
     def _sees(self, account: Account, contract_id: str) -> bool:
         """Whether the position is known as of now: a new exit order for one that has been closed
         would open another. It must have been stated since an order ended that may have closed it,
-        and while the stream is down, lately."""
+        and while the stream is down, lately; by a list, if it had ended already."""
+        if is_back(account, contract_id):
+            since = account.positions[contract_id].opened_at
+            return account.reported_as_of is not None and account.reported_as_of >= since
         stated = account.heard.get(contract_id), account.reported_as_of
         known_as_of = max((at for at in stated if at is not None), default=None)
         if known_as_of is None:

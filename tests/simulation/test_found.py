@@ -111,6 +111,28 @@ async def test_a_late_word_of_an_earlier_position_does_not_replace_the_one_held_
     assert d.account().net(contract_id("MNQ")) == -3
 
 
+async def test_a_stop_is_not_placed_for_a_position_that_the_stream_tells_of_after_its_end(
+    desk: DeskMaker,
+) -> None:
+    """One frame late, and no list could be read for seconds: the stop would have opened."""
+    rule = {"grace": "5s", "action": "place_stop", "place_stop_ticks": 20}
+    d = desk(no_stop_loss_grace=rule, desk_rest=False)
+    began = d.now
+    await d.position("MNQ", -2, creationTimestamp=began)
+    await d.wait(seconds=2)
+    await d.position("MNQ", 0, creationTimestamp=began)
+    await d.wait(seconds=1)
+    await d.position("MNQ", -1, creationTimestamp=began)
+    await d.wait(seconds=10)
+    assert d.actions == []
+    await d.report(positions={}, asked_at=d.now - timedelta(seconds=10.5))  # asked for before it
+    await d.wait(seconds=1)
+    assert d.actions == []
+    await d.report(positions={"MNQ": -1})  # it is the gateway that lets an id live on
+    await d.wait(seconds=1)
+    assert d.actions == ["place stop MNQ +1 at 21005.00"]
+
+
 async def test_a_restart_that_cannot_read_acts_on_what_it_remembers(desk: DeskMaker) -> None:
     d = desk()
     await d.position("MNQ", 2)

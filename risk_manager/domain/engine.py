@@ -375,10 +375,12 @@ class _Turn:
         """Whether the position is known as of now: a new exit order for one that has been closed
         would open another. It must have been stated since an order ended that may have closed it,
         and while the stream is down, lately; by a list, if it had ended already."""
-        if is_back(account, contract_id):
-            since = account.positions[contract_id].opened_at
-            return account.reported_as_of is not None and account.reported_as_of >= since
-        stated = account.heard.get(contract_id), account.reported_as_of
+        listed_as_of = account.reported_as_of
+        if is_back(account, contract_id) and (
+            listed_as_of is None or listed_as_of < account.positions[contract_id].opened_at
+        ):
+            return False
+        stated = account.heard.get(contract_id), listed_as_of
         known_as_of = max((at for at in stated if at is not None), default=None)
         if known_as_of is None:
             return False

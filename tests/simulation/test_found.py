@@ -133,6 +133,21 @@ async def test_a_stop_is_not_placed_for_a_position_that_the_stream_tells_of_afte
     assert d.actions == ["place stop MNQ +1 at 21005.00"]
 
 
+async def test_nor_once_its_stop_has_filled_while_nobody_says_what_is_left(desk: DeskMaker) -> None:
+    rule = {"grace": "5s", "action": "place_stop", "place_stop_ticks": 20}
+    d = desk(no_stop_loss_grace=rule, desk_rest=False)
+    began = d.now
+    await d.position("MNQ", -2, creationTimestamp=began)
+    await d.position("MNQ", 0, creationTimestamp=began)
+    await d.position("MNQ", -1, creationTimestamp=began)
+    stop = await d.stop("MNQ", 1, price=21010)
+    await d.report(positions={"MNQ": -1})
+    await d.wait(seconds=10)
+    await d.stop("MNQ", 1, price=21010, order_id=stop, status=OrderStatus.FILLED, filled=1)
+    await d.wait(minutes=2)
+    assert d.actions == []
+
+
 async def test_a_restart_that_cannot_read_acts_on_what_it_remembers(desk: DeskMaker) -> None:
     d = desk()
     await d.position("MNQ", 2)

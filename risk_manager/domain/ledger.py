@@ -97,17 +97,41 @@ NOTHING_YET = DayTotals()
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTurn:
-    """All executions of one order that realised P&L: what a trader calls one closed trade."""
+    """One trade as traders count it: from flat to flat, or to the other side, by however many
+    orders it was scaled in and out.
 
-    order_id: int
+    `is_over` False: lots of it are still open, and the result is that of the lots closed so far.
+    `opened_by` is the id of the execution that opened it. It is None for a close whose opening is
+    not known: there each order counts as a trade. `size` counts the lots closed, and `last` is
+    the newest execution that closed any.
+    """
+
     contract_id: str
+    opened_by: int | None
     pnl: Decimal
     fees: Decimal
     size: int
     first_at: datetime
-    last_at: datetime
-    last_id: int
-    trading_date: date
+    last: Execution
+    is_over: bool
+
+    @property
+    def name(self) -> str:
+        """Names the trade, also while it is still growing."""
+        return f"turn:{self.order_id}" if self.opened_by is None else f"trade:{self.opened_by}"
+
+    @property
+    def order_id(self) -> int:
+        """The order that closed lots last."""
+        return self.last.order_id
+
+    @property
+    def last_at(self) -> datetime:
+        return self.last.executed_at
+
+    @property
+    def trading_date(self) -> date:
+        return self.last.trading_date
 
     @property
     def net(self) -> Decimal:
@@ -204,7 +228,7 @@ class Ledger:
         return {}
 
     def round_turns(self) -> tuple[RoundTurn, ...]:
-        """Closed trades, oldest first. See `round_turns_of`."""
+        """Trades that have closed lots, oldest first. See `round_turns_of`."""
         return self._round_turns
 
     def episode(self, contract_id: str, net: int) -> EpisodeResult:
@@ -254,42 +278,99 @@ def _episode(executions: list[Execution], net: int) -> EpisodeResult:
 
 
 def round_turns_of(executions: Iterable[Execution]) -> tuple[RoundTurn, ...]:
-    """Group what realised P&L by order, and charge each lot its share of the opening fees.
+    """The trades that have closed lots, by their newest close, each with what it really cost.
 
     Executions must be oldest first. Opening fees are matched to closes first in, first out, lot
-    by lot, so that a loss is judged with what it really cost.
+    by lot, so that a trade still open is charged for the lots it has closed.
     """
-    open_fees: dict[str, list[tuple[int, Decimal]]] = {}
-    turns: dict[int, RoundTurn] = {}
+    books: dict[str, _TradesOfContract] = {}
     for e in executions:
+        books.setdefault(e.contract_id, _TradesOfContract()).add(e)
+    turns = (turn for book in books.values() for turn in book.round_turns())
+    return tuple(sorted(turns, key=lambda t: (t.last_at, t.last.id)))
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Trade:
+    """A trade while it is added up. `net` is signed: its lots that are open."""
+
+    first_at: datetime
+    opened_by: int | None = None
+    net: int = 0
+    is_over: bool = False
+    pnl: Decimal = ZERO
+    fees: Decimal = ZERO
+    size: int = 0
+    last: Execution | None = None
+
+    def is_closed_by(self, e: Execution) -> bool:
+        return self.net * e.side.sign < 0
+
+
+class _TradesOfContract:
+    """Tells the executions of one contract apart into trades."""
+
+    def __init__(self) -> None:
+        self._trades: list[_Trade] = []
+        self._open: _Trade | None = None
+        # Of a reversal the opening half may come first: what it ended waits for the closing one.
+        self._reversed: _Trade | None = None
+        self._of_order: dict[int, _Trade] = {}  # closes whose opening is not known
+        self._opening_fees: list[tuple[int, Decimal]] = []
+
+    def add(self, e: Execution) -> None:
         if e.pnl is None:
-            open_fees.setdefault(e.contract_id, []).append((e.size, e.fees))
-            continue
-        fees = e.fees + _take_fees(open_fees.setdefault(e.contract_id, []), e.size)
-        known = turns.get(e.order_id)
+            self._opening_fees.append((e.size, e.fees))
+            self._add_opening(e, e.signed_size)
+            return
+        trade = self._trade_closed_by(e)
+        before = trade.net
+        trade.net += e.signed_size if before else 0
+        trade.pnl += e.pnl
+        trade.fees += e.fees + _take_fees(self._opening_fees, e.size)
+        trade.size += e.size
+        trade.last = e
+        if trade is self._open and before * trade.net <= 0:
+            opened = trade.net  # one execution may close a position and open the other side
+            trade.net, trade.is_over, self._open = 0, True, None
+            if opened:
+                self._add_opening(e, opened)
+
+    def _add_opening(self, e: Execution, net: int) -> None:
+        if self._open is not None and self._open.is_closed_by(e):
+            self._reversed, self._open = self._open, None
+            self._reversed.is_over = True
+        if self._open is None:
+            self._open = self._begun(_Trade(first_at=e.executed_at, opened_by=e.id))
+        self._open.net += net
+
+    def _trade_closed_by(self, e: Execution) -> _Trade:
+        for trade in (self._open, self._reversed):
+            if trade is not None and trade.is_closed_by(e):
+                return trade
+        known = self._of_order.get(e.order_id)
         if known is None:
-            turns[e.order_id] = RoundTurn(
-                order_id=e.order_id,
-                contract_id=e.contract_id,
-                pnl=e.pnl,
-                fees=fees,
-                size=e.size,
-                first_at=e.executed_at,
-                last_at=e.executed_at,
-                last_id=e.id,
-                trading_date=e.trading_date,
-            )
-        else:
-            turns[e.order_id] = evolve(
-                known,
-                pnl=known.pnl + e.pnl,
-                fees=known.fees + fees,
-                size=known.size + e.size,
-                last_at=e.executed_at,
-                last_id=e.id,
-                trading_date=e.trading_date,
-            )
-    return tuple(sorted(turns.values(), key=lambda t: (t.last_at, t.last_id)))
+            known = self._begun(_Trade(first_at=e.executed_at, is_over=True))
+            self._of_order[e.order_id] = known
+        return known
+
+    def _begun(self, trade: _Trade) -> _Trade:
+        self._trades.append(trade)
+        return trade
+
+    def round_turns(self) -> Iterator[RoundTurn]:
+        for trade in self._trades:
+            if trade.last is not None:
+                yield RoundTurn(
+                    contract_id=trade.last.contract_id,
+                    opened_by=trade.opened_by,
+                    pnl=trade.pnl,
+                    fees=trade.fees,
+                    size=trade.size,
+                    first_at=trade.first_at,
+                    last=trade.last,
+                    is_over=trade.is_over,
+                )
 
 
 def _take_fees(waiting: list[tuple[int, Decimal]], size: int) -> Decimal:

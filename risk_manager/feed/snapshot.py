@@ -69,7 +69,7 @@ class TradeBook:
         self._known: dict[int, tuple[Ledger, str, tuple[TradeRow, ...], int]] = {}
 
     def of(self, state: State, account: Account) -> tuple[tuple[TradeRow, ...], int]:
-        """The newest closed trades of the trading date, and how many there were."""
+        """The newest trades of the trading date that have closed lots, and how many have ended."""
         date = account.trading_date.isoformat()
         known = self._known.get(account.id)
         if known is not None and known[0] is account.ledger and known[1] == date:
@@ -92,8 +92,9 @@ class TradeBook:
             )
             for t in reversed(turns[-TRADES_SHOWN:])
         )
-        self._known[account.id] = (account.ledger, date, rows, len(turns))
-        return rows, len(turns)
+        ended = sum(t.is_over for t in turns)
+        self._known[account.id] = (account.ledger, date, rows, ended)
+        return rows, ended
 
 
 def account_snapshot(

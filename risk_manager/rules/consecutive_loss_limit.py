@@ -23,8 +23,8 @@ HOUR = timedelta(hours=1)
 class ConsecutiveLossLimit(Rule):
     """The losing trade that makes the row full pauses entries. A scratch neither adds nor breaks.
 
-    A trade is all that one order closed. The row begins anew after each pause and, without
-    `carry_over`, with each trading day.
+    A trade lasts from flat to flat, or to the other side, however many orders closed it. The row
+    begins anew after each pause and, without `carry_over`, with each trading day.
     """
 
     spec_id: ClassVar[str] = "EXTRA-008"
@@ -52,7 +52,7 @@ class ConsecutiveLossLimit(Rule):
         return 80
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        turns = view.account.ledger.round_turns()
+        turns = _over(view)
         if not turns:
             return None
         verdicts: list[Verdict] = []
@@ -73,7 +73,7 @@ class ConsecutiveLossLimit(Rule):
     def _breach(self, view: View, scope: str, row: list[RoundTurn]) -> Verdict | None:
         """None while the newest trade may still be filling, and for one long past."""
         newest = row[-1]
-        last = view.account.ledger.entries[newest.last_id]
+        last = newest.last
         if self.lockout is None or view.now - last.received_at < ROUND_TURN_SETTLE:
             return None
         until = self.lockout.until
@@ -90,7 +90,7 @@ class ConsecutiveLossLimit(Rule):
             f"{len(row)} losing trades in a row{where} ({dollars(total)}); "
             f"{'flat and locked' if flat else 'no new entries'} for {span}"
         )
-        subject = f"{scope}:{newest.last_id}"
+        subject = f"{scope}:{last.id}"
         lock = view.new_lock(
             self.id,
             reason,
@@ -145,7 +145,7 @@ class ConsecutiveLossLimit(Rule):
         return turn.pnl if gross else turn.net
 
     def meter(self, view: View) -> Meter:
-        turns = view.account.ledger.round_turns()
+        turns = _over(view)
         rows = {
             scope: len(self._row(view, scope, own))
             for scope, own in self._by_scope(view, turns).items()
@@ -172,6 +172,11 @@ class ConsecutiveLossLimit(Rule):
         )
 
 
+def _over(view: View) -> tuple[RoundTurn, ...]:
+    """Only a trade that has ended was won or lost."""
+    return tuple(t for t in view.account.ledger.round_turns() if t.is_over)
+
+
 def _mark(turn: RoundTurn) -> str:
     """A text that sorts as the trades do: by time, then by execution id."""
-    return f"{turn.last_at.isoformat(timespec='microseconds')} {turn.last_id:020d}"
+    return f"{turn.last_at.isoformat(timespec='microseconds')} {turn.last.id:020d}"

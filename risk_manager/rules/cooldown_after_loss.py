@@ -41,7 +41,7 @@ class Tier(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Loser:
-    """A closed trade that lost; `last` is its newest execution."""
+    """A trade that has realised a loss; `last` is its newest execution."""
 
     subject: str
     order_id: int
@@ -50,9 +50,11 @@ class Loser:
 
 
 class CooldownAfterLoss(Rule):
-    """The deepest tier a closed trade reaches pauses entries. A loss of exactly the tier counts.
+    """The deepest tier a trade's loss reaches pauses entries. A loss of exactly the tier counts.
 
-    A trade is all that one order closed, once no fill of it has come for `round_turn_settle`.
+    A trade lasts from flat to flat, or to the other side, however many orders closed it. It is
+    judged once no fill of it has come for `round_turn_settle`, and by what it has realised so far
+    while lots of it are open: a lot kept back delays no pause.
     `overlap`: the pause lasts to the latest of all ends (`longest`; `replace` is the same, as a
     pause never becomes shorter), or every loss adds its own (`add`).
     """
@@ -168,8 +170,7 @@ class CooldownAfterLoss(Rule):
                 return
             net = turn.pnl if gross else turn.net
             if net < 0:
-                last = ledger.entries[turn.last_id]
-                yield Loser(f"turn:{turn.order_id}", turn.order_id, net, last)
+                yield Loser(turn.name, turn.order_id, net, turn.last)
 
     def _complete(self, view: View, last: Execution) -> bool:
         """By then the positions show it too, so that a reversal is held to what it opened."""

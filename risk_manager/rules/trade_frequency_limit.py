@@ -286,7 +286,7 @@ class TradeFrequencyLimit(Rule):
             case "entries":
                 return list(ledger.increasing_orders().values())
             case "round_turns":
-                return [ledger.entries[turn.last_id] for turn in ledger.round_turns()]
+                return [turn.last for turn in ledger.round_turns() if turn.is_over]
             case "executions":
                 return not_own(view.account, ledger.standing())
         return self._orders(view)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,9 +22,12 @@ def execution(
     *,
     order: int | None = None,
     size: int = 1,
+    side: OrderSide | None = None,
     voided: bool = False,
     after: int = 0,
 ) -> Execution:
+    """An execution of a long position, unless a side is given: what opens buys."""
+    usual = OrderSide.BUY if pnl is None else OrderSide.SELL
     record = TradeRecord(
         id=number,
         account_id=101,
@@ -32,7 +36,7 @@ def execution(
         price=Decimal(21000),
         profit_and_loss=None if pnl is None else Decimal(pnl),
         fees=Decimal(fees),
-        side=OrderSide.BUY,
+        side=usual if side is None else side,
         size=size,
         voided=voided,
         order_id=order or number,
@@ -66,12 +70,15 @@ def test_a_five_lot_stop_filled_in_three_parts_is_one_loss() -> None:
     assert turn.settled(turn.last_at + timedelta(milliseconds=750))
 
 
-def test_a_round_turn_is_charged_its_share_of_the_opening_fees() -> None:
+def test_a_trade_still_open_is_charged_for_the_lots_it_has_closed() -> None:
     ledger = Ledger()
     ledger = ledger.record(execution(1, None, "1.40", size=2))
     ledger = ledger.record(execution(2, "-99.30", "0.70", size=1, after=1))
-    ledger = ledger.record(execution(3, "10", "0.70", size=1, after=2))
-    assert [t.net for t in ledger.round_turns()] == [Decimal("-100.70"), Decimal("8.60")]
+    (part,) = ledger.round_turns()
+    assert (part.net, part.size, part.is_over) == (Decimal("-100.70"), 1, False)
+    (whole,) = ledger.record(execution(3, "10", "0.70", size=1, after=2)).round_turns()
+    assert (whole.net, whole.size, whole.is_over) == (Decimal("-92.10"), 2, True)
+    assert whole.name == part.name
 
 
 def test_a_scratch_is_a_trade_and_a_half_turn_is_not() -> None:
@@ -79,13 +86,98 @@ def test_a_scratch_is_a_trade_and_a_half_turn_is_not() -> None:
     assert [t.pnl for t in ledger.round_turns()] == [Decimal(0)]
 
 
-def test_a_reversal_is_one_entry_and_one_closed_trade() -> None:
-    ledger = Ledger()
-    ledger = ledger.record(execution(1, None, order=1, size=2))
-    ledger = ledger.record(execution(2, "-150", order=2, size=2, after=1))
-    ledger = ledger.record(execution(3, None, order=2, size=2, after=1))
+BUY, SELL = OrderSide.BUY, OrderSide.SELL
+
+
+@pytest.mark.parametrize("opening_half_first", [False, True])
+def test_a_reversal_is_one_entry_and_one_closed_trade(opening_half_first: bool) -> None:
+    halves = [
+        execution(2, "-150", order=2, size=2, after=1),
+        execution(3, None, order=2, size=2, side=SELL, after=1),
+    ]
+    if opening_half_first:
+        halves = [
+            execution(2, None, order=2, size=2, side=SELL, after=1),
+            execution(3, "-150", order=2, size=2, after=1),
+        ]
+    ledger = Ledger().record(execution(1, None, order=1, size=2))
+    for half in halves:
+        ledger = ledger.record(half)
     assert list(ledger.increasing_orders()) == [1, 2]
-    assert len(ledger.round_turns()) == 1
+    (turn,) = ledger.round_turns()
+    assert (turn.net, turn.is_over) == (Decimal(-150), True)
+    ledger = ledger.record(execution(4, "-40", side=BUY, size=2, after=2))
+    assert [(t.net, t.is_over) for t in ledger.round_turns()] == [(-150, True), (-40, True)]
+
+
+def test_one_execution_that_turns_a_position_round_ends_one_trade_and_opens_another() -> None:
+    ledger = Ledger().record(execution(1, None, size=2))
+    ledger = ledger.record(execution(2, "-150", size=5, after=1))
+    ledger = ledger.record(execution(3, "90", side=BUY, size=3, after=2))
+    assert [(t.net, t.is_over) for t in ledger.round_turns()] == [(-150, True), (90, True)]
+
+
+SCALED = [
+    # (signed lots, P&L or None) of each execution; the trades: (net, is it over)
+    ([(3, None), (-1, -60), (-1, -60), (-1, -60)], [(-180, True)]),
+    ([(1, None), (2, None), (-3, -90)], [(-90, True)]),
+    ([(2, None), (-1, -60), (1, None), (-1, 20), (-1, -70)], [(-110, True)]),
+    ([(2, None), (-1, -60)], [(-60, False)]),
+    ([(1, None), (-1, -60), (-1, None), (1, 25)], [(-60, True), (25, True)]),
+    ([(-2, None), (1, -30), (1, -30), (1, None), (-1, 5)], [(-60, True), (5, True)]),
+    ([(-1, -60), (-1, -60)], [(-60, True), (-60, True)]),  # the opening is not known
+]
+
+
+@pytest.mark.parametrize(("fills", "trades"), SCALED)
+def test_a_trade_lasts_from_flat_to_flat(
+    fills: list[tuple[int, int | None]], trades: list[tuple[int, bool]]
+) -> None:
+    """F5.1: A trade lasts from flat to flat, however many orders scaled it in and out."""
+    ledger = Ledger()
+    for number, (lots, pnl) in enumerate(fills, start=1):
+        ledger = ledger.record(
+            execution(
+                number,
+                None if pnl is None else str(pnl),
+                size=abs(lots),
+                side=BUY if lots > 0 else SELL,
+                after=number,
+            )
+        )
+    assert [(t.net, t.is_over) for t in ledger.round_turns()] == trades
+
+
+FILLS = st.lists(st.tuples(st.integers(-5, 5).filter(bool), st.integers(-99, 99)), max_size=40)
+
+
+@given(FILLS)
+def test_trades_keep_every_cent_and_split_where_the_position_is_flat(
+    fills: list[tuple[int, int]],
+) -> None:
+    """F5.1: However orders scale in and out, trades add up to the day and end where it is flat."""
+    ledger, net, ends = Ledger(), 0, 0
+    for number, (lots, pnl) in enumerate(fills, start=1):
+        if net * lots < 0:
+            lots = max(lots, -net) if lots < 0 else min(lots, -net)  # two halves at a reversal
+        closes = net * lots < 0
+        net += lots
+        ends += closes and net == 0
+        ledger = ledger.record(
+            execution(
+                number,
+                str(pnl) if closes else None,
+                "0.35",
+                size=abs(lots),
+                side=BUY if lots > 0 else SELL,
+                after=number,
+            )
+        )
+    turns = ledger.round_turns()
+    assert sum(t.is_over for t in turns) == ends
+    assert sum((t.pnl for t in turns), Decimal(0)) == ledger.day(START.date()).pnl
+    if net == 0:
+        assert sum((t.net for t in turns), Decimal(0)) == ledger.day(START.date()).net
 
 
 EXECUTIONS = st.lists(

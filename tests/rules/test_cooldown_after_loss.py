@@ -131,6 +131,41 @@ async def test_007_7_what_is_no_loss_pauses_nothing(desk: DeskMaker, pnl: str | 
     assert d.locked_by() == {}
 
 
+async def test_three_stops_of_one_entry_are_one_loss(desk: DeskMaker) -> None:
+    """F5.1: Three one-lot stops that each lose 60 make one losing trade of 180."""
+    d = desk(cooldown_after_loss=LIMIT, consecutive_loss_limit={"losses": 3})
+    await d.fill("MNQ", 3)
+    await d.position("MNQ", 3)
+    for left in (2, 1, 0):
+        await d.fill("MNQ", -1, pnl=-60)
+        await d.position("MNQ", left)
+        await d.wait(seconds=20)
+    assert d.locked_by() == LOCKED
+    assert lasts(d) == timedelta(minutes=5, seconds=40)  # from the last of them on
+    assert d.meter("consecutive_loss_limit").current == 1
+
+
+async def test_a_lot_kept_back_delays_no_pause(desk: DeskMaker) -> None:
+    """F5.1: A trade that is still open in part pauses by what it has lost so far."""
+    d = desk(cooldown_after_loss=LIMIT, consecutive_loss_limit={"losses": 1})
+    await d.fill("MNQ", 3)
+    await d.position("MNQ", 3)
+    await d.fill("MNQ", -2, pnl=-120)
+    await d.position("MNQ", 1)
+    await settled(d)
+    assert d.locked_by() == LOCKED  # and the trade has not been lost before it has ended
+
+
+async def test_a_winner_that_gives_some_back_pauses_nothing(desk: DeskMaker) -> None:
+    """F5.1: A loss of the last lot counts with what the same trade won before."""
+    d = desk(cooldown_after_loss=LIMIT)
+    await d.fill("MNQ", 2)
+    await d.fill("MNQ", -1, pnl=300)
+    await d.fill("MNQ", -1, pnl=-150)
+    await settled(d)
+    assert d.locked_by() == {}
+
+
 async def test_partial_exits_of_one_order_add_up(desk: DeskMaker) -> None:
     d = desk(cooldown_after_loss=LIMIT)
     for size in (2, 2, 1):

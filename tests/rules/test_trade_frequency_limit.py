@@ -349,14 +349,18 @@ async def test_our_own_closes_do_not_count_as_executions(desk: DeskMaker) -> Non
     assert d.locked_by() == LOCKED
 
 
-async def test_round_turns_count_closed_trades(desk: DeskMaker) -> None:
+async def test_round_turns_count_trades_that_have_ended(desk: DeskMaker) -> None:
     d = desk(trade_frequency_limit={"count": "round_turns", "windows": [{**MINUTE, "max": 1}]})
     await d.fill("MNQ", 5)
     for _ in range(3):
-        await d.fill("MNQ", -1, pnl=-1, order_id=50)
+        await d.fill("MNQ", -1, pnl=-1)
     await d.wait(seconds=2)
-    assert d.locked_by() == {}
-    await d.fill("MNQ", -2, pnl=1, order_id=51)
+    assert d.meter(RULE).current == 0
+    await d.fill("MNQ", -2, pnl=1)
+    await d.wait(seconds=1)
+    assert d.meter(RULE).current == 1
+    await d.fill("MNQ", 1)
+    await d.fill("MNQ", -1, pnl=-1)
     await d.wait(seconds=1)
     assert d.locked_by() == LOCKED
 

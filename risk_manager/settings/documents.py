@@ -17,6 +17,10 @@ Path_ = tuple[str | int, ...]
 SIZE_LIMIT_BYTES = 512 * 1024
 DEPTH_LIMIT = 32
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+# Text to every reader of YAML: the numbers of base 60 that 1.1 knows begin with no zero.
+_CLOCK_FOR_ALL = re.compile(r"0\d?:\d{2}(:\d{2})?")
+_CLOCK_IN_LINE = re.compile(rf"(?<![\w\":.-])({_CLOCK.pattern})(?=\s*[,\]}}]|$)")
+_LONGEST_LINE_SHOWN = 100
 _QUOTED = re.compile(r"(['\"]).{4,}\1")
 _PLAIN_TAGS = frozenset(
     f"tag:yaml.org,2002:{name}"
@@ -177,12 +181,19 @@ class _Builder:
         tag = str(node.tag)
         if tag == _TEXT:
             text = str(node.value)
-            if node.style is None and _CLOCK.fullmatch(text):
+            if node.style is None and _CLOCK.fullmatch(text) and not _CLOCK_FOR_ALL.fullmatch(text):
                 # YAML 1.1 programs read 17:00 as the number 1020. Quoted, all read the same.
-                self._document.refuse(path, f'a time must be quoted; write "{text}"')
+                line = _with_times_quoted(self._document.text, node.start_mark.line)
+                self._document.refuse(path, f"a time must be quoted; write {line or repr(text)}")
             return text
         try:
             return self._yaml.constructor.construct_object(node, deep=True)
         except (ValueError, ArithmeticError):
             self._document.refuse(path, "not a readable number or date; quote it if it is text")
             return None
+
+
+def _with_times_quoted(text: str, number: int) -> str:
+    """A line of a file as it should be written; empty where it is too long to be shown."""
+    line = text.splitlines()[number].partition("#")[0].strip()
+    return _CLOCK_IN_LINE.sub(r'"\1"', line) if len(line) <= _LONGEST_LINE_SHOWN else ""

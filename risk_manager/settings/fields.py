@@ -14,13 +14,14 @@ class Section(BaseModel):
 
 
 def parse_clock(value: Any) -> time:
-    """A wall-clock time from "HH:MM"."""
+    """A wall-clock time from "HH:MM" or "H:MM"."""
     if isinstance(value, time):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1440:
         raise ValueError(f'a time must be quoted; write "{value // 60:02d}:{value % 60:02d}"')
     parts = value.split(":") if isinstance(value, str) else []
-    if len(parts) == 2 and all(len(p) == 2 and p.isascii() and p.isdigit() for p in parts):
+    written = len(parts) == 2 and len(parts[0]) in (1, 2) and len(parts[1]) == 2
+    if written and all(p.isascii() and p.isdigit() for p in parts):
         hour, minute = int(parts[0]), int(parts[1])
         if hour < 24 and minute < 60:
             return time(hour, minute)

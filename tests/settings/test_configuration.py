@@ -280,6 +280,7 @@ FINE = [
     ("rules: [{rule: symbol_blocks, blocked: [M*, CON.F.US.XYZ.Z26]}]", ""),
     (TWO_RULES, 'trading_day: {reset: "03:00"}'),
     (TWO_RULES, 'trading_day: {flat_by: "16:10"}'),
+    (TWO_RULES, 'trading_day: {reset: "7:00", timezone: Asia/Tokyo}'),
     (TWO_RULES, 'trading_day: {reset: "07:00", timezone: Asia/Tokyo, flat_by: "06:10"}'),
     (TWO_RULES.replace("limit: 5", "limit: 5, count: micro_equivalents"), ""),
 ]
@@ -390,3 +391,37 @@ def test_paths_are_relative_to_the_folder(config: ConfigFolder, tmp_path: Path) 
     kept.chmod(0o600)
     assert credentials(config, "file:../outside.key", {}) == "canary-6"
     assert credentials(config, f"file:{kept.as_posix()}", {}) == "canary-6"
+
+
+SESSIONS = """rules:
+  - rule: session_block_outside
+    sessions:
+      - {{days: [mon], start: {start}, end: {end}}}{comment}
+"""
+
+
+@pytest.mark.parametrize("start", ["03:00", "00:30", "09:59", '"03:00"'])
+def test_a_time_no_reader_of_yaml_can_misread_needs_no_quotes(
+    config: ConfigFolder, start: str
+) -> None:
+    """F5.5: A time before 10:00 is text to every reader of YAML, and is taken unquoted."""
+    config.risk(SESSIONS.format(start=start, end='"16:00"', comment=""))
+    assert config.errors() == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "comment", "shown"),
+    [
+        ("17:00", "18:00", "", 'start: "17:00", end: "18:00"}'),
+        ("03:00", "16:00", "  # was 15:00", 'start: "03:00", end: "16:00"}'),
+        ('"15:00"', "16:00", "", 'start: "15:00", end: "16:00"}'),
+    ],
+)
+def test_a_time_that_must_be_quoted_is_shown_in_its_whole_line(
+    config: ConfigFolder, start: str, end: str, comment: str, shown: str
+) -> None:
+    """F5.5: The message about an unquoted time shows the whole line as it should be written."""
+    config.risk(SESSIONS.format(start=start, end=end, comment=comment))
+    assert config.errors()
+    for line in config.errors():
+        assert line.endswith(f"a time must be quoted; write - {{days: [mon], {shown}")

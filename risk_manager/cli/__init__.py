@@ -10,6 +10,7 @@ from typing import Any
 from risk_manager.cli import admin, dashboard, demo, doctor, practice, run
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.places import add_debug
+from risk_manager.cli.terminal import show_plain_signs
 
 DESCRIPTION = "A guard for funded futures accounts: enforces the limits you set in a calm moment."
 ENDINGS = """\
@@ -19,6 +20,7 @@ exit codes: 0 done, 1 refused or failed check, 2 usage, 3 daemon unreachable,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    show_plain_signs()
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         arguments = _parser().parse_args(argv)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command
 from risk_manager.cli.places import add_account, add_data, add_debug, add_json, add_url
+from risk_manager.cli.terminal import require_terminal
 
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
@@ -30,6 +31,7 @@ def _dashboard(arguments: argparse.Namespace) -> int:
             from risk_manager.dashboard.once import print_once
 
             return print_once(arguments.data, arguments.url, arguments.json, arguments.account)
+        require_terminal("try `dashboard --once`, which prints one snapshot")
         from risk_manager.dashboard import run_dashboard
 
         return run_dashboard(arguments.data, arguments.url, arguments.account)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from risk_manager.cli.groups import add_command
 from risk_manager.cli.numbers import positive
 from risk_manager.cli.places import add_debug
+from risk_manager.cli.terminal import require_terminal
 
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
@@ -25,6 +26,7 @@ def register(commands: "Commands") -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    require_terminal("try `run` with the practice gateway, which is its own demonstration")
     from risk_manager.demo import run_demo
 
     return run_demo(arguments.speed)

@@ -30,10 +30,11 @@ from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.widgets.positions import Positions
 from risk_manager.dashboard.widgets.trades import Trades
 from risk_manager.feed.client import Connected, Disconnected, FeedClient
-from risk_manager.feed.messages import Message
+from risk_manager.feed.messages import Heartbeat, MarketQuote, Message
 
 REPAINT_S = 0.1  # no more than ten a second, whatever the feed brings
-AGES_S = 0.5
+AGES_S = 0.5  # ages, countdowns, and prices, which change without end
+PRICES = (MarketQuote, Heartbeat)
 
 
 class FeedSpoke(Posted):
@@ -63,7 +64,6 @@ class RiskDashboard(App[None]):
         *(Binding(str(n), f"choose_account({n})", show=False) for n in range(1, 10)),
     ]
 
-    picture: reactive[Picture] = reactive(Picture, init=False)
     account_id: reactive[int | None] = reactive[int | None](None, init=False)
     paused: reactive[bool] = reactive(False, init=False)
 
@@ -77,9 +77,11 @@ class RiskDashboard(App[None]):
         super().__init__()
         self._client = client
         self._monotonic = monotonic
-        self._latest = Picture()
+        self.picture = Picture()
+        self._latest = self.picture
         self._dismissed: frozenset[datetime] = frozenset()
-        self._frozen_at: float | None = None
+        self._is_news = False  # something has come that must not wait for the prices
+        self._painted_at = 0.0
         self.set_reactive(RiskDashboard.account_id, account)
 
     def compose(self) -> ComposeResult:
@@ -100,8 +102,8 @@ class RiskDashboard(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self.set_interval(REPAINT_S, self._take_latest)
-        self.set_interval(AGES_S, self.paint)
+        self.set_interval(REPAINT_S, self._take_news)
+        self.set_interval(AGES_S / 2, self._take_prices)
         self._read_feed()
         self.call_after_refresh(self.paint)
 
@@ -116,15 +118,24 @@ class RiskDashboard(App[None]):
     @on(FeedSpoke)
     def _hear(self, spoke: FeedSpoke) -> None:
         self._latest = self._latest.with_item(spoke.item, spoke.heard_at)
+        is_price = isinstance(spoke.item, Message) and isinstance(spoke.item.data, PRICES)
+        self._is_news |= not is_price
+
+    def _take_news(self) -> None:
+        if self._is_news:
+            self._take_latest()
+
+    def _take_prices(self) -> None:
+        if self._monotonic() - self._painted_at >= AGES_S * 0.9:
+            self._take_latest()
 
     def _take_latest(self) -> None:
+        self._is_news = False
         # The connection is told even while paused: a frozen screen must not look alive.
         if not self.paused:
             self.picture = self._latest
         elif self._latest.line is not self.picture.line:
             self.picture = replace(self.picture, line=self._latest.line)
-
-    def watch_picture(self) -> None:
         self.paint()
 
     def watch_account_id(self) -> None:
@@ -157,6 +168,7 @@ class RiskDashboard(App[None]):
         """Show everything as it is now. Ages and countdowns move even when nothing is told."""
         if not self.is_running or not self.screen_stack:
             return
+        self._painted_at = self._monotonic()
         screen = self.screen_stack[0]
         glance = self.glance()
         screen.set_class(not glance.live or self.paused, "-stale")

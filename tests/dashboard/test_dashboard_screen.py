@@ -11,6 +11,7 @@ import pytest
 from feed_daemon import ES, MNQ, FeedDaemon, until
 from textual.content import Content
 from textual.pilot import Pilot
+from textual.visual import VisualType
 from textual.widgets import Static
 
 from risk_manager.dashboard.app import RiskDashboard
@@ -25,6 +26,7 @@ from risk_manager.dashboard.widgets.meters import Meters
 from risk_manager.dashboard.widgets.orders import Orders
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.widgets.positions import Positions
+from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.widgets.trades import Trades
 from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.events import AdminAsked, Hub, HubState, OrderChanged
@@ -368,3 +370,29 @@ async def test_a_doubt_is_named_then_red_then_gone(tmp_path: Path) -> None:
             await daemon.quote(21001)
             await daemon.tick()
             await until(lambda: "doubt" not in seen.text(ConnectionLine))
+
+
+async def test_prices_that_move_cost_no_new_layout(
+    daemon: FeedDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F7.2: What is shown again as it is is not drawn, and a new price is no new layout."""
+    drawn: list[tuple[str, bool]] = []
+    update = Text.update
+
+    def counted(self: Text, content: VisualType = "", *, layout: bool = True) -> None:
+        drawn.append((str(content), layout))
+        update(self, content, layout=layout)
+
+    await daemon.position(2)
+    await daemon.quote(21010.25)
+    async with screen(tmp_path) as seen:
+        await seen.shows(Positions, "21010.25", "+40.00")
+        monkeypatch.setattr(Text, "update", counted)
+        seen.app.paint()
+        drawn.clear()
+        seen.app.paint()
+        assert not [text for text, _ in drawn if "Working" in text or "OK" in text]
+        await daemon.quote(21020.25)
+        await seen.shows(Positions, "21020.25", "+80.00")
+        assert drawn
+        assert not [text for text, layout in drawn if layout]

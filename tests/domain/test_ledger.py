@@ -107,14 +107,14 @@ def test_a_reversal_is_one_entry_and_one_closed_trade(opening_half_first: bool) 
     (turn,) = ledger.round_turns()
     assert (turn.net, turn.is_over) == (Decimal(-150), True)
     ledger = ledger.record(execution(4, "-40", side=BUY, size=2, after=2))
-    assert [(t.net, t.is_over) for t in ledger.round_turns()] == [(-150, True), (-40, True)]
+    assert [(int(t.net), t.is_over) for t in ledger.round_turns()] == [(-150, True), (-40, True)]
 
 
 def test_one_execution_that_turns_a_position_round_ends_one_trade_and_opens_another() -> None:
     ledger = Ledger().record(execution(1, None, size=2))
     ledger = ledger.record(execution(2, "-150", size=5, after=1))
     ledger = ledger.record(execution(3, "90", side=BUY, size=3, after=2))
-    assert [(t.net, t.is_over) for t in ledger.round_turns()] == [(-150, True), (90, True)]
+    assert [(int(t.net), t.is_over) for t in ledger.round_turns()] == [(-150, True), (90, True)]
 
 
 SCALED = [
@@ -145,7 +145,7 @@ def test_a_trade_lasts_from_flat_to_flat(
                 after=number,
             )
         )
-    assert [(t.net, t.is_over) for t in ledger.round_turns()] == trades
+    assert [(int(t.net), t.is_over) for t in ledger.round_turns()] == trades
 
 
 FILLS = st.lists(st.tuples(st.integers(-5, 5).filter(bool), st.integers(-99, 99)), max_size=40)

@@ -1,22 +1,19 @@
 """Which account this is, in what mode, and when its day turns."""
 
 from textual.content import Content
-from textual.widgets import Static
 
 from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.wording import DIM, countdown, dollars
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot
 
 
-class AccountHeader(Static):
-    def __init__(self) -> None:
-        super().__init__(markup=False)
-
+class AccountHeader(Text):
     def show(self, glance: Glance) -> None:
         account = glance.account
         if account is None:
             known = ", ".join(str(a.account_id) for a in glance.picture.accounts)
-            self.update(
+            self.put(
                 Content(f" that account is not watched; watched: {known} (a: show)")
                 if known
                 else Content.styled(" no account yet: waiting for the daemon", DIM)
@@ -43,7 +40,7 @@ class AccountHeader(Static):
             parts.append((f"  reset in {left}", DIM))
         if glance.paused:
             parts.append(("  PAUSED (p) ", "bold $text on $warning"))
-        self.update(Content.assemble(*parts))
+        self.put(Content.assemble(*parts))
 
 
 def mode(glance: Glance, account: AccountSnapshot) -> tuple[str, str]:

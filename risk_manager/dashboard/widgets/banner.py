@@ -1,21 +1,21 @@
 """What nobody may overlook: the lock in force with its countdown, and critical alarms."""
 
 from textual.content import Content
-from textual.widgets import Static
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.locks import ends, scope
+from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.wording import age, clock
 from risk_manager.feed.messages import AlarmRow, LockRow
 
 ALARM_STAYS_S = 900.0
 
 
-class Banner(Static):
+class Banner(Text):
     """Red while locked flat or while nobody can see the account, amber where entries are barred."""
 
     def __init__(self) -> None:
-        super().__init__(markup=False)
+        super().__init__(wraps=True)
 
     def show(self, glance: Glance) -> None:
         lines: list[Content] = []
@@ -40,7 +40,7 @@ class Banner(Static):
         self.set_class(bool(blind) or flat or alarm is not None, "-red")
         self.set_class(bool(lines) and not (flat or blind) and alarm is None, "-amber")
         self.display = bool(lines)
-        self.update(Content("\n").join(lines))
+        self.put(Content("\n").join(lines))
 
 
 def worst(glance: Glance) -> LockRow | None:

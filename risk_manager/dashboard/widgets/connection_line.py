@@ -1,10 +1,10 @@
 """Whether what is shown can be trusted: daemon, both streams, REST and the feed, with ages."""
 
 from textual.content import Content
-from textual.widgets import Static
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import STUCK_AFTER_S
+from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.wording import DIM, age
 
 GOOD, DOUBT, BAD = "$text-success", "$text-warning", "$text-error"
@@ -13,11 +13,8 @@ QUIET_S = 30.0
 Part = tuple[str, str, str]  # name, word, colour
 
 
-class ConnectionLine(Static):
+class ConnectionLine(Text):
     """Nothing on this line is ever green on old news."""
-
-    def __init__(self) -> None:
-        super().__init__(markup=False)
 
     def show(self, glance: Glance) -> None:
         parts = [feed(glance)]
@@ -28,7 +25,7 @@ class ConnectionLine(Static):
             Content.assemble((f" {name} ", DIM), ("● ", colour), (word, f"bold {colour}"))
             for name, word, colour in parts
         ]
-        self.update(Content("  ").join(cells))
+        self.put(Content("  ").join(cells))
 
 
 def feed(glance: Glance) -> Part:

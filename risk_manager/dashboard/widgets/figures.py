@@ -2,9 +2,11 @@
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Digits, Static
+from textual.content import Content
+from textual.widgets import Digits
 
 from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.wording import UNKNOWN, dollars, signed
 
 _CLASSES = ("-gain", "-loss", "-unknown")
@@ -19,18 +21,20 @@ class Figure(Vertical):
         self.text = UNKNOWN
 
     def compose(self) -> ComposeResult:
-        yield Static(self._label, markup=False, classes="label")
+        yield Text(self._label, classes="label")
         yield Digits(UNKNOWN)
 
     def show(self, amount: float | None, note: str = "") -> None:
         self.text = signed(amount)
         shown = self.text if _cells(self.text) <= self.content_size.width else ""
         shown = shown or signed(amount, cents=False)
-        self.query_one(Digits).update("---" if amount is None else shown)
+        digits, shown = self.query_one(Digits), "---" if amount is None else shown
+        if digits.value != shown:
+            digits.update(shown)
         label = self._label + note
         if len(label) > self.content_size.width:
             label = self._label if amount is not None else self._label.split()[0] + note
-        self.query_one(".label", Static).update(label)
+        self.query_one(".label", Text).put(Content(label))
         self.set_class(amount is not None and amount > 0, "-gain")
         self.set_class(amount is not None and amount < 0, "-loss")
         self.set_class(amount is None, "-unknown")

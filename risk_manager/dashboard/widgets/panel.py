@@ -6,9 +6,9 @@ from typing import Literal
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.widgets.text import Text
 
 Cell = tuple[str, str]
 """Text and style. The text is data: it never goes through markup."""
@@ -21,7 +21,7 @@ class Panel(VerticalScroll):
     empty = "none"
 
     def compose(self) -> ComposeResult:
-        yield Static(markup=False)
+        yield Text()
 
     def on_mount(self) -> None:
         self.border_title = self.heading
@@ -34,7 +34,7 @@ class Panel(VerticalScroll):
             body = Content("\n").join(lines)
         else:
             body = Content.styled(self.empty, "dim")
-        self.query_one(Static).update(body)
+        self.query_one(Text).put(body)
 
     def lines(self, glance: Glance) -> Iterable[Content]:
         raise NotImplementedError

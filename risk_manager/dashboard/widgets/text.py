@@ -1,0 +1,24 @@
+"""Literal text on the screen that is drawn anew only where it has changed."""
+
+from textual.content import Content
+from textual.widgets import Static
+
+
+class Text(Static):
+    """Prices change all day, the picture hardly ever: text shown again as it is costs nothing,
+    and other text in as many lines costs no new layout.
+
+    `wraps` is for text whose lines may be broken, so that any change may need more room.
+    """
+
+    def __init__(self, content: str = "", *, wraps: bool = False, classes: str = "") -> None:
+        super().__init__(content, markup=False, classes=classes)
+        self._put = Content(content)
+        self._wraps = wraps
+
+    def put(self, content: Content) -> None:
+        """Show this from now on."""
+        before, self._put = self._put, content
+        if not content.is_same(before):
+            lines = content.plain.count("\n"), before.plain.count("\n")
+            self.update(content, layout=self._wraps or lines[0] != lines[1])

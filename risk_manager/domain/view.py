@@ -283,6 +283,11 @@ class View:
         root = self.root(contract_id)
         return strictest(lock for lock in locks.values() if lock.covers(root, contract_id))
 
+    @property
+    def barred(self) -> bool:
+        """Whether a lock on the whole account allows no entry: then no limit has room."""
+        return any(lock.scope == ACCOUNT_SCOPE for lock in self.account.locks.values())
+
     def next_reset(self) -> datetime:
         return self.state.day.ends_at
 

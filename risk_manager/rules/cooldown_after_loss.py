@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Ask, Close, Forget, Remember, Verdict, bookkeeping
 from risk_manager.domain.durations import Duration, plain_duration
-from risk_manager.domain.ledger import HEARD_AT_ONCE, ROUND_TURN_SETTLE, Execution
+from risk_manager.domain.ledger import HEARD_AT_ONCE, ROUND_TURN_SETTLE, Execution, RoundTurn
 from risk_manager.domain.locks import LockKind, LockPolicy
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.own_closes import enforced_by
@@ -216,17 +216,23 @@ class CooldownAfterLoss(Rule):
                 f"{plain_duration(least.cooldown)}"
             )
             if newest is not None:
-                sentence += f"; the last one made {dollars(result)}"
+                which = "this one has made" if _is_open(newest) else "the last one made"
+                sentence += f"; {which} {dollars(result)}"
         return Meter(
             rule_id=self.id,
             spec_id=self.spec_id,
             title=self.title,
-            current=max(-result, ZERO),
+            # A trade that is over uses up nothing of what the next one may lose.
+            current=max(-result, ZERO) if lock is not None or _is_open(newest) else ZERO,
             limit=least.loss,
             unit="USD",
             sentence=sentence,
             state=MeterState.BREACH if lock is not None else MeterState.OK,
         )
+
+
+def _is_open(turn: RoundTurn | None) -> bool:
+    return turn is not None and not turn.is_over
 
 
 def _told(span: timedelta) -> str:

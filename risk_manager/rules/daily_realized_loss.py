@@ -76,11 +76,19 @@ class DailyRealizedLoss(DayResultRule):
         return Meter(
             **base,  # type: ignore[arg-type]
             current=lost,
-            sentence=f"{dollars(left)} left today{self._in_ticks(view, left)}"
-            if left > 0
-            else f"limit reached: {dollars(lost)} lost today",
+            sentence=self._sentence(view, result),
             state=state,
         )
+
+    def _sentence(self, view: View, result: Decimal) -> str:
+        left = self.limit + result
+        if left <= 0:
+            return f"limit reached: {dollars(-result)} lost today"
+        ticks = self._in_ticks(view, left)
+        if result > 0:
+            away = f"{dollars(left)} from the limit of {dollars(self.limit)}{ticks}"
+            return f"in profit by {dollars(result)} today, {away}"
+        return f"{dollars(left)} left today{ticks}"
 
     def _in_ticks(self, view: View, left: Decimal) -> str:
         held = [

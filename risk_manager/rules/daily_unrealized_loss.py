@@ -272,6 +272,9 @@ class DailyUnrealizedLoss(OpenPnlRule):
         left = self.limit + result
         if left <= 0:
             return f"limit reached: {what} {dollars(result)}"
+        if result > 0:
+            away = f"{dollars(left)} from the limit of {dollars(self.limit)}{ticks}"
+            return f"{what} in profit by {dollars(result)}, {away}"
         return f"{what} {dollars(result)}, {dollars(left)} left of {dollars(self.limit)}{ticks}"
 
     def _blind_meter(self, view: View, positions: list[Position]) -> Meter:

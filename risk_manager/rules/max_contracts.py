@@ -136,6 +136,11 @@ class MaxContracts(Rule):
         held = {c: p.net for c, p in view.account.positions.items()}
         count = self._count(view, held)
         left = self.limit - count
+        sentence = f"{_plain(count)} of {self.limit} {self._unit} held, room for {_plain(left)}"
+        if left < 0:
+            sentence = f"{_plain(count)} {self._unit} held, {_plain(-left)} above the limit"
+        elif view.barred:
+            sentence = f"barred: {_plain(count)} of {self.limit} {self._unit} held, no new ones"
         return Meter(
             rule_id=self.id,
             spec_id=self.spec_id,
@@ -143,13 +148,11 @@ class MaxContracts(Rule):
             current=count,
             limit=Decimal(self.limit),
             unit=self._unit,
-            sentence=f"{_plain(count)} of {self.limit} {self._unit} held, room for {_plain(left)}"
-            if left >= 0
-            else f"{_plain(count)} {self._unit} held, {_plain(-left)} above the limit",
+            sentence=sentence,
             state=MeterState.BREACH
             if left < 0
             else MeterState.WARN
-            if left == 0
+            if left == 0 or view.barred
             else MeterState.OK,
         )
 

@@ -228,23 +228,30 @@ class MaxContractsPerInstrument(Rule):
 
     def meter(self, view: View) -> Meter:
         held = {c: p.net for c, p in view.account.positions.items()}
+        free = ", ".join(sorted({view.root(c) for c in held if self.allowed(view, c) is None}))
+        unlimited = f"{free}: no limit of its own" if free else ""
         tightest: tuple[float, str, int, int] | None = None
         for name, limit, members in self._counts(view, held):
             count = sum(abs(held[c]) for c in members)
             used = count / limit if limit else float(count) * 2
             if tightest is None or used > tightest[0]:
                 tightest = (used, name, count, limit)
+        barred = "barred: " if view.barred else ""
         if tightest is None:
             shown = ", ".join(f"{k} {v}" for k, v in self.limits.items())
-            return self._meter(Decimal(0), Decimal(1), f"nothing held; limits: {shown}", 0.0)
+            sentence = f"{unlimited or 'nothing held'}; limits: {shown}"
+            return self._meter(view, Decimal(0), Decimal(1), barred + sentence, 0.0)
         used, name, count, limit = tightest
-        return self._meter(Decimal(count), Decimal(limit), f"{count} of {limit} {name} held", used)
+        sentence = f"{count} of {limit} {name} held" + (f"; {unlimited}" if unlimited else "")
+        return self._meter(view, Decimal(count), Decimal(limit), barred + sentence, used)
 
-    def _meter(self, current: Decimal, limit: Decimal, sentence: str, used: float) -> Meter:
+    def _meter(
+        self, view: View, current: Decimal, limit: Decimal, sentence: str, used: float
+    ) -> Meter:
         state = MeterState.OK
         if used > 1:
             state = MeterState.BREACH
-        elif used == 1:
+        elif used == 1 or view.barred:
             state = MeterState.WARN
         return Meter(
             rule_id=self.id,

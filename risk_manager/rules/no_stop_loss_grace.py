@@ -296,12 +296,13 @@ class NoStopLossGrace(Rule):
             due_at, short, position = first
             left = max((due_at - view.now).total_seconds(), 0.0)
             current = max(limit - Decimal(str(left)), Decimal(0))
-            done = "closed" if self.action == "close_position" else "given one"
+            name, size = view.name(position.contract_id), position.size
+            part = f"{short} of {size} {name}" if short < size else f"{short} {name}"
+            done = "a stop is placed"
+            if self.action == "close_position":
+                done = f"all {size} closed" if short < size else "closed"
             state = MeterState.WARN if left else MeterState.BREACH
-            sentence = (
-                f"{short} {view.name(position.contract_id)} without a stop: "
-                f"{done} in {round(left)} s"
-            )
+            sentence = f"{part} without a stop: {done} in {round(left)} s"
         elif unguarded:
             state, current = MeterState.WARN, None
             sentence = f"{unguarded} has no stop"

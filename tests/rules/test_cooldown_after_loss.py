@@ -9,7 +9,7 @@ from desk import MORNING, Desk, DeskMaker, rules_from
 from pydantic import ValidationError
 
 from risk_manager.domain.decisions import Close, Outcome, Verdict
-from risk_manager.domain.rule import Rule
+from risk_manager.domain.rule import MeterState, Rule
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.view import View
 
@@ -357,7 +357,7 @@ async def test_the_meter_says_what_pauses_and_for_how_long(desk: DeskMaker) -> N
     assert meter.sentence == (
         "a trade that loses $100.00 pauses entries for 5m; the last one made -$40.00"
     )
-    assert (meter.current, meter.headroom) == (Decimal(40), Decimal(60))
+    assert (meter.current, meter.headroom) == (Decimal(0), Decimal(100))
     await d.loss(100)
     await d.wait(minutes=2)
     assert d.meter(RULE).sentence == "no new entries for another 3m"
@@ -384,3 +384,18 @@ def test_what_cannot_be_meant_is_refused(fields: dict[str, Any], told: str) -> N
 def test_tiers_may_be_written_in_any_order() -> None:
     (rule,) = rules_from(cooldown_after_loss={"tiers": list(reversed(TIERS))})
     assert [t["loss"] for t in rule.model_dump()["tiers"]] == [100, 200, 300]
+
+
+async def test_a_pause_that_was_cleared_leaves_no_full_bar(desk: DeskMaker) -> None:
+    """F7.23: A trade that is over uses up nothing of what the next one may lose."""
+    d = desk(cooldown_after_loss=LIMIT)
+    await d.fill("MNQ", 2)
+    await d.fill("MNQ", -1, pnl=-60)
+    assert d.meter(RULE).used == 0.6
+    assert d.meter(RULE).sentence.endswith("; this one has made -$60.00")
+    await d.fill("MNQ", -1, pnl=-244)
+    await settled(d)
+    assert d.meter(RULE).used == 3.04
+    await d.admin("unlock", rule_id=RULE)
+    meter = d.meter(RULE)
+    assert (d.locked_by(), meter.used, meter.state) == ({}, 0, MeterState.OK)

@@ -272,3 +272,20 @@ async def test_the_same_trade_reported_ten_times_counts_once(desk: DeskMaker) ->
     for _ in range(10):
         await d.fill("MNQ", -1, pnl=-100, fees=1, trade_id=7)
     assert str(d.account().ledger.day(MORNING.date()).net) == "-101"
+
+
+async def test_in_profit_nothing_more_is_left_than_there_was(desk: DeskMaker) -> None:
+    """F7.23: In profit the meter tells the distance, and not more left than the whole limit."""
+    d = desk(
+        daily_realized_loss={"limit": 300},
+        daily_unrealized_loss={"limit": 300, "scope": "account"},
+    )
+    await d.win(5)
+    assert d.meter("daily_realized_loss").sentence == (
+        "in profit by $5.00 today, $305.00 from the limit of $300.00"
+    )
+    await d.position("MNQ", 1)
+    await d.quote("MNQ", 21002.5)
+    assert d.meter("daily_unrealized_loss").sentence == (
+        "open in profit by $5.00, $305.00 from the limit of $300.00"
+    )

@@ -1,8 +1,10 @@
 """RULE-001, example by example."""
 
+import pytest
 from desk import DeskMaker
 
 from risk_manager.domain.records import OrderStatus, OrderType
+from risk_manager.domain.rule import MeterState
 
 
 async def test_001_1_exactly_at_the_limit_is_fine(desk: DeskMaker) -> None:
@@ -158,3 +160,14 @@ async def test_a_bracket_entry_within_the_limit_keeps_its_sleeping_stop(
     await d.stop("MNQ", -2, 20980, status=OrderStatus.SUSPENDED)
     await d.order("MNQ", -2, price=21050, status=OrderStatus.SUSPENDED)
     assert d.actions == []
+
+
+@pytest.mark.parametrize("policy", ["flat", "no_entries"])
+async def test_there_is_no_room_while_barred(desk: DeskMaker, policy: str) -> None:
+    """F7.23: Under a lock on the account the meter says barred, and shows no room in green."""
+    d = desk(max_contracts={"limit": 5}, max_contracts_per_instrument={"limits": {"MNQ": 2}})
+    await d.admin("lock", policy=policy)
+    held, each = d.meter("max_contracts"), d.meter("max_contracts_per_instrument")
+    assert held.sentence == "barred: 0 of 5 contracts held, no new ones"
+    assert each.sentence == "barred: nothing held; limits: MNQ 2"
+    assert (held.state, each.state) == (MeterState.WARN, MeterState.WARN)

@@ -176,3 +176,16 @@ async def test_a_bracket_that_adds_within_the_product_limit_keeps_its_sleeping_s
     await d.order("MNQ", 2, price=20990)
     await d.stop("MNQ", -2, 20980, status=OrderStatus.SUSPENDED)
     assert d.actions == []
+
+
+async def test_a_product_without_a_limit_is_not_called_nothing(desk: DeskMaker) -> None:
+    """F7.10: A product that is held and has no limit is named, not passed over."""
+    d = desk(
+        max_contracts_per_instrument={"limits": {"ES": 3}, "unknown_symbol": "allow_unlimited"}
+    )
+    await d.position("MNQ", 5)
+    meter = d.meter("max_contracts_per_instrument")
+    assert meter.sentence == "MNQ: no limit of its own; limits: ES 3"
+    await d.position("ES", 2)
+    meter = d.meter("max_contracts_per_instrument")
+    assert meter.sentence == "2 of 3 ES held; MNQ: no limit of its own"

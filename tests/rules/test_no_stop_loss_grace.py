@@ -488,3 +488,21 @@ async def test_two_contracts_run_on_their_own_clocks(desk: DeskMaker) -> None:
     await d.wait(seconds=15)
     assert d.actions == ["close MNQ", "close ES"]
     assert contract_id("ES") in d.account().closings
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("close_position", "1 of 3 MESZ6 without a stop: all 3 closed in 9 s"),
+        ("place_stop", "1 of 3 MESZ6 without a stop: a stop is placed in 9 s"),
+    ],
+)
+async def test_the_meter_says_what_will_be_done(desk: DeskMaker, action: str, said: str) -> None:
+    """F7.22: Two stops for three lots: the sentence says what becomes of all three."""
+    stop = {"place_stop_ticks": 40} if action == "place_stop" else {}
+    d = desk(no_stop_loss_grace={"grace": "10s", "action": action, **stop})
+    await d.position("MES", -3)
+    for _ in range(2):
+        await d.stop("MES", 1, 21010)
+    await d.wait(seconds=1)
+    assert d.meter("no_stop_loss_grace").sentence == said

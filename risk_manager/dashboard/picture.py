@@ -21,6 +21,7 @@ from risk_manager.feed.messages import (
     QuoteRow,
     RestRow,
     Snapshot,
+    with_alarm,
 )
 
 SHOWN = 20
@@ -148,7 +149,7 @@ class Picture:
     def _with_status(self, data: DaemonStatus) -> "Picture":
         alarms = self.alarms
         if data.alarm is not None and data.alarm not in alarms:
-            alarms = (data.alarm, *alarms)[:SHOWN]
+            alarms = with_alarm(alarms, data.alarm)[:SHOWN]
         return replace(
             self,
             line=replace(self.line, heartbeat_s=data.heartbeat_s),

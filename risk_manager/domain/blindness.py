@@ -1,13 +1,14 @@
 """How doubts begin, become an emergency, and end. Looked at on each tick, never on a quote."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Alarm, Fact, Severity
 from risk_manager.domain.doubt import BLIND, Doubt, DoubtKey, DoubtKind
+from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.events import AccountReported, DoubtChanged, Hub, HubState
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.exchange_hours import trading_since
@@ -310,8 +311,11 @@ def _told(state: State, doubt: Doubt, facts: list[Fact]) -> Doubt:
     if doubt.over_at is not None:
         if not doubt.told or doubt.over_told:
             return doubt
-        if doubt.critical or doubt.kind not in _TOLD_BY_OTHERS:
-            facts.append(_alarm(state, doubt, Severity.INFO, f"over: {doubt.reason}"))
+        if doubt.critical:
+            blind = _rounded(doubt.over_at - doubt.since)
+            facts.append(_over(state, doubt, f"was blind for {blind}, over: {doubt.reason}"))
+        elif doubt.kind not in _TOLD_BY_OTHERS:
+            facts.append(_over(state, doubt, f"over: {doubt.reason}"))
         return evolve(doubt, over_told=True)
     age = now - doubt.since
     patience = FLICKERS_UNTIL if doubt.flickers else _TOLD_AFTER.get(doubt.kind, timedelta(0))
@@ -322,26 +326,32 @@ def _told(state: State, doubt: Doubt, facts: list[Fact]) -> Doubt:
         not doubt.critical
         and doubt.kind in BLIND
         and age > CRITICAL_AFTER
-        and _is_at_stake(state, doubt)
+        and _at_stake(state, doubt)
     ):
-        facts.append(
+        facts.extend(
             _alarm(
                 state,
-                doubt,
+                evolve(doubt, account_id=account_id),
                 Severity.CRITICAL,
-                f"blind for {age.total_seconds():.0f} s while exposed: {doubt.reason}. "
+                f"blind for {_rounded(age)} while exposed: {doubt.reason}. "
                 "Look at the trading platform, and close by hand what must not stay open.",
             )
+            for account_id in _at_stake(state, doubt)
         )
         doubt = evolve(doubt, told=True, critical=True)
     return doubt
 
 
-def _is_at_stake(state: State, doubt: Doubt) -> bool:
-    if doubt.account_id is not None:
-        account = state.accounts.get(doubt.account_id)
-        return account is not None and is_exposed(account)
-    return any(is_exposed(account) for account in state.accounts.values())
+def _at_stake(state: State, doubt: Doubt) -> list[int]:
+    """The accounts for which this doubt is an emergency."""
+    about = state.accounts if doubt.account_id is None else (doubt.account_id,)
+    accounts = (state.accounts.get(account_id) for account_id in about)
+    return [a.id for a in accounts if a is not None and is_exposed(a)]
+
+
+def about(kind: DoubtKind, subject: str) -> str:
+    """The matter of the alarms of a doubt."""
+    return f"{kind}:{subject}"
 
 
 def _alarm(state: State, doubt: Doubt, severity: Severity, message: str) -> Alarm:
@@ -351,7 +361,16 @@ def _alarm(state: State, doubt: Doubt, severity: Severity, message: str) -> Alar
         code=doubt.kind.value,
         message=message,
         severity=severity,
+        about=about(doubt.kind, doubt.subject),
     )
+
+
+def _over(state: State, doubt: Doubt, message: str) -> Alarm:
+    return replace(_alarm(state, doubt, Severity.INFO, message), ends=True)
+
+
+def _rounded(span: timedelta) -> str:
+    return plain_duration(timedelta(seconds=round(span.total_seconds())))
 
 
 def _with(state: State, doubt: Doubt) -> State:

@@ -284,13 +284,19 @@ class DayReset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """Something a person should know now. `code` is stable; `message` is for people."""
+    """Something a person should know now. `code` is stable; `message` is for people.
+
+    `about` names the matter where it has an end: the alarm that `ends` it names the same. An end
+    for `account_id` None ends the matter for every account.
+    """
 
     at: datetime
     account_id: int | None
     code: str
     message: str
     severity: Severity = Severity.WARNING
+    about: str = ""
+    ends: bool = False
 
 
 Fact = LockSet | LockCleared | DayReset | Alarm

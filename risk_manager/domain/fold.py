@@ -21,7 +21,7 @@ from risk_manager.domain.decisions import (
     ReducePosition,
     Severity,
 )
-from risk_manager.domain.doubt import CLOCK_AHEAD
+from risk_manager.domain.doubt import CLOCK_AHEAD, DoubtKind
 from risk_manager.domain.events import (
     AccountChanged,
     AccountOpened,
@@ -248,25 +248,25 @@ def _hub(state: State, event: HubChanged, facts: list[Fact]) -> State:
     status = HubStatus(state=event.state, since=state.now, reason=event.reason)
     was_down = known is not None and known.state is HubState.DOWN
     if event.state is HubState.DOWN or (event.state is HubState.UP and was_down):
-        exposed = any(a.positions for a in state.accounts.values())
         lost = event.state is HubState.DOWN
-        facts.append(
+        blind = lost and event.hub is Hub.USER
+        # An emergency is that of the accounts that hold something, and of no other.
+        exposed: list[int | None] = [a.id for a in state.accounts.values() if blind and a.positions]
+        severity = Severity.WARNING if lost else Severity.INFO
+        facts.extend(
             Alarm(
                 at=state.now,
-                account_id=None,
+                account_id=account_id,
                 code=f"{event.hub}_hub_{event.state}",
                 message=(
                     f"{'lost' if lost else 'regained'} the {event.hub} stream"
                     + (f": {event.reason}" if event.reason else "")
                 ),
-                severity=(
-                    Severity.CRITICAL
-                    if lost and exposed and event.hub is Hub.USER
-                    else Severity.WARNING
-                    if lost
-                    else Severity.INFO
-                ),
+                severity=Severity.CRITICAL if exposed else severity,
+                about=blindness.about(DoubtKind.HUB_DOWN, event.hub),
+                ends=not lost,
             )
+            for account_id in exposed or [None]
         )
     return evolve(state, hubs={**state.hubs, event.hub: status})
 

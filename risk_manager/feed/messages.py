@@ -6,8 +6,8 @@ zero. Readers ignore types and fields they do not know. Words such as `status`, 
 `phase` are plain strings, so that a reader survives a word it has never heard.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -120,7 +120,7 @@ class MeterRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeRow:
-    """One closed trade (all fills of one closing order); `net` is after fees."""
+    """One trade from flat to flat, or what it has closed so far; `net` is after fees."""
 
     order_id: int
     contract_id: str
@@ -141,6 +141,23 @@ class AlarmRow:
     message: str
     severity: str
     account_id: int | None = None
+    about: str = ""  # the matter, where it has an end
+    over_at: datetime | None = None  # when it ended; equal to `at` in the alarm that tells the end
+
+    def is_ended_by(self, end: "AlarmRow") -> bool:
+        """Whether that later alarm says that the matter of this one is over."""
+        return (
+            end.over_at is not None
+            and self.over_at is None
+            and self.about == end.about != ""
+            and end.account_id in (None, self.account_id)
+        )
+
+
+def with_alarm(alarms: Iterable[AlarmRow], alarm: AlarmRow) -> tuple[AlarmRow, ...]:
+    """Alarms, newest first, with one more: those whose matter it ends are over."""
+    known = (replace(a, over_at=alarm.at) if a.is_ended_by(alarm) else a for a in alarms)
+    return (alarm, *known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

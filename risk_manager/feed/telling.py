@@ -48,6 +48,7 @@ from risk_manager.feed.messages import (
     GatewayUserTrade,
     LockoutCleared,
     LockoutSet,
+    with_alarm,
 )
 from risk_manager.feed.snapshot import lockout_id, price, utc
 
@@ -66,7 +67,7 @@ class Memory:
     ) -> None:
         """What was kept from an earlier run, oldest first."""
         self._enforcements: dict[int, deque[EnforcementAction]] = {}
-        self.alarms: deque[AlarmRow] = deque(maxlen=REMEMBERED)
+        self.alarms: tuple[AlarmRow, ...] = ()
         self.version = 0  # rises with every entry
         for account_id, entry in enforcements:
             self.enforced(account_id, entry)
@@ -78,7 +79,7 @@ class Memory:
 
     def alarmed(self, alarm: AlarmRow) -> None:
         self.version += 1
-        self.alarms.appendleft(alarm)
+        self.alarms = with_alarm(self.alarms, alarm)[:REMEMBERED]
 
     def enforced(self, account_id: int, entry: EnforcementAction) -> None:
         """Keep this one; the end of a call takes the place of its beginning."""
@@ -127,6 +128,8 @@ def alarms(outcome: Step) -> Iterator[AlarmRow]:
                 message=fact.message,
                 severity=fact.severity.value,
                 account_id=fact.account_id,
+                about=fact.about,
+                over_at=fact.at if fact.ends else None,
             )
 
 

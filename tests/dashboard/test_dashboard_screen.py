@@ -251,6 +251,23 @@ async def test_a_dead_hub_and_a_critical_alarm_are_seen_and_put_away(
         await seen.shows(Enforcements, "ALARM", "lost the user stream")
 
 
+async def test_an_alarm_that_is_over_is_no_longer_red(daemon: FeedDaemon, tmp_path: Path) -> None:
+    """F7.24: With the stream back the red alarm is gone, and the list says when it was over."""
+    await daemon.position(1, account_id=101)
+    async with screen(tmp_path) as seen:
+        await seen.shows(Positions, "MNQZ6")
+        await daemon.hub(Hub.USER, HubState.DOWN)
+        await seen.shows(Banner, "ALARM", "lost the user stream")
+        await seen.pilot.press("a")  # the other account holds nothing: it is no emergency there
+        await seen.shows(AccountHeader, "express")
+        assert not seen.banner.display
+        await seen.pilot.press("a")
+        await seen.shows(Banner, "ALARM", "lost the user stream")
+        await daemon.hub(Hub.USER, HubState.UP)
+        await until(lambda: not seen.banner.display)
+        await seen.shows(Enforcements, "over 1", "lost the user stream", "regained the user stream")
+
+
 async def test_a_switches_the_account_and_numbers_choose_one(
     daemon: FeedDaemon, tmp_path: Path
 ) -> None:

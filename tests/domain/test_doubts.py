@@ -174,6 +174,34 @@ async def test_a_lost_stream_is_a_doubt_and_with_exposure_an_emergency() -> None
     assert standing(desk) == {}
 
 
+async def test_an_emergency_is_that_of_the_accounts_that_hold_something_and_it_ends() -> None:
+    """F7.24: Blindness alarms each exposed account alone, and its end says how long it was."""
+    desk = Desk(accounts=(101, 102))
+    await desk.hub("user", "up")
+    await desk.position("MNQ", 1)
+    await desk.hub("user", "down")
+    await desk.wait(seconds=35)
+
+    def about_the_hub() -> list[Alarm]:
+        alarms = [f for s in desk.store.steps for f in s.facts if isinstance(f, Alarm)]
+        return [a for a in alarms if a.about == "hub_down:user"]
+
+    alarms = about_the_hub()
+    assert [(a.code, a.account_id) for a in alarms if a.severity is Severity.CRITICAL] == [
+        ("user_hub_down", 101),
+        ("hub_down", 101),
+    ]
+    await desk.position("MNQ", 0)
+    await desk.hub("user", "up")
+    await desk.wait(seconds=1)
+    ends = about_the_hub()[len(alarms) :]
+    assert [a.message for a in ends] == [
+        "regained the user stream",
+        "was blind for 36s, over: the user stream is down",
+    ]
+    assert all(a.ends for a in ends)
+
+
 async def test_a_lost_stream_without_exposure_is_no_emergency() -> None:
     desk = make_desk()
     await desk.hub("market", "down")

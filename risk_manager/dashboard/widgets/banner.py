@@ -59,10 +59,11 @@ def worst(glance: Glance) -> LockRow | None:
 
 
 def standing_alarm(glance: Glance) -> AlarmRow | None:
-    """The newest critical alarm that is not old and not yet dismissed."""
+    """The newest critical alarm that is neither over, nor old, nor dismissed."""
     for alarm in glance.picture.alarms:
         if (
             alarm.severity == "critical"
+            and alarm.over_at is None
             and alarm.at not in glance.dismissed
             and glance.seconds_since(alarm.at) <= ALARM_STAYS_S
             and (glance.account is None or alarm.account_id in (None, glance.account.account_id))

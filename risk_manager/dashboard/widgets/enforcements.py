@@ -62,7 +62,11 @@ class Enforcements(Panel):
     def _alarm(self, glance: Glance, alarm: AlarmRow) -> Content:
         colour = _SEVERITIES.get(alarm.severity, "$text-warning")
         word = "NOTE" if alarm.severity == "info" else "ALARM"
-        return self._start(glance, alarm.at, word, colour) + Content.styled(alarm.message, colour)
+        over = ""
+        if alarm.over_at is not None and alarm.severity != "info":
+            colour, over = DIM, f"over {clock(alarm.over_at, glance.now)}: "
+        start = self._start(glance, alarm.at, word, colour)
+        return start + Content.styled(over + alarm.message, colour)
 
     def _start(self, glance: Glance, at: datetime, word: str, colour: str) -> Content:
         return row(_COLUMNS, [(clock(at, glance.now), DIM), (word, f"bold {colour}")]) + Content(

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from risk_manager.feed.messages import EnforcementAction
+
 UNKNOWN = "–"
 
 GAIN = "$text-success"
@@ -55,6 +57,11 @@ def age(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3600}h{whole // 60 % 60:02d}m"
     return f"{whole // 86_400}d"
+
+
+def called(entry: EnforcementAction) -> str:
+    """An enforcement by its name: close position MNQZ6."""
+    return " ".join(filter(None, (entry.action.replace("_", " ").lower(), entry.symbol)))
 
 
 def countdown(left: timedelta) -> str:

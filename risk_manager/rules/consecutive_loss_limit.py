@@ -88,7 +88,7 @@ class ConsecutiveLossLimit(Rule):
         span = plain_duration(timedelta(seconds=round((ends - view.now).total_seconds())))
         reason = (
             f"{len(row)} losing trades in a row{where} ({dollars(total)}); "
-            f"{'flat and locked' if flat else 'no new entries'} for {span}"
+            f"{'locked flat' if flat else 'no new entries'} for {span}"
         )
         subject = f"{scope}:{last.id}"
         lock = view.new_lock(

@@ -133,7 +133,7 @@ class CooldownAfterLoss(Rule):
         flat = self.action == "close_all"
         reason = (
             f"{name} trade lost {dollars(-loser.net)}; "
-            f"{'flat and locked' if flat else 'no new entries'} for {_told(ends - view.now)}"
+            f"{'locked flat' if flat else 'no new entries'} for {_told(ends - view.now)}"
         )
         asks: list[Ask] = [
             view.new_lock(

@@ -224,7 +224,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
         span = plain_duration(timedelta(seconds=int(blind.total_seconds())))
         if flatten is not None and blind >= flatten:
             yield Verdict(
-                reason=f"no trusted price for {name} for {span}; closed {position.size}",
+                reason=f"no trusted price for {name} for {span}; closing {position.size}",
                 subject=subject,
                 asks=(Close(position.contract_id),),
             )

@@ -56,10 +56,10 @@ class DayResultRule(Rule):
         """Flat, and locked if configured. None when this result has been answered already."""
         day = view.account.trading_date.isoformat()
         if self.action == "close_all" or self.lockout is None:
-            return Verdict(reason=f"{reason}; closed everything", subject=day, asks=(Flatten(),))
+            return Verdict(reason=f"{reason}; closing everything", subject=day, asks=(Flatten(),))
         may_clear = self.unlock == "admin"
         lock = self.lockout.lock(view, self.id, reason, trigger=day, admin_may_clear=may_clear)
-        reason = f"{reason}; flat and locked"
+        reason = f"{reason}; locked flat"
         if isinstance(self.lockout.until, Release):
             return Verdict(reason=reason, subject=day, asks=(lock,))
         # A timed lock arms again only when it has gone further, or it would never end.

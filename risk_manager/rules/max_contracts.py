@@ -48,11 +48,11 @@ class MaxContracts(Rule):
         asks: list[Ask] = []
         if self.action == "close_all":
             asks.append(Flatten())
-            done = "closed everything"
+            done = "closing everything"
         else:
             reductions = self._reductions(view, held, count)
             asks += reductions
-            done = "closed " + ", ".join(
+            done = "closing " + ", ".join(
                 f"{abs(held[r.contract_id]) - r.keep} {view.name(r.contract_id)}"
                 for r in reductions
             )

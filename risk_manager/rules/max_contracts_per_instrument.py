@@ -204,9 +204,9 @@ class MaxContractsPerInstrument(Rule):
             entries = tuple(o.id for o in view.entry_orders() if o.contract_id in members)
             if entries:
                 asks.append(Cancel(entries))
-        closed = ", ".join(_told(view, ask, held) for ask in asks if not isinstance(ask, Cancel))
+        closing = ", ".join(_told(view, ask, held) for ask in asks if not isinstance(ask, Cancel))
         return Verdict(
-            reason=f"holding {told.normalize():f} {name}, limit {limit}; closed {closed}",
+            reason=f"holding {told.normalize():f} {name}, limit {limit}; closing {closing}",
             subject=f"episode:{newest[0].episode}:{name}",
             asks=tuple(asks),
         )

@@ -221,11 +221,11 @@ class NoStopLossGrace(Rule):
         ask = self._stop(view, position, short)
         if ask is None:
             yield Verdict(
-                reason=f"{lack}; closed", subject=subject, asks=(Close(position.contract_id),)
+                reason=f"{lack}; closing", subject=subject, asks=(Close(position.contract_id),)
             )
         else:
             yield Verdict(
-                reason=f"{lack}; stop placed at {ask.stop_price}",
+                reason=f"{lack}; placing a stop at {ask.stop_price}",
                 subject=f"{subject}:stop",
                 asks=(ask,),
             )

@@ -85,12 +85,12 @@ class OpenPnlRule(Rule):
         """The breach, with what is to be done about it."""
         ask: Ask
         if self.lockout is not None:
-            done = "flat and locked"
+            done = "locked flat"
             ask = self.lockout.lock(view, self.id, reason, trigger=subject)
         elif position is None or self.action == "close_all":
-            done, ask = "closed everything", Flatten()
+            done, ask = "closing everything", Flatten()
         else:
-            done = f"closed {position.size} {view.name(position.contract_id)}"
+            done = f"closing {position.size} {view.name(position.contract_id)}"
             ask = Close(position.contract_id)
         return Verdict(reason=f"{reason}; {done}", subject=subject, asks=(ask,))
 

@@ -257,10 +257,10 @@ class SessionBlockOutside(Rule):
         severity = Severity.BREACH
         if position is not None and self._must_close(view, position, where.ended_at):
             asks.append(Close(contract_id))
-            words.append(f"{position.size} {view.name(contract_id)} closed")
+            words.append(f"closing {position.size} {view.name(contract_id)}")
         orders = [] if asks else self._stray_orders(view, contract_id, where.ended_at)
         if orders:
-            words.append("entry orders cancelled")
+            words.append("cancelling entry orders")
             if self.lockout == "none":  # under a lock the guard does it
                 asks.append(Cancel(tuple(orders)))
         elif position is not None and not asks:

@@ -110,9 +110,9 @@ class SymbolBlocks(Rule):
         policy = LockPolicy.FLAT if self.existing_positions == "close" else LockPolicy.NO_ENTRIES
         open_now = [c for c in contract_ids if c in account.positions]
         reason = f"{what} is blocked; " + (
-            f"{account.positions[open_now[0]].size} {view.name(open_now[0])} closed"
+            f"closing {account.positions[open_now[0]].size} {view.name(open_now[0])}"
             if open_now and policy is LockPolicy.FLAT
-            else "orders cancelled"
+            else "cancelling orders"
         )
         asks: tuple[Ask, ...] = (
             view.new_lock(
@@ -134,9 +134,9 @@ class SymbolBlocks(Rule):
     def _close_fills(self, view: View, scope: str, contract_ids: list[str]) -> Verdict:
         """Orders are left alone, so there is no lock: what fills is closed, each time."""
         positions = [view.account.positions[c] for c in contract_ids]
-        closed = ", ".join(f"{p.size} {view.name(p.contract_id)}" for p in positions)
+        closing = ", ".join(f"{p.size} {view.name(p.contract_id)}" for p in positions)
         return Verdict(
-            reason=f"{_told(view, scope)} is blocked; {closed} closed",
+            reason=f"{_told(view, scope)} is blocked; closing {closing}",
             subject=f"{_named(scope)}:episode:{min(p.episode for p in positions)}",
             asks=tuple(ReduceTo(c, 0) for c in contract_ids),
         )

@@ -205,7 +205,7 @@ class TradeFrequencyLimit(Rule):
         if latest is not None and None not in ends:
             until = latest
             for_long = f"for {_told(latest - view.now)}"
-        what = "flat and locked" if policy is LockPolicy.FLAT else "no new entries"
+        what = "locked flat" if policy is LockPolicy.FLAT else "no new entries"
         reason = f"{counts}; {what} {for_long}"
         kind = LockKind.HARD if until is Release.RESET else LockKind.COOLDOWN
         subject = " ".join(f"{e.window.name}:{e.last.id}" for e in excesses)

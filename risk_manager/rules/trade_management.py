@@ -548,7 +548,7 @@ class _Plan:
         }[self.memory.stage]
         told.append(
             Verdict(
-                reason=f"{words}; {'closed' if closes else 'not sent'}",
+                reason=f"{words}; {'closing' if closes else 'not sent'}",
                 subject=f"{self.position.subject}:through:{self.memory.stage}",
                 asks=(Close(self.position.contract_id),) if closes else (),
                 severity=Severity.BREACH if closes else Severity.WARNING,

@@ -145,6 +145,31 @@ async def test_a_breach_turns_the_banner_red_with_reason_and_countdown(
         await seen.shows(Enforcements, "FAILED", "the gateway said no")
 
 
+async def test_closes_that_are_refused_turn_the_banner_red(
+    daemon: FeedDaemon, tmp_path: Path
+) -> None:
+    """F7.25: A cut is told as closing, and from the second refusal on it is red at the top."""
+    await daemon.position(6)
+    async with screen(tmp_path) as seen:
+        await seen.shows(Enforcements, "DECIDED", "closing 1 MNQZ6", "SENT")
+        assert not seen.banner.display
+        await daemon.settle(daemon.enforcer.actions[-1], Outcome.REFUSED)
+        await seen.shows(Enforcements, "FAILED")
+        assert not seen.banner.display
+        daemon.clock.skip(seconds=5)
+        await daemon.tick()
+        await daemon.settle(daemon.enforcer.actions[-1], Outcome.REFUSED)
+        await seen.shows(Banner, "NOT DONE", "reduce position MNQZ6 has failed 2 times")
+        assert seen.banner.has_class("-red")
+        daemon.clock.skip(seconds=5)
+        await daemon.tick()
+        await seen.shows(Enforcements, "try 3")
+        assert seen.banner.has_class("-red")  # a third try under way is not yet a close
+        await daemon.position(5)
+        await daemon.settle(daemon.enforcer.actions[-1], Outcome.DONE)
+        await until(lambda: not seen.banner.display)
+
+
 async def test_the_countdown_follows_the_daemons_clock_and_moves_by_itself(
     tmp_path: Path,
 ) -> None:

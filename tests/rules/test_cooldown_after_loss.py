@@ -211,7 +211,7 @@ async def test_close_all_flattens_too(desk: DeskMaker) -> None:
     await d.loss(150)
     await settled(d)
     assert d.actions == ["close ES"]
-    assert d.reasons == ["MNQZ6 trade lost $150.00; flat and locked for 4m59s"]
+    assert d.reasons == ["MNQZ6 trade lost $150.00; locked flat for 4m59s"]
 
 
 async def test_a_pause_outlasts_the_daily_reset(desk: DeskMaker) -> None:

@@ -22,7 +22,7 @@ async def test_e05_a_profit_above_the_target_ends_the_day(desk: DeskMaker) -> No
     assert d.locked_by() == LOCKED
     await d.obey()
     assert d.actions == ["close MNQ"]
-    assert d.reasons == ["made $1,100.00 today, target $1,000.00; flat and locked"]
+    assert d.reasons == ["made $1,100.00 today, target $1,000.00; locked flat"]
 
 
 async def test_the_target_itself_is_enough_and_a_cent_less_is_not(desk: DeskMaker) -> None:

@@ -22,7 +22,7 @@ async def test_003_1_profits_of_the_day_count_against_losses(desk: DeskMaker) ->
     assert d.locked_by() == {}
     await d.loss(450)
     assert d.locked_by() == LOCKED
-    assert d.reasons[-1] == "lost $550.00 today, limit $500.00; flat and locked"
+    assert d.reasons[-1] == "lost $550.00 today, limit $500.00; locked flat"
 
 
 async def test_003_2_the_limit_itself_breaches_and_a_cent_less_does_not(desk: DeskMaker) -> None:
@@ -186,12 +186,12 @@ async def test_a_loss_that_grows_until_the_close_has_filled_is_told_once(desk: D
     await d.position("MNQ", 5, 21000)
     for ticks in range(20):
         await d.quote("MNQ", 20950 - ticks * 0.25)
-    assert d.reasons == ["lost $500.00 today, limit $500.00; flat and locked"]
+    assert d.reasons == ["lost $500.00 today, limit $500.00; locked flat"]
     await d.position("MNQ", 0)
     await d.loss(530)
     assert len(d.decisions) == 1
     await d.wait(seconds=5)
-    assert d.reasons[1:] == ["lost $530.00 today, limit $500.00; flat and locked"]
+    assert d.reasons[1:] == ["lost $530.00 today, limit $500.00; locked flat"]
     assert d.lock_ends("daily_realized_loss") == d.now + timedelta(minutes=15)
 
 
@@ -206,13 +206,13 @@ async def test_shadow_tells_a_timed_lock_once_while_it_would_stand(
         await d.quote("MNQ", 20950 - ticks * 0.25)
     await d.wait(minutes=59)
     await d.quote("MNQ", 20900)
-    assert d.reasons == ["lost $500.00 today, limit $500.00; flat and locked"]
+    assert d.reasons == ["lost $500.00 today, limit $500.00; locked flat"]
     await d.wait(minutes=1)
     await d.quote("MNQ", 20950)
     assert len(d.decisions) == 1  # nothing lost since
     for ticks in range(100):
         await d.quote("MNQ", 20940 - ticks * 0.25)
-    assert d.reasons[1:] == ["lost $600.00 today, limit $500.00; flat and locked"]
+    assert d.reasons[1:] == ["lost $600.00 today, limit $500.00; locked flat"]
     assert (d.locked_by(), d.actions) == ({}, [])
 
 

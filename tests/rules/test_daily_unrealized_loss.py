@@ -24,7 +24,7 @@ async def test_004_1_a_long_is_closed_at_exactly_the_limit(desk: DeskMaker) -> N
     assert d.actions == []  # -299.00
     await d.quote("MNQ", bid=20925.0, ask=20925.25)
     assert d.actions == ["close MNQ"]
-    assert d.reasons == ["MNQZ6 is down $300.00, limit $300.00; closed 2 MNQZ6"]
+    assert d.reasons == ["MNQZ6 is down $300.00, limit $300.00; closing 2 MNQZ6"]
 
 
 async def test_004_2_a_short_is_valued_at_the_ask(desk: DeskMaker) -> None:
@@ -58,7 +58,7 @@ async def test_004_4_a_gap_is_closed_at_what_it_is(desk: DeskMaker) -> None:
     await d.quote("MNQ", 20950)
     await d.quote("MNQ", 20880)
     assert d.actions == ["close MNQ"]
-    assert d.reasons == ["MNQZ6 is down $480.00, limit $300.00; closed 2 MNQZ6"]
+    assert d.reasons == ["MNQZ6 is down $480.00, limit $300.00; closing 2 MNQZ6"]
 
 
 async def test_004_5_an_old_price_gives_no_verdict_and_is_told(desk: DeskMaker) -> None:
@@ -85,7 +85,7 @@ async def test_004_5_flatten_after_closes_what_nobody_can_price(desk: DeskMaker)
     assert d.actions == []
     await d.wait(seconds=1)
     assert d.actions == ["close MNQ"]
-    assert d.reasons[-1] == "no trusted price for MNQZ6 for 1m; closed 2"
+    assert d.reasons[-1] == "no trusted price for MNQZ6 for 1m; closing 2"
     await d.obey()
     assert d.account().is_flat
 
@@ -203,7 +203,7 @@ async def test_the_account_scope_closes_everything(desk: DeskMaker) -> None:
     await d.obey()
     assert (len(d.actions), d.account().is_flat, d.locked_by()) == (2, True, {})
     assert d.reasons == [
-        "the open positions together are down $300.00, limit $300.00; closed everything"
+        "the open positions together are down $300.00, limit $300.00; closing everything"
     ]
 
 
@@ -277,7 +277,7 @@ async def test_a_scale_out_does_not_hide_the_loss_of_the_trade(desk: DeskMaker) 
     await d.quote("MNQ", 20950)
     assert d.actions == ["close MNQ"]
     assert d.reasons == [
-        "MNQZ6 and what was closed of it are down $300.00, limit $300.00; closed 1 MNQZ6"
+        "MNQZ6 and what was closed of it are down $300.00, limit $300.00; closing 1 MNQZ6"
     ]
 
 

@@ -59,8 +59,8 @@ async def test_everything_is_closed_at_the_hour_and_locked_until_the_reset() -> 
     assert d.taken() == [f"cancel {entry}", "close MNQ"]
     assert d.reasons[2:] == [
         "past the day's flat_by, until Thu 19 Nov 17:00 America/Chicago",
-        "ES is past the day's flat_by: entry orders cancelled",
-        "MNQ is past the day's flat_by: 2 MNQZ6 closed",
+        "ES is past the day's flat_by: cancelling entry orders",
+        "MNQ is past the day's flat_by: closing 2 MNQZ6",
     ]
     await d.obey()
     assert d.taken() == [f"cancel {stop}"]
@@ -190,7 +190,7 @@ async def test_shadow_tells_and_touches_nothing() -> None:
     d = desk_at("2026-11-19 15:10:00", mode=Mode.SHADOW)
     await d.position("MNQ", 1)
     assert d.actions == []
-    assert "MNQ is past the day's flat_by: 1 MNQZ6 closed" in d.reasons
+    assert "MNQ is past the day's flat_by: closing 1 MNQZ6" in d.reasons
 
 
 async def test_the_meter_says_how_long_is_left() -> None:

@@ -21,7 +21,7 @@ async def test_001_2_the_contract_that_was_added_last_is_reduced(desk: DeskMaker
     for size in (1, 2, 3):
         await d.position("ES", size)
     assert d.actions == ["reduce ES to 2"]
-    assert d.reasons == ["holding 6 contracts, limit 5; closed 1 ESZ6"]
+    assert d.reasons == ["holding 6 contracts, limit 5; closing 1 ESZ6"]
     await d.obey()
     assert (d.account().net("CON.F.US.MNQ.Z26"), d.account().net("CON.F.US.EP.Z26")) == (3, 2)
     assert len(d.actions) == 1
@@ -44,7 +44,7 @@ async def test_001_3_longs_and_shorts_add_up_unless_net_is_asked_for(desk: DeskM
     await micros.wait(seconds=1)
     await micros.position("NQ", -5)
     assert micros.actions == ["reduce NQ to 4"]
-    assert micros.reasons == ["holding 55 micro-equivalents, limit 50; closed 1 NQZ6"]
+    assert micros.reasons == ["holding 55 micro-equivalents, limit 50; closing 1 NQZ6"]
 
 
 async def test_001_4_a_reversal_is_judged_by_where_it_ends(desk: DeskMaker) -> None:

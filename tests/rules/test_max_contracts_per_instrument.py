@@ -14,7 +14,7 @@ async def test_002_1_what_exceeds_the_product_limit_is_closed(desk: DeskMaker) -
     d = desk(max_contracts_per_instrument=LIMITS)
     await d.position("MNQ", 3)
     assert d.actions == ["reduce MNQ to 2"]
-    assert d.reasons == ["holding 3 MNQ, limit 2; closed 1 MNQZ6"]
+    assert d.reasons == ["holding 3 MNQ, limit 2; closing 1 MNQZ6"]
 
 
 async def test_002_2_expiries_add_up_unless_each_contract_is_counted(desk: DeskMaker) -> None:
@@ -142,7 +142,7 @@ async def test_the_reason_names_the_contract_whose_own_limit_is_passed(desk: Des
     d = desk(max_contracts_per_instrument={"limits": {"ES": 5, Z26: 1}})
     await d.position("ES.H27", 1, 5800)
     await d.position("ES.Z26", 3, 5800)
-    assert d.reasons == ["holding 3 ESZ6, limit 1; closed 2 ESZ6"]
+    assert d.reasons == ["holding 3 ESZ6, limit 1; closing 2 ESZ6"]
     assert d.meter("max_contracts_per_instrument").sentence == "3 of 1 ESZ6 held"
 
 
@@ -151,8 +151,8 @@ async def test_both_limits_of_a_product_are_passed_at_once(desk: DeskMaker) -> N
     await d.report(positions={"ES.H27": 6, "ES.Z26": 2})
     assert d.actions == ["reduce ES.H27 to 4", "reduce ES to 1"]
     assert d.reasons == [
-        "holding 2 ESZ6, limit 1; closed 1 ESZ6",
-        "holding 7 ES, limit 5; closed 2 ES",
+        "holding 2 ESZ6, limit 1; closing 1 ESZ6",
+        "holding 7 ES, limit 5; closing 2 ES",
     ]
 
 

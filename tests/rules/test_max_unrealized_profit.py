@@ -18,7 +18,7 @@ async def test_005_1_the_target_itself_is_taken(desk: DeskMaker) -> None:
     await d.position("MNQ", 2, 21000)
     await d.quote("MNQ", 21250)
     assert d.actions == ["close MNQ"]
-    assert d.reasons == ["MNQZ6 is up $1,000.00, target $1,000.00; closed 2 MNQZ6"]
+    assert d.reasons == ["MNQZ6 is up $1,000.00, target $1,000.00; closing 2 MNQZ6"]
     assert d.locked_by() == {}
 
 
@@ -60,7 +60,7 @@ async def test_005_4_breakeven_closes_only_what_was_up_before(desk: DeskMaker) -
     await d.quote("MNQ", 21000)
     assert d.actions == ["close MNQ"]
     assert d.reasons == [
-        "MNQZ6 was up $200.00 or more and is back at $0.00, floor $0.00; closed 1 MNQZ6"
+        "MNQZ6 was up $200.00 or more and is back at $0.00, floor $0.00; closing 1 MNQZ6"
     ]
 
 

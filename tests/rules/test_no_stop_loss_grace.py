@@ -53,7 +53,7 @@ async def test_008_2_a_target_alone_protects_nothing(desk: DeskMaker) -> None:
     assert d.actions == []
     await d.wait(seconds=1)
     assert d.actions == ["close MNQ"]
-    assert d.reasons == ["1 MNQZ6 without a stop; closed"]
+    assert d.reasons == ["1 MNQZ6 without a stop; closing"]
     await d.obey()
     assert d.account().is_flat  # the target is gone too
     assert d.locked_by() == {}
@@ -74,7 +74,7 @@ async def test_008_4_half_a_stop_closes_all_unless_any_stop_will_do(desk: DeskMa
     await d.stop("MNQ", -1)
     await d.wait(seconds=30)
     assert d.actions == ["close MNQ"]
-    assert d.reasons == ["stops cover 1 of 2 MNQZ6; closed"]
+    assert d.reasons == ["stops cover 1 of 2 MNQZ6; closing"]
 
     lenient = desk(no_stop_loss_grace={"require": "any"})
     await lenient.position("MNQ", 2)
@@ -244,7 +244,7 @@ async def test_a_stop_is_placed_where_that_is_asked_for(desk: DeskMaker) -> None
     await d.obey()
     await d.wait(minutes=5)
     assert len(d.actions) == 1
-    assert d.reasons == ["2 MNQZ6 without a stop; stop placed at 20990.00"]
+    assert d.reasons == ["2 MNQZ6 without a stop; placing a stop at 20990.00"]
 
 
 async def test_only_what_lacks_a_stop_is_given_one(desk: DeskMaker) -> None:
@@ -429,7 +429,7 @@ async def test_shadow_tells_and_touches_nothing(desk: DeskMaker) -> None:
     d = desk(no_stop_loss_grace={"shadow": True})
     await d.position("MNQ", 1)
     await d.wait(minutes=2)
-    assert (d.actions, d.reasons) == ([], ["1 MNQZ6 without a stop; closed"])
+    assert (d.actions, d.reasons) == ([], ["1 MNQZ6 without a stop; closing"])
     everything = desk(no_stop_loss_grace=RULE, desk_mode=Mode.SHADOW)
     await everything.position("MNQ", 1)
     await everything.wait(minutes=2)

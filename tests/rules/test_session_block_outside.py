@@ -73,7 +73,7 @@ async def test_009_1_the_end_is_exclusive(desk: DeskMaker) -> None:
     assert late.actions == ["close MNQ"]
     assert late.reasons == [
         "outside the session, until Mon 23 Nov 08:30 America/Chicago",
-        "MNQ is outside its session: 1 MNQZ6 closed",
+        "MNQ is outside its session: closing 1 MNQZ6",
     ]
 
 
@@ -212,7 +212,7 @@ async def test_a_contract_outside_its_own_hours_stays_locked_while_its_product_t
     assert len(d.locks_set) == 1
     assert d.reasons == [
         "ESZ6 is outside its session, until Fri 20 Nov 08:30 America/Chicago",
-        "ESZ6 is outside its session: 1 ESZ6 closed",
+        "ESZ6 is outside its session: closing 1 ESZ6",
     ]
     await sleep_until(d, "2026-11-20 08:31")
     assert d.locked_by() == {}
@@ -487,7 +487,7 @@ async def test_shadow_tells_and_locks_nothing(desk: DeskMaker) -> None:
     d = desk(session_block_outside=DAY, desk_at=chicago("2026-11-20 15:30"), desk_mode=Mode.SHADOW)
     await d.position("MNQ", 1)
     assert (d.actions, d.locked_by()) == ([], {})
-    assert d.reasons[-1] == "MNQ is outside its session: 1 MNQZ6 closed"
+    assert d.reasons[-1] == "MNQ is outside its session: closing 1 MNQZ6"
 
 
 async def test_the_other_account_trades_on(desk: DeskMaker) -> None:

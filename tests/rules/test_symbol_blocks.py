@@ -21,7 +21,7 @@ async def test_011_2_what_filled_first_is_closed(desk: DeskMaker) -> None:
     await d.position("RTY", 1, 2200)
     await d.obey()
     assert d.actions == ["close RTY"]
-    assert d.reasons == ["RTY is blocked; 1 RTYZ6 closed"]
+    assert d.reasons == ["RTY is blocked; closing 1 RTYZ6"]
 
 
 async def test_011_3_a_name_is_matched_whole_and_through_the_contract(desk: DeskMaker) -> None:
@@ -95,7 +95,7 @@ async def test_kept_orders_stay_and_what_they_fill_is_closed(desk: DeskMaker) ->
     await d.wait(seconds=1)
     await d.obey()
     assert d.actions == ["close RTY"]
-    assert d.reasons == ["RTY is blocked; 1 RTYZ6 closed"]
+    assert d.reasons == ["RTY is blocked; closing 1 RTYZ6"]
     assert order in d.account().orders
     await d.position("RTY", 1, 2190)
     await d.obey()
@@ -151,7 +151,7 @@ async def test_blocking_one_contract_leaves_its_other_expiries_alone(desk: DeskM
     order = await d.order("ES.Z26", 1, price=5700)
     assert d.actions == [f"cancel {order}"]
     assert d.locked_by() == {"symbol_blocks": "contract:CON.F.US.EP.Z26"}
-    assert d.reasons == ["ESZ6 is blocked; orders cancelled"]
+    assert d.reasons == ["ESZ6 is blocked; cancelling orders"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ async def test_with_kept_orders_only_the_blocked_contract_is_closed(desk: DeskMa
     await d.position("ES.H27", 1, 5800)
     await d.position("ES.Z26", 1, 5800)
     assert d.actions == ["close ES"]
-    assert d.reasons == ["ESZ6 is blocked; 1 ESZ6 closed"]
+    assert d.reasons == ["ESZ6 is blocked; closing 1 ESZ6"]
 
 
 async def test_other_products_are_not_touched(desk: DeskMaker) -> None:

@@ -188,7 +188,7 @@ async def test_close_all_flattens_too(desk: DeskMaker) -> None:
     await enter(d, 0, 10, 20, 30)
     await d.obey()
     assert d.actions == ["close MNQ"]
-    assert d.reasons == ["4 entries in 1m (limit 3); flat and locked for 1m"]
+    assert d.reasons == ["4 entries in 1m (limit 3); locked flat for 1m"]
 
 
 @pytest.mark.parametrize(("on_violation", "ends"), [("keep", 90), ("extend", 120)])

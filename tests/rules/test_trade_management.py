@@ -158,7 +158,7 @@ async def test_012_7_a_trail_the_market_has_jumped_over_closes(desk: DeskMaker) 
     await d.quote("MNQ", 21004)
     assert d.actions[-1] == "close MNQ"
     assert d.reasons[-1] == (
-        "trailing stop 21007.50 in MNQZ6 is through the market (21004.00); closed"
+        "trailing stop 21007.50 in MNQZ6 is through the market (21004.00); closing"
     )
 
 

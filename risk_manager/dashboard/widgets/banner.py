@@ -5,14 +5,16 @@ from textual.content import Content
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.locks import ends, scope
 from risk_manager.dashboard.widgets.text import Text
-from risk_manager.dashboard.wording import age, clock
-from risk_manager.feed.messages import AlarmRow, LockRow
+from risk_manager.dashboard.wording import age, called, clock
+from risk_manager.feed.messages import AlarmRow, EnforcementAction, LockRow
 
 ALARM_STAYS_S = 900.0
+ENDING = ("CLOSE_POSITION", "REDUCE_POSITION", "CANCEL_ORDER")
 
 
 class Banner(Text):
-    """Red while locked flat or while nobody can see the account, amber where entries are barred."""
+    """Red while locked flat, while nobody can see the account, and while what must be done fails;
+    amber where entries are barred."""
 
     def __init__(self) -> None:
         super().__init__(wraps=True)
@@ -31,14 +33,25 @@ class Banner(Text):
                     (" ALARM ", "bold reverse"), f" {alarm.message} ({ago} ago; x: seen)"
                 )
             )
+        failing = unenforced(glance)
+        for entry in failing[:2]:
+            told = entry.details.get("message")
+            words = f" {called(entry)} has failed {_failures(entry)} times"
+            lines.append(
+                Content.assemble(
+                    (" NOT DONE ", "bold reverse"),
+                    words + (f" ({told})" if told else "") + "; still trying ",
+                )
+            )
         blind = [d for d in glance.doubts if d.critical]
         for doubt in blind[:2]:
             lasts = age(glance.seconds_since(doubt.since))
             lines.append(
                 Content.assemble((" BLIND ", "bold reverse"), f" {doubt.reason} ({lasts})")
             )
-        self.set_class(bool(blind) or flat or alarm is not None, "-red")
-        self.set_class(bool(lines) and not (flat or blind) and alarm is None, "-amber")
+        red = bool(blind or failing) or flat or alarm is not None
+        self.set_class(red, "-red")
+        self.set_class(bool(lines) and not red, "-amber")
         self.display = bool(lines)
         self.put(Content("\n").join(lines))
 
@@ -56,6 +69,30 @@ def worst(glance: Glance) -> LockRow | None:
             -(x.expires_at.timestamp() if x.expires_at else 0.0),
         ),
     )
+
+
+def unenforced(glance: Glance) -> list[EnforcementAction]:
+    """The calls that have failed twice or more on what is still open, the newest of each."""
+    account = glance.account
+    if account is None:
+        return []
+    open_still = {p.contract_id for p in account.positions}
+    working = {o.order_id for o in account.orders}
+    newest: dict[tuple[str, object], EnforcementAction] = {}
+    for entry in account.enforcements:
+        if entry.action_id is None or entry.shadow:
+            continue
+        order_id = entry.details.get("order_id")
+        stands = entry.contract_id in open_still if order_id is None else order_id in working
+        if stands and entry.action in ENDING:
+            newest.setdefault((entry.action, order_id or entry.contract_id), entry)
+    return [entry for entry in newest.values() if _failures(entry) >= 2]
+
+
+def _failures(entry: EnforcementAction) -> int:
+    """How often a call has failed by now. One that is under way may yet succeed."""
+    tries = entry.attempt or 1
+    return {"failed": tries, "started": tries - 1}.get(entry.phase, 0)
 
 
 def standing_alarm(glance: Glance) -> AlarmRow | None:

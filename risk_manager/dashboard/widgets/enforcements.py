@@ -7,7 +7,7 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.panel import Column, Panel, row
-from risk_manager.dashboard.wording import DIM, clock
+from risk_manager.dashboard.wording import DIM, called, clock
 from risk_manager.feed.messages import AlarmRow, EnforcementAction
 
 _PHASES = {
@@ -40,9 +40,7 @@ class Enforcements(Panel):
         word, colour = _PHASES.get(entry.phase, (entry.phase.upper(), DIM))
         if entry.shadow:
             word, colour = "SHADOW", "$text-accent"
-        what = entry.action.replace("_", " ").lower()
-        if entry.symbol:
-            what += f" {entry.symbol}"
+        what = called(entry)
         if entry.attempt is not None and entry.attempt > 1:
             what += f" (try {entry.attempt})"
         if entry.duration_ms is not None and entry.success:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -71,7 +71,8 @@ class Patience:
     The tuples are the pauses before each look after a call that was accepted, and before each
     look after one whose fate is open: then looking goes on until somebody has answered.
     `look_seconds` bounds one look, `looks_seconds` all of them, which for a close of unknown fate
-    count from when it was sent.
+    count from when it was sent. A call whose answer took longer than `sure_seconds` may have met
+    what was opened meanwhile.
     """
 
     accepted_seconds: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0)
@@ -79,6 +80,7 @@ class Patience:
     look_seconds: float = 1.2
     looks_seconds: float = 3.0
     before_seconds: float = 1.0
+    sure_seconds: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +106,22 @@ class _Held:
 _FLAT = _Held(size=0, side=0)
 
 
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One action being carried out. `answered`: its call has ended, however it went."""
+
+    action: Action
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    is_followed: bool = False
+
+
 class Enforcer:
     """Carries out actions, each in a task of its own; `submit` returns at once.
 
     An async context manager. For every action the inbox gets the account as read back and then
-    one `ActionSettled`. No call is repeated here: the core decides that. `position_of` tells what
-    the stream knows, for the moments when reads fail.
+    one `ActionSettled`. No call is repeated here: the core decides that. Of one key there is one
+    call at a time; an action that `follows` another waits for its answer, not for its read-back.
+    `position_of` tells what the stream knows, for the moments when reads fail.
     """
 
     def __init__(
@@ -133,7 +145,9 @@ class Enforcer:
         self._patience = patience or Patience()
         self._on_error = on_error
         self._crew = Crew(on_error)
-        self._under_way: dict[tuple[int, str], Action] = {}
+        self._jobs: dict[str, _Job] = {}
+        self._under_way: dict[tuple[int, str], _Job] = {}
+        """The newest job of each key."""
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -150,7 +164,7 @@ class Enforcer:
     @property
     def under_way(self) -> int:
         """How many actions have not been settled yet."""
-        return len(self._under_way)
+        return len(self._jobs)
 
     def submit(self, action: Action) -> None:
         """Carry out an action. The request is on its way when this returns."""
@@ -159,16 +173,17 @@ class Enforcer:
         if self._closed:
             self._settle(action, started, _unsent("the program is stopping; not sent"))
             return
-        if key in self._under_way:
+        before = self._under_way.get(key)
+        if before is not None and before.action.id != action.follows:
             # The core does not do this. If it ever does, two calls at once are worse than one.
-            message = f"{action.key} is already being acted on by {self._under_way[key].id}"
+            message = f"{action.key} is already being acted on by {before.action.id}"
             self._on_error(f"action {action.id}", RuntimeError(message))
             self._settle(
                 action, started, _Result(outcome=Outcome.REFUSED, verified=False, message=message)
             )
             return
-        self._under_way[key] = action
-        self._crew.start(f"action {action.id}", self._carry_out(action, started), at_once=True)
+        job = self._jobs[action.id] = self._under_way[key] = _Job(action)
+        self._crew.start(f"action {action.id}", self._carry_out(job, before, started), at_once=True)
 
     async def drain(self, limit_seconds: float = 8.0) -> bool:
         """Let what is under way finish; False when the limit came first."""
@@ -179,16 +194,44 @@ class Enforcer:
         self._closed = True
         await self._crew.close()
 
-    async def _carry_out(self, action: Action, started: float) -> None:
+    async def _carry_out(self, job: _Job, before: _Job | None, started: float) -> None:
+        action = job.action
         result = _unsent("the program stopped before the answer came")
         try:
-            result = await self._do(action)
+            over = None if before is None else await self._wait_for(before, action)
+            result = over or await self._do(action)
         except Exception as error:  # our own fault: visible, and the core will try again
             self._on_error(f"action {action.id}", error)
             result = _unsent(f"internal error: {type(error).__name__}: {error}")
         finally:
-            del self._under_way[(action.account_id, action.key)]
+            job.answered.set()
+            del self._jobs[action.id]
+            if self._under_way.get((action.account_id, action.key)) is job:
+                del self._under_way[(action.account_id, action.key)]
             self._settle(action, started, result)
+
+    async def _wait_for(self, before: _Job, action: Action) -> _Result | None:
+        """Until the call before has been answered; the result, if then nothing is left to do.
+
+        That call may have been carried out late, on what is to be closed now. A second one while
+        its fill is under way would turn the position round.
+        """
+        before.is_followed = True
+        began = self._clock.monotonic()
+        if before.answered.is_set() and not action.wary:
+            return None
+        await before.answered.wait()
+        if action.wary or self._clock.monotonic() - began > self._patience.sure_seconds:
+            held, verified = await self._held(action)
+            if verified and not held.size:
+                return _Result(outcome=Outcome.GONE, verified=True, message="closed meanwhile")
+            await asyncio.sleep(self._patience.sure_seconds)
+        position = self._position_of(action.account_id, action.contract_id)
+        episode = getattr(action, "episode", None)
+        if position is None or position.episode != episode:
+            message = "the position ended before the close was sent"
+            return _Result(outcome=Outcome.GONE, verified=False, message=message)
+        return None
 
     def _settle(self, action: Action, started: float, result: _Result) -> None:
         self._put(
@@ -370,6 +413,8 @@ class Enforcer:
         looks_seconds: float | None = None,
     ) -> _Result:
         """Look until the effect shows or patience ends; then say how the call went."""
+        job = self._jobs[action.id]
+        job.answered.set()
         pauses = self._patience.unclear_seconds
         if reply.answer in (Answer.OK, Answer.PENDING):
             pauses = self._patience.accepted_seconds
@@ -390,7 +435,8 @@ class Enforcer:
             reading = await self._reader.read_back(action.account_id, wanted, limit)
             if reading is None or not reading.has(parts):
                 continue
-            verified, shows = True, met(reading)
+            # What the next one is about began after this one's effect.
+            verified, shows = True, job.is_followed or met(reading)
             if shows:
                 break
             wanted = parts

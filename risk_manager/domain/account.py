@@ -162,7 +162,9 @@ class Attempt:
     """An action asked of the broker: in flight until settled, then a brake on repeating it.
 
     `tries` counts this one and those before it; `refused` how many in a row the broker
-    refused with the same `refused_code`.
+    refused with the same `refused_code`. `shown_at` is when the account was first known to hold
+    nothing any more of what the action was to close. `is_behind`: when it was asked for, an
+    execution had been told of that the position known then did not show yet.
     """
 
     action: Action
@@ -175,6 +177,8 @@ class Attempt:
     settled_at: datetime | None = None
     outcome: Outcome | None = None
     not_before: datetime | None = None
+    shown_at: datetime | None = None
+    is_behind: bool = False
 
     @property
     def in_flight(self) -> bool:

@@ -166,11 +166,19 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """An imperative for the broker. `id` is unique per account for ever."""
+    """An imperative for the broker. `id` is unique per account for ever.
+
+    `follows` is the action before it on the same key, where that one is still looked after though
+    nothing is left of what it was for: this one waits for the answer to its call, no longer.
+    `wary`: that call may have met what this one is about, as the position was turned round
+    without having been flat; it is looked at first.
+    """
 
     id: str
     account_id: int
     contract_id: str
+    follows: str = ""
+    wary: bool = False
 
     @property
     def key(self) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from risk_manager.domain import attempts as calls
 from risk_manager.domain import called_off
 from risk_manager.domain.account import Account, Attempt, Breach, Mark, is_back
 from risk_manager.domain.brake import Brake
@@ -338,7 +339,7 @@ class _Turn:
             for action in self._actions(account, contract_id, want):
                 live.add(action.key)
                 known = attempts.get(action.key)
-                tries = _may_send(known, action, now)
+                tries = _may_send(account, known, action, now)
                 if not tries or not self._may_pass(account, brake, action, tries, want):
                     continue
                 if isinstance(action, PlaceExit) and not self._sees(account, contract_id):
@@ -347,6 +348,10 @@ class _Turn:
                 before = known if tries > 1 else None
                 brake = brake.after_call(now, limit)
                 action = evolve(action, id=f"{account.id}-{next_id}")
+                if known is not None and known.in_flight and tries == 1:
+                    attempts[calls.key_of_earlier(known)] = known
+                    wary = calls.is_turned(account, known)
+                    action = evolve(action, follows=known.action.id, wary=wary)
                 next_id += 1
                 self.actions.append(action)
                 attempts[action.key] = Attempt(
@@ -357,12 +362,15 @@ class _Turn:
                     reason=want.reason,
                     refused=before.refused if before is not None else 0,
                     refused_code=before.refused_code if before is not None else None,
+                    is_behind=calls.is_behind(account, contract_id),
                 )
                 if isinstance(action, ReducePosition):
                     account = cut_back(account, account.positions[contract_id], now)
         if type(self.event) is not QuoteChanged:  # on a quote only some rules were asked
             for key, attempt in list(attempts.items()):
-                if key not in live and not attempt.in_flight:
+                is_earlier = key != attempt.action.key
+                lost = is_earlier and now - attempt.asked_at > LOST_AFTER
+                if key not in live and (lost or not attempt.in_flight):
                     del attempts[key]
         if brake is not account.brake:
             self._tell_brake(account, brake, limit)
@@ -541,11 +549,11 @@ def _calm(account: Account, rules: tuple[Rule, ...], seen: set[tuple[str, str]])
     return evolve(account, breaches={**account.breaches, **over}) if over else account
 
 
-def _may_send(known: Attempt | None, action: Action, now: datetime) -> int:
+def _may_send(account: Account, known: Attempt | None, action: Action, now: datetime) -> int:
     """Which try this would be; 0 when it is already under way or must wait."""
-    if known is None:
+    if known is None or calls.is_new_matter(account, known, action):
         return 1
-    same = evolve(known.action, id="") == action
+    same = evolve(known.action, id="", follows="", wary=False) == action
     if known.in_flight:
         lost = now - known.asked_at > LOST_AFTER
         return known.tries + 1 if lost else 0

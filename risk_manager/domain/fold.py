@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
+from risk_manager.domain import attempts as calls
 from risk_manager.domain import blindness, called_off, own_closes, succession
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
@@ -158,7 +159,9 @@ def _account_event(
         case PositionChanged():
             account = evolve(account, heard={**account.heard, event.contract_id: event.at})
             contract = state.contracts.get(event.contract_id)
-            return _lower_ceilings(accounts.with_position(account, event, event.at, contract))
+            account = accounts.with_position(account, event, event.at, contract)
+            account = calls.noted(account, event.contract_id, event.at, by_stream=True)
+            return _lower_ceilings(account)
         case OrderChanged():
             heard = {**account.heard, f"order:{event.id}": event.at}
             account = evolve(account, heard=heard)
@@ -328,6 +331,9 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
         account = accounts.with_positions_reported(
             account, event.positions, event.asked_at, event.at, state.contracts
         )
+        for attempt in tuple(account.attempts.values()):
+            contract_id = attempt.action.contract_id
+            account = calls.noted(account, contract_id, event.at, by_stream=False)
         account = _lower_ceilings(account)
     if event.orders is not None:
         orders = event.orders
@@ -356,9 +362,15 @@ def _said_since(account: Account, asked_at: datetime) -> bool:
 
 
 def _settled(state: State, account: Account, event: ActionSettled, facts: list[Fact]) -> Account:
-    attempt = next((a for a in account.attempts.values() if a.action.id == event.action_id), None)
+    key, attempt = next(
+        ((k, a) for k, a in account.attempts.items() if a.action.id == event.action_id), ("", None)
+    )
     if attempt is None:
         return account
+    if key != attempt.action.key:  # another one has followed: what is to be done is its matter
+        ended = evolve(attempt, settled_at=event.at, outcome=event.outcome)
+        account = evolve(account, attempts={**account.attempts, key: ended})
+        return own_closes.noted(account, ended, event)
     if event.outcome is Outcome.GONE and attempt.action.key.startswith("order:"):
         order_id = int(attempt.action.key.removeprefix("order:"))
         account = accounts.without_order(account, order_id, event.at)
@@ -390,7 +402,7 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
                     severity=Severity.CRITICAL,
                 )
             )
-    account = evolve(account, attempts={**account.attempts, attempt.action.key: ended})
+    account = evolve(account, attempts={**account.attempts, key: ended})
     return own_closes.noted(account, ended, event)
 
 

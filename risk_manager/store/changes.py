@@ -446,7 +446,8 @@ def _tell_action(batch: Batch, action: Action, before: State, after: State) -> N
     reason = attempt.reason if attempt else ""
     at = rows.micros(after.now)
     kind = _KINDS.get(type(action).__name__, type(action).__name__)
-    _close_superseded(batch, action, before, at)
+    if not action.follows:
+        _close_superseded(batch, action, before, at)
     told = {"rule_ids": rule_ids, "reason": reason, "action": rows.plain(action)}
     batch.put(
         "INSERT INTO intents (id, account_id, contract_id, kind, target_size, rule_id, breach,"

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,17 +13,19 @@ from paper_broker import CANCEL, CLOSE, ORDERS, PARTIAL_CLOSE, POSITIONS, TRADES
 from pydantic import SecretStr
 
 from risk_manager.broker.contracts import ContractBook
+from risk_manager.broker.enforcer import Patience
 from risk_manager.broker.lanes import Lane, Lanes, Limits, SdkGateway
 from risk_manager.broker.replies import Answer
 from risk_manager.broker.session import GatewayAddress, GatewaySession
 from risk_manager.clock import SystemClock
 from risk_manager.domain.decisions import Outcome
-from risk_manager.domain.events import AnyEvent, ContractResolved, PositionChanged
+from risk_manager.domain.events import AnyEvent, ContractResolved, PositionChanged, TradeExecuted
 from risk_manager.domain.records import PositionType
 from risk_manager.domain.rule import Rule
 from risk_manager.practice.exchange import OrderType, Side
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.rules.max_contracts import MaxContracts
+from risk_manager.rules.symbol_blocks import SymbolBlocks
 
 pytestmark = pytest.mark.wire
 
@@ -49,11 +51,16 @@ async def logged_in(gateway: PracticeGateway) -> AsyncIterator[GatewaySession]:
 
 @asynccontextmanager
 async def desk(
-    gateway: PracticeGateway, *rules: Rule, limits: Limits = UNLIMITED
+    gateway: PracticeGateway,
+    *rules: Rule,
+    limits: Limits = UNLIMITED,
+    patience: Patience | None = None,
 ) -> AsyncIterator[Bench]:
     async with (
         logged_in(gateway) as session,
-        bench(SdkGateway(session), SystemClock(), rules=rules, limits=limits) as b,
+        bench(
+            SdkGateway(session), SystemClock(), rules=rules, limits=limits, patience=patience
+        ) as b,
     ):
         await b.until(lambda: b.account().reported_at is not None)
         yield b
@@ -84,6 +91,21 @@ def see(b: Bench, contract_id: str, net: int) -> None:
             size=abs(net),
         )
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for the exchange, which tells nobody here."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+def told(gateway: PracticeGateway, b: Bench, contract_id: str) -> None:
+    """What the user stream would say now: the newest execution, and what is held."""
+    trade = gateway.exchange.trades(ACCOUNT)[-1]
+    heard = TradeExecuted.model_validate({"at": b.clock.now(), **trade.payload()})
+    b.pipeline.inbox.put_nowait(heard)
+    see(b, contract_id, gateway.exchange.net(ACCOUNT, contract_id))
 
 
 def closes(gateway: PracticeGateway) -> list[int]:
@@ -149,6 +171,66 @@ async def test_with_every_read_refused_by_429_the_close_leaves_at_once(
         assert (b.settled()[0].outcome, b.settled()[0].verified) == (Outcome.DONE, False)
         assert gateway.exchange.is_flat(ACCOUNT)
         assert time.monotonic_ns() - before < 30e9
+
+
+READ_FAULTS: dict[str, dict[str, Any] | None] = {
+    "well": None,
+    "429": {"status": 429, "retry_after": 60},
+    "hang": {"hang": True},
+}
+# Nobody gives up looking within these tests: what waits for a read-back waits for ever.
+PATIENT = Patience(accepted_seconds=(0.0, 0.1, 3600.0), look_seconds=3600.0, looks_seconds=3600.0)
+
+
+@pytest.mark.parametrize("reads", READ_FAULTS)
+async def test_ten_reentries_are_closed_without_waiting_for_any_read(
+    gateway: PracticeGateway, reads: str
+) -> None:
+    """F2.1: Ten re-entries into a blocked product: ten closes, whatever becomes of the reads."""
+    async with desk(gateway, SymbolBlocks(blocked=("MNQ",)), patience=PATIENT) as b:
+        fault = READ_FAULTS[reads]
+        for path in (POSITIONS, ORDERS, TRADES, "/Account/search") if fault else ():
+            gateway.faults.add(path, **(fault or {}))
+        before = time.monotonic_ns()
+        for number in range(1, 11):
+            contract_id = buy(gateway, "MNQ", 1, Side.BUY if number % 2 else Side.SELL)
+            told(gateway, b, contract_id)
+            await gateway.wait_for_request(CLOSE, count=number, after=before)
+            await until(lambda: gateway.exchange.is_flat(ACCOUNT))
+            told(gateway, b, contract_id)
+            await b.until(lambda: not b.account().positions)
+        assert closes(gateway) == [1] * 10
+        assert len([r for r in gateway.requests if r.path == CLOSE]) == 10
+        if fault is None:
+            await b.until_flat()
+            assert {(s.outcome, s.verified) for s in b.settled()} == {(Outcome.DONE, True)}
+        else:
+            assert b.settled() == []  # all are still looked after
+            assert b.enforcer.under_way == 10
+        gateway.faults.release()
+
+
+@pytest.mark.parametrize("reads", ["well", "429"])
+async def test_ten_lots_too_many_are_closed_without_waiting_for_a_read_back(
+    gateway: PracticeGateway, reads: str
+) -> None:
+    """F2.2: Ten times a lot above the size cap: ten reductions, whatever becomes of the reads."""
+    async with desk(gateway, MaxContracts(limit=2), patience=PATIENT) as b:
+        fault = READ_FAULTS[reads]
+        for path in (POSITIONS, ORDERS, TRADES, "/Account/search") if fault else ():
+            gateway.faults.add(path, **(fault or {}))
+        before = time.monotonic_ns()
+        contract_id = buy(gateway, "MNQ", 2)
+        told(gateway, b, contract_id)
+        for number in range(1, 11):
+            buy(gateway, "MNQ", 1)
+            told(gateway, b, contract_id)
+            await gateway.wait_for_request(PARTIAL_CLOSE, count=number, after=before)
+            await until(lambda: gateway.exchange.net(ACCOUNT, contract_id) == 2)
+            told(gateway, b, contract_id)
+            await b.until(lambda: b.account().net(contract_id) == 2)
+        assert closes(gateway) == [1] * 10
+        assert gateway.exchange.net(ACCOUNT, contract_id) == 2
 
 
 async def test_a_close_does_not_stand_behind_sixty_polls(gateway: PracticeGateway) -> None:

@@ -1,25 +1,33 @@
-"""inbox -> step -> store -> enforcer -> feed: one event to completion before the next."""
+"""inbox -> turn -> store -> enforcer -> feed: what has arrived to completion before the next."""
 
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Protocol
 
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.engine import Step, step
+from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent, QuoteChanged
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import SHARES_A_TURN, Judged, Turn
 
 TURNS_TO_SEND = 6
 LONGEST_RIGHT_S = 0.1
+MOST_IN_A_TURN = 100
+LONGEST_TURN_S = 0.01
+"""When so much time has been spent on judging, what was decided goes out first."""
 
 
 class Store(Protocol):
     """Remembers. Returns once what matters is durable; never raises for a failing disk."""
 
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None: ...
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        """The same for events that came together: all of them or none."""
+        ...
 
 
 class Enforcer(Protocol):
@@ -111,6 +119,13 @@ class Inbox:
         self.facts -= type(event) is not QuoteChanged
         return event
 
+    def next_of_turn(self) -> AnyEvent | None:
+        """The next event, where it may be judged in one turn with those before it."""
+        if not self._waiting or type(next(iter(self._waiting.values()))) not in SHARES_A_TURN:
+            return None
+        self.facts -= 1
+        return self._waiting.popitem(last=False)[1]
+
     async def take(self, *events: AnyEvent) -> None:
         """Put facts in line, and return once the last has been judged and is stored."""
         if not events:
@@ -169,28 +184,57 @@ class Pipeline:
         """Process events until cancelled."""
         while True:
             event = await self.inbox.get()
-            await self.process(event)
-            self.inbox.processed(event)
+            if type(event) in SHARES_A_TURN and self.inbox.facts:
+                await self.process_turn(event)
+            else:
+                await self.process(event)
+                self.inbox.processed(event)
 
     async def process(self, event: AnyEvent) -> Step:
-        before = self.state
-        outcome = step(before, event)
-        self.state = outcome.state
-        if outcome.actions:
+        """One event, as a turn of its own."""
+        turn = Turn(self.state)
+        turn.take(event)
+        (judged,) = turn.end()
+        await self._carry_through([judged])
+        return judged.outcome
+
+    async def process_turn(self, event: AnyEvent | None) -> None:
+        """This event and those that wait behind it, as far as they may share a turn."""
+        turn = Turn(self.state)
+        now = asyncio.get_running_loop().time
+        ends = now() + LONGEST_TURN_S
+        while event is not None:
+            turn.take(event)
+            is_over = len(turn) == MOST_IN_A_TURN or turn.state.day != self.state.day
+            is_over = is_over or now() >= ends
+            event = None if is_over else self.inbox.next_of_turn()
+        judged = turn.end()
+        await self._carry_through(judged)
+        for event, _, _ in judged:
+            self.inbox.processed(event)
+
+    async def _carry_through(self, turn: Sequence[Judged]) -> None:
+        """Keep what was judged, then act on it, then tell of it."""
+        before, self.state = turn[0].before, turn[-1].outcome.state
+        actions = [action for judged in turn for action in judged.outcome.actions]
+        if actions:
             self._right_of_way.take()  # a fact has it since it arrived; a quote only now
-        await self._store.commit(event, before, outcome)
-        for action in outcome.actions:
+        if len(turn) == 1:
+            await self._store.commit(*turn[0])
+        else:
+            await self._store.commit_turn(turn)
+        for action in actions:
             self._enforcer.submit(action)
-        for account_id in outcome.reads:
+        for account_id in dict.fromkeys(a for judged in turn for a in judged.outcome.reads):
             self._read(account_id)
-        if outcome.actions:
+        if actions:
             await _let_requests_out()
-        self._feed.publish(event, before, outcome)
-        if outcome.state.roots is not before.roots:
+        for judged in turn:
+            self._feed.publish(*judged)
+        if self.state.roots is not before.roots:
             self._watch_contracts()
         if not self.inbox.facts:
             self._right_of_way.give_back()
-        return outcome
 
     def _watch_contracts(self) -> None:
         contracts = frozenset(self.state.roots)

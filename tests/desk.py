@@ -4,7 +4,7 @@ Contracts are called by their tickers. Nothing here sleeps: `wait` moves the clo
 second, as the ticker would.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -56,6 +56,7 @@ from risk_manager.domain.rulebook import AccountRules, Defaults, Mode, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract, Symbols
 from risk_manager.domain.trading_calendar import TradingDay
+from risk_manager.domain.turn import Judged
 from risk_manager.pipeline import Pipeline
 from risk_manager.rules import RULES
 
@@ -114,6 +115,9 @@ class RecordingStore:
 
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
         self.steps.append(outcome)
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        self.steps += [judged.outcome for judged in turn]
 
 
 class RecordingEnforcer:

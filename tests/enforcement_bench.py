@@ -1,7 +1,7 @@
 """The real pipeline, rules, enforcer and reconciler over any gateway, with recording edges."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,11 +17,15 @@ from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import Judged
 from risk_manager.pipeline import Pipeline
 
 
 class RecordingStore:
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        return None
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
         return None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +33,7 @@ from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Mode, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract
+from risk_manager.domain.turn import Judged
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.messages import RUNNING, DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer
@@ -65,6 +66,9 @@ class HandClock:
 
 class KeepingStore:
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        return None
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
         return None
 
 

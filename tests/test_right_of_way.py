@@ -1,6 +1,7 @@
 """Enforcement goes first: quotes and telling wait while a fact is judged, and never for long."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 from virtual_time import BEGAN, in_virtual_time
@@ -10,6 +11,7 @@ from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent, QuoteChanged, Tick
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import Judged
 from risk_manager.pipeline import LONGEST_RIGHT_S, Pipeline, RightOfWay
 
 
@@ -22,6 +24,9 @@ class SlowStore:
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
         if not isinstance(event, QuoteChanged):
             await asyncio.sleep(self.seconds)
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        await self.commit(*turn[-1])
 
 
 class NoEnforcer:

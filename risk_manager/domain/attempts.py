@@ -7,7 +7,14 @@ read back; but what the trader opens after its position has ended does not wait 
 from datetime import datetime
 
 from risk_manager.domain.account import Account, Attempt
-from risk_manager.domain.decisions import Action, ClosePosition, ReducePosition
+from risk_manager.domain.decisions import (
+    Action,
+    CancelOrder,
+    ClosePosition,
+    MoveStop,
+    PlaceExit,
+    ReducePosition,
+)
 from risk_manager.domain.evolve import evolve
 
 
@@ -62,7 +69,7 @@ def is_new_matter(account: Account, before: Attempt, action: Action) -> bool:
     return _entered_since(account, before, held.side)
 
 
-def is_turned(account: Account, before: Attempt) -> bool:
+def _is_turned(account: Account, before: Attempt) -> bool:
     """Whether the position of that call became the one held now without a word of flat between."""
     held = account.positions.get(before.action.contract_id)
     return held is not None and before.shown_at == held.opened_at
@@ -80,9 +87,47 @@ def is_behind(account: Account, contract_id: str) -> bool:
     )
 
 
-def key_of_earlier(attempt: Attempt) -> str:
-    """Where an attempt is kept that another one of the same key follows."""
-    return f"{attempt.action.key}#{attempt.action.id}"
+def stands(account: Account, action: Action) -> bool:
+    """Whether there still is what an action is about: its position, or its order."""
+    position = account.positions.get(action.contract_id)
+    match action:
+        case ClosePosition():
+            return position is not None and position.episode == action.episode
+        case ReducePosition():
+            return (
+                position is not None
+                and position.episode == action.episode
+                and position.size > action.keep
+            )
+        case PlaceExit():
+            return position is not None and position.episode == action.episode
+        case MoveStop():
+            on_side = position is not None and position.side == action.side
+            return on_side and action.order_id in account.orders
+        case CancelOrder():
+            return action.order_id in account.orders
+    return True
+
+
+def without_unsent(account: Account, action: Action) -> Account:
+    """The account after an action was not sent: nothing is under way but what it followed."""
+    attempt = account.attempts.get(action.key)
+    if attempt is None or attempt.action.id != action.id:
+        return account
+    attempts = {k: a for k, a in account.attempts.items() if k != action.key}
+    earlier = attempts.pop(f"{action.key}#{action.follows}", None)
+    if earlier is not None:
+        attempts[action.key] = earlier
+    return evolve(account, attempts=attempts)
+
+
+def following(account: Account, attempts: dict[str, Attempt], action: Action) -> Action:
+    """The action, as one that follows what is under way on its key; that is kept beside it."""
+    known = attempts.get(action.key)
+    if known is None or not known.in_flight:
+        return action
+    attempts[f"{action.key}#{known.action.id}"] = known
+    return evolve(action, follows=known.action.id, wary=_is_turned(account, known))
 
 
 def _has_filled(account: Account, attempt: Attempt) -> bool:

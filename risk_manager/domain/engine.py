@@ -1,6 +1,7 @@
 """step(): fold the event in, ask every rule, add what the locks demand, merge, act once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -72,8 +73,12 @@ class Step(NamedTuple):
     reads: tuple[int, ...] = ()
 
 
-def step(state: State, event: AnyEvent) -> Step:
-    """Judge one event. Pure: the same state and event always give the same step."""
+def step(state: State, event: AnyEvent, unsent: AbstractSet[str] = frozenset()) -> Step:
+    """Judge one event. Pure: the same state and event always give the same step.
+
+    `unsent` are actions asked for already in the same turn, which nobody has been told of: another
+    one on the same key takes the place of such a one.
+    """
     ended = _settled(state, event)
     folded = fold(state, event)
     state, touched = folded.state, folded.touched
@@ -81,16 +86,16 @@ def step(state: State, event: AnyEvent) -> Step:
         touched = tuple([a for a in touched if not _is_quiet(state, a, event.contract_id)])
         if not touched:
             return Step(state)
-    turn = _Turn(state, event, list(folded.facts))
+    work = _Working(state, event, list(folded.facts), unsent)
     for account_id in touched:
-        turn.judge(account_id)
+        work.judge(account_id)
     return Step(
-        state=turn.state,
-        decisions=tuple(turn.decisions),
-        actions=tuple(turn.actions),
-        facts=tuple(turn.facts),
+        state=work.state,
+        decisions=tuple(work.decisions),
+        actions=tuple(work.actions),
+        facts=tuple(work.facts),
         settled=ended,
-        reads=tuple(turn.reads),
+        reads=tuple(work.reads),
     )
 
 
@@ -154,13 +159,16 @@ def _quiet_between(view: View, rules: tuple[Rule, ...], contract_id: str) -> Ban
     return band
 
 
-class _Turn:
+class _Working:
     """The working space of one step: collects what the accounts touched give rise to."""
 
-    def __init__(self, state: State, event: AnyEvent, facts: list[Fact]) -> None:
+    def __init__(
+        self, state: State, event: AnyEvent, facts: list[Fact], unsent: AbstractSet[str]
+    ) -> None:
         self.state = state
         self.event = event
         self.facts = facts
+        self.unsent = unsent
         self.decisions: list[Decision] = []
         self.actions: list[Action] = []
         self.reads: list[int] = []
@@ -338,8 +346,12 @@ class _Turn:
             want = wanted[contract_id]
             for action in self._actions(account, contract_id, want):
                 live.add(action.key)
-                known = attempts.get(action.key)
+                known, replaced = attempts.get(action.key), None
+                if known is not None and known.action.id in self.unsent:
+                    known, replaced = None, known
                 tries = _may_send(account, known, action, now)
+                if replaced is not None and _is_same(replaced.action, action):
+                    tries = 0
                 if not tries or not self._may_pass(account, brake, action, tries, want):
                     continue
                 if isinstance(action, PlaceExit) and not self._sees(account, contract_id):
@@ -348,10 +360,11 @@ class _Turn:
                 before = known if tries > 1 else None
                 brake = brake.after_call(now, limit)
                 action = evolve(action, id=f"{account.id}-{next_id}")
-                if known is not None and known.in_flight and tries == 1:
-                    attempts[calls.key_of_earlier(known)] = known
-                    wary = calls.is_turned(account, known)
-                    action = evolve(action, follows=known.action.id, wary=wary)
+                if replaced is not None:
+                    asked = replaced.action
+                    action = evolve(action, follows=asked.follows, wary=asked.wary)
+                elif tries == 1:
+                    action = calls.following(account, attempts, action)
                 next_id += 1
                 self.actions.append(action)
                 attempts[action.key] = Attempt(
@@ -367,11 +380,7 @@ class _Turn:
                 if isinstance(action, ReducePosition):
                     account = cut_back(account, account.positions[contract_id], now)
         if type(self.event) is not QuoteChanged:  # on a quote only some rules were asked
-            for key, attempt in list(attempts.items()):
-                is_earlier = key != attempt.action.key
-                lost = is_earlier and now - attempt.asked_at > LOST_AFTER
-                if key not in live and (lost or not attempt.in_flight):
-                    del attempts[key]
+            attempts = _without_ended(attempts, live, now)
         if brake is not account.brake:
             self._tell_brake(account, brake, limit)
             account = evolve(account, brake=brake)
@@ -549,11 +558,31 @@ def _calm(account: Account, rules: tuple[Rule, ...], seen: set[tuple[str, str]])
     return evolve(account, breaches={**account.breaches, **over}) if over else account
 
 
+def _without_ended(
+    attempts: Mapping[str, Attempt], live: AbstractSet[str], now: datetime
+) -> dict[str, Attempt]:
+    """Those still wanted or under way; one that another follows is given up when it is lost."""
+    return {
+        key: attempt
+        for key, attempt in attempts.items()
+        if key in live
+        or (
+            attempt.in_flight
+            and (key == attempt.action.key or now - attempt.asked_at <= LOST_AFTER)
+        )
+    }
+
+
+def _is_same(asked: Action, action: Action) -> bool:
+    """Whether an action, not yet numbered, asks for the same as one that was."""
+    return evolve(asked, id="", follows="", wary=False) == action
+
+
 def _may_send(account: Account, known: Attempt | None, action: Action, now: datetime) -> int:
     """Which try this would be; 0 when it is already under way or must wait."""
     if known is None or calls.is_new_matter(account, known, action):
         return 1
-    same = evolve(known.action, id="", follows="", wary=False) == action
+    same = _is_same(known.action, action)
     if known.in_flight:
         lost = now - known.asked_at > LOST_AFTER
         return known.tries + 1 if lost else 0

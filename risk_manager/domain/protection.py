@@ -188,6 +188,15 @@ def cut_back(account: Account, position: Position, at: datetime) -> Account:
     return evolve(account, marks={**account.marks, (ENFORCER, subject): mark})
 
 
+def not_cut_back(account: Account, contract_id: str, before: Account) -> Account:
+    """The account as if this position had not been cut back since `before`."""
+    key = (ENFORCER, f"cut:{contract_id}")
+    marks = {k: m for k, m in account.marks.items() if k != key}
+    if key in before.marks:
+        marks[key] = before.marks[key]
+    return evolve(account, marks=marks)
+
+
 def _in_our_care(account: Account, order: Order) -> bool:
     if is_own(order):
         return True

@@ -1,6 +1,6 @@
-"""What one event changed that is worth keeping, as rows to write. Pure."""
+"""What a turn of events changed that is worth keeping, as rows to write. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from types import MappingProxyType
@@ -34,6 +34,7 @@ from risk_manager.domain.events import (
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract
+from risk_manager.domain.turn import Judged
 from risk_manager.domain.view import View
 from risk_manager.store import rows
 from risk_manager.store.audit import Columns, Entry, canonical, columns_of
@@ -91,32 +92,40 @@ def is_quiet(event: AnyEvent, before: State, outcome: Step) -> bool:
     )
 
 
-def changes(kept: Kept, event: AnyEvent, before: State, outcome: Step) -> Batch:
-    """Everything to write after one event, against what was kept so far."""
+def changes(kept: Kept, turn: Sequence[Judged]) -> Batch:
+    """Everything to write after a turn, against what was kept so far.
+
+    What is known now is compared once, however many events there were; what happened is told event
+    by event.
+    """
     batch = Batch()
-    after = outcome.state
+    after = turn[-1].outcome.state
+    facts = [fact for judged in turn for fact in judged.outcome.facts]
     _keep_contracts(batch, kept, after)
-    filled_price = event.filled_price if isinstance(event, OrderChanged) else None
+    filled_prices = {
+        judged.event.id: judged.event.filled_price
+        for judged in turn
+        if isinstance(judged.event, OrderChanged)
+    }
     for account in after.accounts.values():
         old = kept.accounts.get(account.id)
         if old is not account:
-            _keep_account(batch, old, account, after, filled_price)
+            _keep_account(batch, old, account, after, filled_prices)
         if old is None or (old.trading_date, kept.next_reset) != (
             account.trading_date,
             after.day.ends_at,
         ):
-            reset = any(
-                isinstance(f, DayReset) and f.account_id == account.id for f in outcome.facts
-            )
+            reset = any(isinstance(f, DayReset) and f.account_id == account.id for f in facts)
             _keep_day(batch, account, after, reset)
-    _keep_locks(batch, kept, outcome)
-    for fact in outcome.facts:
-        _tell_fact(batch, fact, event, before)
-    for decision in outcome.decisions:
-        _tell_decision(batch, decision, after)
-    for action in outcome.actions:
-        _tell_action(batch, action, before, after)
-    _tell_event(batch, event, before, after)
+    _keep_locks(batch, kept, after, facts)
+    for event, before, outcome in turn:
+        for fact in outcome.facts:
+            _tell_fact(batch, fact, event, before)
+        for decision in outcome.decisions:
+            _tell_decision(batch, decision, outcome.state)
+        for action in outcome.actions:
+            _tell_action(batch, action, before, outcome.state)
+        _tell_event(batch, event, before, outcome.state)
     return batch
 
 
@@ -135,7 +144,7 @@ def everything(state: State, at: datetime) -> Batch:
             "DELETE FROM closings WHERE account_id = ?",
         ):
             batch.put(table, account.id)
-        _keep_account(batch, None, account, state, None)
+        _keep_account(batch, None, account, state, {})
         _keep_day(batch, account, state, False)
         # What memory holds is stamped first; only rows without this stamp may then be cleared.
         for lock in account.locks.values():
@@ -161,7 +170,11 @@ def _keep_contracts(batch: Batch, kept: Kept, after: State) -> None:
 
 
 def _keep_account(
-    batch: Batch, old: Account | None, new: Account, state: State, filled_price: Any
+    batch: Batch,
+    old: Account | None,
+    new: Account,
+    state: State,
+    filled_prices: Mapping[int, Any],
 ) -> None:
     if old is None:
         old = Account(id=new.id, trading_date=new.trading_date)
@@ -177,7 +190,7 @@ def _keep_account(
             batch.put(rows.DROP_POSITION, new.id, contract_id)
     if new.orders is not old.orders:
         for order in _changed(old.orders, new.orders):
-            batch.put(rows.PUT_ORDER, *rows.order_row(new.id, order, filled_price))
+            batch.put(rows.PUT_ORDER, *rows.order_row(new.id, order, filled_prices.get(order.id)))
         for order_id in old.orders.keys() - new.orders.keys():
             batch.put(rows.DROP_ORDER, new.id, order_id)
     if new.ledger is not old.ledger:
@@ -275,18 +288,18 @@ def _keep_day(batch: Batch, account: Account, state: State, reset: bool) -> None
 # --- locks ----------------------------------------------------------------------------------------
 
 
-def _keep_locks(batch: Batch, kept: Kept, outcome: Step) -> None:
+def _keep_locks(batch: Batch, kept: Kept, after: State, facts: Iterable[Fact]) -> None:
     """The facts in their order, so that history is whole; then whatever they left unsaid."""
-    now = outcome.state.now
+    now = after.now
     told: dict[tuple[int, LockKey], Lock | None] = {}
-    for fact in outcome.facts:
+    for fact in facts:
         if isinstance(fact, LockSet):
             batch.put(rows.PUT_LOCK, *rows.lock_row(fact.lock, fact.at))
             told[fact.lock.account_id, fact.lock.key] = fact.lock
         elif isinstance(fact, LockCleared):
             _clear(batch, fact.lock.account_id, fact.lock.key, fact.at, fact.cleared_by)
             told[fact.lock.account_id, fact.lock.key] = None
-    for account in outcome.state.accounts.values():
+    for account in after.accounts.values():
         old = kept.accounts.get(account.id)
         known: Mapping[LockKey, Lock] = {} if old is None else old.locks
         if known is account.locks:

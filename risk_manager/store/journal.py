@@ -20,9 +20,9 @@ from typing import Any, NamedTuple, get_args
 from pydantic import ValidationError
 
 from risk_manager.domain.decisions import Action, Decision, Fact
-from risk_manager.domain.engine import step
 from risk_manager.domain.events import AnyEvent, QuoteChanged, RulebookReplaced, Tick
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import Turn
 from risk_manager.store import plain
 from risk_manager.store.schema import StoreError
 from risk_manager.store.upkeep import open_reader
@@ -52,6 +52,15 @@ INSERT = "INSERT OR IGNORE INTO journal (seq, day, at, kind, body) VALUES (?, ?,
 _KINDS: dict[str, Any] = {cls.model_fields["kind"].default: cls for cls in get_args(AnyEvent)}
 
 
+GOES_ON = "+"
+"""Behind the kind of an event: the next one was judged in the same turn."""
+
+
+def kind_of(event: AnyEvent, *, goes_on: bool = False) -> str:
+    """What kind of event this is, as it is written down."""
+    return event.kind + GOES_ON if goes_on else event.kind
+
+
 def written(event: AnyEvent) -> str:
     """An event as text."""
     return plain.dumps(event) if isinstance(event, RulebookReplaced) else event.model_dump_json()
@@ -73,6 +82,7 @@ class _Noted(NamedTuple):
     seq: int
     day: date
     what: AnyEvent | State
+    goes_on: bool = False
 
 
 class Journal:
@@ -110,6 +120,8 @@ class Journal:
 
     # --- the pipeline's side ----------------------------------------------------------------------
 
+    # `goes_on`: the next event belongs to the same turn.
+
     def number(self, before: State) -> tuple[int, date]:
         """The number of the event about to be kept, and its day."""
         self._seq += 1
@@ -119,7 +131,7 @@ class Journal:
             self._waiting.append(_Noted(self._seq, day, before))
         return self._seq, day
 
-    def note(self, event: AnyEvent, before: State) -> None:
+    def note(self, event: AnyEvent, before: State, *, goes_on: bool = False) -> None:
         """Remember an event nobody else keeps; it is on the disk about a second later."""
         seq, day = self.number(before)
         waiting = len(self._waiting)
@@ -129,7 +141,7 @@ class Journal:
             self.dropped += 1
             self._untold_drops += 1
             return
-        self._waiting.append(_Noted(seq, day, event))
+        self._waiting.append(_Noted(seq, day, event, goes_on))
 
     def close(self) -> None:
         """Write what waits, and end. Call it off the event loop."""
@@ -180,7 +192,8 @@ class Journal:
                     (noted.seq, self._version, state),
                 )
             else:
-                lines.append(f"{noted.seq}\t{noted.what.kind}\t{written(noted.what)}")
+                kind = kind_of(noted.what, goes_on=noted.goes_on)
+                lines.append(f"{noted.seq}\t{kind}\t{written(noted.what)}")
         if events:
             body = zlib.compress("\n".join(lines).encode(), 6)
             connection.execute(
@@ -270,6 +283,15 @@ class Replayed:
     facts: list[Fact] = field(default_factory=list)
     state: State | None = None
 
+    def take(self, turn: Turn) -> State:
+        """Add what a turn gave rise to; the state after it."""
+        for _, _, outcome in turn.end():
+            self.events += 1
+            self.decisions += outcome.decisions
+            self.actions += outcome.actions
+            self.facts += outcome.facts
+        return turn.state
+
 
 def replay(database: Path, day: date) -> Replayed:
     """Judge a trading day again, from the journal beside this database. Raises `StoreError`."""
@@ -288,8 +310,12 @@ def replay(database: Path, day: date) -> Replayed:
                 0
             ]
             state: State | None = None
+            turn: Turn | None = None
             last = 0
             for seq, kind, body in _merged(file, kept, day):
+                if turn is not None and (seq in starts or seq != last + 1):
+                    state = done.take(turn)  # its end was lost
+                    turn = None
                 if seq in starts:
                     version, text = starts[seq]
                     state = _state(text, version)
@@ -304,12 +330,13 @@ def replay(database: Path, day: date) -> Replayed:
                 if state is None:
                     done.missing += 1  # its beginning was lost
                     continue
-                outcome = step(state, read(kind, body))
-                state = outcome.state
-                done.events += 1
-                done.decisions += outcome.decisions
-                done.actions += outcome.actions
-                done.facts += outcome.facts
+                turn = turn or Turn(state)
+                turn.take(read(kind.removesuffix(GOES_ON), body))
+                if not kind.endswith(GOES_ON):
+                    state = done.take(turn)
+                    turn = None
+            if turn is not None:
+                state = done.take(turn)
         except sqlite3.Error as error:
             raise StoreError(f"the journal {path} cannot be read: {error}") from error
     done.missing = max(done.missing - done.dropped, 0)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -22,12 +22,13 @@ from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import Judged
 from risk_manager.store import audit, reading, rows, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry, Head
 from risk_manager.store.beside import Marker, read_audit_head, write_marker, written_lock
 from risk_manager.store.changes import Batch, Kept, changes, everything, is_quiet
 from risk_manager.store.journal import INSERT as INSERT_EVENT
-from risk_manager.store.journal import Journal, written
+from risk_manager.store.journal import Journal, kind_of, written
 from risk_manager.store.opening import Opened, OpenedAs, Opener, is_damage
 from risk_manager.store.reading import AuditRow, ConnectionRow, DayRow, EnforcementRow, LockRow
 from risk_manager.store.rows import micros
@@ -192,24 +193,35 @@ class Store:
         Never raises for a failing disk and never waits for one longer than its patience: then
         `trouble` says so, and the rows are written, in order, as soon as that is possible.
         """
-        journal = self.journal
-        if is_quiet(event, before, outcome):
-            if journal is not None:
-                journal.note(event, before)
+        await self.commit_turn((Judged(event, before, outcome),))
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        """The same for events that were judged together: all of them or none."""
+        if all([is_quiet(*judged) for judged in turn]):
+            self._note(turn)
             return
-        batch = changes(self._kept, event, before, outcome)
-        self._latest = outcome.state
+        batch = changes(self._kept, turn)
+        after = turn[-1].outcome.state
+        self._latest = after
         if batch.is_empty:
-            if journal is not None:
-                journal.note(event, before)
+            self._note(turn)
             return
-        if journal is not None:
-            seq, day = journal.number(before)
-            batch.put(
-                INSERT_EVENT, seq, day.isoformat(), micros(event.at), event.kind, written(event)
-            )
-        self._kept = Kept.of(outcome.state)
+        if self.journal is not None:
+            last = len(turn) - 1
+            for place, (event, before, _) in enumerate(turn):
+                seq, day = self.journal.number(before)
+                kind = kind_of(event, goes_on=place < last)
+                row = (seq, day.isoformat(), micros(event.at), kind, written(event))
+                batch.put(INSERT_EVENT, *row)
+        self._kept = Kept.of(after)
         await self._put(batch)
+
+    def _note(self, turn: Sequence[Judged]) -> None:
+        """For the journal alone: these changed nothing that is kept."""
+        if self.journal is not None:
+            last = len(turn) - 1
+            for place, (event, before, _) in enumerate(turn):
+                self.journal.note(event, before, goes_on=place < last)
 
     async def keep_journal(self, folder: Path, version: str) -> None:
         """Record every event from now on, in this folder and along with what it changed."""

@@ -1,6 +1,7 @@
 """What an administrator is answered, and when."""
 
 import asyncio
+from collections.abc import Sequence
 
 from desk import make_desk
 
@@ -9,6 +10,7 @@ from risk_manager.clock import SystemClock
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import Judged
 from risk_manager.feed.admin import AdminSession
 
 
@@ -22,6 +24,9 @@ class WaitingStore:
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
         self.asked.set()
         await self.may_end.wait()
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        await self.commit(*turn[-1])
 
 
 async def test_a_lock_is_answered_once_it_is_on_disk() -> None:

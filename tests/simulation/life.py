@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -22,6 +22,7 @@ from risk_manager.domain.decisions import Action
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AccountOpened, AnyEvent, Hub, Tick
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import Judged
 from risk_manager.pipeline import Enforcer as Submits
 from risk_manager.pipeline import Pipeline, RightOfWay
 from risk_manager.pipeline import Store as Commits
@@ -142,6 +143,16 @@ class CrashPoints:
             self._maybe()
         await self._store.commit(event, before, outcome)
         if outcome.actions:
+            self._maybe()
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        for event, _, outcome in turn:
+            self._life.world.oracle.on_decided(event, outcome)
+        acts = any(outcome.actions for _, _, outcome in turn)
+        if acts:
+            self._maybe()
+        await self._store.commit_turn(turn)
+        if acts:
             self._maybe()
 
     def submit(self, action: Action) -> None:

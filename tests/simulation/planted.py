@@ -135,6 +135,11 @@ class _ActsFirst(Pipeline):
             self._watch_contracts()
         return outcome
 
+    async def process_turn(self, event: AnyEvent | None) -> None:
+        if event is not None:
+            await self.process(event)
+            self.inbox.processed(event)
+
 
 class LockAfterCall(Plant):
     """The request leaves before the lock it belongs to is stored."""

@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import _AsyncGeneratorContextManager, suppress
 from itertools import count
 from pathlib import Path
@@ -25,9 +25,9 @@ from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.lanes import Body, Lane, SdkGateway
 from risk_manager.clock import Clock
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.engine import Step
-from risk_manager.domain.events import AnyEvent, QuoteChanged, Tick
+from risk_manager.domain.events import QuoteChanged, Tick
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import Judged
 from risk_manager.pipeline import Pipeline
 from risk_manager.store import beside
 from risk_manager.store.store import Store
@@ -80,14 +80,15 @@ class MarkedStore(Store):
         more["connection_class"] = MarkedConnection
         return super().open(path, clock, **more)
 
-    async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
-        changed = outcome.state.accounts is not before.accounts
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        after = turn[-1].outcome.state
+        changed = after.accounts is not turn[0].before.accounts
         if changed:
-            Fate.tell(kind="begun", step=Fate.reached, accounts=_accounts(outcome.state))
-        await super().commit(event, before, outcome)
+            Fate.tell(kind="begun", step=Fate.reached, accounts=_accounts(after))
+        await super().commit_turn(turn)
         if changed and self.trouble is None:
             head = self._last_head
-            Fate.tell(kind="kept", accounts=_accounts(outcome.state), audit=[head.seq, head.hash])
+            Fate.tell(kind="kept", accounts=_accounts(after), audit=[head.seq, head.hash])
 
 
 def _accounts(state: State) -> dict[int, object]:
@@ -111,15 +112,14 @@ class MarkedGateway(SdkGateway):
 
 
 class MarkedPipeline(Pipeline):
-    async def process(self, event: AnyEvent) -> Step:
-        name = type(event).__name__
-        counts = not isinstance(event, QuoteChanged | Tick)
+    async def _carry_through(self, turn: Sequence[Judged]) -> None:
+        name = "+".join(type(judged.event).__name__ for judged in turn)
+        counts = not isinstance(turn[0].event, QuoteChanged | Tick)
         if counts:
             Fate.step(f"before {name}")
-        outcome = await super().process(event)
-        if counts or outcome.actions or outcome.facts:
+        await super()._carry_through(turn)
+        if counts or any(outcome.actions or outcome.facts for _, _, outcome in turn):
             Fate.step(f"after {name}")
-        return outcome
 
 
 def _marked(work: Callable[[Path, dict[str, object]], None]) -> Any:

@@ -2,7 +2,7 @@
 
 import random
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -18,6 +18,7 @@ from risk_manager.domain.decisions import Decision
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent, RulebookReplaced, Tick
 from risk_manager.domain.state import State
+from risk_manager.domain.turn import Judged
 from risk_manager.store import plain
 from risk_manager.store.journal import Journal, days, file_of, prune, replay
 from risk_manager.store.schema import StoreError
@@ -41,9 +42,9 @@ class Recorded(Store):
 
     told: list[Step]
 
-    async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
-        self.told.append(outcome)
-        await super().commit(event, before, outcome)
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        self.told += [judged.outcome for judged in turn]
+        await super().commit_turn(turn)
 
 
 @asynccontextmanager
@@ -118,6 +119,46 @@ async def test_a_day_with_restarts_replays_to_the_same_decisions_and_accounts(
     assert done.events == len(steps) > 6000
     assert len(decided(steps)) > 20
     assert done.decisions == decided(steps)
+    assert done.actions == [a for s in steps for a in s.actions]
+    assert done.facts == [f for s in steps for f in s.facts]
+    assert done.state is not None
+    assert accounts(done.state) == accounts(desk.pipeline.state)
+
+
+class InBursts(StoredDesk):
+    """What happens goes through the inbox, several facts at a time."""
+
+    dice = random.Random(7)
+    turns = 0
+
+    async def happens(self, event: AnyEvent) -> Step:
+        inbox = self.pipeline.inbox
+        inbox.put_nowait(event)
+        while len(inbox) and (len(inbox) > 4 or self.dice.random() < 0.4):
+            before = inbox.facts
+            await self.pipeline.process_turn(await inbox.get())
+            self.turns += before - inbox.facts > 1
+        return Step(self.pipeline.state)
+
+
+async def test_turns_of_several_facts_are_judged_again_as_the_same_turns(tmp_path: Path) -> None:
+    """F2.3: The grouping is in the journal: the same actions are left out, the same are sent."""
+    steps: list[Step] = []
+    clock = StoppedClock(MORNING)
+    async with Recorded.open(tmp_path / "state.db", clock, keep_every=timedelta(hours=1)) as kept:
+        assert isinstance(kept, Recorded)
+        kept.told = steps
+        await kept.keep_journal(tmp_path / "journal", "1.0")
+        desk = InBursts(kept, rules_from(**_known(RULES)), at=clock.at)
+        await trade_wildly(await opened(desk), random.Random(11), 3000)
+        while len(desk.pipeline.inbox):
+            await desk.pipeline.process_turn(await desk.pipeline.inbox.get())
+    done = replay(tmp_path / "state.db", DAY)
+    assert desk.turns > 300
+    assert (done.missing, done.dropped) == (0, 0)
+    assert done.events == len(steps)
+    assert done.decisions == decided(steps)
+    assert len(done.actions) > 10
     assert done.actions == [a for s in steps for a in s.actions]
     assert done.facts == [f for s in steps for f in s.facts]
     assert done.state is not None

@@ -1,0 +1,156 @@
+"""Facts that wait together are one turn: kept in one transaction, acted on once, told in order."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from desk import MORNING, Desk, contract_id, rules_from
+from virtual_time import in_virtual_time
+
+from risk_manager.domain.decisions import Action
+from risk_manager.domain.engine import Step
+from risk_manager.domain.events import (
+    AnyEvent,
+    OrderChanged,
+    PositionChanged,
+    QuoteChanged,
+    Tick,
+    TradeExecuted,
+)
+from risk_manager.domain.state import State
+from risk_manager.domain.turn import Judged
+from risk_manager.pipeline import MOST_IN_A_TURN, Pipeline
+
+MNQ = contract_id("MNQ")
+AT = MORNING + timedelta(seconds=1)
+
+
+class Edges:
+    """Store, enforcer and feed in one, so that their order can be seen."""
+
+    def __init__(self) -> None:
+        self.happened: list[str] = []
+        self.turns: list[list[AnyEvent]] = []
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+
+    async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        await self.commit_turn([Judged(event, before, outcome)])
+
+    async def commit_turn(self, turn: Sequence[Judged]) -> None:
+        self.turns.append([judged.event for judged in turn])
+        self.happened.append(f"begin {len(turn)}")
+        await self.may_end.wait()
+        self.happened.append("durable")
+
+    def submit(self, action: Action) -> None:
+        self.happened.append(type(action).__name__)
+
+    def publish(self, event: AnyEvent, before: State, outcome: Step) -> None:
+        self.happened.append(f"tell {event.kind}")
+
+
+async def working(**rules: object) -> tuple[Pipeline, Edges, asyncio.Task[None]]:
+    desk = Desk(rules_from(**rules))
+    await desk.wait(seconds=1)
+    edges = Edges()
+    pipeline = Pipeline(desk.pipeline.state, store=edges, enforcer=edges, feed=edges)
+    return pipeline, edges, asyncio.create_task(pipeline.run(), name="pipeline")
+
+
+def position(net: int) -> PositionChanged:
+    return PositionChanged.model_validate(
+        {
+            "at": AT,
+            "id": 5000,
+            "accountId": 101,
+            "contractId": MNQ,
+            "creationTimestamp": MORNING,
+            "type": 2 if net < 0 else 1,
+            "size": abs(net),
+            "averagePrice": 21000,
+        }
+    )
+
+
+def trade(number: int, pnl: float | None) -> TradeExecuted:
+    return TradeExecuted.model_validate(
+        {
+            "at": AT,
+            "id": number,
+            "accountId": 101,
+            "contractId": MNQ,
+            "creationTimestamp": AT,
+            "price": 21000,
+            "profitAndLoss": pnl,
+            "fees": 0,
+            "side": 1,
+            "size": 1,
+            "orderId": number,
+        }
+    )
+
+
+def order(number: int) -> OrderChanged:
+    return OrderChanged.model_validate(
+        {
+            "at": AT,
+            "id": number,
+            "accountId": 101,
+            "contractId": MNQ,
+            "creationTimestamp": MORNING,
+            "status": 1,
+            "type": 1,
+            "side": 0,
+            "size": 1,
+            "limitPrice": 20900,
+        }
+    )
+
+
+@in_virtual_time
+async def test_a_fill_in_four_frames_is_kept_once_and_closes_nothing_that_has_ended() -> None:
+    """F2.3: The trade sets a lock, and the position frame behind it says flat: no close."""
+    pipeline, edges, running = await working(daily_realized_loss={"limit": 100})
+    pipeline.inbox.put_nowait(position(1))
+    await pipeline.inbox.join()
+    edges.happened.clear()
+    for event in (trade(1, -150), position(0)):
+        pipeline.inbox.put_nowait(event)
+    await pipeline.inbox.join()
+    assert edges.happened == ["begin 2", "durable", "tell trade_executed", "tell position_changed"]
+    running.cancel()
+
+
+@in_virtual_time
+async def test_what_still_stands_is_sent_when_all_of_the_turn_is_durable() -> None:
+    pipeline, edges, running = await working(max_contracts={"limit": 2})
+    edges.may_end.clear()
+    taken = asyncio.create_task(pipeline.inbox.take(trade(1, None), position(3)))
+    await asyncio.sleep(1)
+    assert edges.happened == ["begin 2"]
+    assert not taken.done()
+    edges.may_end.set()
+    await taken
+    assert edges.happened == [
+        "begin 2",
+        "durable",
+        "ReducePosition",
+        "tell trade_executed",
+        "tell position_changed",
+    ]
+    running.cancel()
+
+
+@in_virtual_time
+async def test_a_turn_is_bounded_and_nothing_changes_places() -> None:
+    pipeline, edges, running = await working()
+    events: list[AnyEvent] = [order(number) for number in range(1, MOST_IN_A_TURN + 11)]
+    events.insert(MOST_IN_A_TURN + 5, Tick(at=AT))
+    events.insert(MOST_IN_A_TURN + 8, QuoteChanged(at=AT, contract_id=MNQ, last_price=21000.0))
+    for event in events:
+        pipeline.inbox.put_nowait(event)
+    await pipeline.inbox.join()
+    assert [len(turn) for turn in edges.turns] == [MOST_IN_A_TURN, 5, 1, 2, 1, 3]
+    assert [event for turn in edges.turns for event in turn] == events
+    running.cancel()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from risk_manager.domain import attempts as calls
-from risk_manager.domain import called_off
+from risk_manager.domain import called_off, left_behind
 from risk_manager.domain.account import Account, Attempt, Breach, Mark, is_back
 from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import (
@@ -194,6 +194,7 @@ class _Working:
             account = _calm(account, rules, {(r.id, v.subject) for r, v in answers})
         if account.marks and not is_quote:
             account = called_off.demanded(account, wanted, self.state.root)
+            account = left_behind.demanded(account, wanted)
         if account.locks or account.closings:
             account = demands(self.state, account, wanted)
         if account.orders and not is_quote:
@@ -377,8 +378,7 @@ class _Working:
                     refused_code=before.refused_code if before is not None else None,
                     is_behind=calls.is_behind(account, contract_id),
                 )
-                if isinstance(action, ReducePosition):
-                    account = cut_back(account, account.positions[contract_id], now)
+                account = _exits_noted(account, action, now)
         if type(self.event) is not QuoteChanged:  # on a quote only some rules were asked
             attempts = _without_ended(attempts, live, now)
         if brake is not account.brake:
@@ -440,7 +440,11 @@ class _Working:
         outgrown = net * order.side.sign >= 0 or order.remaining > abs(net)
         if isinstance(action, MoveStop):
             return outgrown and action.size < order.size
-        return called_off.is_called_off(account, order.id) or (outgrown and is_own(order))
+        if called_off.is_called_off(account, order.id) or left_behind.is_left_behind(
+            account, order
+        ):
+            return True
+        return outgrown and is_own(order)
 
     def _tell_brake(self, account: Account, brake: Brake, limit: int) -> None:
         on, was_on = brake.on_since is not None, account.brake.on_since is not None
@@ -500,6 +504,15 @@ class _Working:
             action = resized(account.orders[order_id], account.id, position, want.shrink[order_id])
             if action.key not in moved:
                 yield action
+
+
+def _exits_noted(account: Account, action: Action, now: datetime) -> Account:
+    """The account with it noted that the exits of this position are to follow it."""
+    if isinstance(action, ReducePosition):
+        return cut_back(account, account.positions[action.contract_id], now)
+    if isinstance(action, ClosePosition):
+        return left_behind.noted(account, account.positions[action.contract_id], now)
+    return account
 
 
 def _with_memory(account: Account, rule_id: str, ask: Remember | Forget, now: datetime) -> Account:

@@ -183,24 +183,20 @@ def tidied(state: State, account: Account) -> Iterator[tuple[str, Cancel | Prote
 
 def cut_back(account: Account, position: Position, at: datetime) -> Account:
     """The account with it noted that we cut this position back, so that its exits follow."""
-    subject = f"cut:{position.contract_id}"
+    subject = cut_subject(position.contract_id)
     mark = Mark(rule_id=ENFORCER, subject=subject, set_at=at, value=str(position.episode))
     return evolve(account, marks={**account.marks, (ENFORCER, subject): mark})
 
 
-def not_cut_back(account: Account, contract_id: str, before: Account) -> Account:
-    """The account as if this position had not been cut back since `before`."""
-    key = (ENFORCER, f"cut:{contract_id}")
-    marks = {k: m for k, m in account.marks.items() if k != key}
-    if key in before.marks:
-        marks[key] = before.marks[key]
-    return evolve(account, marks=marks)
+def cut_subject(contract_id: str) -> str:
+    """Under this name the enforcer's mark is kept."""
+    return f"cut:{contract_id}"
 
 
 def _in_our_care(account: Account, order: Order) -> bool:
     if is_own(order):
         return True
-    mark = account.marks.get((ENFORCER, f"cut:{order.contract_id}"))
+    mark = account.marks.get((ENFORCER, cut_subject(order.contract_id)))
     position = account.positions.get(order.contract_id)
     return (
         mark is not None

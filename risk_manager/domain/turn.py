@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from risk_manager.domain import attempts
-from risk_manager.domain.decisions import Action, ReducePosition
+from risk_manager.domain.account import Account
+from risk_manager.domain.decisions import Action, ClosePosition, ReducePosition
 from risk_manager.domain.engine import Step, step
 from risk_manager.domain.events import (
     AccountChanged,
@@ -15,8 +16,11 @@ from risk_manager.domain.events import (
     PositionChanged,
     TradeExecuted,
 )
+from risk_manager.domain.evolve import evolve
 from risk_manager.domain.fold import with_account
-from risk_manager.domain.protection import not_cut_back
+from risk_manager.domain.left_behind import subject_of as left_subject
+from risk_manager.domain.own_closes import ENFORCER
+from risk_manager.domain.protection import cut_subject
 from risk_manager.domain.state import State
 
 SHARES_A_TURN = frozenset(
@@ -77,10 +81,18 @@ class Turn:
         if attempts.stands(account, action):
             return True
         unsent = attempts.without_unsent(account, action)
-        if isinstance(action, ReducePosition):
-            unsent = not_cut_back(unsent, action.contract_id, before.accounts[account.id])
+        if isinstance(action, ClosePosition | ReducePosition):
+            unsent = _as_noted(unsent, action.contract_id, before.accounts[account.id])
         self.state = with_account(self.state, account, unsent)
         return False
+
+
+def _as_noted(account: Account, contract_id: str, before: Account) -> Account:
+    """The account with what was noted of the exits in a contract before it was acted on."""
+    noted = [(ENFORCER, subject_of(contract_id)) for subject_of in (cut_subject, left_subject)]
+    marks = {k: m for k, m in account.marks.items() if k not in noted}
+    marks |= {k: before.marks[k] for k in noted if k in before.marks}
+    return evolve(account, marks=marks)
 
 
 def _with_only(judged: Judged, left: set[str]) -> Judged:

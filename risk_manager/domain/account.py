@@ -49,7 +49,8 @@ class Position:
 
     `sided` is False when the gateway did not say which side: then `net` counts gross and no P&L
     is known. `episode` numbers the life of this position from flat (or reversal) to flat (or
-    reversal); whatever hangs on a position hangs on its episode. `average_price` None: unknown.
+    reversal); whatever hangs on a position hangs on its episode. `average_price` None: unknown;
+    `average_stated` False: the broker's last word left it out, and that of the fills counts.
     """
 
     contract_id: str
@@ -58,6 +59,7 @@ class Position:
     opened_at: datetime
     increased_at: datetime
     average_price: Decimal | None = None
+    average_stated: bool = True
     created_at: datetime | None = None
     gateway_id: int = 0
     sided: bool = True
@@ -304,15 +306,21 @@ def with_position(
         account = evolve(account, positions=_without(account.positions, record.contract_id))
         return _ended(account, held)
     sided = record.type is not PositionType.UNDEFINED
-    price = record.average_price
-    average = price if price is not None and price > 0 else None
-    if held is not None and (held.net > 0) == (net > 0) and not _is_another(record, held):
+    goes_on = held is not None and (held.net > 0) == (net > 0) and not _is_another(record, held)
+    average = record.average_price or None
+    stated = average is not None
+    if average is None and held is not None and goes_on and abs(net) <= held.size:
+        average = held.average_price  # what is taken off leaves the average as it was
+    if average is None and sided:
+        average = account.ledger.average_of(record.contract_id, net)
+    if held is not None and goes_on:
         grew = abs(net) > held.size
         position = evolve(
             held,
             net=net,
             sided=sided,
             average_price=average,
+            average_stated=stated,
             increased_at=at if grew else held.increased_at,
             created_at=held.created_at or record.creation_timestamp,
             gateway_id=record.id,
@@ -326,6 +334,7 @@ def with_position(
             net=net,
             sided=sided,
             average_price=average,
+            average_stated=stated,
             episode=account.next_episode,
             opened_at=at,
             increased_at=at,
@@ -337,6 +346,20 @@ def with_position(
         if held is not None:
             account = _ended(account, held)
     return evolve(account, positions={**account.positions, record.contract_id: position})
+
+
+def averaged(account: Account, contracts: Mapping[str, Contract]) -> Account:
+    """The account with the fills' average where the broker has stated none and none is known."""
+    for position in account.positions.values():
+        if position.average_price is None and position.sided:
+            contract_id = position.contract_id
+            average = account.ledger.average_of(contract_id, position.net)
+            if average is not None:
+                known = evolve(position, average_price=average)
+                known = revalued(known, contracts.get(contract_id))
+                positions = {**account.positions, contract_id: known}
+                account = evolve(account, positions=positions)
+    return account
 
 
 def _ended(account: Account, position: Position) -> Account:

@@ -213,6 +213,8 @@ def _found(state: State) -> Iterator[Doubt]:
         stale = _stale(state, contract_id)
         if stale is not None:
             yield stale
+    for each in state.accounts.values():
+        yield from _unstated(state, each)
     for (account_id, contract_id), at in state.unheard.items():
         if now - at >= STREAM_MAY_FOLLOW:
             yield Doubt(
@@ -268,6 +270,25 @@ def _stale(state: State, contract_id: str) -> Doubt | None:
         since=since,
         reason=f"no price of {state.name(contract_id)}, which is held, has come lately",
     )
+
+
+def _unstated(state: State, account: Account) -> Iterator[Doubt]:
+    for position in account.positions.values():
+        if position.average_stated:
+            continue
+        name, average = state.name(position.contract_id), position.average_price
+        yield Doubt(
+            kind=DoubtKind.AVERAGE_UNKNOWN,
+            account_id=account.id,
+            subject=position.contract_id,
+            since=state.now,
+            reason=f"the broker states no average price for {name}; "
+            + (
+                "its fills are not known either, its open result is not watched"
+                if average is None
+                else f"that of its fills, {average:.10g}, counts"
+            ),
+        )
 
 
 def _without_explained(state: State) -> State:

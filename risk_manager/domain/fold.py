@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
 from risk_manager.domain import attempts as calls
-from risk_manager.domain import blindness, called_off, own_closes, succession
+from risk_manager.domain import blindness, called_off, own_closes, prices, succession
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
     Alarm,
@@ -89,7 +89,9 @@ def fold(state: State, event: AnyEvent) -> Folded:
         state = evolve(state, now=event.at)
     facts: list[Fact] = []
     if state.now >= state.day.ends_at:
-        state = evolve(state, day=state.rulebook.day.window(state.now))
+        state = evolve(state, day=state.rulebook.day.window(state.now), ranges={})
+    if state.doubted and type(event) is Tick:
+        state = prices.settled(state)
     state, touched = _apply(state, event, facts)
     state = _turn_day(state, facts)
     state = _end_locks(state, facts)
@@ -188,12 +190,14 @@ def _account_event(
 def _quote(state: State, event: QuoteChanged) -> Folded:
     contract_id = event.contract_id
     known = state.quotes.get(contract_id)
-    if known is not None:
-        event = event.completed_by(known)
-    now = event.at if event.at > state.now else state.now
-    state = evolve(state, now=now, quotes={**state.quotes, contract_id: event})
-    if known is not None and event.at - known.at >= PRICES_STOPPED:
-        state = _hurried(state, contract_id, refused_after=known.at)
+    heard = None if known is None else known.at
+    if state.doubted:
+        heard = prices.last_heard(state, contract_id)
+    state = prices.quoted(state, known, event)
+    if heard is not None and event.at - heard >= PRICES_STOPPED:
+        state = _hurried(state, contract_id, refused_after=heard)
+    if state.quotes.get(contract_id) is known:
+        return Folded(state, ())
     return Folded(state, state.holders.get(contract_id, ()))
 
 
@@ -319,7 +323,9 @@ def _executed(
                 )
             )
         ledger = ledger.record(Execution.of(record, at, state.rulebook.day))
-    return account if ledger is account.ledger else evolve(account, ledger=ledger)
+    if ledger is account.ledger:
+        return account
+    return accounts.averaged(evolve(account, ledger=ledger), state.contracts)
 
 
 def _reported(state: State, account: Account, event: AccountReported, facts: list[Fact]) -> Account:
@@ -691,7 +697,12 @@ def with_account(state: State, before: Account | None, after: Account) -> State:
     if unknown:
         symbols = state.rulebook.symbols
         roots = {**roots, **{c: symbols.root(c, state.contracts.get(c)) for c in unknown}}
-    return evolve(state, accounts={**state.accounts, after.id: after}, holders=holders, roots=roots)
+    state = evolve(
+        state, accounts={**state.accounts, after.id: after}, holders=holders, roots=roots
+    )
+    if state.doubted and after.positions is not old:
+        state = prices.entered(state, after.positions)
+    return state
 
 
 def _holders(

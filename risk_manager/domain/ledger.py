@@ -240,6 +240,22 @@ class Ledger:
             )
         return known
 
+    def average_of(self, contract_id: str, net: int) -> Decimal | None:
+        """The average price of the position that now stands at `net`, by its fills.
+
+        None where they do not reach back to its opening.
+        """
+        life: list[Execution] = []
+        held = net
+        for e in reversed(self._oldest_first):
+            if e.contract_id == contract_id:
+                life.append(e)
+                before = held - e.signed_size
+                if before * net <= 0:
+                    return _average(life, abs(held), 1 if net > 0 else -1)
+                held = before
+        return None
+
     @cached_property
     def _increasing(self) -> Mapping[int, Execution]:
         first: dict[int, Execution] = {}
@@ -254,6 +270,18 @@ class Ledger:
         A half-turn without P&L is one that opened or added. A reversal is one entry.
         """
         return self._increasing
+
+
+def _average(newest_first: list[Execution], opened: int, side: int) -> Decimal:
+    """Additions are weighed in; what is taken off leaves the average as it was."""
+    *later, opening = newest_first
+    average, size = opening.price, opened
+    for e in reversed(later):
+        lots = size + side * e.signed_size
+        if lots > size:
+            average = (average * size + e.price * e.size) / lots
+        size = lots
+    return average
 
 
 def _episode(executions: list[Execution], net: int) -> EpisodeResult:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.symbols import Contract
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from risk_manager.domain.blindness import Baseline
     from risk_manager.domain.doubt import Doubt, DoubtKey
     from risk_manager.domain.events import HubState, QuoteChanged
+    from risk_manager.domain.prices import Doubted
 
 
 def _none() -> Mapping[Any, Any]:
@@ -30,9 +31,18 @@ class HubStatus:
     reason: str = ""
 
 
+class DayRange(NamedTuple):
+    """The lowest and the highest price seen of a contract in a trading day."""
+
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """`now` never goes back. `holders` says which accounts hold a contract, for quotes.
+
+    `quotes` are the prices that are believed, `doubted` those that are not yet (see `prices`).
 
     The last four are about what is in doubt (see `blindness`): the doubts; what changed without
     a word of the stream, and when; balances to compare with; since when we have been awake.
@@ -45,6 +55,8 @@ class State:
     contracts: Mapping[str, Contract] = field(default_factory=_none)
     roots: Mapping[str, str] = field(default_factory=_none)
     quotes: Mapping[str, "QuoteChanged"] = field(default_factory=_none)
+    doubted: Mapping[str, "Doubted"] = field(default_factory=_none)
+    ranges: Mapping[str, DayRange] = field(default_factory=_none)
     hubs: Mapping[str, HubStatus] = field(default_factory=_none)
     holders: Mapping[str, tuple[int, ...]] = field(default_factory=_none)
     doubts: Mapping["DoubtKey", "Doubt"] = field(default_factory=_none)

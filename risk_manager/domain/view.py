@@ -25,9 +25,6 @@ from risk_manager.domain.working_orders import Effect, effects
 if TYPE_CHECKING:
     from risk_manager.domain.events import Event, QuoteChanged
 
-ABSURD = 0.2
-"""A price this far (as a fraction) from the average price is doubted, not judged."""
-
 
 class View:
     """Read-only. Money in account currency, exact; unknown is None, never zero."""
@@ -155,31 +152,27 @@ class View:
         return None if quote is None or quote.at < self._oldest else quote
 
     def price(self, position: Position) -> float | None:
-        """What the position would be valued at; None when no price can be trusted."""
+        """What the position would be valued at; None when no price is known or it is too old."""
         quote = self.quote(position.contract_id)
         return None if quote is None else self._price_in(quote, position)
 
     def _price_in(self, quote: "QuoteChanged", position: Position) -> float | None:
         bid, ask, last = quote.best_bid, quote.best_ask, quote.last_price
+        long = position.net > 0
         if bid is not None and ask is not None and bid > ask:
-            return None
+            # Neither side of a crossed book can be had: the last price counts.
+            last = (min if long else max)(bid, ask) if last is None else last
+            bid = ask = None
         basis = self.state.rulebook.defaults.pnl_price
         if basis is PriceBasis.EXECUTABLE:
-            side = bid if position.net > 0 else ask
-            price = last if side is None else side
-        elif basis is PriceBasis.LAST:
-            price = last
-        elif basis is PriceBasis.MID:
-            price = (bid + ask) / 2 if bid is not None and ask is not None else last
-        else:
-            stated = [p for p in (bid, ask, last) if p is not None]
-            price = (min if position.net > 0 else max)(stated, default=None)
-        average = position.average_price
-        if price is None or not price > 0 or average is None:
-            return None
-        known = position.valuation
-        paid = float(average) if known is None else known.average_price
-        return None if abs(price - paid) > paid * ABSURD else price
+            side = bid if long else ask
+            return last if side is None else side
+        if basis is PriceBasis.LAST:
+            return last
+        if basis is PriceBasis.MID:
+            return (bid + ask) / 2 if bid is not None and ask is not None else last
+        stated = [p for p in (bid, ask, last) if p is not None]
+        return (min if long else max)(stated, default=None)
 
     def unrealised(self, position: Position) -> Decimal | None:
         """Open P&L of one position before fees; None when it cannot be known now."""

@@ -21,7 +21,7 @@ from risk_manager.domain.decisions import (
 )
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged, Tick
-from risk_manager.domain.money import Band, Valuation
+from risk_manager.domain.money import Band
 from risk_manager.domain.protection import is_own, stop_ticks, target_ticks
 from risk_manager.domain.records import OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
@@ -31,9 +31,6 @@ from risk_manager.domain.view import View
 
 MOVABLE = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 """A stop that trails natively is the platform's to move."""
-
-DOUBTED = 0.2
-"""A price this far (as a fraction) from the average price is not acted on."""
 
 FILL_PATIENCE = timedelta(seconds=2)
 """A stop that has ended may have filled: the position is heard of in a moment."""
@@ -210,7 +207,7 @@ class TradeManagement(Rule):
             mark = account.marks.get((self.id, subject))
             if mark is not None:
                 memory = _memory(mark.value)
-                if type(event) is Tick and memory.idle:
+                if type(event) is Tick and self._is_quiet(view, position, memory):
                     continue
                 if self._still_holds(view, position, mark, memory):
                     continue
@@ -289,7 +286,7 @@ class TradeManagement(Rule):
         levels = self._levels(position.average_price, position.side, contract)
         price = self._price(view, position)
         now = known
-        if price is not None and not _is_absurd(price, position, position.valuation):
+        if price is not None:
             now = self._advanced(known, levels, price)
         verdicts = tuple(_Plan(self, view, position, contract, mark, known, now, levels).verdicts())
         if mark is not None and not verdicts:
@@ -616,9 +613,3 @@ class _Plan:
                 case Protect(limit_price=limit):
                     words.append(f"target placed at {limit}")
         return f"{name}: {'; '.join(words)}"
-
-
-def _is_absurd(price: int, position: Position, valuation: Valuation) -> bool:
-    """A bad print would move the stop for good."""
-    average = valuation.average_price
-    return abs(position.side * price * valuation.tick_size - average) > average * DOUBTED

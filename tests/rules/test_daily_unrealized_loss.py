@@ -373,11 +373,25 @@ async def test_a_quote_of_another_product_confirms_nothing(desk: DeskMaker) -> N
 
 @pytest.mark.parametrize(
     ("average", "bid", "ask"),
+    [(21000, 20800, 20799), (21000, 15000, 15000)],  # crossed; more than a fifth away
+)
+async def test_a_price_that_hardly_can_be_gives_no_verdict_for_a_moment(
+    desk: DeskMaker, average: float, bid: float, ask: float
+) -> None:
+    d = desk(daily_unrealized_loss=LIMIT)
+    await d.position("MNQ", 2, average)
+    await d.quote("MNQ", bid=bid, ask=ask)
+    assert (d.actions, d.decisions) == ([], [])
+    assert d.meter("daily_unrealized_loss").current is None
+    await d.wait(seconds=1)
+    assert d.actions == ["close MNQ"]
+
+
+@pytest.mark.parametrize(
+    ("average", "bid", "ask"),
     [
-        (21000, 20800, 20799),  # crossed
-        (21000, 15000, 15000),  # more than a fifth away
         (21000, 0, 0),
-        (0, 20800, 20800),  # the gateway did not say the average
+        (0, 20800, 20800),  # nobody said the average
     ],
 )
 async def test_a_price_that_cannot_be_gives_no_verdict(

@@ -155,13 +155,15 @@ async def test_a_floor_may_lie_in_profit_or_in_loss(desk: DeskMaker) -> None:
 
 
 @pytest.mark.parametrize(("bid", "ask"), [(21300, 21299), (40000, 40000), (0, 0)])
-async def test_a_price_that_cannot_be_gives_no_verdict(
+async def test_a_price_that_hardly_can_be_gives_no_verdict_for_a_moment(
     desk: DeskMaker, bid: float, ask: float
 ) -> None:
     d = desk(max_unrealized_profit=TARGET)
     await d.position("MNQ", 2, 21000)
     await d.quote("MNQ", bid=bid, ask=ask)
-    await d.wait(seconds=1)
+    assert d.actions == []
+    await d.quote("MNQ", 21001)
+    await d.wait(seconds=2)
     assert d.actions == []
 
 

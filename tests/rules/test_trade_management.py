@@ -450,6 +450,7 @@ async def test_a_bad_print_moves_nothing(desk: DeskMaker) -> None:
     d = desk(trade_management=TRAILING)
     await d.position("MNQ", 1, 21000)
     await d.quote("MNQ", 30000)
+    await d.quote("MNQ", 21001)
     await d.wait(seconds=5)
     assert d.actions == []
 

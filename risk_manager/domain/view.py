@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from risk_manager.domain.account import Account, Mark, Order, Position
 from risk_manager.domain.decisions import Ask, Close, Flatten, Forget, LockOut, ReduceTo
+from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.ledger import ROUND_TURN_SETTLE, DayTotals, Execution
 from risk_manager.domain.locks import (
     ACCOUNT_SCOPE,
@@ -24,6 +25,20 @@ from risk_manager.domain.working_orders import Effect, effects
 
 if TYPE_CHECKING:
     from risk_manager.domain.events import Event, QuoteChanged
+
+
+class OpenBetween(NamedTuple):
+    """Open P&L of an account of which a part has no fresh price.
+
+    `likely` counts that part at its last price. It may have moved from there by as much as its
+    contract did today: `least` and `most` are what the P&L is then. None: by anything. `doubts`
+    says for people which part it is.
+    """
+
+    likely: Decimal
+    least: Decimal | None
+    most: Decimal | None
+    doubts: str
 
 
 class View:
@@ -209,6 +224,50 @@ class View:
                 return None
             total += value
         return total
+
+    def open_between(self) -> OpenBetween:
+        """Open P&L of the account where `unrealised_total` is not known for certain."""
+        likely = least = most = ZERO
+        bounded_below = bounded_above = True
+        doubts = []
+        for position in self.account.positions.values():
+            name = self.name(position.contract_id)
+            value = self.unrealised(position)
+            swing = ZERO
+            if value is None:
+                value, swing = self.last_unrealised(position), self._swing(position)
+                bounded_above &= not self._may_come(position)
+                # A loss that is known is not excused by what nobody ever saw, nor a profit made.
+                bounded_below &= value is not None
+                doubts.append(f"{name} {'has no' if value is None else 'at its last'} price")
+                value = ZERO if value is None else value
+            likely += value
+            least += value - swing
+            most += value + swing
+        return OpenBetween(
+            likely=likely,
+            least=least if bounded_below else None,
+            most=most if bounded_above else None,
+            doubts=", ".join(sorted(doubts)),
+        )
+
+    def _swing(self, position: Position) -> Decimal:
+        """How much money the day's range of its contract is on a position."""
+        valuation, seen = position.valuation, self.state.ranges.get(position.contract_id)
+        if valuation is None or seen is None:
+            return ZERO
+        return abs(valuation.per_tick) * round((seen.high - seen.low) / valuation.tick_size)
+
+    def _may_come(self, position: Position) -> bool:
+        """Whether a first price may be on its way: after an entry, a start or an opening."""
+        account, state = self.account, self.state
+        since = [position.opened_at]
+        since += [at for at in (account.resumed_at, state.awake_since) if at is not None]
+        session = trading_since(state.rulebook.calendar, self.root(position.contract_id), self.now)
+        if session is not None:
+            since.append(session)
+        quote, began = state.quotes.get(position.contract_id), max(since)
+        return (quote is None or quote.at < began) and began > self._oldest
 
     @property
     def today(self) -> DayTotals:

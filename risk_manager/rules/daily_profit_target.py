@@ -13,7 +13,10 @@ from risk_manager.rules.day_result import DayResultRule
 
 
 class DailyProfitTarget(DayResultRule):
-    """A profit of exactly the target ends the day. One that nobody can see is none."""
+    """A profit of exactly the target ends the day. One that nobody can see is none.
+
+    What is made for certain counts, whatever the day range of a quiet contract could take back.
+    """
 
     spec_id: ClassVar[str] = "EXTRA-005"
     title: ClassVar[str] = "Profit today"
@@ -23,10 +26,15 @@ class DailyProfitTarget(DayResultRule):
     target: Decimal = Field(gt=0, decimal_places=2)
 
     def judge(self, view: View) -> Verdict | None:
-        result = self.day_result(view)
-        if result is None or result < self.target:
+        result, doubts = self.day_result(view), ""
+        if result is None:
+            between = self.day_between(view)
+            if between.least is None or between.least < self.target:
+                return None
+            result, doubts = between.likely, f" ({between.doubts})"
+        if result < self.target:
             return None
-        reason = f"made {dollars(result)} today, target {dollars(self.target)}"
+        reason = f"made {dollars(result)} today{doubts}, target {dollars(self.target)}"
         return self.end_the_day(view, result, reason)
 
     def meter(self, view: View) -> Meter:

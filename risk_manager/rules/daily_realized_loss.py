@@ -26,12 +26,12 @@ class DailyRealizedLoss(DayResultRule):
     warn_at: tuple[Fraction, ...] = (Decimal("0.5"), Decimal("0.8"))
 
     def judge(self, view: View) -> Verdict | None:
-        result = self._result(view)
+        result, doubts = self._result(view)
         if result is None or result >= 0:
             return None
         if result <= -self.limit:
-            reason = f"lost {dollars(-result)} today, limit {dollars(self.limit)}"
-            return self.end_the_day(view, result, reason)
+            lost = f"lost {dollars(-result)} today{doubts}"
+            return self.end_the_day(view, result, f"{lost}, limit {dollars(self.limit)}")
         used = -result / self.limit
         passed = max((w for w in self.warn_at if used >= w), default=None)
         if passed is None:
@@ -42,16 +42,24 @@ class DailyRealizedLoss(DayResultRule):
             severity=Severity.WARNING,
         )
 
-    def _result(self, view: View) -> Decimal | None:
+    def _result(self, view: View) -> tuple[Decimal | None, str]:
+        """What is lost for certain, and in words what of it is in doubt."""
         result = self.day_result(view)
         if result is not None:
-            return result
+            return result, ""
         # Unknown prices cannot excuse a loss that is realised already.
         realised = view.realised_today(self.pnl_basis)
-        return realised if realised <= -self.limit else None
+        if realised <= -self.limit:
+            return realised, ""
+        between = self.day_between(view)
+        if between.most is None or between.most > -self.limit:
+            return between.most, ""
+        return between.likely, f" ({between.doubts})"
 
     def meter(self, view: View) -> Meter:
-        result = self._result(view)
+        result, doubts = self._result(view)
+        if self.day_result(view) is None and result is not None and result > -self.limit:
+            result = None
         base = {
             "rule_id": self.id,
             "spec_id": self.spec_id,
@@ -76,14 +84,14 @@ class DailyRealizedLoss(DayResultRule):
         return Meter(
             **base,  # type: ignore[arg-type]
             current=lost,
-            sentence=self._sentence(view, result),
+            sentence=self._sentence(view, result, doubts),
             state=state,
         )
 
-    def _sentence(self, view: View, result: Decimal) -> str:
+    def _sentence(self, view: View, result: Decimal, doubts: str) -> str:
         left = self.limit + result
         if left <= 0:
-            return f"limit reached: {dollars(-result)} lost today"
+            return f"limit reached: {dollars(-result)} lost today{doubts}"
         ticks = self._in_ticks(view, left)
         if result > 0:
             away = f"{dollars(left)} from the limit of {dollars(self.limit)}{ticks}"

@@ -12,7 +12,7 @@ from risk_manager.domain.locks import Release
 from risk_manager.domain.money import cents
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import Mode, PnlBasis
-from risk_manager.domain.view import View
+from risk_manager.domain.view import OpenBetween, View
 
 CLOSING = timedelta(seconds=5)
 """Within this a close has filled, or is in trouble."""
@@ -51,6 +51,17 @@ class DayResultRule(Rule):
             return realised
         open_pnl = view.unrealised_total()
         return None if open_pnl is None else realised + open_pnl
+
+    def day_between(self, view: View) -> OpenBetween:
+        """Between which results the day lies where `day_result` cannot say."""
+        realised = view.realised_today(self.pnl_basis)
+        open_pnl = view.open_between()
+        return OpenBetween(
+            likely=realised + open_pnl.likely,
+            least=None if open_pnl.least is None else realised + open_pnl.least,
+            most=None if open_pnl.most is None else realised + open_pnl.most,
+            doubts=open_pnl.doubts,
+        )
 
     def end_the_day(self, view: View, result: Decimal, reason: str) -> Verdict | None:
         """Flat, and locked if configured. None when this result has been answered already."""

@@ -113,14 +113,19 @@ class MaxUnrealizedProfit(OpenPnlRule):
         if self.is_decided(view, subject, positions):
             yield Verdict(reason="everything is being closed", subject=subject)
             return
-        result = view.unrealised_total()
+        armed = self.mode == "breakeven" and self._account_armed(view)
+        result, doubts = view.unrealised_total(), ""
+        if result is None:
+            # A part without a fresh price: judged by what is certain, whatever that part may do.
+            between = view.open_between()
+            result = between.most if armed else between.least
+            doubts = f" ({between.doubts})"
         if result is None:
             return
-        armed = self.mode == "breakeven" and self._account_armed(view)
         if not armed and self._arms(result):
             episodes = " ".join(str(p.episode) for p in positions)
             yield bookkeeping(Remember(ACCOUNT, value=episodes))
-        what = "the open positions together"
+        what = f"the open positions together{doubts}"
         reason = self._reason(result, armed, f"{what} are", f"{what} were up {{}} or more and are")
         if reason is not None:
             yield self.remedy(view, None, reason, subject)

@@ -60,6 +60,21 @@ async def test_open_profit_counts_when_asked_for_and_a_price_is_known(desk: Desk
     assert blind.meter("daily_profit_target").current is None
 
 
+@pytest.mark.parametrize(("gold", "locked"), [((2600,), LOCKED), ((2600, 2590, 2600), {})])
+async def test_a_quiet_part_excuses_no_profit_that_is_certain(
+    desk: DeskMaker, gold: tuple[float, ...], locked: dict[str, str]
+) -> None:
+    """F4.1: The profit counts where the quiet part cannot have taken it back by its day range."""
+    d = desk(daily_profit_target={**TARGET, "include_unrealized": True})
+    await d.position("MNQ", 2, 21000)
+    await d.position("MGC", 1, 2600)
+    for price in gold:
+        await d.quote("MGC", price)
+    await d.wait(seconds=11)
+    await d.quote("MNQ", 21260)  # +1040; MGC has moved by 100 at most
+    assert d.locked_by() == locked
+
+
 async def test_the_lock_stands_until_the_reset_over_restarts_and_losses(desk: DeskMaker) -> None:
     d = desk(daily_profit_target=TARGET)
     await d.win(1000)

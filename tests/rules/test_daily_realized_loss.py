@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from desk import MORNING, DeskMaker, rules_from
+from desk import MORNING, Desk, DeskMaker, rules_from
 
 from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.rulebook import Mode
@@ -207,8 +208,8 @@ async def test_shadow_tells_a_timed_lock_once_while_it_would_stand(
     await d.wait(minutes=59)
     await d.quote("MNQ", 20900)
     assert d.reasons == ["lost $500.00 today, limit $500.00; locked flat"]
-    await d.wait(minutes=1)
     await d.quote("MNQ", 20950)
+    await d.wait(minutes=1)
     assert len(d.decisions) == 1  # nothing lost since
     for ticks in range(100):
         await d.quote("MNQ", 20940 - ticks * 0.25)
@@ -289,3 +290,73 @@ async def test_in_profit_nothing_more_is_left_than_there_was(desk: DeskMaker) ->
     assert d.meter("daily_unrealized_loss").sentence == (
         "open in profit by $5.00, $305.00 from the limit of $300.00"
     )
+
+
+# --- F4.1: one unknown part -----------------------------------------------------------------------
+
+OPEN = {**LIMIT, "include_unrealized": True}
+
+
+async def quiet_gold(desk: DeskMaker, *prices: float, lots: int = 1, **sections: Any) -> Desk:
+    """Long 2 MNQ and some MGC, both from their first price; of MGC nothing is heard for 11 s."""
+    d = desk(**sections)
+    await d.position("MNQ", 2, 21000)
+    await d.position("MGC", lots, 2600)
+    await d.quote("MNQ", 21000)
+    for price in prices:
+        await d.quote("MGC", price)
+    await d.wait(seconds=11)
+    return d
+
+
+async def test_one_quiet_price_does_not_excuse_the_known_loss(desk: DeskMaker) -> None:
+    """F4.1: MNQ has lost 4000 of a limit of 500, MGC was quoted last 11 s ago: locked."""
+    d = await quiet_gold(desk, 2600, daily_realized_loss=OPEN)
+    await d.quote("MNQ", 20000)
+    assert d.locked_by() == LOCKED
+    assert d.reasons[-1] == (
+        "lost $4,000.00 today (MGCZ6 at its last price), limit $500.00; locked flat"
+    )
+    assert set(d.actions) == {"close MNQ", "close MGC"}
+    await d.wait(seconds=1)
+    assert "stale_quotes" in d.alarms
+
+
+async def test_the_quiet_part_counts_at_its_last_price(desk: DeskMaker) -> None:
+    """F4.1: 400 lost in MNQ and 110 in MGC when it was quoted last: locked, though MGC is quiet."""
+    d = await quiet_gold(desk, 2589, daily_realized_loss=OPEN)
+    await d.quote("MNQ", 20902.75)  # -389 - 110
+    assert d.locked_by() == {}
+    await d.quote("MNQ", 20902.5)  # -390 - 110
+    assert d.locked_by() == LOCKED
+
+
+async def test_a_quiet_part_that_could_turn_the_verdict_is_waited_for(desk: DeskMaker) -> None:
+    """F4.1: 10 MGC that have moved by 100 points today may have made up for it: no verdict yet."""
+    d = await quiet_gold(desk, 2600, 2700, 2650, lots=10, daily_realized_loss=OPEN)
+    await d.quote("MNQ", 19500)  # -6000, and MGC last at +5000
+    assert d.locked_by() == {}
+    await d.quote("MGC", 2600)
+    assert d.locked_by() == LOCKED
+
+
+async def test_a_first_price_that_may_be_on_its_way_is_waited_for(desk: DeskMaker) -> None:
+    """F4.1: After a start prices come one by one: for ten seconds a missing one may turn it."""
+    d = desk(daily_realized_loss=OPEN)
+    await d.position("MNQ", 2, 21000)
+    await d.position("MGC", 1, 2600)
+    await d.quote("MNQ", 20700)
+    await d.wait(seconds=9)
+    await d.quote("MNQ", 20700)
+    assert d.locked_by() == {}
+    await d.wait(seconds=2)
+    assert d.locked_by() == LOCKED
+    assert d.reasons[-1].startswith("lost $1,200.00 today (MGCZ6 has no price), limit")
+
+
+async def test_a_loss_on_the_way_is_told_though_a_part_is_unknown(desk: DeskMaker) -> None:
+    """F4.1: What is lost for certain counts for the warnings too."""
+    d = await quiet_gold(desk, 2600, daily_realized_loss=OPEN)
+    await d.quote("MNQ", 20890)
+    assert d.reasons == ["$440.00 of the daily loss limit $500.00 is used"]
+    assert d.meter("daily_realized_loss").current is None

@@ -175,6 +175,25 @@ async def test_one_unknown_price_leaves_the_account_unknown(desk: DeskMaker) -> 
     assert d.actions == []
 
 
+async def test_a_quiet_part_excuses_nothing_that_is_certain(desk: DeskMaker) -> None:
+    """F4.1: The sum of the account counts where the quiet part cannot turn it."""
+    for gold, closed in (((2600,), True), ((2600, 2590, 2600), False)):
+        target = desk(max_unrealized_profit={**TARGET, "scope": "account"})
+        back = desk(max_unrealized_profit={**BREAKEVEN, "scope": "account"})
+        for d in (target, back):
+            await d.position("MNQ", 2, 21000)
+            await d.position("MGC", 1, 2600)
+            await d.quote("MNQ", 21000)
+            for price in gold:
+                await d.quote("MGC", price)
+        await back.quote("MNQ", 21050)  # +200: armed
+        for d in (target, back):
+            await d.wait(seconds=11)
+        await target.quote("MNQ", 21260)  # +1040; MGC has moved by 100 at most
+        await back.quote("MNQ", 20990)  # -40
+        assert (bool(target.actions), bool(back.actions)) == (closed, closed)
+
+
 async def test_the_account_can_be_locked_for_the_day(desk: DeskMaker) -> None:
     d = desk(
         max_unrealized_profit={

@@ -35,7 +35,7 @@ async def test_a_gap_beyond_a_fifth_that_stays_is_acted_on(desk: DeskMaker) -> N
         await d.wait(seconds=1)
         await d.quote("MET", 1900)
     assert d.actions == ["close MET"]
-    assert d.reasons == ["METZ6 is down $300.00, limit $250.00; closed 5 METZ6"]
+    assert d.reasons == ["METZ6 is down $300.00, limit $250.00; closing 5 METZ6"]
 
 
 async def test_a_second_quote_confirms_a_jump(desk: DeskMaker) -> None:
@@ -237,7 +237,7 @@ async def test_negative_prices_are_prices(desk: DeskMaker) -> None:
     assert d.actions == []
     await d.quote("MCL", 2.0)
     assert d.actions == ["close MCL"]
-    assert d.reasons == ["MCLZ6 is down $300.00, limit $300.00; closed 1 MCLZ6"]
+    assert d.reasons == ["MCLZ6 is down $300.00, limit $300.00; closing 1 MCLZ6"]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ async def test_a_gap_through_zero_is_confirmed_like_any_other(desk: DeskMaker) -
     assert d.actions == []
     await d.wait(seconds=1)
     assert d.actions == ["close MCL"]
-    assert d.reasons == ["MCLZ6 is down $4,263.00, limit $300.00; closed 1 MCLZ6"]
+    assert d.reasons == ["MCLZ6 is down $4,263.00, limit $300.00; closing 1 MCLZ6"]
 
 
 async def test_a_position_opened_at_a_negative_price_has_a_result(desk: DeskMaker) -> None:
@@ -340,7 +340,7 @@ async def test_the_average_of_the_fills_counts_where_the_broker_states_none(
     await d.wait(seconds=1)
     await d.quote("MNQ", bid=20000, ask=20000.25)
     assert d.actions == CLOSED
-    assert d.reasons[-1] == "MNQZ6 is down $4,000.00, limit $300.00; closed 2 MNQZ6"
+    assert d.reasons[-1] == "MNQZ6 is down $4,000.00, limit $300.00; closing 2 MNQZ6"
     assert "average_unknown" in d.alarms
 
 

@@ -25,7 +25,7 @@ class DailyProfitTarget(DayResultRule):
     rule: Literal["daily_profit_target"] = "daily_profit_target"
     target: Decimal = Field(gt=0, decimal_places=2)
 
-    def judge(self, view: View) -> Verdict | None:
+    def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         result, doubts = self.day_result(view), ""
         if result is None:
             between = self.day_between(view)
@@ -33,7 +33,7 @@ class DailyProfitTarget(DayResultRule):
                 return None
             result, doubts = between.likely, f" ({between.doubts})"
         if result < self.target:
-            return None
+            return self.armed_anew(view) or None
         reason = f"made {dollars(result)} today{doubts}, target {dollars(self.target)}"
         return self.end_the_day(view, result, reason)
 

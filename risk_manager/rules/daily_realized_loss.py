@@ -25,22 +25,26 @@ class DailyRealizedLoss(DayResultRule):
     limit: Decimal = Field(gt=0, decimal_places=2)
     warn_at: tuple[Fraction, ...] = (Decimal("0.5"), Decimal("0.8"))
 
-    def judge(self, view: View) -> Verdict | None:
+    def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         result, doubts = self._result(view)
-        if result is None or result >= 0:
+        if result is None:
             return None
         if result <= -self.limit:
             lost = f"lost {dollars(-result)} today{doubts}"
             return self.end_the_day(view, result, f"{lost}, limit {dollars(self.limit)}")
+        return (*self.armed_anew(view), *self._warning(view, result)) or None
+
+    def _warning(self, view: View, result: Decimal) -> tuple[Verdict, ...]:
         used = -result / self.limit
         passed = max((w for w in self.warn_at if used >= w), default=None)
         if passed is None:
-            return None
-        return Verdict(
+            return ()
+        warning = Verdict(
             reason=f"{dollars(-result)} of the daily loss limit {dollars(self.limit)} is used",
             subject=f"warning:{view.account.trading_date.isoformat()}:{passed}",
             severity=Severity.WARNING,
         )
+        return (warning,)
 
     def _result(self, view: View) -> tuple[Decimal | None, str]:
         """What is lost for certain, and in words what of it is in doubt."""

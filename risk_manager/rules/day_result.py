@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from risk_manager.domain.decisions import Flatten, Remember, Verdict
+from risk_manager.domain.decisions import Flatten, Forget, Remember, Verdict, bookkeeping
 from risk_manager.domain.lockout import Lockout, LockoutSpec
 from risk_manager.domain.locks import Release
 from risk_manager.domain.money import cents
@@ -73,9 +73,10 @@ class DayResultRule(Rule):
         reason = f"{reason}; locked flat"
         if isinstance(self.lockout.until, Release):
             return Verdict(reason=reason, subject=day, asks=(lock,))
-        # A timed lock arms again only when it has gone further, or it would never end.
+        # A timed lock arms again only when it has gone further or crosses anew, or it would never
+        # end.
         shadow = self._is_shadow(view)
-        name = f"{'shadow ' if shadow else ''}{self.reached}:{day}"
+        name = self._mark_name(view, shadow=shadow)
         mark = view.mark(self.id, name)
         if mark is not None and (
             abs(result) <= abs(Decimal(mark.value))
@@ -86,6 +87,24 @@ class DayResultRule(Rule):
         return Verdict(
             reason=reason, subject=subject, asks=(lock, Remember(name, value=str(result)))
         )
+
+    def armed_anew(self, view: View) -> tuple[Verdict, ...]:
+        """For a result inside the limit: what was reached before is forgotten with its lock over,
+        so that to cross the limit anew is answered anew."""
+        lockout = self.lockout
+        if not view.account.marks or lockout is None or isinstance(lockout.until, Release):
+            return ()
+        shadow = self._is_shadow(view)
+        name = self._mark_name(view, shadow=shadow)
+        mark = view.mark(self.id, name)
+        if mark is None:
+            return ()
+        stands = view.now < mark.set_at + lockout.until if shadow else view.lock(self.id)
+        return () if stands else (bookkeeping(Forget(name)),)
+
+    def _mark_name(self, view: View, *, shadow: bool) -> str:
+        day = view.account.trading_date.isoformat()
+        return f"{'shadow ' if shadow else ''}{self.reached}:{day}"
 
     def _holds(self, view: View, lasts: timedelta, *, shadow: bool) -> timedelta:
         """How long nothing new is said, or each tick would be told: in shadow nothing stops the

@@ -96,6 +96,16 @@ async def test_a_timed_lock_arms_again_only_after_a_further_profit(desk: DeskMak
     assert d.locked_by() == LOCKED
 
 
+async def test_a_target_reached_anew_after_a_timed_lock_locks_again(desk: DeskMaker) -> None:
+    """F5.2: 1200 made, the lock ends, 700 lost, 600 made: the target was reached anew."""
+    d = desk(daily_profit_target={**TARGET, "lockout": "15m"})
+    await d.win(1200)
+    await d.wait(minutes=16)
+    await d.loss(700)
+    await d.win(600)
+    assert d.locked_by() == LOCKED
+
+
 async def test_close_all_locks_nothing(desk: DeskMaker) -> None:
     d = desk(daily_profit_target={**TARGET, "action": "close_all"})
     await d.position("MNQ", 1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from desk import MORNING, Desk, DeskMaker, rules_from
 
-from risk_manager.domain.decisions import Outcome
+from risk_manager.domain.decisions import Outcome, Severity
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.trading_calendar import TradingDay
 
@@ -179,6 +179,57 @@ async def test_a_timed_lock_arms_again_only_after_a_further_loss(desk: DeskMaker
     await d.loss(10)
     assert d.locked_by() == LOCKED
     assert d.lock_ends("daily_realized_loss") == d.now + timedelta(minutes=15)
+
+
+async def test_a_limit_crossed_anew_after_a_timed_lock_locks_again(desk: DeskMaker) -> None:
+    """F5.2: -900, the lock ends, +700, then -400: the limit of 500 was crossed anew, locked."""
+    d = desk(daily_realized_loss={**LIMIT, "lockout": "1h"})
+    await d.loss(900)
+    await d.wait(minutes=61)
+    assert d.locked_by() == {}
+    await d.win(700)
+    assert d.locked_by() == {}
+    await d.restart()
+    await d.loss(299)
+    assert d.locked_by() == {}
+    await d.loss(101)
+    assert d.locked_by() == LOCKED
+    assert d.lock_ends("daily_realized_loss") == d.now + timedelta(hours=1)
+    assert d.reasons[-1] == "lost $600.00 today, limit $500.00; flat and locked"
+
+
+async def test_a_result_that_swings_over_the_limit_under_a_lock_is_answered_once(
+    desk: DeskMaker,
+) -> None:
+    """F5.2: While the lock stands a result inside the limit arms nothing, or the lock would grow
+    with each swing of the price until the close has filled."""
+    d = desk(daily_realized_loss={**LIMIT, "include_unrealized": True, "lockout": "15m"})
+    await d.position("MNQ", 5, 21000)
+    for price in (20950, 20960, 20945, 20960, 20955):
+        await d.quote("MNQ", price)
+    assert [x.severity for x in d.decisions].count(Severity.BREACH) == 1
+    await d.wait(minutes=10)
+    await d.quote("MNQ", 20960)
+    await d.quote("MNQ", 20950)
+    assert d.lock_ends("daily_realized_loss") == MORNING + timedelta(minutes=15)
+
+
+async def test_shadow_tells_a_limit_crossed_anew_once_the_lock_would_have_ended(
+    desk: DeskMaker,
+) -> None:
+    """F5.2: In shadow the time for which the lock would stand counts in its place."""
+    d = desk(daily_realized_loss={**LIMIT, "lockout": "1h"}, desk_mode=Mode.SHADOW)
+    await d.loss(900)
+    await d.win(700)
+    await d.loss(400)
+    assert [x.severity for x in d.decisions].count(Severity.BREACH) == 1
+    await d.win(400)
+    await d.wait(minutes=61)
+    await d.loss(400)
+    assert [x.reason[:9] for x in d.decisions if x.severity is Severity.BREACH] == [
+        "lost $900",
+        "lost $600",
+    ]
 
 
 async def test_a_loss_that_grows_until_the_close_has_filled_is_told_once(desk: DeskMaker) -> None:

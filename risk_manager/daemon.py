@@ -502,10 +502,12 @@ class Daemon:
 
     def _tell_what_waits(self) -> None:
         if self.commitment.waiting is not None:
-            names = ", ".join(self.commitment.kept_today(self.configuration)) or "accounts"
+            names = ", ".join(self.commitment.kept_today(self.configuration))
             self._announce(
                 "the limits were edited: until the next reset the older ones hold as well, where "
                 f"they are tighter ({names})"
+                if names
+                else "the limits were edited: part of that counts from the next reset"
             )
             log.warning("limits_wait_for_the_reset", rules=names)
 

@@ -48,7 +48,7 @@ from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.money import NOWHERE, Band
 from risk_manager.domain.protection import cut_back, is_own, merged, protect, resized, tidied
 from risk_manager.domain.rule import Meter, Rule
-from risk_manager.domain.rulebook import UNTIL_RESET, Mode
+from risk_manager.domain.rulebook import UNTIL_RESET, Mode, is_older
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View, in_scope
 
@@ -107,7 +107,7 @@ def meters(state: State, account_id: int, event: AnyEvent) -> list[Meter]:
         meter = rule.meter(view)
         if meter is not None:
             # Beside the newer version of the same rule it must be told apart.
-            older = rule.id.endswith(UNTIL_RESET)
+            older = is_older(rule.id)
             found.append(replace(meter, title=meter.title + UNTIL_RESET) if older else meter)
     return found
 

@@ -90,6 +90,22 @@ class Rule(BaseModel):
     def applies_to(self, account_id: int) -> bool:
         return self.enabled and (self.accounts is None or account_id in self.accounts)
 
+    def covers(self, other: "Rule") -> bool:
+        """Whether `other`, enforced beside this one, could never ask for anything more.
+
+        True only where that is certain in every state; a rule that says nothing more covers its
+        equals. See `same_but` for the usual form.
+        """
+        return self.same_but(other)
+
+    def same_but(self, other: "Rule", *fields: str) -> bool:
+        """Whether both are of one kind and equal, the named fields aside."""
+        return type(self) is type(other) and all(
+            getattr(self, name) == getattr(other, name)
+            for name in type(self).model_fields
+            if name not in fields
+        )
+
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         """Whether the account is acceptable now; None when it is. Pure."""
         raise NotImplementedError

@@ -1,5 +1,6 @@
 """All limits in force, compiled: which rules each account answers to, in the order asked."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
 
 UNTIL_RESET = " (until the reset)"
 """Ends the id of an older version of a rule, which an edit has loosened: it holds until then."""
+_OLDER = re.compile(r" \(until the reset(, \d+)?\)$")
+
+
+def older_id(rule_id: str, number: int = 1) -> str:
+    """The id of an older version of a rule: the first of the day, or a later one."""
+    return rule_id + (UNTIL_RESET if number == 1 else f"{UNTIL_RESET[:-1]}, {number})")
+
+
+def is_older(rule_id: str) -> bool:
+    return _OLDER.search(rule_id) is not None
+
+
+def origin_id(rule_id: str) -> str:
+    """The id of the rule of which this is a version."""
+    return _OLDER.sub("", rule_id)
 
 
 class Mode(StrEnum):
@@ -63,6 +79,8 @@ class AccountRules:
     mode: Mode = Mode.ENFORCE
     rules: tuple["Rule", ...] = ()
     price_rules: tuple["Rule", ...] = ()
+    waiting: frozenset[str] = frozenset()
+    """The ids of those that cannot count before the reset: an older version is as strict."""
 
     @classmethod
     def of(cls, rules: Iterable["Rule"], mode: Mode = Mode.ENFORCE) -> "AccountRules":

@@ -8,7 +8,7 @@ from risk_manager.domain.account import Account, Breach, Mark, MarkKey
 from risk_manager.domain.decisions import Fact, LockCleared, LockSet
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.locks import ENDED_BY_ITS_RULE, Lock, LockKey, Release
-from risk_manager.domain.rulebook import UNTIL_RESET
+from risk_manager.domain.rulebook import is_older, origin_id
 
 
 def handed_on(account: Account, rule_ids: Set[str], now: datetime, facts: list[Fact]) -> Account:
@@ -66,13 +66,11 @@ def _remembered[T: (Mark, Breach)](
 ) -> Mapping[MarkKey, T]:
     """For an older version, what the rule it comes from knew; nothing of those that have ended."""
     kept = {
-        key: value
-        for key, value in memory.items()
-        if not key[0].endswith(UNTIL_RESET) or key[0] in rule_ids
+        key: value for key, value in memory.items() if not is_older(key[0]) or key[0] in rule_ids
     }
     knowing = {rule_id for rule_id, _ in kept}
     for rule_id in sorted(rule_ids - knowing):
-        origin = rule_id.removesuffix(UNTIL_RESET)
+        origin = origin_id(rule_id)
         if origin != rule_id:
             kept |= {
                 (rule_id, subject): evolve(value, rule_id=rule_id)
@@ -84,12 +82,13 @@ def _remembered[T: (Mark, Breach)](
 
 def _holders(lock: Lock, rule_ids: Set[str]) -> list[str]:
     """Who must hold it now; where nobody can, it stays with whom it had."""
-    rule_id = lock.rule_id.removesuffix(UNTIL_RESET)
-    older = rule_id + UNTIL_RESET
-    if lock.rule_id == older:
-        chosen = [older] if older in rule_ids else [rule_id]
-    elif lock.release in ENDED_BY_ITS_RULE or rule_id not in rule_ids:
-        chosen = [rule_id, older]  # the newer version may end it today, for itself
+    if is_older(lock.rule_id) and lock.rule_id in rule_ids:
+        return [lock.rule_id]
+    origin = origin_id(lock.rule_id)
+    if lock.release in ENDED_BY_ITS_RULE or origin not in rule_ids:
+        # The newer version may end it today, for itself.
+        older = sorted(i for i in rule_ids if is_older(i) and origin_id(i) == origin)
+        chosen = [origin, *older]
     else:
-        chosen = [rule_id]
+        chosen = [origin]
     return [c for c in chosen if c in rule_ids] or [lock.rule_id]

@@ -91,6 +91,18 @@ class CooldownAfterLoss(Rule):
     def rank(self) -> int:
         return 80
 
+    def covers(self, other: Rule) -> bool:
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, CooldownAfterLoss)
+            and self.same_but(other, "tiers")
+            and all(
+                any(t.loss <= theirs.loss and t.cooldown >= theirs.cooldown for t in self.tiers)
+                for theirs in other.tiers
+            )
+        )
+
     def tier(self, net: Decimal) -> Tier | None:
         """The deepest tier that a result reaches."""
         return next((t for t in reversed(self.tiers) if -net >= t.loss), None)

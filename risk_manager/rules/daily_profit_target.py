@@ -7,7 +7,7 @@ from pydantic import Field
 
 from risk_manager.domain.decisions import Verdict
 from risk_manager.domain.money import ZERO, dollars
-from risk_manager.domain.rule import Meter, MeterState
+from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.view import View
 from risk_manager.rules.day_result import DayResultRule
 
@@ -24,6 +24,16 @@ class DailyProfitTarget(DayResultRule):
 
     rule: Literal["daily_profit_target"] = "daily_profit_target"
     target: Decimal = Field(gt=0, decimal_places=2)
+
+    def covers(self, other: Rule) -> bool:
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, DailyProfitTarget)
+            and self.same_but(other, "target")
+            and self.target < other.target
+            and self._answers_for_the_whole_day
+        )
 
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         result, doubts = self.day_result(view), ""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from risk_manager.domain.decisions import Severity, Verdict
 from risk_manager.domain.money import ZERO, dollars
-from risk_manager.domain.rule import Meter, MeterState
+from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.view import View
 from risk_manager.rules.day_result import DayResultRule
 
@@ -24,6 +24,16 @@ class DailyRealizedLoss(DayResultRule):
     rule: Literal["daily_realized_loss"] = "daily_realized_loss"
     limit: Decimal = Field(gt=0, decimal_places=2)
     warn_at: tuple[Fraction, ...] = (Decimal("0.5"), Decimal("0.8"))
+
+    def covers(self, other: Rule) -> bool:
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, DailyRealizedLoss)
+            and self.same_but(other, "limit", "warn_at")
+            and self.limit <= other.limit
+            and self._answers_for_the_whole_day
+        )
 
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         result, doubts = self._result(view)

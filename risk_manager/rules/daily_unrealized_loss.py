@@ -22,7 +22,7 @@ from risk_manager.domain.events import QuoteChanged
 from risk_manager.domain.exchange_hours import open_since
 from risk_manager.domain.missing_data import MissingData, flatten_after
 from risk_manager.domain.money import ZERO, Band, dollars
-from risk_manager.domain.rule import Meter
+from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
 from risk_manager.rules.open_pnl import OpenPnlRule, in_ticks
@@ -74,6 +74,16 @@ class DailyUnrealizedLoss(OpenPnlRule):
     @property
     def rank(self) -> int:
         return 50 if self.scope == "account" else 65
+
+    def covers(self, other: Rule) -> bool:
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, DailyUnrealizedLoss)
+            and self.same_but(other, "limit")
+            and self.limit < other.limit
+            and not self._locks_for_a_time
+        )
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         results = self.results_alone(view)

@@ -37,6 +37,17 @@ class DayResultRule(Rule):
         return self
 
     @property
+    def _answers_for_the_whole_day(self) -> bool:
+        """Whether nothing more can be asked for today once the limit has been reached.
+
+        After a timed lock, or one that was lifted, a limit further off is reached anew.
+        """
+        if self.action == "close_all":
+            return True
+        until = self.lockout.until if self.lockout is not None else None
+        return until is Release.RESET and self.unlock == "timer_only"
+
+    @property
     def uses_prices(self) -> bool:  # type: ignore[override]  # per configuration here
         return self.include_unrealized
 

@@ -33,6 +33,17 @@ class MaxContracts(Rule):
     def rank(self) -> int:
         return 75
 
+    def covers(self, other: Rule) -> bool:
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, MaxContracts)
+            and self.same_but(other, "limit")
+            and self.limit < other.limit
+            # Another limit lets other orders of several stay.
+            and not self.count_working_entries
+        )
+
     def judge(self, view: View) -> Verdict | None:
         if not view.account.positions and not self.count_working_entries:
             return None

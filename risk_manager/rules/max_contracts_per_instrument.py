@@ -80,6 +80,18 @@ class MaxContractsPerInstrument(Rule):
     def rank(self) -> int:
         return 70
 
+    def covers(self, other: Rule) -> bool:
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, MaxContractsPerInstrument)
+            and self.same_but(other, "limits")
+            and self.limits.keys() == other.limits.keys()
+            and all(limit <= other.limits[key] for key, limit in self.limits.items())
+            # Another limit lets other orders of several stay.
+            and not self.count_working_entries
+        )
+
     @cached_property
     def _patterns(self) -> PatternSet:
         return PatternSet.of(self.limits)

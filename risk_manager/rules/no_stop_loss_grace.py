@@ -106,6 +106,16 @@ class NoStopLossGrace(Rule):
     def rank(self) -> int:
         return 60
 
+    def covers(self, other: Rule) -> bool:
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, NoStopLossGrace)
+            and self.same_but(other, "grace", "rearm_grace")
+            and self.grace <= other.grace
+            and self.rearm_grace <= other.rearm_grace
+        )
+
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         account = view.account
         memory: list[Ask] = []

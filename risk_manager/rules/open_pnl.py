@@ -1,6 +1,7 @@
 """What the two rules over open P&L share: whom they look at, and what they do about it."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from decimal import Decimal
 from typing import ClassVar, Literal, Self
 
@@ -42,6 +43,11 @@ class OpenPnlRule(Rule):
                 "write action: close_all_and_lockout, or lockout: none"
             )
         return self
+
+    @property
+    def _locks_for_a_time(self) -> bool:
+        """Then one that is reached later locks until later."""
+        return self.lockout is not None and isinstance(self.lockout.until, timedelta)
 
     # --- who ---
 

@@ -32,6 +32,7 @@ from risk_manager.domain.symbols import PatternSet
 from risk_manager.domain.view import View
 
 MINUTE = timedelta(minutes=1)
+DAY_MINUTES = 24 * 60
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -59,6 +60,10 @@ class SessionWindow(BaseModel):
         if len(set(self.days)) < len(self.days):
             raise ValueError("a day is named twice")
         return self
+
+    @property
+    def minutes(self) -> int:
+        return (self.end - self.start) % DAY_MINUTES or DAY_MINUTES
 
     def window(self) -> Window:
         return Window(frozenset(WEEKDAYS.index(day) for day in self.days), self.start, self.end)
@@ -146,6 +151,22 @@ class SessionBlockOutside(Rule):
     @property
     def rank(self) -> int:
         return 30
+
+    def covers(self, other: Rule) -> bool:
+        """One whose sessions begin with the other's and end no later, where shut is shut."""
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, SessionBlockOutside)
+            and self.same_but(other, "sessions")
+            and self.lockout != "none"
+            and len(self.sessions) == len(other.sessions)
+            and all(
+                (mine.days, mine.start) == (theirs.days, theirs.start)
+                and mine.minutes <= theirs.minutes
+                for mine, theirs in zip(self.sessions, other.sessions, strict=True)
+            )
+        )
 
     @cached_property
     def _global_hours(self) -> Hours:

@@ -59,6 +59,16 @@ class SymbolBlocks(Rule):
     def rank(self) -> int:
         return 40
 
+    def covers(self, other: Rule) -> bool:
+        if self.same_but(other):
+            return True
+        return (
+            isinstance(other, SymbolBlocks)
+            and self.same_but(other, "blocked")
+            and self.allow_only is None
+            and set(self.blocked) >= set(other.blocked)
+        )
+
     @cached_property
     def _patterns(self) -> PatternSet:
         return PatternSet.of(self.blocked if self.allow_only is None else self.allow_only)

@@ -2,10 +2,11 @@
 
 Nobody has to judge whether an edit loosens: until the reset the old limits and the new ones hold
 together, so that whichever is tighter decides. A tightening works at once, a loosening tomorrow.
+With several edits in a day all their versions hold together, but for those that another implies.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,16 @@ from types import MappingProxyType
 from pydantic import TypeAdapter
 
 from risk_manager.domain.rule import Rule
-from risk_manager.domain.rulebook import NO_RULES, UNTIL_RESET, AccountRules, Mode, Rulebook
+from risk_manager.domain.rulebook import (
+    NO_RULES,
+    AccountRules,
+    Mode,
+    Rulebook,
+    is_older,
+    older_id,
+    origin_id,
+)
+from risk_manager.domain.trading_calendar import TradingDay
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load_texts
 from risk_manager.settings.problems import ConfigurationErrors
@@ -22,42 +32,90 @@ from risk_manager.settings.problems import ConfigurationErrors
 Texts = Mapping[str, str]
 
 
-def combined(old: Rulebook, new: Rulebook) -> Rulebook:
-    """Both in force at once. What is shared by all rules stays as it was until the reset."""
-    accounts = {
-        account_id: _both(old.for_account(account_id), new.for_account(account_id))
-        for account_id in old.accounts.keys() | new.accounts.keys()
-    }
+def combined(*versions: Rulebook) -> Rulebook:
+    """All in force at once, the oldest first. What all rules share stays as in that one."""
+    numbered = dict(enumerate(versions[:-1], start=1))
+    return _combined(numbered, versions[-1])
+
+
+def _combined(older: Mapping[int, Rulebook], newest: Rulebook) -> Rulebook:
+    """`older` by their numbers, of which the lowest has been in force the longest."""
+    books = [book for _, book in sorted(older.items())]
+    oldest = books[0]
+    account_ids = {i for book in (*books, newest) for i in book.accounts}
+    groups = {n: g for book in (newest, *reversed(books)) for n, g in book.symbols.groups.items()}
     return replace(
-        old,
-        accounts=MappingProxyType(accounts),
-        symbols=replace(old.symbols, groups={**old.symbols.groups, **new.symbols.groups}),
-        digest=f"{old.digest}+{new.digest}",
+        oldest,
+        accounts=MappingProxyType(
+            {
+                i: _together({n: b.for_account(i) for n, b in older.items()}, newest.for_account(i))
+                for i in account_ids
+            }
+        ),
+        symbols=replace(oldest.symbols, groups=groups),
+        digest="+".join(book.digest for book in (*books, newest)),
     )
 
 
-def _both(old: AccountRules, new: AccountRules) -> AccountRules:
-    if old is NO_RULES or old.mode is Mode.SHADOW:
-        return new  # nothing was in force
-    kept = [rule for rule in old.rules if not rule.shadow and rule not in new.rules]
-    if new.mode is Mode.SHADOW:
+def _together(older: Mapping[int, AccountRules], newest: AccountRules) -> AccountRules:
+    """The newest rules, and beside them every older version that could be the stricter one."""
+    kept = _kept(older, newest)
+    was_enforced = any(map(_is_enforced, older.values()))
+    if not kept and (newest.mode is Mode.ENFORCE or not was_enforced):
+        return newest
+    beside = [(rule.model_copy(update={"id": older_id(rule.id, n)}), rule) for n, rule in kept]
+    rules = newest.rules
+    if newest.mode is Mode.SHADOW:
         # Not one new rule may act before tomorrow, and not one old rule may stop today.
-        told = [rule.model_copy(update={"shadow": True}) for rule in new.rules]
-        return AccountRules.of([*told, *map(_until_reset, old.rules)], Mode.ENFORCE)
-    return AccountRules.of([*new.rules, *map(_until_reset, kept)], Mode.ENFORCE)
+        rules = tuple(rule.model_copy(update={"shadow": True}) for rule in rules)
+    waiting = {
+        rule.id
+        for rule in rules
+        if any(origin.covers(rule) for _, origin in beside if rule.id == origin.id)
+    }
+    every = AccountRules.of([*rules, *(rule for rule, _ in beside)], Mode.ENFORCE)
+    return replace(every, waiting=frozenset(waiting))
 
 
-def _until_reset(rule: Rule) -> Rule:
-    return rule.model_copy(update={"id": rule.id + UNTIL_RESET})
+def _kept(older: Mapping[int, AccountRules], newest: AccountRules) -> list[tuple[int, Rule]]:
+    """Each older rule that is covered by no other one, with the number of its version."""
+    chosen = list(_acting(newest))
+    kept: list[tuple[int, Rule]] = []
+    for number, version in sorted(older.items()):
+        for rule in _acting(version):
+            if any(other.covers(rule) for other in chosen):
+                continue
+            kept = [(n, r) for n, r in kept if not rule.covers(r)]
+            kept.append((number, rule))
+            chosen = [*_acting(newest), *(r for _, r in kept)]
+    return kept
+
+
+def _is_enforced(rules: AccountRules) -> bool:
+    """Whether the account is guarded at all, be it by a lock that a person has set."""
+    return rules is not NO_RULES and rules.mode is Mode.ENFORCE
+
+
+def _acting(rules: AccountRules) -> tuple[Rule, ...]:
+    if rules.mode is Mode.SHADOW:
+        return ()
+    return tuple(rule for rule in rules.rules if not rule.shadow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commitment:
-    """Which limits are in force, and which wait for a trading date after `since`."""
+    """Which limits are in force, and which wait for a trading date after `since`.
+
+    `in_force` are those the day began with. `waiting` are those read last: they hold as well, and
+    alone from the next trading date on. `between` are those read in the course of the day and
+    edited again since, by their number: what was in force at any time of the day binds until it
+    ends. None that the others imply are kept.
+    """
 
     in_force: Texts
     waiting: Texts | None = None
     since: date | None = None
+    between: Mapping[int, Texts] = field(default_factory=dict)
 
     @classmethod
     def read(cls, text: str) -> "Commitment":
@@ -70,65 +128,109 @@ class Commitment:
     @property
     def is_readable(self) -> bool:
         """Whether this version understands the limits that were in force."""
-        return _meant(self.in_force) is not None
+        every = (*self._older().values(), self.newest())
+        return all(_meant(texts) is not None for texts in every)
 
     def trading_date(self, now: datetime) -> date:
         """The date by the trading day in force; an edited one is not, before the reset."""
+        return self._day().date_of(now)
+
+    def next_reset(self, now: datetime) -> datetime:
+        """When what waits is in force."""
+        return self._day().window(now).ends_at
+
+    def _day(self) -> TradingDay:
         in_force = _meant(self.in_force)
         if in_force is None:
             raise ValueError("the limits in force cannot be read")
-        return in_force.rulebook().day.date_of(now)
+        return in_force.rulebook().day
+
+    def _older(self) -> dict[int, Texts]:
+        return {1: self.in_force, **self.between}
+
+    def has_ended(self, today: date) -> bool:
+        """Whether what waited is in force by now, and nothing older is."""
+        return self.waiting is not None and self.since is not None and today > self.since
+
+    def newest(self) -> Texts:
+        return self.in_force if self.waiting is None else self.waiting
 
     def after_reading(self, found: Configuration, today: date) -> "Commitment":
         """What holds once the files say `found` on this trading date."""
-        old = _meant(self.in_force)
-        if old is None or old.digest == found.digest:
-            return Commitment(in_force=found.texts)
-        if self.waiting is not None and self.since is not None and today > self.since:
-            if self._waits_for(found):
-                return Commitment(in_force=found.texts)
-            # What waited is in force by now; the files have been edited once more since.
-            return Commitment(in_force=self.waiting, waiting=found.texts, since=today)
-        since = self.since if self._waits_for(found) else today
-        return Commitment(in_force=self.in_force, waiting=found.texts, since=since)
+        fresh = Commitment(in_force=found.texts)
+        if _meant(self.in_force) is None:
+            return fresh
+        if self.has_ended(today):
+            # The files may have been edited once more since.
+            return Commitment(in_force=self.newest()).after_reading(found, today)
+        if _is_same(self.newest(), found):
+            return self if self.waiting is None else replace(self, waiting=found.texts)
+        older = self._older()
+        if self.waiting is not None:
+            older[max(older) + 1] = self.waiting
+        return self._without_what_is_implied(older, found, today)
 
-    def _waits_for(self, found: Configuration) -> bool:
-        waited = None if self.waiting is None else _meant(self.waiting)
-        return waited is not None and waited.digest == found.digest
+    def _without_what_is_implied(
+        self, older: dict[int, Texts], found: Configuration, today: date
+    ) -> "Commitment":
+        books = {n: c.rulebook() for n, t in older.items() if (c := _meant(t)) is not None}
+        newest = found.rulebook()
+        for number in sorted(books.keys() - {1}):
+            others = {n: b for n, b in books.items() if n != number}
+            if _adds_nothing(books[number], others, newest):
+                del books[number]
+        kept = {number: older[number] for number in books}
+        first = _meant(kept.pop(1))
+        alone = first is not None and not kept and _shared(first) == _shared(found)
+        if alone and _adds_nothing(books[1], {}, newest):
+            return Commitment(in_force=found.texts)
+        since = today if self.since is None else max(self.since, today)
+        return Commitment(in_force=older[1], waiting=found.texts, since=since, between=kept)
 
     def rulebook(self, found: Configuration, unlisted: frozenset[int] = frozenset()) -> Rulebook:
         """The rules to enforce now."""
         new = found.rulebook(unlisted)
         if self.waiting is None:
             return new
-        old = _meant(self.in_force)
-        return new if old is None else combined(old.rulebook(unlisted), new)
+        older = {n: c.rulebook(unlisted) for n, t in self._older().items() if (c := _meant(t))}
+        return _combined(older, new) if 1 in older else new
 
     def kept_today(self, found: Configuration) -> tuple[str, ...]:
-        """The rules whose older version still holds, for telling people."""
-        old = None if self.waiting is None else _meant(self.in_force)
-        if old is None:
+        """The rules of which an older version still holds, for telling people."""
+        if self.waiting is None:
             return ()
-        new_rules = {r for i in _ids(old, found) for r in map(_named, found.rules_of(i))}
-        return tuple(
-            dict.fromkeys(
-                rule.id
-                for account_id in _ids(old, found)
-                for rule in old.rules_of(account_id)
-                if _named(rule) not in new_rules
-            )
-        )
+        accounts = self.rulebook(found).accounts
+        ids = [r.id for i in sorted(accounts) for r in accounts[i].rules if is_older(r.id)]
+        return tuple(dict.fromkeys(map(origin_id, ids)))
+
+
+def _is_same(texts: Texts, found: Configuration) -> bool:
+    known = _meant(texts)
+    return known is not None and known.digest == found.digest
+
+
+def _adds_nothing(book: Rulebook, others: Mapping[int, Rulebook], newest: Rulebook) -> bool:
+    """Whether this version could be the stricter one in no account: no rule of it, nor that the
+    account is guarded at all."""
+    for account_id, rules in book.accounts.items():
+        same = [other.for_account(account_id) for other in (*others.values(), newest)]
+        if all(other is NO_RULES for other in same):
+            return False
+        if rules.mode is Mode.ENFORCE and not any(map(_is_enforced, same)):
+            return False
+        chosen = [rule for other in same for rule in _acting(other)]
+        if not all(any(c.covers(rule) for c in chosen) for rule in _acting(rules)):
+            return False
+    return True
+
+
+def _shared(configuration: Configuration) -> dict[str, object]:
+    """What the rules of all accounts share."""
+    limits = configuration.limits()
+    return {key: part for key, part in limits.items() if key not in ("rules", "accounts")}
 
 
 _COMMITMENT = TypeAdapter(Commitment)
-
-
-def _ids(*configurations: Configuration) -> list[int]:
-    return sorted({a.id for c in configurations for a in c.accounts.enabled})
-
-
-def _named(rule: Rule) -> str:
-    return rule.model_dump_json()
 
 
 def _meant(texts: Texts) -> Configuration | None:
@@ -136,7 +238,7 @@ def _meant(texts: Texts) -> Configuration | None:
     return _read_once(tuple(sorted(texts.items())))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _read_once(texts: tuple[tuple[str, str], ...]) -> Configuration | None:
     try:
         return load_texts(Path(), dict(texts))

@@ -91,8 +91,16 @@ def read_audit_head(database: Path) -> Head | None:
 
 def _replace(path: Path, content: dict[str, object]) -> None:
     draft = path.with_name(path.name + ".new")
+    is_new = not path.exists()
     with draft.open("w", encoding="utf-8") as file:
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+    if is_new and os.name == "posix":
+        # Or the name may be gone after a power cut, and a database without a marker is suspicious.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

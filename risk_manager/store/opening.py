@@ -13,7 +13,7 @@ from uuid import uuid4
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.store import rows, schema, seal
 from risk_manager.store.audit import Entry, Head, head_of, set_anchor, verify
-from risk_manager.store.beside import Marker, marker_path, read_marker
+from risk_manager.store.beside import Marker, audit_head_path, marker_path, read_marker
 from risk_manager.store.rows import instant, micros
 from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
 from risk_manager.store.seal import LOCKS, TRADES, Sealed, digest_of_locks
@@ -31,6 +31,7 @@ UNRECONCILED = "unreconciled"
 STAYS_LOCKED = "what was locked stays locked until the next reset"
 ALL_LOCKED = "every account stays locked until the next reset"
 
+_IN_USE = ("accounts", "reset_state", "lockouts", "trades")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -266,6 +267,9 @@ class Opener:
         was_there: bool,
         damage: str,
     ) -> _Found:
+        head = audit_head_path(self.path)
+        told_by = marker_path(self.path).name if marker is not None else head.name
+        # Without a marker that can be read nobody knows of any.
         had_locks = marker is not None and marker.had_locks
         if UNRECONCILED in connected.edited:
             notes.pop(UNRECONCILED, None)  # not our word
@@ -279,22 +283,29 @@ class Opener:
             return found
         if damage:
             return _Found(OpenedAs.CORRUPT, f"{damage}; {STAYS_LOCKED}", had_locks)
-        if marker is None and not was_there:
+        if marker is None and not head.exists() and (not was_there or _is_unused(connected)):
             return _Found(OpenedAs.FRESH, f"{self.path} is new", False)
-        if marker is not None and not was_there:
+        if marker is None or not marker.database_id:
+            if not was_there:
+                why = f"{self.path} is missing although {told_by} says there was one"
+                return _Found(OpenedAs.MISSING_BUT_MARKED, f"{why}; {ALL_LOCKED}", True)
+            state = "is missing" if marker is None else "cannot be read"
+            why = f"{self.path} may be an older one: {marker_path(self.path).name} {state}"
+            return _Found(OpenedAs.ROLLED_BACK, f"{why}; {ALL_LOCKED}", True)
+        if not was_there:
             return _Found(
                 OpenedAs.MISSING_BUT_MARKED,
-                f"{self.path} is missing although {marker_path(self.path).name} says there was one"
+                f"{self.path} is missing although {told_by} says there was one"
                 f"{' with locks in force' if marker.had_locks else ''}; {STAYS_LOCKED}",
                 had_locks,
             )
-        why = "" if marker is None else _unlike(connected, notes, marker)
+        why = _unlike(connected, notes, marker)
         if why:
             return _Found(OpenedAs.ROLLED_BACK, f"{self.path} is {why}; {STAYS_LOCKED}", had_locks)
         return self._unless_edited(connected, notes, marker)
 
     def _unless_edited(
-        self, connected: _Connected, notes: dict[str, str], marker: Marker | None
+        self, connected: _Connected, notes: dict[str, str], marker: Marker
     ) -> _Found:
         """A database that is ours; by whose hand its rows are is seen from the seal."""
         if connected.edited:
@@ -314,12 +325,7 @@ class Opener:
                 f"the record in {self.path} was edited: {broken.why}; {ALL_LOCKED}",
                 True,
             )
-        unread = marker is not None and not marker.database_id
-        return _Found(
-            OpenedAs.RESTORED,
-            f"{self.path} was read{'; its marker could not be' if unread else ''}",
-            marker is not None and marker.had_locks,
-        )
+        return _Found(OpenedAs.RESTORED, f"{self.path} was read", marker.had_locks)
 
     def move_aside(self, word: str) -> Path:
         """Keep the file (and its log) under another name; returns the new name."""
@@ -378,10 +384,15 @@ def _compared(connection: sqlite3.Connection, path: Path) -> tuple[Sealed, list[
         raise
 
 
+def _is_unused(connected: _Connected) -> bool:
+    """Whether no more has happened than that it was made: its first start was cut short."""
+    rows_of = "SELECT EXISTS (SELECT 1 FROM {})".format
+    used = (connected.connection.execute(rows_of(t)).fetchone()[0] for t in _IN_USE)
+    return head_of(connected.connection).seq <= 1 and not any(used)
+
+
 def _unlike(connected: _Connected, notes: dict[str, str], marker: Marker) -> str:
     """What tells this database from the one the marker was written for; empty for nothing."""
-    if not marker.database_id:
-        return ""
     head = head_of(connected.connection)
     row = connected.connection.execute(
         "SELECT hash FROM audit WHERE id = ?", (marker.last_audit_seq,)

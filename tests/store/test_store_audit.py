@@ -181,12 +181,81 @@ async def test_a_database_newer_than_its_marker_is_trusted(traded: Path) -> None
     assert verify_audit(database(traded)) is None
 
 
-async def test_a_marker_nobody_can_read_still_says_there_was_a_database(traded: Path) -> None:
-    marker_path(database(traded)).write_text("{")
-    assert (await found_as(traded))[0] is OpenedAs.RESTORED
-    marker_path(database(traded)).write_text("{")
+def no_marker(folder: Path) -> None:
+    marker_path(database(folder)).unlink()
+
+
+def garbled_marker(folder: Path) -> None:
+    marker_path(database(folder)).write_text("{")
+
+
+def neither_file(folder: Path) -> None:
+    no_marker(folder)
+    audit_head_path(database(folder)).unlink()
+
+
+def garbled_marker_alone(folder: Path) -> None:
+    garbled_marker(folder)
+    audit_head_path(database(folder)).unlink()
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [no_marker, garbled_marker, neither_file, garbled_marker_alone],
+    ids=lambda hide: hide.__name__,
+)
+@pytest.mark.parametrize("older", [True, False], ids=["an older copy", "as it was"])
+async def test_a_database_without_a_readable_marker_may_be_an_older_one(
+    tmp_path: Path, hide: Callable[[Path], None], older: bool
+) -> None:
+    """F6.3: A database whose marker is gone or garbled locks every account until the reset."""
+    async with at(tmp_path) as store:
+        desk = await opened(stored_desk(store, **LOSS))
+        await desk.loss(100)
+    shutil.copy(database(tmp_path), tmp_path / "old.db")
+    async with at(tmp_path) as store:
+        desk = await opened(await stored_desk(store, **LOSS).restored())
+        await desk.admin("lock", reason="enough of it")
+    if older:
+        shutil.copy(tmp_path / "old.db", database(tmp_path))
+    hide(tmp_path)
+    for _ in range(2):  # a second start does not forget
+        async with at(tmp_path) as store:
+            assert store.opened_as is OpenedAs.ROLLED_BACK
+            assert store.needs_reconciling
+            assert store.had_locks  # nobody knows which
+            assert "every account stays locked until the next reset" in store.opened_why
+    async with at(tmp_path) as store:
+        assert await store.reconciled()
+    assert (await found_as(tmp_path))[0] is OpenedAs.RESTORED
+
+
+@pytest.mark.parametrize("kept", ["audit.head", "state.marker"])
+async def test_one_file_that_is_left_says_there_was_a_database(traded: Path, kept: str) -> None:
+    """F6.3: Where only audit.head or a garbled marker is left, every account is locked."""
+    garbled_marker(traded)
+    for part in (marker_path(database(traded)), audit_head_path(database(traded))):
+        if part.name != kept:
+            part.unlink()
     delete(traded)
-    assert (await found_as(traded))[0] is OpenedAs.MISSING_BUT_MARKED
+    async with at(traded) as store:
+        assert store.opened_as is OpenedAs.MISSING_BUT_MARKED
+        assert store.had_locks
+        assert kept in store.opened_why
+
+
+async def test_a_first_start_cut_short_before_its_marker_is_a_first_start_again(
+    tmp_path: Path,
+) -> None:
+    """F6.3: A database that was made and never used is new, with or without its marker."""
+    async with at(tmp_path):
+        pass
+    tamper(tmp_path, "DELETE FROM audit WHERE id > 1")  # "stopped"
+    tamper(tmp_path, "DELETE FROM meta WHERE key = 'last_clean_stop'")
+    neither_file(tmp_path)
+    async with at(tmp_path) as store:
+        assert store.opened_as is OpenedAs.FRESH
+        assert not store.had_locks
 
 
 async def test_the_marker_follows_the_locks(tmp_path: Path) -> None:

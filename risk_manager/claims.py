@@ -27,6 +27,20 @@ class CannotStart(Exception):
         self.code = code
 
 
+def accounts_folder() -> Path:
+    """Where this user keeps what concerns an account on this machine, whatever the data folder."""
+    return user_state_path("risk_manager", appauthor=False) / "accounts"
+
+
+def gateway_name(api_url: str) -> str:
+    """The host of a gateway, and its port, as part of a file's name."""
+    return _without_a_login(urlsplit(api_url).netloc).replace(":", "-")
+
+
+def _without_a_login(netloc: str) -> str:
+    return netloc.rpartition("@")[2]
+
+
 class Claims:
     """The one owner of these locks: a context manager that gives all of them back at its end.
 
@@ -78,13 +92,12 @@ class Claims:
         Returns the lock files that could not be used, and why: two guards are better than none
         for want of a place to keep a lock file.
         """
-        place = urlsplit(api_url)
+        place, gateway = urlsplit(api_url), gateway_name(api_url)
         is_local = place.hostname in ("127.0.0.1", "localhost", "::1")
-        folder = user_state_path("risk_manager", appauthor=False) / "accounts"
+        folder = accounts_folder()
         unusable = {}
         for account_id in sorted(account_ids):
-            name = f"{place.netloc}-{account_id}".replace(":", "-")
-            path = folder / f"{name}.lock"
+            path = folder / f"{gateway}-{account_id}.lock"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 is_new = self._hold(path)
@@ -92,7 +105,7 @@ class Claims:
                 raise CannotStart(
                     EXIT_ALREADY_RUNNING,
                     f"another daemon on this machine already guards account {account_id} "
-                    f"({label_of(account_id)}) at {place.netloc}; "
+                    f"({label_of(account_id)}) at {_without_a_login(place.netloc)}; "
                     "stop that one first",
                 ) from None
             except OSError as error:

@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -33,7 +33,13 @@ from risk_manager.broker.session import (
     GatewayUnavailable,
 )
 from risk_manager.chronicle import Chronicle
-from risk_manager.claims import EXIT_DATABASE, CannotStart, Claims
+from risk_manager.claims import (
+    EXIT_DATABASE,
+    CannotStart,
+    Claims,
+    accounts_folder,
+    gateway_name,
+)
 from risk_manager.clock import Clock, SystemClock, VenueTime, tick
 from risk_manager.domain.account import Position
 from risk_manager.domain.doubt import DoubtKind
@@ -62,6 +68,7 @@ from risk_manager.store import journal
 from risk_manager.store.opening import OpenedAs
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
+from risk_manager.store.witness import Witnesses
 from risk_manager.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -183,6 +190,7 @@ class Daemon:
         self._unlisted: frozenset[int] = frozenset()
         self._unguarded: set[int] = set()
         self._limits_in_doubt = False
+        self._witnesses: Witnesses | None = None
         self._is_open = False  # the accounts are, under limits that are known
         self.venue = VenueTime(self.clock) if isinstance(self.clock, SystemClock) else None
         self._open = contextlib.AsyncExitStack()
@@ -446,22 +454,35 @@ class Daemon:
         self.commitment = known.after_reading(self.configuration, today)
         if self.commitment != before:
             await self._keep_commitment()
+        self.store.now_in_force(self.commitment.text())
         self._tell_what_waits()
 
-    async def _limits_in_force(self) -> Commitment | None:
-        """Those of the last time; None at the first start, and where nobody can tell them."""
+    async def _limits_in_force(self, elsewhere: Iterable[str] = ()) -> Commitment | None:
+        """Those of the last time; None at the first start, and where nobody can tell them.
+
+        `elsewhere` are those that were in force by the word of another database.
+        """
         kept = await self._kept_limits()
-        if kept is None:
-            return None
+        found: Commitment | None = None
+        for text in dict.fromkeys((*([] if kept is None else [kept]), *elsewhere)):
+            read = self._readable_limits(text)
+            if read is None:
+                self._limits_in_doubt = True
+            elif found is None:
+                found = read
+            else:
+                found = found.beside(read, found.trading_date(self.clock.now()))
+        return found
+
+    def _readable_limits(self, text: str) -> Commitment | None:
         try:
-            found = Commitment.read(kept)
+            found = Commitment.read(text)
         except (ValueError, KeyError, TypeError) as error:
             log.error("limits_note_unreadable", reason=str(error))
-        else:
-            if found.is_readable:
-                return found
-            log.error("limits_unreadable", reason="this version cannot read the limits in force")
-        self._limits_in_doubt = True
+            return None
+        if found.is_readable:
+            return found
+        log.error("limits_unreadable", reason="this version cannot read the limits in force")
         return None
 
     async def _kept_limits(self) -> str | None:
@@ -519,6 +540,7 @@ class Daemon:
         # As they were read, not as the files are by now: those may be edited, locked or broken.
         self.commitment = self.commitment.after_reading(self.configuration, today)
         await self._keep_commitment()
+        self.store.now_in_force(self.commitment.text())
         self._put_rulebook()
         log.info("limits_in_force", digest=self.configuration.digest)
 
@@ -572,6 +594,18 @@ class Daemon:
         )
         for name, reason in unusable.items():
             log.warning("account_lock_unavailable", path=name, reason=reason)
+
+    async def _heed_the_witnesses(self, account_ids: set[int]) -> list[str]:
+        """The limits of these accounts by another database's word; its locks are in force then."""
+        if self._witnesses is None:
+            address = self.session.address
+            if address.kind == "practice":
+                return []  # never comes back by this name
+            self._witnesses = Witnesses(accounts_folder(), gateway_name(address.api_url))
+        try:
+            return await self.store.heed(self._witnesses, account_ids)
+        except StoreError as error:
+            raise CannotStart(EXIT_DATABASE, str(error)) from None
 
     async def _answer_for_what_is_lost(self, account_ids: list[int]) -> None:
         """What was in force is not known any more: locked until the reset, or else an alarm."""
@@ -652,21 +686,25 @@ class Daemon:
             )
         unlisted = {i for i in listed if self.configuration.accounts.find(i) is None} - wanted
         self._unlisted = frozenset(unlisted)
+        if self.configuration.accounts.unlisted == "enforce":
+            wanted |= unlisted
+        # Before anything is read of them: another daemon may be guarding them just now.
+        self._hold_the_accounts(wanted)
+        elsewhere = await self._heed_the_witnesses(wanted)
         # Only now: the date it goes by is the gateway's.
-        await self._commit_to_limits(await self._limits_in_force())
+        await self._commit_to_limits(await self._limits_in_force(elsewhere))
         book = self.commitment.rulebook(self.configuration, self._unlisted)
         # An account taken out of the file stays guarded until the reset, like any loosened limit.
         watched = wanted | (book.accounts.keys() & listed.keys())
-        if self.configuration.accounts.unlisted == "enforce":
-            watched |= unlisted
-        elif unlisted and self.configuration.accounts.unlisted == "alarm":
-            for account_id in sorted(unlisted):
+        if unlisted - watched and self.configuration.accounts.unlisted == "alarm":
+            for account_id in sorted(unlisted - watched):
                 self._announce(
                     f"account {account_id} ({listed[account_id].name}) is not in accounts.yaml: "
                     "it is NOT guarded"
                 )
         self._watched = watched
         self._hold_the_accounts(watched)
+        await self._heed_the_witnesses(watched - wanted)
         now = self.clock.now()
         self.pipeline.state = await self.store.restore(book, now, only=watched)
         doubt = self.vigil.first_doubt_of_time()

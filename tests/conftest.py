@@ -1,7 +1,17 @@
 """Fixtures every room's tests may use."""
 
+from collections.abc import Iterator
+
 import pytest
 from desk import DeskMaker, make_desk
+
+
+@pytest.fixture(autouse=True, scope="session")
+def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever runs in a test keeps its hands off the state folder of the user who tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("user_state")))
+        yield
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ class DaemonProcess:
         self.said: list[str] = []
         self._rules, self._accounts = rules, accounts
         self._env: dict[str, str] = {}
+        self._state = folder / "user_state"
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
 
@@ -104,6 +105,7 @@ class DaemonProcess:
         self._env = {
             "PROJECT_X_USERNAME": gateway.username,
             "PROJECT_X_API_KEY": gateway.api_key,
+            "XDG_STATE_HOME": str(self._state),  # not the user's own
             **env,
         }
         return self

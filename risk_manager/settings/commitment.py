@@ -155,6 +155,24 @@ class Commitment:
     def newest(self) -> Texts:
         return self.in_force if self.waiting is None else self.waiting
 
+    def beside(self, other: "Commitment", today: date) -> "Commitment":
+        """With what somebody else knows to have been in force; none of it loosens anything."""
+        base, theirs = self._of(today), other._of(today)
+        older = base._older()
+        for texts in (*theirs._older().values(), theirs.newest()):
+            if texts not in (*older.values(), base.newest()):
+                older[max(older) + 1] = texts
+        del older[1]
+        if not older:
+            return base
+        since = max(c.since or today for c in (base, theirs))
+        return Commitment(
+            in_force=base.in_force, waiting=base.newest(), since=max(since, today), between=older
+        )
+
+    def _of(self, today: date) -> "Commitment":
+        return Commitment(in_force=self.newest()) if self.has_ended(today) else self
+
     def after_reading(self, found: Configuration, today: date) -> "Commitment":
         """What holds once the files say `found` on this trading date."""
         fresh = Commitment(in_force=found.texts)
@@ -162,11 +180,11 @@ class Commitment:
             return fresh
         if self.has_ended(today):
             # The files may have been edited once more since.
-            return Commitment(in_force=self.newest()).after_reading(found, today)
-        if _is_same(self.newest(), found):
-            return self if self.waiting is None else replace(self, waiting=found.texts)
+            return self._of(today).after_reading(found, today)
+        if self.waiting is None and _is_same(self.in_force, found):
+            return self
         older = self._older()
-        if self.waiting is not None:
+        if self.waiting is not None and not _is_same(self.waiting, found):
             older[max(older) + 1] = self.waiting
         return self._without_what_is_implied(older, found, today)
 

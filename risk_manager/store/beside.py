@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,17 +33,21 @@ class Marker:
         return Sealed(self.seal_number, self.seal_content)
 
     def locks_in_force(self) -> list[Lock]:
-        """Those that can be read."""
-        found = []
-        for text in self.locks:
-            with suppress(ValueError, KeyError, TypeError):
-                found.append(rows.lock_of_plain(json.loads(text)))
-        return found
+        return locks_of(self.locks)
 
 
 def written_lock(lock: Lock) -> str:
     """A lock as the marker has it."""
     return canonical(rows.plain(lock))
+
+
+def locks_of(texts: Iterable[str]) -> list[Lock]:
+    """Those that can be read."""
+    found = []
+    for text in texts:
+        with suppress(ValueError, KeyError, TypeError):
+            found.append(rows.lock_of_plain(json.loads(text)))
+    return found
 
 
 def marker_path(database: Path) -> Path:
@@ -55,8 +60,8 @@ def audit_head_path(database: Path) -> Path:
 
 def write_marker(database: Path, marker: Marker) -> None:
     """Replace both files, each in one step. Raises OSError."""
-    _replace(marker_path(database), asdict(marker))
-    _replace(
+    replace_file(marker_path(database), asdict(marker))
+    replace_file(
         audit_head_path(database), {"seq": marker.last_audit_seq, "hash": marker.last_audit_hash}
     )
 
@@ -89,7 +94,8 @@ def read_audit_head(database: Path) -> Head | None:
         return None
 
 
-def _replace(path: Path, content: dict[str, object]) -> None:
+def replace_file(path: Path, content: Mapping[str, object]) -> None:
+    """Write a small file anew, in one step. Raises OSError."""
     draft = path.with_name(path.name + ".new")
     is_new = not path.exists()
     with draft.open("w", encoding="utf-8") as file:

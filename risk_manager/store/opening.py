@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,12 +36,16 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class OpenedAs(StrEnum):
-    """What was found at the start. All but the first two are suspicious."""
+    """What was found at the start. All but the first two are suspicious.
+
+    ELSEWHERE: sound in itself, but another database has guarded an account since.
+    """
 
     FRESH = "fresh"
     RESTORED = "restored"
     MISSING_BUT_MARKED = "missing_but_marked"
     ROLLED_BACK = "rolled_back"
+    ELSEWHERE = "elsewhere"
     CORRUPT = "corrupt"
     EDITED = "edited"
 
@@ -67,6 +71,7 @@ class Opened:
     migrated: int
     locks: tuple[Lock, ...]
     last_seal: Sealed | None
+    seal_number: int
 
 
 @dataclass(slots=True)
@@ -190,8 +195,9 @@ class Opener:
             had_locks=found.had_locks,
             last_clean_stop=None if stopped is None else instant(int(stopped)),
             migrated=connected.migrated,
-            locks=tuple(_readable_locks(connection)),
+            locks=tuple(readable_locks(connection)),
             last_seal=found.last_seal,
+            seal_number=connected.seal.number,
         )
 
     def _take_over(
@@ -208,14 +214,8 @@ class Opener:
             writer.seal.accept(connection)
         if not found.opened_as.is_trusted and UNRECONCILED not in notes:
             # In the database itself, so that a second start finds it as well.
-            last = found.last_seal or Sealed()
-            notes[UNRECONCILED] = json.dumps(
-                {
-                    "as": found.opened_as,
-                    "why": found.why,
-                    "locks": found.had_locks,
-                    "seal": [last.number, last.content],
-                }
+            notes[UNRECONCILED] = unreconciled(
+                found.opened_as, found.why, found.had_locks, found.last_seal
             )
         if found.trades_from is not None:
             # The broker tells them again, as they were.
@@ -232,22 +232,7 @@ class Opener:
                     ok=False,
                 )
             )
-        for lock in found.lost:
-            known = _as_it_is(connection, lock)
-            if known == lock:
-                continue
-            connection.execute(rows.PUT_LOCK, rows.lock_row(lock, self.now()))
-            writer.tell(
-                Entry(
-                    at=micros(self.now()),
-                    actor="daemon",
-                    action=PUT_BACK,
-                    target=f"account:{lock.account_id}",
-                    old=None if known is None else rows.plain(known),
-                    new=rows.plain(lock),
-                    ok=False,
-                )
-            )
+        put_back(writer, found.lost, self.now())
         if not found.opened_as.is_trusted:
             notes[CHECKED] = str(writer.head.seq)
         notes.setdefault("database_id", uuid4().hex)
@@ -442,15 +427,48 @@ def _lost_locks(connected: _Connected, marker: Marker | None) -> list[Lock]:
     known = marker.locks_in_force() if marker is not None else []
     if LOCKS in connected.edited:
         known += _told_locks(connected.connection).values()
-    known += _readable_locks(connected.connection)
+    known += readable_locks(connected.connection)
+    return strictest_of_each(known)
+
+
+def strictest_of_each(locks: Iterable[Lock]) -> list[Lock]:
+    """One lock for each account, scope and rule."""
     strictest: dict[tuple[int, LockKey], Lock] = {}
-    for lock in known:
+    for lock in locks:
         key = (lock.account_id, lock.key)
         strictest[key] = strictest[key].prolonged_by(lock) if key in strictest else lock
     return list(strictest.values())
 
 
-def _readable_locks(connection: sqlite3.Connection) -> list[Lock]:
+def put_back(writer: Writer, locks: Iterable[Lock], now: datetime) -> None:
+    """Put these in force, where they are not, and say so in the record. Inside `once`."""
+    for lock in locks:
+        known = _as_it_is(writer.connection, lock)
+        if known == lock:
+            continue
+        writer.connection.execute(rows.PUT_LOCK, rows.lock_row(lock, now))
+        writer.tell(
+            Entry(
+                at=micros(now),
+                actor="daemon",
+                action=PUT_BACK,
+                target=f"account:{lock.account_id}",
+                old=None if known is None else rows.plain(known),
+                new=rows.plain(lock),
+                ok=False,
+            )
+        )
+
+
+def unreconciled(opened_as: OpenedAs, why: str, had_locks: bool, last: Sealed | None) -> str:
+    """The note that makes a second start find what the first one did."""
+    known = last or Sealed()
+    return json.dumps(
+        {"as": opened_as, "why": why, "locks": had_locks, "seal": [known.number, known.content]}
+    )
+
+
+def readable_locks(connection: sqlite3.Connection) -> list[Lock]:
     found = []
     for row in connection.execute(rows.GET_ALL_LOCKS).fetchall():
         with suppress(ValueError, TypeError):
@@ -462,7 +480,7 @@ def _as_it_is(connection: sqlite3.Connection, lock: Lock) -> Lock | None:
     return next(
         (
             known
-            for known in _readable_locks(connection)
+            for known in readable_locks(connection)
             if (known.account_id, known.key) == (lock.account_id, lock.key)
         ),
         None,

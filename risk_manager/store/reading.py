@@ -12,7 +12,7 @@ from risk_manager.domain.account import Account, Breach, Mark, revalued
 from risk_manager.domain.brake import Brake
 from risk_manager.domain.fold import with_account
 from risk_manager.domain.ledger import Execution
-from risk_manager.domain.locks import Lock
+from risk_manager.domain.locks import Lock, Release
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
 from risk_manager.store import rows
@@ -256,12 +256,15 @@ def state(
         "SELECT DISTINCT account_id FROM lockouts WHERE cleared_at IS NULL ORDER BY account_id"
     ).fetchall():
         if account_id not in found.accounts and (only is None or account_id in only):
+            locks = {lock.key: lock for lock in locks_in_force(connection, account_id)}
+            since = (x.trading_date for x in locks.values() if x.release is Release.RESET)
             account = Account(
                 id=account_id,
-                trading_date=found.day.date,
+                # A reset that was missed still ends what it must.
+                trading_date=min([found.day.date, *since]),
                 next_action=_last_action(connection, account_id) + 1,
                 brake=_brake(connection, account_id, found),
-                locks={lock.key: lock for lock in locks_in_force(connection, account_id)},
+                locks=locks,
             )
             found = with_account(found, None, account)
     return found

@@ -29,11 +29,24 @@ from risk_manager.store.beside import Marker, read_audit_head, write_marker, wri
 from risk_manager.store.changes import Batch, Kept, changes, everything, is_quiet
 from risk_manager.store.journal import INSERT as INSERT_EVENT
 from risk_manager.store.journal import Journal, kind_of, written
-from risk_manager.store.opening import Opened, OpenedAs, Opener, is_damage
+from risk_manager.store.opening import (
+    ALL_LOCKED,
+    STAYS_LOCKED,
+    UNRECONCILED,
+    Opened,
+    OpenedAs,
+    Opener,
+    is_damage,
+    put_back,
+    readable_locks,
+    strictest_of_each,
+    unreconciled,
+)
 from risk_manager.store.reading import AuditRow, ConnectionRow, DayRow, EnforcementRow, LockRow
 from risk_manager.store.rows import micros
 from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
 from risk_manager.store.seal import Sealed, digest_of_note
+from risk_manager.store.witness import Reached, Witness, Witnesses
 from risk_manager.store.writer import Writer
 
 PATIENCE = timedelta(seconds=2)
@@ -43,6 +56,8 @@ BATCHES_AT_ONCE = 100
 KEEP_EVERY = timedelta(seconds=1)
 LOOK_EVERY = timedelta(seconds=5)
 MIRROR_SEAL_EVERY = timedelta(seconds=10)
+WITNESS_EVERY = timedelta(minutes=5)
+"""How often the witnesses follow a record in which no lock and no limit changes."""
 REMIND_EVERY = timedelta(seconds=10)
 CHECKPOINT_ABOVE_BYTES = 1_000_000
 PUT_NOTE = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
@@ -106,6 +121,10 @@ class Store:
         self._opened_locks: tuple[Lock, ...] = ()
         self._mirrored: Marker | None = None
         self._mirrored_at = 0.0
+        self._opened_seal_number = 0
+        self._witnesses: Witnesses | None = None
+        self._witnessed_at = 0.0
+        self._witness_trouble = ""
         self._foreign_rows = False
         self._noted: dict[str, str] = {}
         self._identity: tuple[object, ...] = ()
@@ -299,6 +318,93 @@ class Store:
         )
         return await self._put(batch)
 
+    async def heed(self, witnesses: Witnesses, account_ids: Iterable[int]) -> list[str]:
+        """Put in force what the witnesses of these accounts know and this database does not.
+
+        Returns the limits that were in force by another database's word, or by this one's before
+        an older copy took its place. To be asked before `restore`. Raises `StoreError`.
+        """
+        known: dict[int, Witness] = {}
+        unread: list[int] = []
+        for account_id in sorted(account_ids):
+            try:
+                found = await asyncio.to_thread(witnesses.read, account_id)
+            except (OSError, ValueError) as error:
+                unread.append(account_id)
+                self._on_trouble(f"{witnesses.path(account_id)} cannot be read: {error}")
+            else:
+                if found is not None:
+                    known[account_id] = found
+        witnesses.follow(account_ids)
+        self._witnesses = witnesses
+        return await self._once(partial(self._believe, known, unread))
+
+    def _believe(
+        self, known: dict[int, Witness], unread: list[int], connection: sqlite3.Connection
+    ) -> list[str]:
+        writer = self._writer
+        assert writer is not None
+        lost: list[Lock] = []
+        limits: list[str] = []
+        for account_id, witness in known.items():
+            own = witness.reached.get(self._database_id)
+            is_older = own is not None and not self._continues(connection, own)
+            if not is_older and witness.database_id == self._database_id:
+                continue
+            limits.append(witness.limits)
+            lost += witness.locks_in_force()
+            if is_older:
+                lasting = "it had locks in force; " * bool(witness.locks)
+                self._suspect(
+                    OpenedAs.ROLLED_BACK,
+                    f"{self.path} is older than it was when it guarded account {account_id}: "
+                    f"{lasting}{STAYS_LOCKED}",
+                    had_locks=witness.had_locks or bool(witness.locks),
+                )
+            elif witness.locks:
+                self._suspect(
+                    OpenedAs.ELSEWHERE,
+                    f"account {account_id} was last guarded with another data folder than "
+                    f"{self.path.parent}; its locks hold here as well",
+                    had_locks=witness.had_locks,
+                )
+        if unread and self.opened_as is OpenedAs.FRESH:
+            names = ", ".join(map(str, unread))
+            why = f"what is kept of account {names} beside its lock file cannot be read"
+            self._suspect(OpenedAs.ELSEWHERE, f"{why}; {ALL_LOCKED}", had_locks=True)
+        if lost:
+            held = readable_locks(connection)
+            put_back(writer, strictest_of_each([*held, *lost]), self._clock.now())
+        if self.needs_reconciling:
+            note = unreconciled(self.opened_as, self.opened_why, self.had_locks, self._last_seal)
+            connection.execute(PUT_NOTE, (UNRECONCILED, note))
+        # Until the state is read again, these are the locks that are known.
+        self._opened_locks, self._latest = tuple(readable_locks(connection)), None
+        self._last_head = writer.head
+        return list(dict.fromkeys(limits))
+
+    def _continues(self, connection: sqlite3.Connection, reached: Reached) -> bool:
+        """Whether this database is what it was by then, and what has come since."""
+        head = audit.head_of(connection)
+        if head.seq < reached.seq or self._opened_seal_number < reached.seal_number:
+            return False
+        row = connection.execute("SELECT hash FROM audit WHERE id = ?", (reached.seq,)).fetchone()
+        return row is None or bool(row[0] == reached.digest)
+
+    def _suspect(self, opened_as: OpenedAs, why: str, *, had_locks: bool) -> None:
+        """What is suspicious already stays what it was."""
+        if not self.needs_reconciling:
+            self.opened_as, self.opened_why, self.had_locks = opened_as, why, False
+        elif why not in self.opened_why:
+            self.opened_why += f"; {why}"
+        self.needs_reconciling = True
+        self.had_locks |= had_locks
+
+    def now_in_force(self, limits: str) -> None:
+        """What the witnesses keep of the limits; they are written from now on."""
+        if self._witnesses is not None:
+            self._witnesses.limits = limits
+
     async def reconciled(self) -> bool:
         """State was rebuilt from the broker: a suspicious database is trusted again."""
         if not self.needs_reconciling:
@@ -390,6 +496,7 @@ class Store:
         if self.trouble is not None:
             self._remind()
         await self._mirror()
+        await self._witness()
         await self._checkpoint_when_idle()
 
     async def look_around(self) -> None:
@@ -669,6 +776,7 @@ class Store:
         if self._last_seal is None:
             self._last_seal = opened.last_seal
         self._opened_locks = opened.locks
+        self._opened_seal_number = opened.seal_number
         await self.audit(
             "daemon",
             "started",
@@ -695,17 +803,12 @@ class Store:
 
     async def _mirror(self) -> None:
         """Bring the files beside the database up to what is durable in it."""
-        head = self._last_head
-        had_locks = self.needs_reconciling or self.had_locks
-        if self._latest is not None:
-            locked = any(account.locks for account in self._latest.accounts.values())
-            had_locks = locked or self.needs_reconciling
-        sealed = self._sealed
+        head, sealed = self._last_head, self._sealed
         marker = Marker(
             database_id=self._database_id,
             last_audit_seq=head.seq,
             last_audit_hash=head.hash,
-            had_locks=had_locks,
+            had_locks=self._may_have_locks(),
             seal_number=sealed.number,
             seal_content=sealed.content,
             locks=tuple(sorted(map(written_lock, self._locks_in_force()))),
@@ -719,6 +822,38 @@ class Store:
             return
         self._mirrored = marker
         self._mirrored_at = self._clock.monotonic()
+
+    def _may_have_locks(self) -> bool:
+        if self._latest is None:
+            return self.needs_reconciling or self.had_locks
+        locked = any(account.locks for account in self._latest.accounts.values())
+        return locked or self.needs_reconciling
+
+    async def _witness(self, *, at_the_end: bool = False) -> None:
+        """Bring the witnesses up to date: at once with a lock or a limit, else now and then."""
+        witnesses = self._witnesses
+        if witnesses is None:
+            return
+        reached = Reached(self._last_head.seq, self._last_head.hash, self._sealed.number)
+        due = witnesses.due(
+            self._database_id, reached, self._locks_in_force(), had_locks=self.needs_reconciling
+        )
+        waited_s = self._clock.monotonic() - self._witnessed_at
+        if at_the_end or waited_s >= WITNESS_EVERY.total_seconds():
+            self._witnessed_at = self._clock.monotonic()
+            due = {**witnesses.moved_on(self._database_id, reached), **due}
+        if not due:
+            return
+        trouble = ""
+        try:
+            await asyncio.to_thread(witnesses.write, due)
+        except OSError as error:
+            trouble = (
+                f"what is kept of the accounts outside the data folder cannot be written: {error}"
+            )
+        if trouble and trouble != self._witness_trouble:
+            self._on_trouble(trouble)
+        self._witness_trouble = trouble
 
     def _is_mirrored(self, marker: Marker) -> bool:
         """Whether the files say so: at once for what is told, a mere fill may wait."""
@@ -767,6 +902,7 @@ class Store:
             )
             await self._put(batch)
         await self._mirror()
+        await self._witness(at_the_end=True)
         connection, self._connection, self._writer = self._connection, None, None
         if connection is None:
             return

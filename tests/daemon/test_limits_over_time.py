@@ -43,6 +43,9 @@ class Notes:
     async def audit(self, *_: Any, **__: Any) -> bool:
         return True
 
+    def now_in_force(self, limits: str) -> None:
+        pass
+
     def is_as_sealed(self, key: str, value: str | None) -> bool:
         return True
 

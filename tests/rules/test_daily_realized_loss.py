@@ -195,7 +195,7 @@ async def test_a_limit_crossed_anew_after_a_timed_lock_locks_again(desk: DeskMak
     await d.loss(101)
     assert d.locked_by() == LOCKED
     assert d.lock_ends("daily_realized_loss") == d.now + timedelta(hours=1)
-    assert d.reasons[-1] == "lost $600.00 today, limit $500.00; flat and locked"
+    assert d.reasons[-1] == "lost $600.00 today, limit $500.00; locked flat"
 
 
 async def test_a_result_that_swings_over_the_limit_under_a_lock_is_answered_once(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from desk import Desk
 
-from risk_manager.domain.rulebook import Mode, Rulebook
+from risk_manager.domain.rulebook import Mode, Rulebook, older_id
 from risk_manager.settings.commitment import Commitment, combined
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
@@ -172,3 +172,134 @@ def test_shadow_limits_bind_nobody(folder: Folder) -> None:
     found = folder.limit(5)
     book = read_again(before, folder, FRIDAY).rulebook(found)
     assert limits(book) == [("max_contracts", 5)]
+
+
+# --- several edits in a day -----------------------------------------------------------------------
+
+
+def tightest(after: Commitment, found: Configuration) -> int:
+    tight: int = min(limit for _, limit in limits(after.rulebook(found)))
+    return tight
+
+
+@pytest.mark.parametrize(
+    ("edits", "binding"),
+    [
+        ((5, 4, 5), 4),
+        ((5, 2, 9), 2),
+        ((5, 50, 5), 5),
+        ((5, 9, 3, 7, 2, 8), 2),
+        ((5, 9, 7), 5),
+        ((5, 4, 4, 5, 5), 4),
+    ],
+)
+def test_the_tightest_limit_of_the_day_binds_until_the_reset(
+    folder: Folder, edits: tuple[int, ...], binding: int
+) -> None:
+    """F7.6: A limit tightened today cannot be loosened today, however the files are edited."""
+    folder.limit(edits[0])
+    after = committed(folder)
+    for limit in edits[1:]:
+        found = folder.limit(limit)
+        after = read_again(after, folder, FRIDAY)
+    assert tightest(after, found) == binding
+    assert tightest(read_again(after, folder, FRIDAY), found) == binding  # a restart
+    assert len(limits(after.rulebook(found))) <= 2  # no pile of what is implied
+    monday = read_again(after, folder, MONDAY)
+    assert limits(monday.rulebook(found)) == [("max_contracts", edits[-1])]
+    assert monday == Commitment(in_force=found.texts)
+
+
+def test_a_pure_tightening_leaves_no_older_version(folder: Folder) -> None:
+    """F7.6: After a tightening nothing waits, and nothing older is said to hold."""
+    before = committed(folder)
+    found = folder.limit(2)
+    after = read_again(before, folder, FRIDAY)
+    assert after.waiting is None
+    assert after.kept_today(found) == ()
+    assert limits(after.rulebook(found)) == [("max_contracts", 2)]
+
+
+def test_shadow_after_enforcement_that_began_today_waits(folder: Folder) -> None:
+    """F7.6: Limits enforced since this morning's edit are not put in shadow again today."""
+    rules = "rules: [{rule: max_contracts, limit: 5}]\n"
+    path = folder.path / "risk_config.yaml"
+    shadow = "version: 1\ndefaults: {mode: shadow}\n" + rules
+    path.write_text(shadow)
+    after = committed(folder)
+    path.write_text("version: 1\n" + rules)
+    after = read_again(after, folder, FRIDAY)
+    assert after.rulebook(folder.read()).for_account(101).mode is Mode.ENFORCE
+    path.write_text(shadow)
+    after = read_again(after, folder, FRIDAY)
+    book = after.rulebook(folder.read()).for_account(101)
+    assert book.mode is Mode.ENFORCE
+    assert [rule.id for rule in book.rules if not rule.shadow] == [older_id("max_contracts", 2)]
+
+
+@pytest.mark.parametrize("edit", ["shadow", "not listed"])
+def test_an_account_without_rules_stays_guarded_until_the_reset(folder: Folder, edit: str) -> None:
+    """F7.6: A lock set by hand is enforced whatever rules there are, until the reset at least."""
+    path = folder.path / "risk_config.yaml"
+    path.write_text("version: 1\nrules: []\n")
+    before = committed(folder)
+    if edit == "shadow":
+        path.write_text("version: 1\ndefaults: {mode: shadow}\nrules: []\n")
+    else:
+        (folder.path / "accounts.yaml").write_text("accounts: [{id: 102}]")
+    after = read_again(before, folder, FRIDAY)
+    assert after.since == FRIDAY
+    book = after.rulebook(folder.read())
+    assert book.accounts[101].mode is Mode.ENFORCE
+
+
+def test_a_clock_turned_back_does_not_shorten_the_wait(folder: Folder) -> None:
+    """F7.6: An edit on a date before the last edit does not make that one count early."""
+    before = committed(folder)
+    folder.limit(50)
+    after = read_again(before, folder, MONDAY)
+    folder.limit(60)
+    after = read_again(after, folder, FRIDAY)
+    assert after.since == MONDAY
+    assert tightest(read_again(after, folder, MONDAY), folder.read()) == 5
+
+
+def test_a_group_keeps_its_members_until_the_reset(folder: Folder) -> None:
+    """F7.6: What a group of products means is not loosened today either."""
+    text = (
+        "version: 1\nsymbols: {{groups: {{index: [{}]}}}}\n"
+        "rules: [{{rule: max_contracts_per_instrument, limits: {{ES: 9, NQ: 9}}, "
+        "group_limits: {{index: {{limit: 2}}}}}}]\n"
+    )
+    path = folder.path / "risk_config.yaml"
+    path.write_text(text.format("ES, NQ"))
+    before = committed(folder)
+    path.write_text(text.format("ES"))
+    book = read_again(before, folder, FRIDAY).rulebook(folder.read())
+    assert set(book.symbols.groups["index"]) == {"ES", "NQ"}
+
+
+def test_what_was_in_force_elsewhere_today_holds_beside(folder: Folder) -> None:
+    """F6.4: Limits that another data folder knows to have been in force bind until the reset."""
+    own = committed(folder)
+    folder.limit(3)
+    theirs = committed(folder)
+    found = folder.limit(9)
+    for first, second in ((own, theirs), (theirs, own)):
+        after = read_again(first.beside(second, FRIDAY), folder, FRIDAY)
+        assert tightest(after, found) == 3
+        assert len(limits(after.rulebook(found))) == 2
+        assert read_again(after, folder, MONDAY) == Commitment(in_force=found.texts)
+    assert own.beside(own, FRIDAY) == own
+
+
+def test_what_ended_elsewhere_binds_nobody(folder: Folder) -> None:
+    """F6.4: Of limits edited on an earlier day only those that came into force hold."""
+    folder.limit(2)
+    theirs = committed(folder)
+    folder.limit(7)
+    theirs = read_again(theirs, folder, FRIDAY)
+    folder.limit(9)
+    own = committed(folder)
+    after = read_again(own.beside(theirs, MONDAY), folder, MONDAY)
+    assert tightest(after, folder.read()) == 7

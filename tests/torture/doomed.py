@@ -29,7 +29,7 @@ from risk_manager.domain.events import QuoteChanged, Tick
 from risk_manager.domain.state import State
 from risk_manager.domain.turn import Judged
 from risk_manager.pipeline import Pipeline
-from risk_manager.store import beside
+from risk_manager.store import beside, witness
 from risk_manager.store.store import Store
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows: both are TerminateProcess
@@ -145,7 +145,7 @@ def live(told: dict[str, Any]) -> int:
         ("Pipeline", MarkedPipeline),
     ):
         setattr(daemon, name, part)
-    beside._replace = _marked(beside._replace)
+    beside.replace_file = witness.replace_file = _marked(beside.replace_file)
     return cli.main(["run", "--config", told["config"], "--data", told["data"]])
 
 

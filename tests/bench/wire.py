@@ -92,7 +92,11 @@ def daemon(gateway: PracticeGateway, folder: Path) -> contextlib.AbstractAsyncCo
     config = folder / "config"
     config.mkdir()
     write_config(config, gateway)
-    env = {"PROJECT_X_USERNAME": gateway.username, "PROJECT_X_API_KEY": gateway.api_key}
+    env = {
+        "PROJECT_X_USERNAME": gateway.username,
+        "PROJECT_X_API_KEY": gateway.api_key,
+        "XDG_STATE_HOME": str(folder / "user_state"),
+    }
     return client("-m", "bench.guard", str(config), str(folder / "data"), env=env)
 
 

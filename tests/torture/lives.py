@@ -146,6 +146,7 @@ class Nursery:
             "env": {
                 "PROJECT_X_USERNAME": watch.gateway.username,
                 "PROJECT_X_API_KEY": watch.gateway.api_key,
+                "XDG_STATE_HOME": str(folder.path / "user_state"),
             },
         }
         if self._process is None or self._process.returncode is not None:

@@ -12,6 +12,7 @@ from risk_manager.dashboard.wording import (
     clock,
     countdown,
     dollars,
+    in_force,
     price,
     release,
     signed,
@@ -92,4 +93,6 @@ def _account(snapshot: Snapshot, account: AccountSnapshot) -> Iterator[str]:
         )
     for meter in account.meters:
         used = UNKNOWN if meter.used is None else f"{meter.used * 100:.0f}%"
-        yield f"  {meter.state.upper():<7} {meter.title}: {meter.sentence} ({used})"
+        word = meter.state.upper() if meter.counts_from is None else "WAITS"
+        since = in_force(meter, snapshot.timestamp)
+        yield f"  {word:<7} {meter.title}: {meter.sentence} ({used})" + (since and f"; {since}")

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from risk_manager.feed.messages import EnforcementAction
+from risk_manager.feed.messages import EnforcementAction, MeterRow
 
 UNKNOWN = "–"
 
@@ -95,3 +95,12 @@ RELEASES = {
 def release(how: str) -> str:
     """What ends a lock that has no time of its own."""
     return RELEASES.get(how, how)
+
+
+def in_force(meter: MeterRow, now: datetime | None) -> str:
+    """Which of two versions of a limit counts today; empty where there is only one."""
+    if meter.counts_from is not None:
+        return f"counts from {clock(meter.counts_from, now)}"
+    if meter.holds_until is not None:
+        return f"holds until {clock(meter.holds_until, now)}"
+    return ""

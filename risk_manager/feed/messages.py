@@ -116,6 +116,8 @@ class MeterRow:
     headroom: float | None = None
     unit: str = ""
     shadow: bool = False  # this rule decides and tells, and touches nothing
+    counts_from: datetime | None = None  # loosened today: an older version decides until then
+    holds_until: datetime | None = None  # an older version of a rule that was edited today
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

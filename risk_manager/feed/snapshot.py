@@ -1,7 +1,7 @@
 """State as the feed shows it: one account, or everything."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from risk_manager.domain.ledger import Ledger, round_turns_of
 from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, strictest
 from risk_manager.domain.money import cents
 from risk_manager.domain.rule import Meter, MeterState, Rule
-from risk_manager.domain.rulebook import Mode
+from risk_manager.domain.rulebook import AccountRules, Mode, is_older
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
 from risk_manager.feed.messages import (
@@ -144,7 +144,7 @@ def account_snapshot(
             for m in account.marks.values()
             if m.due_at is not None and m.due_at > state.now
         ),
-        meters=tuple(_meters(account, rules.rules, view, rules.mode)),
+        meters=tuple(_meters(account, rules, view)),
         trades=closed,
         enforcements=tuple(enforcements),
         failed_rules=tuple(sorted(account.failed_rules)),
@@ -278,23 +278,30 @@ def _order(state: State, order: Order) -> OrderRow:
     )
 
 
-def _meters(
-    account: Account, rules: tuple[Rule, ...], view: View, mode: Mode
-) -> Iterable[MeterRow]:
-    for rule in rules:
-        shadow = rule.shadow or mode is Mode.SHADOW
-        try:
-            meter = rule.meter(view)
-        except Exception as error:  # one rule's fault must not take the whole screen away
-            yield _blind(rule, shadow, f"cannot be worked out: {type(error).__name__}: {error}")
+def _meters(account: Account, in_force: AccountRules, view: View) -> Iterable[MeterRow]:
+    reset = view.state.day.ends_at
+    for rule in in_force.rules:
+        row = _meter(account, rule, view, rule.shadow or in_force.mode is Mode.SHADOW)
+        if row is None:
             continue
-        if rule.id in account.failed_rules:
-            yield _blind(rule, shadow, "this rule failed and is not judging; see the log")
-        elif meter is not None:
-            yield _meter(meter, shadow)
+        yield replace(
+            row,
+            counts_from=reset if rule.id in in_force.waiting else None,
+            holds_until=reset if is_older(rule.id) else None,
+        )
 
 
-def _meter(meter: Meter, shadow: bool) -> MeterRow:
+def _meter(account: Account, rule: Rule, view: View, shadow: bool) -> MeterRow | None:
+    try:
+        meter = rule.meter(view)
+    except Exception as error:  # one rule's fault must not take the whole screen away
+        return _blind(rule, shadow, f"cannot be worked out: {type(error).__name__}: {error}")
+    if rule.id in account.failed_rules:
+        return _blind(rule, shadow, "this rule failed and is not judging; see the log")
+    return None if meter is None else _shown(meter, shadow)
+
+
+def _shown(meter: Meter, shadow: bool) -> MeterRow:
     used = meter.used
     return MeterRow(
         rule_id=meter.rule_id,

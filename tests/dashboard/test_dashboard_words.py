@@ -4,7 +4,9 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,14 @@ from feed_daemon import FeedDaemon
 from risk_manager.dashboard.once import summary
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.widgets.meters import bar
-from risk_manager.dashboard.wording import age, countdown, dollars, price, signed
+from risk_manager.dashboard.wording import age, clock, countdown, dollars, price, signed
+from risk_manager.domain.events import RulebookReplaced
+from risk_manager.domain.rulebook import AccountRules
 from risk_manager.feed.client import Connected, Disconnected, read_once
 from risk_manager.feed.messages import LockoutCleared, LockoutSet, Message, Snapshot
+from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
+from risk_manager.rules.max_contracts import MaxContracts
+from risk_manager.settings.commitment import combined
 
 
 @pytest.mark.parametrize(
@@ -131,6 +138,35 @@ async def test_the_plain_summary_says_what_matters(tmp_path: Path) -> None:
     assert "order 55 sell 1 MNQZ6 stop at 20990.00" in text
     assert "BREACH" in text
     json.dumps(raw)
+
+
+@pytest.mark.wire
+async def test_of_two_versions_of_a_limit_the_one_that_waits_is_marked(tmp_path: Path) -> None:
+    """F7.3: After a loosening the new limit shows from when it counts, the old one until when."""
+    async with FeedDaemon(tmp_path) as daemon:
+        book = daemon.pipeline.state.rulebook
+        rules = (MaxContracts(limit=9), DailyRealizedLoss(limit=Decimal(500)))
+        new = replace(book, accounts={101: AccountRules.of(rules)})
+        now, both = daemon.clock.now(), combined(book, new)
+        await daemon.happen(RulebookReplaced(at=now, rulebook=both))
+        await daemon.position(2)
+        status, raw, message = await read_once(tmp_path)
+    assert isinstance(message.data, Snapshot)
+    reset = message.data.next_reset
+    at = clock(reset, message.data.timestamp)
+    told = list(summary(status, message.data, list(message.data.accounts)))
+    lines = [line.strip() for line in told if "Contracts held" in line]
+    waits, holds = sorted(lines, key=lambda line: "2 of 5" in line)
+    assert waits.startswith("WAITS   Contracts held: 2 of 9")
+    assert waits.endswith(f"; counts from {at}")
+    assert holds.startswith("OK      Contracts held: 2 of 5")
+    assert holds.endswith(f"; holds until {at}")
+    [loss] = [line for line in told if "Loss today" in line]
+    assert "counts from" not in loss
+    assert "holds until" not in loss
+    marks = {m["limit"]: (m["counts_from"], m["holds_until"]) for m in raw["accounts"][0]["meters"]}
+    assert marks[9.0][0] == marks[5.0][1] is not None
+    assert (marks[9.0][1], marks[5.0][0]) == (None, None)
 
 
 def once(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM
+from risk_manager.dashboard.wording import DIM, in_force
 from risk_manager.feed.messages import MeterRow
 
 STATES = {
@@ -27,15 +27,23 @@ class Meters(Panel):
         assert glance.account is not None
         nearest_first = sorted(
             glance.account.meters,
-            key=lambda m: (_ORDER.get(m.state, len(_ORDER)), -(m.used or 0.0), m.spec_id),
+            key=lambda m: (
+                m.counts_from is not None,
+                _ORDER.get(m.state, len(_ORDER)),
+                -(m.used or 0.0),
+                m.spec_id,
+            ),
         )
         for meter in nearest_first:
             yield self._bar_line(meter)
             indent = " " * (8 if self.room >= 50 else 2)
-            yield Content.styled(indent + meter.sentence, DIM)
+            since = in_force(meter, glance.now)
+            yield Content.styled(indent + (f"{since}: " if since else "") + meter.sentence, DIM)
 
     def _bar_line(self, meter: MeterRow) -> Content:
         word, colour = STATES.get(meter.state, (meter.state.upper(), DIM))
+        if meter.counts_from is not None:
+            word, colour = "WAITS", DIM
         percent = "" if meter.used is None else f"{meter.used * 100:.0f}%"
         title = meter.title + (" (shadow)" if meter.shadow else "")
         width = min(_TITLE_WIDTH, max(self.room - 20, 10))

@@ -80,9 +80,11 @@ class SystemClock:
 class VenueTime:
     """The gateway's own time, as its answers state it, held against our clock.
 
-    Forward our clock follows it, once the machine's clock or a second answer says the same: one
-    odd header moves nothing. Back it never goes; then `is_ahead` says that ours is not to be
-    believed.
+    Neither it nor the machine's clock is believed alone: of the two the earlier counts, as then
+    locks last too long and not too short. Our clock therefore follows the gateway's forward only
+    as far as the machine's clock is, and back it is set only before anything is judged. One odd
+    header moves nothing. `lead` is by how much the gateway is ahead of both, `is_ahead` says that
+    ours is later than the gateway's: then it is not to be believed.
     """
 
     def __init__(self, clock: SystemClock) -> None:
@@ -91,6 +93,10 @@ class VenueTime:
         """The gateway's time minus ours, when it was last heard; None before."""
         self.heard_at: float | None = None
         self.corrections = 0
+        self.leapt = timedelta(0)
+        """How far the last correction went."""
+        self.lead = timedelta(0)
+        """How far the gateway's time is past ours, which the machine's clock does not confirm."""
         self._clock = clock
         self._said_before: tuple[timedelta, float] | None = None
 
@@ -114,27 +120,38 @@ class VenueTime:
         offset = stated - self._clock.now()
         self.stated, self.offset, self.heard_at = stated, offset, now
         if offset <= VENUE_TOLERANCE:
-            self._said_before = None
+            self._said_before, self.lead = None, timedelta(0)
             return
-        if abs(self._clock.drift() - offset) > WALL_AGREES:
+        wall = self._clock.drift()
+        if abs(wall - offset) > WALL_AGREES:
             before, since = self._said_before or (offset, now)
             if abs(before - offset) > VENUE_TOLERANCE:
                 before, since = offset, now
             self._said_before = (before, since)
             if now - since < SAID_AGAIN_AFTER_S:
                 return
-        self._said_before = None
-        self._clock.correct(stated)
-        self.corrections += 1
-        self.offset = timedelta(0)
+        self._follow(offset, wall)
+
+    def _follow(self, offset: timedelta, wall: timedelta) -> None:
+        """Forward to the earlier of the gateway's time and the machine's; the rest is its lead."""
+        step = min(offset, wall)
+        if step > VENUE_TOLERANCE:
+            self._clock.correct(self._clock.now() + step)
+            self.corrections += 1
+            self.leapt = step
+            self._said_before = None
+            offset -= step
+        self.offset = offset
+        self.lead = offset if offset > VENUE_TOLERANCE else timedelta(0)
 
     async def agree(self, ask: Callable[[], Awaitable[bool]]) -> timedelta | None:
-        """Before anything is judged: set our clock by the gateway's, also back; by how much.
+        """Before anything is judged: set our clock back to the gateway's, if that is earlier.
 
-        `ask` has the gateway state its time, and says whether it answered; until it does it is
-        asked once a second, as by a clock nobody has confirmed a lock may end early. Where its
-        time is not ours it must say the same twice: one odd header moves nothing. If it never
-        does, the clock is only set back, as then locks only last longer.
+        Returns by how much. `ask` has the gateway state its time, and says whether it answered;
+        until it does it is asked once a second, as by a clock nobody has confirmed a lock may end
+        early. Where its time is later than ours, ours stays (see `lead`) once it has said the
+        same twice: one odd header moves nothing. Where it never says the same twice, the clock is
+        only set back.
         """
         before: timedelta | None = None
         odd = 0
@@ -149,11 +166,14 @@ class VenueTime:
             if abs(self.offset) <= VENUE_TOLERANCE:
                 return None
             if before is not None and abs(self.offset - before) <= VENUE_TOLERANCE:
-                return self._anchor()
+                break
             before = self.offset
             odd += 1
-        is_early = self.offset is not None and self.offset < -VENUE_TOLERANCE
-        return self._anchor() if is_early else None
+        if self.offset is not None and self.offset < -VENUE_TOLERANCE:
+            return self._anchor()
+        if self.offset is not None and odd < ASKED_AT_MOST:
+            self._follow(self.offset, self._clock.drift())
+        return None
 
     def _anchor(self) -> timedelta | None:
         if self.stated is None or self.offset is None:
@@ -164,11 +184,13 @@ class VenueTime:
         return moved
 
 
-async def tick(clock: Clock, put: Callable[[Tick], None]) -> None:
+async def tick(
+    clock: Clock, put: Callable[[Tick], None], lead: Callable[[], timedelta] = timedelta
+) -> None:
     """One `Tick` each second, on the second of the monotonic clock, until cancelled."""
     due = clock.monotonic()
     while True:
-        put(Tick(at=clock.now()))
+        put(Tick(at=clock.now(), lead=lead()))
         # After standing still, one tick says it: those missed would all say the same.
         due = max(due + TICK.total_seconds(), clock.monotonic() - TICK.total_seconds())
         await asyncio.sleep(max(due - clock.monotonic(), 0))

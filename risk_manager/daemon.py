@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ from risk_manager.claims import (
     accounts_folder,
     gateway_name,
 )
-from risk_manager.clock import Clock, SystemClock, VenueTime, tick
+from risk_manager.clock import CLOCK_IS_WRONG, Clock, SystemClock, VenueTime, tick
 from risk_manager.domain.account import Position
 from risk_manager.domain.doubt import DoubtKind
 from risk_manager.domain.events import (
@@ -583,6 +584,16 @@ class Daemon:
             seconds = moved.total_seconds()
             self._announce(f"this machine's clock is {-seconds:+.0f} s off; the gateway's counts")
             await self.store.audit("daemon", "clock.corrected", "daemon", new={"by_s": seconds})
+        elif self.venue.lead:
+            seconds = self.venue.lead.total_seconds()
+            self._announce(
+                f"the gateway's time is {seconds:.0f} s later than this machine's clock; the "
+                "earlier of the two counts"
+            )
+            await self.store.audit("daemon", "clock.differs", "daemon", new={"by_s": seconds})
+
+    def _lead(self) -> timedelta:
+        return self.venue.lead if self.venue is not None else timedelta(0)
 
     async def _ask_the_time(self) -> bool:
         return (await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})).ok
@@ -628,16 +639,33 @@ class Daemon:
                 "nobody can tell which"
             )
         for account_id in account_ids:
-            await self.pipeline.process(
-                AdminAsked(
-                    at=now,
-                    account_id=account_id,
-                    verb="lock_day",
-                    rule_id="lost_database",
-                    actor="daemon",
-                    reason=reason,
-                )
+            await self._lock_for_the_day(account_id, "lost_database", reason)
+
+    async def _answer_for_a_day_that_turned_early(self, account_id: int, at: datetime) -> None:
+        """Limits that waited, and what rules remembered of the day, may have gone by it."""
+        wall = self.clock.now()
+        if isinstance(self.clock, SystemClock):
+            wall += self.clock.drift()
+        if at - wall <= CLOCK_IS_WRONG:
+            return  # this machine says that the instant has come: told, but no proof
+        reason = (
+            f"the trading day was turned at {at:%Y-%m-%d %H:%M} UTC, which has not come: the "
+            "clocks of the gateway and of this machine were ahead; locked until the reset"
+        )
+        self._announce(f"warning: account {account_id}: {reason}")
+        await self._lock_for_the_day(account_id, "clock_ahead", reason)
+
+    async def _lock_for_the_day(self, account_id: int, rule_id: str, reason: str) -> None:
+        await self.pipeline.process(
+            AdminAsked(
+                at=self.clock.now(),
+                account_id=account_id,
+                verb="lock_day",
+                rule_id=rule_id,
+                actor="daemon",
+                reason=reason,
             )
+        )
 
     async def _reconciled(self) -> None:
         """Every account has been read whole from the broker: say what we slept through."""
@@ -706,7 +734,11 @@ class Daemon:
         self._hold_the_accounts(watched)
         await self._heed_the_witnesses(watched - wanted)
         now = self.clock.now()
+        undone = await self.store.take_back(now, self.commitment.trading_date(now))
         self.pipeline.state = await self.store.restore(book, now, only=watched)
+        dated_ahead = {
+            a.id for a in self._state().accounts.values() if a.trading_date > self._state().day.date
+        }
         doubt = self.vigil.first_doubt_of_time()
         if doubt is not None:
             await self.pipeline.process(doubt)
@@ -718,6 +750,8 @@ class Daemon:
                     name=self.configuration.label_of(account_id),
                 )
             )
+        for account_id in sorted(dated_ahead & undone.turned_at.keys()):
+            await self._answer_for_a_day_that_turned_early(account_id, undone.turned_at[account_id])
         if self.store.needs_reconciling or self._limits_in_doubt:
             await self._answer_for_what_is_lost(sorted(watched))
         for account_id in sorted(unlisted - watched):
@@ -737,7 +771,7 @@ class Daemon:
             ("session", self.session.run()),
             ("hubs", self.hubs.run()),
             ("reconciler", self.reconciler.run()),
-            ("ticker", tick(self.clock, self._put)),
+            ("ticker", tick(self.clock, self._put, self._lead)),
             ("status", self._watch_status()),
             ("vigil", self.vigil.run()),
             ("housekeeping", self.housekeeper.run()),

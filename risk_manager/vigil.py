@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from risk_manager.clock import Clock, SystemClock, VenueTime, elapsed
+from risk_manager.clock import CLOCK_IS_WRONG, Clock, SystemClock, VenueTime, elapsed
 from risk_manager.domain.doubt import CLOCK_AHEAD, Doubt, DoubtKey, DoubtKind
 from risk_manager.domain.events import AnyEvent, DoubtChanged, Hub
 from risk_manager.domain.state import State
@@ -24,10 +24,13 @@ LAG_IN_DOUBT_S = 1.0
 MEMORY_EVERY = 30
 MEMORY_IN_DOUBT_MB = 500.0
 CLOCK_TURNED = timedelta(seconds=5)
+LEAP_TOLD_FOR_S = 600.0
 BETWEEN_REBUILDS_S = 60.0
 
 SLOW: DoubtKey = (DoubtKind.SLOW, None, "loop")
 GROWN: DoubtKey = (DoubtKind.SLOW, None, "memory")
+LEAPT: DoubtKey = (DoubtKind.CLOCK_TURNED, None, "leapt")
+DIFFER: DoubtKey = (DoubtKind.CLOCK_TURNED, None, "differ")
 WALL: DoubtKey = (DoubtKind.CLOCK_TURNED, None, "wall")
 
 log = structlog.get_logger("risk_manager.vigil")
@@ -89,6 +92,7 @@ class Vigil:
         self._drift = clock.drift() if isinstance(clock, SystemClock) else timedelta(0)
         self._corrected = self._corrections()
         self._turned_at: float | None = None
+        self._leapt_at: float | None = None
         self._rebuilt_at: float | None = None
         self._remedied: set[DoubtKey] = set()
 
@@ -180,6 +184,22 @@ class Vigil:
             else "",
         )
         self._say(CLOCK_AHEAD, self._time_in_doubt())
+        self._say(DIFFER, self._clocks_differ(drift))
+        self._watch_leaps(corrections != before)
+
+    def _watch_leaps(self, is_corrected: bool) -> None:
+        """After a sleep this is as it should be; nobody can tell it from two clocks set forward."""
+        mono = self._clock.monotonic()
+        leapt = self._venue.leapt if self._venue is not None else timedelta(0)
+        if is_corrected and leapt > CLOCK_IS_WRONG:
+            self._leapt_at = mono
+        if self._leapt_at is not None and mono - self._leapt_at > LEAP_TOLD_FOR_S:
+            self._leapt_at = None
+        told = (
+            f"the time went forward by {_minutes(leapt)}, as this machine's clock and the gateway "
+            "both say; locks may have ended by it"
+        )
+        self._say(LEAPT, told if self._leapt_at is not None else "")
 
     def first_doubt_of_time(self) -> DoubtChanged | None:
         """What to know before the first event that a lock could end by."""
@@ -212,6 +232,29 @@ class Vigil:
             "the gateway has not said yet what time it is; no lock ends by the clock until it "
             "has answered"
         )
+
+    def _clocks_differ(self, drift: timedelta) -> str:
+        """By how much the machine's clock and the gateway's differ; empty for less than a minute.
+
+        Not told while another sentence about the same clocks stands.
+        """
+        lead = self._venue.lead if self._venue is not None else timedelta(0)
+        if lead > CLOCK_IS_WRONG:
+            return (
+                f"the gateway's time is {_minutes(lead)} later than this machine's clock; locks "
+                "and the trading day end once both have come so far. If it is this machine's "
+                "clock that is wrong, set it"
+            )
+        if abs(drift) > CLOCK_IS_WRONG and self._turned_at is None and not self._is_ahead():
+            later = "later" if drift > timedelta(0) else "earlier"
+            return (
+                f"this machine's clock is {_minutes(abs(drift))} {later} than the gateway's time, "
+                "by which the daemon goes; set it"
+            )
+        return ""
+
+    def _is_ahead(self) -> bool:
+        return self._venue is not None and self._venue.is_ahead
 
     def _corrections(self) -> int:
         return self._venue.corrections if self._venue is not None else 0
@@ -263,6 +306,12 @@ class Vigil:
                 reason=reason,
             )
         )
+
+
+def _minutes(span: timedelta) -> str:
+    """Rounded, so that it is not another sentence each second."""
+    minutes = round(span / timedelta(minutes=1))
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
 
 
 def memory_mb() -> float | None:

@@ -158,6 +158,8 @@ class Desk:
         rest: bool = True,
     ) -> None:
         self.now = at
+        self.lead = timedelta(0)
+        """How far the gateway's clock is ahead, as the ticks say."""
         self.rest = rest
         self.account_ids = accounts
         self._rules = list(rules)
@@ -213,7 +215,7 @@ class Desk:
         pace = timedelta(minutes=1) if end - self.now > timedelta(hours=1) else timedelta(seconds=1)
         while self.now < end:
             self.now = min(self.now + pace, end)
-            await self.happens(Tick(at=self.now))
+            await self.happens(Tick(at=self.now, lead=self.lead))
 
     async def wait_until(self, instant: datetime) -> None:
         await self.wait(seconds=(instant - self.now).total_seconds())

@@ -1,4 +1,4 @@
-"""No turn of the machine's clock moves the daemon's; the gateway's word does, forwards."""
+"""No turn of the machine's clock moves the daemon's, and no word of the gateway alone."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -71,13 +71,83 @@ def test_after_a_sleep_nobody_counted_the_gateway_and_the_wall_set_it_right() ->
     assert machine.venue.corrections == 1
 
 
-def test_one_odd_header_moves_nothing_and_a_second_witness_is_believed() -> None:
+def hears(machine: Machine, ahead: timedelta, *, seconds: int = 30) -> None:
+    """The gateway's answers, one a second, from a clock that is so much ahead."""
+    for _ in range(seconds):
+        machine.venue.hear(machine.true + ahead)
+        machine.passes(seconds=1)
+
+
+AHEAD = [timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=1), timedelta(days=1)]
+
+
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_a_gateway_that_is_ahead_alone_moves_nothing_and_says_by_how_much(
+    ahead: timedelta,
+) -> None:
+    """F6.1: The gateway's time alone, however often it is said, does not move the daemon's."""
+    machine = Machine()
+    hears(machine, ahead)
+    assert machine.clock.now() == machine.true
+    assert machine.venue.corrections == 0
+    assert machine.venue.lead == ahead
+    machine.answer()
+    assert machine.venue.lead == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("machine_ahead", "gateway_ahead"), [(1, 24), (24, 1), (-1, 24), (-24, 1), (-24, -1), (24, -1)]
+)
+def test_of_two_clocks_that_differ_the_earlier_counts_and_never_backwards(
+    machine_ahead: int, gateway_ahead: int
+) -> None:
+    """F6.1: Where both clocks move while the daemon runs it goes as far as the earlier one."""
+    machine = Machine()
+    machine.turned = timedelta(hours=machine_ahead)
+    hears(machine, timedelta(hours=gateway_ahead))
+    earlier = timedelta(hours=max(0, min(machine_ahead, gateway_ahead)))
+    assert machine.clock.now() == machine.true + earlier
+
+
+@pytest.mark.parametrize("behind", [timedelta(minutes=3), timedelta(hours=1), timedelta(days=1)])
+async def test_a_machine_that_is_behind_counts_until_it_is_set(behind: timedelta) -> None:
+    """F6.1: A machine whose clock is behind is late by that, and in time once it is set."""
+    machine = Machine()
+
+    async def ask() -> bool:
+        machine.passes(seconds=1)
+        machine.venue.hear(machine.true + behind)
+        return True
+
+    assert await machine.venue.agree(ask) is None
+    assert machine.clock.now() == machine.true
+    assert machine.venue.lead == behind
+    machine.turned = behind  # the operator sets it, or NTP does
+    hears(machine, behind, seconds=2)
+    assert machine.clock.now() == machine.true + behind
+    assert machine.venue.lead == timedelta(0)
+
+
+def test_after_a_sleep_nobody_counted_one_odd_header_moves_nothing() -> None:
+    """F6.1: A second statement of the gateway is no second witness: the machine's clock is."""
     machine = Machine()
     machine.sleeps(hours=8)
     machine.turned = timedelta(hours=-8)  # the machine's clock was turned back besides
     machine.answer()
     assert machine.clock.now() == START
     machine.passes(seconds=11)
+    machine.answer()
+    assert machine.clock.now() == START + timedelta(seconds=11)
+    assert machine.venue.lead == timedelta(hours=8)
+    machine.turned = timedelta(0)
+    machine.answer()
+    assert machine.clock.now() == machine.true
+
+
+def test_one_odd_header_is_no_lead() -> None:
+    machine = Machine()
+    machine.venue.hear(machine.true + timedelta(days=1))
+    assert machine.venue.lead == timedelta(0)
     machine.answer()
     assert machine.clock.now() == machine.true
 
@@ -99,8 +169,10 @@ def test_the_clock_never_goes_back_and_says_when_it_is_ahead() -> None:
     assert not machine.venue.is_ahead
 
 
-@pytest.mark.parametrize("off", [timedelta(days=-1), timedelta(seconds=-10), timedelta(hours=2)])
-async def test_at_the_start_a_wrong_clock_is_set_by_the_gateways_even_back(off: timedelta) -> None:
+@pytest.mark.parametrize("off", [timedelta(days=-1), timedelta(seconds=-10), timedelta(hours=-2)])
+async def test_at_the_start_a_clock_that_is_ahead_is_set_back_to_the_gateways(
+    off: timedelta,
+) -> None:
     machine = Machine()
 
     async def ask() -> bool:

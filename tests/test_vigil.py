@@ -100,7 +100,11 @@ def test_a_turned_clock_is_told_until_the_gateway_confirms_ours(tmp_path: Path) 
     assert (kind, "+3600 s" in reason) == ("clock_turned", True)
     assert watched.beat() == []
     watched.machine.answer()
-    assert watched.beat() == [("clock_turned", "")]
+    over, (_, still) = watched.beat()
+    assert over == ("clock_turned", "")
+    assert "60 min later than the gateway's" in still
+    watched.machine.turned = timedelta(0)
+    assert ("clock_turned", "") in watched.beat()
 
 
 def test_a_clock_ahead_of_the_gateways_is_told_until_they_agree(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Gateway payloads are validated by alias straight from the raw dictionary.
 """
 
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import ClassVar, Literal
 
@@ -162,11 +162,15 @@ class DoubtChanged(Event):
 
 
 class Tick(Event):
-    """A second has passed."""
+    """A second has passed.
+
+    `lead` is how far the gateway's clock is past ours: of the two the earlier is `at`.
+    """
 
     touches = "all"
 
     kind: Literal["tick"] = "tick"
+    lead: timedelta = timedelta(0)
 
 
 class RulebookReplaced(Event):

@@ -48,7 +48,9 @@ from risk_manager.domain.exchange_hours import CHICAGO, opens_next
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import TradeRecord
+from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import HubStatus, State
+from risk_manager.domain.trading_calendar import DayWindow
 from risk_manager.domain.view import in_scope
 
 # How long a call is left alone before it is repeated: after it was refused, or, where its fate is
@@ -87,9 +89,11 @@ def fold(state: State, event: AnyEvent) -> Folded:
         return _quote(state, event)
     if event.at > state.now:
         state = evolve(state, now=event.at)
+    if type(event) is Tick and event.lead != state.lead:
+        state = evolve(state, lead=event.lead)
     facts: list[Fact] = []
     if state.now >= state.day.ends_at:
-        state = evolve(state, day=state.rulebook.day.window(state.now), ranges={})
+        state = evolve(state, day=_day_in_force(state, state.rulebook), ranges={})
     if state.doubted and type(event) is Tick:
         state = prices.settled(state)
     state, touched = _apply(state, event, facts)
@@ -239,7 +243,7 @@ def _resolved(state: State, event: ContractResolved) -> State:
 def _rulebook(state: State, event: RulebookReplaced, facts: list[Fact]) -> State:
     book = event.rulebook
     roots = {c: book.symbols.root(c, state.contracts.get(c)) for c in state.roots}
-    state = evolve(state, rulebook=book, day=book.day.window(state.now), roots=roots)
+    state = evolve(state, rulebook=book, day=_day_in_force(state, book), roots=roots)
     for account in state.accounts.values():
         rule_ids = book.acting(account.id)
         kept = succession.handed_on(account, rule_ids, state.now, facts)
@@ -322,7 +326,7 @@ def _executed(
                     "the day's result changed, locks stay",
                 )
             )
-        ledger = ledger.record(Execution.of(record, at, state.rulebook.day))
+        ledger = ledger.record(Execution.of(record, at, state.rulebook.day, state.day.date))
     if ledger is account.ledger:
         return account
     return accounts.averaged(evolve(account, ledger=ledger), state.contracts)
@@ -621,10 +625,25 @@ def close_down(
 # --- time -----------------------------------------------------------------------------------------
 
 
+def _is_ahead(state: State) -> bool:
+    """Whether our time is later than the gateway's: then nothing ends by it."""
+    ahead = state.doubts.get(CLOCK_AHEAD) if state.doubts else None
+    return ahead is not None and ahead.stands
+
+
+def _day_in_force(state: State, book: Rulebook) -> DayWindow:
+    """The trading day; it does not turn by a clock that is ahead."""
+    last = state.day.ends_at - timedelta.resolution
+    return book.day.window(min(state.now, last) if _is_ahead(state) else state.now)
+
+
 def _turn_day(state: State, facts: list[Fact]) -> State:
     for account in state.accounts.values():
+        if account.trading_date > state.day.date:
+            state = _redated(state, account)
         if account.trading_date >= state.day.date:
             continue
+        state = _told_redated(state, account, "")
         old = account.trading_date
         totals = account.ledger.day(old)
         cleared = sum(
@@ -645,7 +664,9 @@ def _turn_day(state: State, facts: list[Fact]) -> State:
         turned = evolve(
             account,
             trading_date=state.day.date,
-            ledger=account.ledger.forget_before(old),
+            ledger=account.ledger.forget_before(old).carried_over(
+                state.rulebook.day, old, state.day.date
+            ),
             breaches={
                 k: b for k, b in account.breaches.items() if b.active or b.trading_date >= old
             },
@@ -655,12 +676,38 @@ def _turn_day(state: State, facts: list[Fact]) -> State:
     return state
 
 
+def _redated(state: State, account: Account) -> State:
+    """An account that is dated on a day that has not begun: its trades count today."""
+    ahead, today = account.trading_date, state.day.date
+    ledger = account.ledger
+    for execution in ledger.entries.values():
+        if execution.trading_date > today:
+            ledger = ledger.record(evolve(execution, trading_date=today))
+    state = with_account(state, account, evolve(account, trading_date=today, ledger=ledger))
+    return _told_redated(
+        state,
+        account,
+        f"the account was dated {ahead}, which has not begun: a clock was ahead, or the hour of "
+        f"the reset was another. It is dated {today} again",
+    )
+
+
+def _told_redated(state: State, account: Account, reason: str) -> State:
+    key = (DoubtKind.CLOCK_TURNED, account.id, "dated")
+    if not reason and key not in state.doubts:
+        return state
+    kind, account_id, subject = key
+    doubt = DoubtChanged(
+        at=state.now, doubt=kind, account_id=account_id, subject=subject, reason=reason
+    )
+    return blindness.noted(state, doubt)
+
+
 _ENDED_BY = {Release.RESET: "daily_reset", Release.SESSION_START: "session_start"}
 
 
 def _end_locks(state: State, facts: list[Fact]) -> State:
-    ahead = state.doubts.get(CLOCK_AHEAD) if state.doubts else None
-    if ahead is not None and ahead.stands:
+    if _is_ahead(state):
         return state
     for account in state.accounts.values():
         if not account.locks:

@@ -52,7 +52,15 @@ class Execution:
         return self.executed_at if late else self.received_at
 
     @classmethod
-    def of(cls, record: TradeRecord, received_at: datetime, day: TradingDay) -> "Execution":
+    def of(
+        cls,
+        record: TradeRecord,
+        received_at: datetime,
+        day: TradingDay,
+        today: date = date.max,
+    ) -> "Execution":
+        """A fill as the gateway tells it. One of a trading date that has not begun counts today:
+        where the gateway's clock is ahead of ours it would else count on a day nobody judges."""
         return cls(
             id=record.id,
             contract_id=record.contract_id,
@@ -66,7 +74,7 @@ class Execution:
             executed_at=record.creation_timestamp,
             received_at=received_at,
             # By its own timestamp: a fill of 16:59:59 that arrives at 17:00:02 is yesterday's.
-            trading_date=day.date_of(record.creation_timestamp),
+            trading_date=min(day.date_of(record.creation_timestamp), today),
         )
 
 
@@ -186,6 +194,14 @@ class Ledger:
         day = execution.trading_date
         totals[day] = totals.get(day, NOTHING_YET).plus(execution, +1)
         return Ledger({**self.entries, execution.id: execution}, totals)
+
+    def carried_over(self, day: TradingDay, old: date, today: date) -> "Ledger":
+        """With those that counted on the old date, as their own had not begun, on their own."""
+        for e in self.on(old):
+            own = min(day.date_of(e.executed_at), today)
+            if own > old:
+                self = self.record(evolve(e, trading_date=own))
+        return self
 
     def forget_before(self, day: date) -> "Ledger":
         """Without the executions of trading dates before `day` (the store keeps them)."""

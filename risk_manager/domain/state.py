@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +44,8 @@ class State:
 
     `quotes` are the prices that are believed, `doubted` those that are not yet (see `prices`).
 
+    `lead` is how far the gateway's clock is past `now`, which is the earlier of it and the
+    machine's: what loosens goes by `now`, what tightens at an hour of the day by `latest`.
     The last four are about what is in doubt (see `blindness`): the doubts; what changed without
     a word of the stream, and when; balances to compare with; since when we have been awake.
     """
@@ -51,6 +53,7 @@ class State:
     now: datetime
     rulebook: Rulebook
     day: DayWindow
+    lead: timedelta = timedelta(0)
     accounts: Mapping[int, "Account"] = field(default_factory=_none)
     contracts: Mapping[str, Contract] = field(default_factory=_none)
     roots: Mapping[str, str] = field(default_factory=_none)
@@ -68,6 +71,11 @@ class State:
     def at(cls, now: datetime, rulebook: Rulebook) -> "State":
         """Nothing known yet."""
         return cls(now=now, rulebook=rulebook, day=rulebook.day.window(now))
+
+    @property
+    def latest(self) -> datetime:
+        """The later of the machine's time and the gateway's."""
+        return self.now + self.lead
 
     def root(self, contract_id: str) -> str:
         """The canonical root of a contract."""

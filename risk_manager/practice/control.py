@@ -8,7 +8,7 @@ import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -167,6 +167,12 @@ async def hub_fault(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
+async def date_fault(gateway: "PracticeGateway", body: Body) -> Any:
+    """{aheadSeconds}: the Date header of each answer is so much later; negative: earlier."""
+    gateway.faults.date_ahead = timedelta(seconds=float(body["aheadSeconds"]))
+    return {}
+
+
 async def clear_faults(gateway: "PracticeGateway", body: Body) -> Any:
     gateway.faults.clear()
     return {}
@@ -305,6 +311,7 @@ VERBS: dict[str, Verb] = {
     "void": void,
     "end_order": end_order,
     "fault": fault,
+    "date_fault": date_fault,
     "hub_fault": hub_fault,
     "clear_faults": clear_faults,
     "release": release,

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
 type HubName = Literal["user", "market"]
@@ -83,11 +84,15 @@ class HubFaults:
 
 @dataclass(slots=True)
 class Faults:
-    """All faults of one gateway. Belongs to the gateway's event loop once a request hangs."""
+    """All faults of one gateway. Belongs to the gateway's event loop once a request hangs.
+
+    `date_ahead`: the Date header of each answer is so much later than it should be (or earlier).
+    """
 
     user: HubFaults = field(default_factory=HubFaults)
     market: HubFaults = field(default_factory=HubFaults)
     rest: list[RestFault] = field(default_factory=list)
+    date_ahead: timedelta = timedelta(0)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hub(self, name: HubName) -> HubFaults:
@@ -137,6 +142,7 @@ class Faults:
     def clear(self) -> None:
         """Forget every fault and release what hangs."""
         self.rest.clear()
+        self.date_ahead = timedelta(0)
         self.user.clear()
         self.market.clear()
         self.release()

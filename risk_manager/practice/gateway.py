@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -234,6 +235,7 @@ class PracticeGateway:
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=2**20)
+        app.on_response_prepare.append(self._date)
         app.router.add_post("/hubs/user/negotiate", self.user_hub.negotiate)
         app.router.add_post("/hubs/market/negotiate", self.market_hub.negotiate)
         app.router.add_get("/hubs/user", self.user_hub.connect)
@@ -242,6 +244,11 @@ class PracticeGateway:
         if self.control_token is not None:
             add_control_routes(app, self)
         return app
+
+    async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = format_datetime(
+            self._clock().astimezone(UTC) + self.faults.date_ahead, usegmt=True
+        )
 
     # ---- where it is --------------------------------------------------------------------------
 

@@ -192,18 +192,27 @@ class SessionBlockOutside(Rule):
         return view.state.rulebook.calendar if self.respect_holidays else None
 
     def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
-        """Where now stands among the sessions of a product; a product unknown is shut."""
+        """Where now stands among the sessions of a product; a product unknown is shut.
+
+        Where the gateway's clock is ahead of the machine's, a session begins by the later of the
+        two and ends by the earlier.
+        """
         book, calendar = view.state.rulebook, self.calendar(view)
         if calendar is not None and root != EVERY and not calendar.knows(root):
             return SHUT
         hours = self.hours(root, contract_id)
         zone = hours.timezone or book.day.timezone
-        return schedule(hours.weekly, zone, calendar, root, view.now.date()).at(view.now)
+        found = schedule(hours.weekly, zone, calendar, root, view.now.date()).at(view.now)
+        latest = view.state.latest
+        if found.current is None or latest == view.now:
+            return found
+        by_the_gateway = schedule(hours.weekly, zone, calendar, root, latest.date()).at(latest)
+        return by_the_gateway if by_the_gateway.current is None else found
 
     def _all_is_open(self, view: View) -> bool:
         """Whether every product in play is open, and not about to close: as nearly always."""
         book, calendar = view.state.rulebook, self.calendar(view)
-        if self.per_symbol or view.account.locks:
+        if self.per_symbol or view.account.locks or view.state.lead:
             return False
         if calendar is not None and calendar.ends_soon(view.now):
             return False

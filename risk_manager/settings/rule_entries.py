@@ -13,7 +13,8 @@ from risk_manager.settings.documents import Document, Path_
 from risk_manager.settings.explain import explain, suggestion
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_TAKEN = ("manual", "lost_database", "enforcer")  # the locks and notes of others go by these
+# The locks and notes of others go by these.
+_TAKEN = ("manual", "lost_database", "clock_ahead", "enforcer")
 _FIXED = ("rule", "id", "accounts")
 
 

@@ -46,6 +46,7 @@ from risk_manager.store.reading import AuditRow, ConnectionRow, DayRow, Enforcem
 from risk_manager.store.rows import micros
 from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
 from risk_manager.store.seal import Sealed, digest_of_note
+from risk_manager.store.taken_back import TakenBack, take_back
 from risk_manager.store.witness import Reached, Witness, Witnesses
 from risk_manager.store.writer import Writer
 
@@ -415,6 +416,16 @@ class Store:
         )
         batch.put("DELETE FROM meta WHERE key = 'unreconciled'")
         return await self._put(batch)
+
+    async def take_back(self, now: datetime, today: date) -> TakenBack:
+        """Put locks back in force that ended at an instant which has not come; before `restore`."""
+        writer = self._writer
+        if writer is None:
+            raise StoreError(f"the database {self.path} is not open")
+        found = await self._once(partial(take_back, writer=writer, now=now, today=today))
+        self._last_head = writer.head
+        self._opened_locks = found.in_force
+        return found
 
     # --- looking things up ------------------------------------------------------------------------
 

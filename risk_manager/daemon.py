@@ -65,7 +65,8 @@ from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
 from risk_manager.settings.secrets import SecretUnavailable
-from risk_manager.store import journal
+from risk_manager.settings.settings_file import is_same_site
+from risk_manager.store import journal, place
 from risk_manager.store.opening import OpenedAs
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
@@ -177,6 +178,7 @@ class Daemon:
     ) -> None:
         self.configuration = configuration
         self.data_dir = data_dir
+        self.place = data_dir  # of what was learnt from this gateway
         self.clock: Clock = clock or SystemClock()
         self.run_id = secrets.token_hex(4)
         self.progress = Progress()
@@ -232,8 +234,10 @@ class Daemon:
         stack.callback(self._write_daemon_file, status="STOPPED")
         self._open = stack
         self._last_alive_at = last_sign_of_life(self.data_dir / HEARTBEAT)
+        self._find_the_place()
         self.store = await self._open_store(stack)
         book = self.configuration.rulebook()
+        await self.store.belongs_to(self.gateway_name)
         state = await self.store.restore(book, self.clock.now())
         await self._keep_journal()
         self.password = AdminPassword(
@@ -304,17 +308,65 @@ class Daemon:
         ):
             yield
 
+    def _find_the_place(self) -> None:
+        """What was learnt from a gateway is kept with it: another one changes nothing of it."""
+        gateway = self.configuration.settings.gateway
+        self.gateway_name = place.gateway_name(gateway.kind, gateway.api_url)
+        try:
+            self.place = place.folder_of(self.data_dir, self.gateway_name)
+        except OSError as error:
+            raise CannotStart(
+                EXIT_DATABASE, f"the data folder {self.data_dir} cannot be used: {error}"
+            ) from None
+        if self.place != self.data_dir:
+            self._announce(
+                f"{self.data_dir} belongs to another gateway, whose limits and locks stay as they "
+                f"are; what is learnt from {self.gateway_name} is kept in {self.place}"
+            )
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether this is another real gateway than the one the data folder belongs to."""
+        return self.place != self.data_dir and self.gateway_name != place.PRACTICE
+
+    async def _tell_of_the_gateway(self) -> None:
+        """What a trader could have the daemon look at instead is not prevented, but told."""
+        gateway = self.configuration.settings.gateway
+        found = []
+        if self._is_elsewhere:
+            found.append(
+                f"the daemon guards at {self.gateway_name}; at the gateway this data folder "
+                "belongs to nobody guards now. For a second gateway give --data another folder"
+            )
+        if gateway.kind != place.PRACTICE and not all(
+            is_same_site(gateway.api_url, url)
+            for url in (gateway.user_hub_url, gateway.market_hub_url)
+        ):
+            found.append(
+                "settings.yaml: gateway: the streams come from another place than the answers; "
+                "api_url, user_hub_url and market_hub_url must be of one gateway"
+            )
+        if found:
+            self._announce(f"warning: {'; '.join(found)}")
+            await self.pipeline.process(
+                DoubtChanged(
+                    at=self.clock.now(),
+                    doubt=DoubtKind.OTHER_GATEWAY,
+                    reason="; ".join(found),
+                )
+            )
+
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         try:
             return await stack.enter_async_context(
-                Store.open(self.data_dir / "state.db", self.clock, on_trouble=_tell_trouble)
+                Store.open(self.place / place.DATABASE, self.clock, on_trouble=_tell_trouble)
             )
         except StoreError as error:
             raise CannotStart(EXIT_DATABASE, str(error)) from None
 
     async def _keep_journal(self) -> None:
         try:
-            await self.store.keep_journal(self.data_dir / JOURNAL, __version__)
+            await self.store.keep_journal(self.place / JOURNAL, __version__)
         except (StoreError, OSError) as error:
             # A guard without a journal is a guard all the same.
             log.error("journal_unavailable", reason=str(error))
@@ -426,7 +478,7 @@ class Daemon:
             self._state,
             self.clock,
             is_running=self.running.is_set,
-            prune_more=lambda _: journal.prune(self.data_dir / JOURNAL, self._state().day.date),
+            prune_more=lambda _: journal.prune(self.place / JOURNAL, self._state().day.date),
         )
 
     def _put(self, event: AnyEvent) -> None:
@@ -497,19 +549,20 @@ class Daemon:
         return noted or beside
 
     def _limits_beside_the_database(self) -> str | None:
-        """A deleted database must not make a loosened file count at once."""
-        try:
-            return (self.data_dir / LIMITS_FILE).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            log.warning("limits_file_unreadable", reason=str(error))
-            return None
+        """A deleted database must not make a loosened file count at once, nor another gateway."""
+        for folder in (self.place, self.data_dir) if self._is_elsewhere else (self.place,):
+            try:
+                return (folder / LIMITS_FILE).read_text(encoding="utf-8")
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                log.warning("limits_file_unreadable", reason=str(error))
+        return None
 
     async def _keep_commitment(self) -> None:
         await self.store.put_note(LIMITS_NOTE, self.commitment.text())
         try:
-            (self.data_dir / LIMITS_FILE).write_text(self.commitment.text(), encoding="utf-8")
+            (self.place / LIMITS_FILE).write_text(self.commitment.text(), encoding="utf-8")
         except OSError as error:
             log.warning("limits_file_unwritable", reason=str(error))
         await self.store.audit(
@@ -734,7 +787,9 @@ class Daemon:
         self._hold_the_accounts(watched)
         await self._heed_the_witnesses(watched - wanted)
         now = self.clock.now()
-        undone = await self.store.take_back(now, self.commitment.trading_date(now))
+        # An address of the trader's own may lead to the same accounts.
+        also = place.locks_of(self.data_dir) if self._is_elsewhere else []
+        undone = await self.store.take_back(now, self.commitment.trading_date(now), also)
         self.pipeline.state = await self.store.restore(book, now, only=watched)
         dated_ahead = {
             a.id for a in self._state().accounts.values() if a.trading_date > self._state().day.date
@@ -742,6 +797,7 @@ class Daemon:
         doubt = self.vigil.first_doubt_of_time()
         if doubt is not None:
             await self.pipeline.process(doubt)
+        await self._tell_of_the_gateway()
         for account_id in sorted(watched):
             await self.pipeline.process(
                 AccountOpened(
@@ -863,6 +919,7 @@ class Daemon:
             "version": __version__,
             "feed_url": feed.url if feed is not None else None,
             "status": status or self.progress.status,
+            "database": (self.place / place.DATABASE).relative_to(self.data_dir).as_posix(),
         }
         path = self.data_dir / "daemon.json"
         fresh = path.with_suffix(".json.new")

@@ -101,7 +101,7 @@ class DaemonProcess:
         (self.config / "accounts.yaml").write_text(
             self._accounts + "\nunlisted: ignore\n", encoding="utf-8"
         )
-        (self.config / "risk_config.yaml").write_text(self._rules, encoding="utf-8")
+        self.write_rules(self._rules)
         self._env = {
             "PROJECT_X_USERNAME": gateway.username,
             "PROJECT_X_API_KEY": gateway.api_key,
@@ -109,6 +109,10 @@ class DaemonProcess:
             **env,
         }
         return self
+
+    def write_rules(self, rules: str) -> None:
+        """Another risk_config.yaml, until the daemon is pointed at a gateway again."""
+        (self.config / "risk_config.yaml").write_text(rules, encoding="utf-8")
 
     @contextlib.asynccontextmanager
     async def running(self, *words: str) -> AsyncIterator[Self]:

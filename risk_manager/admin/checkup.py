@@ -22,6 +22,7 @@ from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
 from risk_manager.settings.problems import ConfigurationErrors
 from risk_manager.settings.secrets import SecretUnavailable
+from risk_manager.store.place import database_of
 from risk_manager.store.schema import StoreError, check_quickly, check_version, shipped_migrations
 from risk_manager.store.upkeep import open_reader
 
@@ -69,7 +70,7 @@ def checkup(
     findings.append(_time_zones(configuration))
     findings += _data_folder(data)
     findings.append(_disk(data))
-    findings.append(_database(data / "state.db"))
+    findings.append(_database(database_of(data)))
     running = _is_running(data)
     findings.append(_daemon(data, running))
     if configuration is not None:

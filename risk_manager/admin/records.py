@@ -11,17 +11,17 @@ from typing import Any
 
 from risk_manager.domain.decisions import Alarm, Decision, LockCleared, LockSet
 from risk_manager.store import audit, journal, reading, schema, upkeep
+from risk_manager.store.place import DATABASE, database_of
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import verify_audit
 
-DATABASE = "state.db"
 RecordsUnreadable = StoreError
 LOGS = ("daemon", "enforcement", "api", "error")
 
 
 def database_in(data: Path) -> Path:
     """The database of a data folder. Raises StoreError."""
-    path = data / DATABASE
+    path = database_of(data)
     if not path.is_file():
         raise StoreError(f"there is no {DATABASE} in {data}; is this the daemon's data folder?")
     return path

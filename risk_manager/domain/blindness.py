@@ -36,6 +36,7 @@ _REPORTED = frozenset(
         DoubtKind.CLOCK_TURNED,
         DoubtKind.SLOW,
         DoubtKind.DATABASE_LOST,
+        DoubtKind.OTHER_GATEWAY,
     }
 )
 

@@ -16,6 +16,7 @@ class DoubtKind(StrEnum):
     SUSPENDED = "suspended"  # the machine (or this process) stood still for a while
     SLOW = "slow"  # the daemon itself: its loop lags, or it has grown
     DATABASE_LOST = "database_lost"  # what was remembered is gone or put back; until reconciled
+    OTHER_GATEWAY = "other_gateway"  # than the one the data folder belongs to, or mixed addresses
 
 
 BLIND = frozenset(

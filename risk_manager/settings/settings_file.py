@@ -28,6 +28,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_same_site(one: str, other: str) -> bool:
+    """Whether two addresses are of one gateway: api.topstepx.com and rtc.topstepx.com are."""
+    a, b = urlsplit(one), urlsplit(other)
+    hosts = [(url.hostname or "").rstrip(".").lower() for url in (a, b)]
+    if hosts[0] == hosts[1]:
+        return a.port == b.port or not is_loopback(hosts[0])
+    if any(is_loopback(host) or host.replace(".", "").isdigit() for host in hosts):
+        return False
+    return hosts[0].split(".")[-2:] == hosts[1].split(".")[-2:]
+
+
 def _url(value: str) -> str:
     try:
         url = urlsplit(value)

@@ -17,7 +17,8 @@ from risk_manager.store.seal import Sealed
 class Marker:
     """What a database must at least be, to be the one we left.
 
-    `locks` are those in force, each as JSON: they outlive the database.
+    `locks` are those in force, each as JSON: they outlive the database. `gateway` is the one it
+    was learnt from.
     """
 
     database_id: str
@@ -27,6 +28,7 @@ class Marker:
     seal_number: int = 0
     seal_content: str = ""
     locks: tuple[str, ...] = ()
+    gateway: str = ""
 
     @property
     def seal(self) -> Sealed:
@@ -78,6 +80,7 @@ def read_marker(database: Path) -> Marker | None:
             int(stored.get("seal_number", 0)),
             str(stored.get("seal_content", "")),
             tuple(map(str, stored.get("locks", ()))),
+            str(stored.get("gateway", "")),
         )
     except FileNotFoundError:
         return None

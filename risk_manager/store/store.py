@@ -23,7 +23,7 @@ from risk_manager.domain.locks import Lock
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
 from risk_manager.domain.turn import Judged
-from risk_manager.store import audit, reading, rows, schema, upkeep
+from risk_manager.store import audit, place, reading, rows, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry, Head
 from risk_manager.store.beside import Marker, read_audit_head, write_marker, written_lock
 from risk_manager.store.changes import Batch, Kept, changes, everything, is_quiet
@@ -93,6 +93,8 @@ class Store:
         self.had_locks = False
         self.last_clean_stop: datetime | None = None
         self.needs_reconciling = False
+        self.gateway = ""
+        """The one it was learnt from; see `belongs_to`."""
         self.journal: Journal | None = None
         """What is told every event; see `keep_journal`."""
         self.commits = 0
@@ -417,12 +419,22 @@ class Store:
         batch.put("DELETE FROM meta WHERE key = 'unreconciled'")
         return await self._put(batch)
 
-    async def take_back(self, now: datetime, today: date) -> TakenBack:
-        """Put locks back in force that ended at an instant which has not come; before `restore`."""
+    async def belongs_to(self, gateway: str) -> None:
+        """Note which gateway this is learnt from, where a start with another one looks."""
+        self.gateway = gateway
+        if await self.note(place.NOTE) != gateway:
+            await self.put_note(place.NOTE, gateway)
+            await self.audit("daemon", "gateway.noted", "database", new={"gateway": gateway})
+
+    async def take_back(self, now: datetime, today: date, also: Iterable[Lock] = ()) -> TakenBack:
+        """Put locks back in force that ended at an instant which has not come; before `restore`.
+
+        `also` are locks that are in force at another gateway.
+        """
         writer = self._writer
         if writer is None:
             raise StoreError(f"the database {self.path} is not open")
-        found = await self._once(partial(take_back, writer=writer, now=now, today=today))
+        found = await self._once(partial(take_back, writer=writer, now=now, today=today, also=also))
         self._last_head = writer.head
         self._opened_locks = found.in_force
         return found
@@ -823,6 +835,7 @@ class Store:
             seal_number=sealed.number,
             seal_content=sealed.content,
             locks=tuple(sorted(map(written_lock, self._locks_in_force()))),
+            gateway=self.gateway,
         )
         if self._is_mirrored(marker):
             return

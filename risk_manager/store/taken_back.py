@@ -1,7 +1,7 @@
 """Locks that ended by a clock that was ahead: in force again, as their time has not come yet."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -30,9 +30,19 @@ class TakenBack:
 
 
 def take_back(
-    connection: sqlite3.Connection, writer: Writer, now: datetime, today: date
+    connection: sqlite3.Connection,
+    writer: Writer,
+    now: datetime,
+    today: date,
+    also: Iterable[Lock] = (),
 ) -> TakenBack:
-    """Put back what ended at an instant that has not come. To be run inside `Writer.once`."""
+    """Put back what ended at an instant that has not come. To be run inside `Writer.once`.
+
+    `also` are locks in force elsewhere, which are to hold here as well.
+    """
+    for lock in also:
+        if not lock.is_over(now, today):
+            _put_back(connection, writer, lock, now)
     for number, cleared_by, *row in connection.execute(
         _ENDED_LATER, (micros(now), TAKEN_BACK)
     ).fetchall():

@@ -1,18 +1,25 @@
 """A gateway whose Date runs ahead, here or at an address of the trader's own, opens nothing."""
 
 import asyncio
-from datetime import datetime, timedelta
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_process import DaemonProcess, buy, lose, still_gateway
+from daemon_process import DaemonProcess, buy, lose, still_gateway, until
 
+from risk_manager.clock import SystemClock
+from risk_manager.daemon import Daemon
 from risk_manager.feed.client import AdminClient
+from risk_manager.practice.gateway import PracticeGateway
+from risk_manager.settings.loading import load
 
 pytestmark = pytest.mark.wire
 
-DAY = timedelta(days=1)
+AHEAD = timedelta(days=4)  # over any weekend
 LOOKED_AT = timedelta(seconds=2.5)
 RULES = "version: 1\nrules: [{rule: daily_realized_loss, limit: 100}]\n"
 
@@ -64,7 +71,7 @@ async def test_a_date_a_day_ahead_at_the_start_turns_no_day(
             await lock_both(where, gateway)
             date = (await where.account())["trading_date"]
             await where.stop()
-        gateway.faults.date_ahead = DAY
+        gateway.faults.date_ahead = AHEAD
         async with where.running():
             await are_locked(where, 101, 102)
             assert (await where.account())["trading_date"] == date
@@ -81,13 +88,38 @@ async def test_a_date_a_day_ahead_while_running_turns_no_day(
             lose(gateway.exchange, "MNQ", 3, 100)
             await where.until_account(lambda a: a["lock_policy"] == "flat", "101 locked")
             buy(gateway.exchange, "MES", 1, account=102)  # so that it is read every few seconds
-            gateway.faults.date_ahead = DAY
+            gateway.faults.date_ahead = AHEAD
             await doubts(where, "the gateway's time is")
             await are_locked(where, 101)
 
 
+@contextlib.asynccontextmanager
+async def guarding(where: DaemonProcess, *, ahead: timedelta) -> AsyncIterator[Daemon]:
+    """A daemon in this process, under a machine's clock that is so much ahead."""
+    clock = SystemClock(wall=lambda: datetime.now(UTC) + ahead)
+    daemon = Daemon(load(where.config), where.data, clock=clock, console=False)
+    stop = asyncio.Event()
+    running = asyncio.create_task(daemon.run(stop))
+    try:
+        await until(daemon.running.is_set, "RUNNING")
+        yield daemon
+    finally:
+        stop.set()
+        await running
+
+
+def usable(monkeypatch: pytest.MonkeyPatch, gateway: PracticeGateway, folder: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    monkeypatch.setenv("PROJECT_X_USERNAME", gateway.username)
+    monkeypatch.setenv("PROJECT_X_API_KEY", gateway.api_key)
+
+
+@pytest.mark.parametrize("machine_ahead", [timedelta(0), AHEAD])
 async def test_a_detour_to_another_gateway_opens_nothing(
-    tmp_path: Path, where: DaemonProcess
+    tmp_path: Path,
+    where: DaemonProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    machine_ahead: timedelta,
 ) -> None:
     """F6.2: One start at a gateway of the trader's own, a day ahead, and back: all is as it was."""
     async with still_gateway() as gateway, still_gateway() as own:
@@ -96,10 +128,23 @@ async def test_a_detour_to_another_gateway_opens_nothing(
             await lock_both(where, gateway)
             before = await where.snapshot()
             await where.stop()
-        own.faults.date_ahead = DAY
-        where.point_at(own, XDG_STATE_HOME=str(tmp_path))
-        async with where.running():
-            await where.stop()
+        own.faults.date_ahead = AHEAD
+        where.point_at(own)
+        where.write_rules(RULES.replace("100", "9000"))
+        usable(monkeypatch, own, tmp_path)
+        async with guarding(where, ahead=machine_ahead) as daemon:
+            # An address of the trader's own may lead to the same accounts.
+            locks = [
+                lock.rule_id for a in daemon._state().accounts.values() for lock in a.locks.values()
+            ]
+            assert "manual" in locks
+            limits = {
+                rule.model_dump()["limit"]
+                for rule in daemon._state().rulebook.for_account(101).rules
+            }
+            assert Decimal(100) in limits
+            told = [d.reason for d in daemon._state().doubts.values()]
+            assert any("nobody guards now" in reason for reason in told)
         where.point_at(gateway, XDG_STATE_HOME=str(tmp_path))
         async with where.running():
             await are_locked(where, 101, 102)
@@ -107,6 +152,29 @@ async def test_a_detour_to_another_gateway_opens_nothing(
             for one, other in zip(before["accounts"], after["accounts"], strict=True):
                 assert one["trading_date"] == other["trading_date"]
                 assert one["locks"] == other["locks"]
-            assert [a["realised_net"] for a in after["accounts"]] == [
-                a["realised_net"] for a in before["accounts"]
-            ]
+                assert one["realised_net"] == other["realised_net"]
+
+
+async def test_a_day_turned_by_two_clocks_that_were_ahead_is_taken_back(
+    tmp_path: Path, where: DaemonProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F6.2: Both clocks a day ahead for one start: then locked until the reset, dated today."""
+    async with still_gateway() as gateway:
+        where.point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        usable(monkeypatch, gateway, tmp_path)
+        async with where.running():
+            await lock_both(where, gateway)
+            before = await where.account()
+            await where.stop()
+        gateway.faults.date_ahead = AHEAD
+        async with guarding(where, ahead=AHEAD) as daemon:
+            await until(lambda: not daemon._state().accounts[101].locks, "nobody can tell")
+        gateway.faults.date_ahead = timedelta(0)
+        async with where.running():
+            await are_locked(where, 101, 102)
+            account = await where.account()
+            assert account["trading_date"] == before["trading_date"]
+            assert account["realised_net"] == before["realised_net"]
+            rules = {lock["rule_id"] for lock in account["locks"]}
+            assert rules == {"daily_realized_loss", "clock_ahead"}
+            await doubts(where, "which has not begun")

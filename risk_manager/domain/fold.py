@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
+from itertools import count
 from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
@@ -46,7 +47,7 @@ from risk_manager.domain.events import (
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.exchange_hours import CHICAGO, opens_next
 from risk_manager.domain.ledger import Execution
-from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
+from risk_manager.domain.locks import MANUAL_ID, Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import TradeRecord
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import HubStatus, State
@@ -486,7 +487,7 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
             lock = Lock(
                 account_id=account.id,
                 scope=event.scope,
-                rule_id="manual",
+                rule_id=_manual_id(account, event),
                 kind=LockKind.MANUAL,
                 policy=LockPolicy(event.policy),
                 release=Release.MANUAL if event.until is None else Release.TIME,
@@ -501,7 +502,7 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
             lock = Lock(
                 account_id=account.id,
                 scope=event.scope,
-                rule_id=event.rule_id or "manual",
+                rule_id=event.rule_id or MANUAL_ID,
                 kind=LockKind.HARD,
                 policy=LockPolicy(event.policy),
                 release=Release.RESET,
@@ -517,9 +518,28 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
             return _unlocked_by_admin(state, account, event, facts)
         case "flatten":
             chosen = [c for c in account.contract_ids() if in_scope(event.scope, state.root(c), c)]
-            return close_down(account, chosen, now, "manual", event.reason)
+            return close_down(account, chosen, now, MANUAL_ID, event.reason)
         case "cancel_all":
             return called_off.noted(account, event, state.root)
+
+
+def _manual_id(account: Account, event: AdminAsked) -> str:
+    """The id of a lock set by hand: each is a lock of its own, unless it repeats another one.
+
+    Under one id they would be merged, and the laxer or shorter one would lose its terms.
+    """
+    taken = set()
+    for lock in account.locks.values():
+        if lock.scope != event.scope:
+            continue
+        if lock.kind is LockKind.MANUAL and (lock.policy, lock.reason) == (
+            LockPolicy(event.policy),
+            event.reason,
+        ):
+            return lock.rule_id
+        taken.add(lock.rule_id)
+    names = (MANUAL_ID if n == 1 else f"{MANUAL_ID}-{n}" for n in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def may_be_cleared(account: Account, lock: Lock, today: date) -> bool:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from risk_manager.domain.evolve import evolve
 
 ACCOUNT_SCOPE = "account"
+MANUAL_ID = "manual"
+"""The rule id of what an administrator does; further locks by hand are "manual-2", "manual-3"..."""
 
 
 class LockPolicy(StrEnum):

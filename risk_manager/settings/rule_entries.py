@@ -14,7 +14,7 @@ from risk_manager.settings.explain import explain, suggestion
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # The locks and notes of others go by these.
-_TAKEN = ("manual", "lost_database", "clock_ahead", "enforcer")
+_TAKEN = re.compile(r"manual(-\d+)?|lost_database|clock_ahead|enforcer")
 _FIXED = ("rule", "id", "accounts")
 
 
@@ -103,7 +103,7 @@ def _read_entry(
     if written is not None and not (isinstance(written, str) and _ID.fullmatch(written)):
         document.refuse((*path, "id"), "must be a short word of letters, digits, - _ and .")
         item = {key: value for key, value in item.items() if key != "id"}
-    elif written in _TAKEN:
+    elif written is not None and _TAKEN.fullmatch(written):
         document.refuse((*path, "id"), f"{written} is the name of something else; choose another")
     cls = classes.get(name)
     if cls is None:

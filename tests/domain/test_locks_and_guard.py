@@ -242,6 +242,43 @@ async def test_a_lock_is_prolonged_but_never_shortened(desk: DeskMaker) -> None:
     assert d.lock_ends("manual") == d.now + timedelta(minutes=45)
 
 
+async def test_a_manual_lock_does_not_swallow_another(desk: DeskMaker) -> None:
+    """F7.9: A manual lock over another keeps its own policy, end and reason, and so does that."""
+    d = desk()
+    lunch, news = d.now + timedelta(minutes=30), d.now + timedelta(minutes=10)
+    await d.position("MNQ", 1)
+    await d.admin("lock", policy="no_entries", until=lunch, reason="lunch")
+    await d.admin("lock", policy="flat", until=news, reason="news")
+    assert d.actions == ["close MNQ"]
+    assert [
+        (x.rule_id, x.policy.value, x.expires_at, x.reason) for x in d.account().locks.values()
+    ] == [("manual", "no_entries", lunch, "lunch"), ("manual-2", "flat", news, "news")]
+    await d.restart()
+    await d.obey()
+    await d.wait(minutes=11)
+    assert d.locked_by() == {"manual": "account"}
+    assert d.lock_ends("manual") == lunch
+    await d.admin("lock", policy="flat", reason="enough")
+    assert set(d.locked_by()) == {"manual", "manual-2"}
+    await d.wait(minutes=20)
+    assert d.locked_by() == {"manual-2": "account"}
+    await d.admin("lock", until=d.now + timedelta(minutes=1), reason="a moment")
+    assert set(d.locked_by()) == {"manual", "manual-2"}  # a name that is free is used again
+
+
+async def test_the_same_manual_lock_again_prolongs_the_one_it_repeats(desk: DeskMaker) -> None:
+    """F7.9: A manual lock repeated with its policy and reason is one lock, and the later end."""
+    d = desk()
+    until = d.now + timedelta(minutes=30)
+    await d.admin("lock", policy="no_entries", until=until, reason="lunch")
+    await d.admin("lock", until=until, reason="news")
+    for minutes in (40, 5):
+        again = d.now + timedelta(minutes=minutes)
+        await d.admin("lock", until=again, reason="news")
+    assert d.locked_by() == {"manual": "account", "manual-2": "account"}
+    assert d.lock_ends("manual-2") == d.now + timedelta(minutes=40)
+
+
 async def test_a_scope_is_exact(desk: DeskMaker) -> None:
     d = desk()
     await d.position("ES", 1, 6000)

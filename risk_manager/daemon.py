@@ -450,6 +450,7 @@ class Daemon:
                     reload=self.reload,
                     status=lambda: {"status": self.progress.status, "run_id": self.run_id},
                     is_open=lambda: self._is_open,
+                    read=self.reconciler.look_again,
                 ).handle,
                 login_required=lambda: self.password.is_set,
                 open_methods=WITHOUT_PASSWORD,

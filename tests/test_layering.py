@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "admin": {"settings", "feed", "store", "domain", "rules", "clock", "logs"},
     "cli": {
         "claims", "daemon", "demo", "dashboard", "feed", "settings", "admin", "practice", "logs",
+        "domain",
     },
     "demo": {"claims", "daemon", "practice", "settings", "dashboard", "feed", "logs"},
 }  # fmt: skip

@@ -192,6 +192,9 @@ class AdminPassword:
         kept = self._hash
         if kept is None:
             return
+        if password is None or password == "":
+            # Nobody was there to be asked: that is not a try.
+            raise AdminError("password_missing", "no password was given")
         now, failures = self._clock.now(), self._failures
         if failures.last_at is not None:
             left = failures.last_at + failures.wait() - now

@@ -1,16 +1,20 @@
 """What the daemon does when an administrator asks: each verb becomes one ordered event."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
+from risk_manager.admin.outcomes import Carried, lifted, rows_of, who_may_lift
 from risk_manager.admin.password import AdminPassword
 from risk_manager.clock import Clock
+from risk_manager.domain.account import Account
 from risk_manager.domain.durations import parse_duration
 from risk_manager.domain.events import AdminAsked
 from risk_manager.domain.fold import may_be_cleared
+from risk_manager.domain.locks import Lock, LockKind
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminError, AdminSession
 from risk_manager.settings.problems import ConfigurationErrors
@@ -21,14 +25,17 @@ WITHOUT_PASSWORD = frozenset(
 )
 """What only looks or only tightens; `set_password` asks for the old one itself."""
 SCOPES = ("account", "root:", "contract:")
+LONGEST_WAIT_S = 60.0
+LOOK_EVERY_S = 0.05
 
 
 class AdminDesk:
     """Answers the admin channel. Verbs that change something are events like any other.
 
     `close_all` and `cancel_all` take an account id or "all"; `set_lockout` and `clear_lockout`
-    take one account. They are answered once they are stored. `reload_config` reads the files
-    again; `shutdown` stops the daemon.
+    take one account. They are answered once they are stored, and say what they did; with `wait_s`
+    `close_all` and `cancel_all` are answered once the broker confirms that all is gone, or after
+    that time. `reload_config` reads the files again; `shutdown` stops the daemon.
     """
 
     def __init__(
@@ -42,6 +49,7 @@ class AdminDesk:
         reload: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         status: Callable[[], dict[str, Any]] = dict,
         is_open: Callable[[], bool] = lambda: True,
+        read: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._take = take
         self._state = state
@@ -51,6 +59,7 @@ class AdminDesk:
         self._reload = reload
         self._status = status
         self._is_open = is_open
+        self._read = read
 
     async def handle(
         self, method: str, params: dict[str, Any], session: AdminSession
@@ -119,25 +128,87 @@ class AdminDesk:
         except ValidationError as error:
             first = error.errors()[0]
             raise AdminError("bad_request", f"{first['loc'][0]}: {first['msg']}") from None
-        if verb == "unlock":
-            self._check_unlock(events[0])
-        await self._take(*events)
-        return {"accepted": True, "accounts": accounts}
+        accepted: dict[str, Any] = {"accepted": True, "accounts": accounts}
+        match verb:
+            case "lock":
+                return accepted | await self._locked(events[0])
+            case "unlock":
+                return accepted | await self._unlocked(events[0])
+        wait_s = _wait_s(params.get("wait_s"))
+        if wait_s is None:
+            await self._take(*events)
+            return accepted
+        return accepted | {"report": await self._carried_out(events, wait_s)}
 
-    def _check_unlock(self, event: AdminAsked) -> None:
-        """Say now what the core would only answer with an alarm."""
+    async def _locked(self, event: AdminAsked) -> dict[str, Any]:
+        """Which lock now says what was asked for, and all that are in force on the account."""
+        await self._take(event)
+        locks = self._state().accounts[event.account_id].locks.values()
+        ours = [
+            lock
+            for lock in locks
+            if lock.kind is LockKind.MANUAL
+            and (lock.scope, lock.policy, lock.reason) == (event.scope, event.policy, event.reason)
+        ]
+        return {"lock": next(iter(rows_of(ours)), None), "locks": rows_of(locks)}
+
+    async def _unlocked(self, event: AdminAsked) -> dict[str, Any]:
+        """What was lifted, and what stays."""
+        before = self._state().accounts[event.account_id]
+        meant = self._meant(before, event)
+        await self._take(event)
         state = self._state()
-        account = state.accounts[event.account_id]
+        return lifted(before, state.accounts[event.account_id], meant, state.day.date)
+
+    async def _carried_out(self, events: list[AdminAsked], wait_s: float) -> list[dict[str, Any]]:
+        """What was closed and cancelled, once the broker confirms it, at the latest after a time.
+
+        An account that the broker has not told of yet, after a start, is asked for again when it
+        has: nobody can close what is not known.
+        """
+        if not events:
+            return []
+        scope, verb = events[0].scope, events[0].verb
+        unread = {e.account_id: e for e in events if not self._has_been_read(e.account_id)}
+        carried = Carried([e.account_id for e in events], scope, with_positions=verb == "flatten")
+        carried.find(self._state())
+        await self._take(*events)
+        end = self._clock.monotonic() + wait_s
+        while True:
+            for account_id in [i for i in unread if self._has_been_read(i)]:
+                carried.find(self._state())
+                await self._take(_again(unread.pop(account_id), self._clock.now()))
+            waiting = carried.look(self._state(), self._clock.now())
+            if not (waiting or unread) or self._clock.monotonic() >= end:
+                break
+            for account_id in waiting:
+                self._read(account_id)
+            await asyncio.sleep(LOOK_EVERY_S)
+        return carried.rows(self._state())
+
+    def _has_been_read(self, account_id: int) -> bool:
+        return self._state().accounts[account_id].reported_as_of is not None
+
+    def _meant(self, account: Account, event: AdminAsked) -> list[Lock]:
+        """The locks to be cleared. Says now what the core would only answer with an alarm."""
+        today = self._state().day.date
         meant = [
             lock
             for lock in account.locks.values()
             if lock.scope == event.scope and event.rule_id in (None, lock.rule_id)
         ]
         if not meant:
-            raise AdminError("no_lock", f"no such lock on account {account.id} ({event.scope})")
-        if not any(may_be_cleared(account, lock, state.day.date) for lock in meant):
-            told = "; ".join(f"{lock.rule_id}: {lock.reason}" for lock in meant)
+            there = ", ".join(f"{x.rule_id} ({x.scope})" for x in account.locks.values()) or "none"
+            raise AdminError(
+                "no_lock",
+                f"no such lock on account {account.id} ({event.scope}); in force: {there}",
+            )
+        if not any(may_be_cleared(account, lock, today) for lock in meant):
+            told = "; ".join(
+                f"{x.rule_id}: {x.reason} ({who_may_lift(account, x, today)})" for x in meant
+            )
             raise AdminError("refused", f"this lock cannot be cleared by hand: {told}")
+        return meant
 
     def _accounts(self, wanted: Any, *, several: bool) -> list[int]:
         known = sorted(self._state().accounts)
@@ -148,6 +219,18 @@ class AdminDesk:
         listed = ", ".join(map(str, known)) or "none"
         more = ', or "all"' if several else ""
         raise AdminError("unknown_account", f"account_id is one of {listed}{more}")
+
+
+def _again(event: AdminAsked, at: datetime) -> AdminAsked:
+    return event.model_copy(update={"at": at})
+
+
+def _wait_s(wanted: Any) -> float | None:
+    if wanted is None:
+        return None
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted >= 0:
+        raise AdminError("bad_request", "wait_s is a number of seconds")
+    return min(float(wanted), LONGEST_WAIT_S)
 
 
 def _until(duration: Any, now: datetime) -> datetime | None:

@@ -23,13 +23,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_plain_signs()
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
-        arguments = _parser().parse_args(argv)
+        arguments, unknown = _parser().parse_known_args(argv)
+        if unknown:
+            arguments.usage(f"unrecognized arguments: {' '.join(unknown)}")
         command: Callable[[argparse.Namespace], int] = arguments.command
         return int(command(arguments))
     except CommandFailed as failure:
         _say(str(failure))
         return failure.code
     except KeyboardInterrupt:
+        return Exit.REFUSED
+    except EOFError:
+        _say("nothing was entered; nothing was done")
         return Exit.REFUSED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`). Python would complain again at exit.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from risk_manager.cli.admin_daemon import reload_config
 from risk_manager.cli.exits import Exit
 from risk_manager.cli.groups import add_command, add_group
-from risk_manager.cli.places import add_account, add_config, add_data, add_debug, add_json, add_url
+from risk_manager.cli.places import add_account, add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
@@ -22,16 +22,15 @@ def register(groups: "Commands") -> None:
     reload = add_command(
         config, "reload", "have the running daemon read the files again; looser limits wait"
     )
-    for add in (add_data, add_url, add_json, add_debug):
+    for add in (add_places, add_url, add_json, add_password_stdin):
         add(reload)
     reload.set_defaults(command=reload_config)
     _, rules = add_group(groups, "rules", "the rules")
     listing = add_command(rules, "list", "the rules of each account")
     add_account(listing)
     for parser, command in ((validate, _validate), (show, _show), (listing, _list_rules)):
-        add_config(parser)
+        add_places(parser)
         add_json(parser)
-        add_debug(parser)
         parser.set_defaults(command=command)
 
 

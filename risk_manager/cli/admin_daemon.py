@@ -5,17 +5,21 @@ import asyncio
 import getpass
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from risk_manager.cli.effects import in_force, is_done, locked, named, of_clear, of_lock, of_panic
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
-from risk_manager.cli.places import add_account, add_data, add_debug, add_json, add_url
+from risk_manager.cli.numbers import duration
+from risk_manager.cli.places import add_account, add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from risk_manager.cli.groups import Commands
+
+PANIC_WAIT_S = 20.0
+NO_TERMINAL = "a terminal is needed (or --password-stdin)"
 
 
 def register(groups: "Commands") -> None:
@@ -27,7 +31,11 @@ def register(groups: "Commands") -> None:
     listing.set_defaults(command=_list_lockouts)
     lock = add_command(lockouts, "set", "lock an account now")
     lock.add_argument(
-        "--for", dest="duration", metavar="TIME", help="how long, as 30m (default: until cleared)"
+        "--for",
+        dest="duration",
+        type=duration,
+        metavar="TIME",
+        help="how long, as 30m (default: until cleared)",
     )
     lock.add_argument(
         "--policy",
@@ -38,6 +46,7 @@ def register(groups: "Commands") -> None:
     lock.set_defaults(command=_set_lockout)
     clear = add_command(lockouts, "clear", "lift a lock which an administrator may lift")
     clear.add_argument("--rule", metavar="ID", help="only the lock of this rule")
+    add_password_stdin(clear)
     clear.set_defaults(command=_clear_lockout)
     for parser in (lock, clear):
         parser.add_argument("--account", type=int, required=True, metavar="ID")
@@ -55,17 +64,23 @@ def register(groups: "Commands") -> None:
         parser.add_argument("--reason", required=parser is not panic, metavar="TEXT",
                             default="panic", help="why; kept with the order")  # fmt: skip
     for parser in (status, listing, lock, clear, panic):
-        add_data(parser)
+        add_places(parser)
         add_url(parser)
         add_json(parser)
-        add_debug(parser)
 
 
-def ask_password(prompt: str) -> str:
-    """From the terminal, unseen; from a pipe, a line. Never from the command line."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
-    return getpass.getpass(prompt)
+def ask_password(prompt: str, *, from_stdin: bool) -> str:
+    """From the terminal, unseen, or a line of the standard input. Never from the command line.
+
+    Nothing is asked, or tried, where nobody can answer: that would count as a wrong password.
+    """
+    if not from_stdin and not sys.stdin.isatty():
+        raise CommandFailed(Exit.REFUSED, f"the admin password is asked for: {NO_TERMINAL}")
+    given = sys.stdin.readline().rstrip("\r\n") if from_stdin else getpass.getpass(prompt)
+    if not given:
+        came = f"none came on the standard input; {NO_TERMINAL}" if from_stdin else "none was given"
+        raise CommandFailed(Exit.REFUSED, f"no password, nothing was done: {came}")
+    return given
 
 
 def answered[T](asked: Coroutine[Any, Any, T]) -> T:
@@ -79,45 +94,61 @@ def answered[T](asked: Coroutine[Any, Any, T]) -> T:
         raise CommandFailed(Exit.REFUSED, error.message) from None
 
 
-async def call(data: "Path", url: str | None, method: str, params: dict[str, Any]) -> Any:
+async def call(
+    arguments: argparse.Namespace, method: str, params: dict[str, Any], *, timeout_s: float = 30.0
+) -> Any:
+    """The daemon's answer to one verb; asks for the password where there is one to be asked for."""
     from risk_manager.feed.client import AdminClient, AdminRefused
 
-    async with AdminClient.connect(data, url) as admin:
+    async with AdminClient.connect(arguments.data, arguments.url) as admin:
         try:
-            return await admin.call(method, params)
+            return await admin.call(method, params, timeout_s=timeout_s)
         except AdminRefused as refused:
             if refused.code != "login_required":
                 raise
-        password = await asyncio.to_thread(ask_password, "Admin password: ")
+        from_stdin = getattr(arguments, "password_stdin", False)
+        password = await asyncio.to_thread(ask_password, "Admin password: ", from_stdin=from_stdin)
         await admin.call("login", {"password": password})
-        return await admin.call(method, params)
+        return await admin.call(method, params, timeout_s=timeout_s)
 
 
-def _snapshot(arguments: argparse.Namespace) -> dict[str, Any]:
+def _snapshot(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """What the daemon says about itself, and the snapshot."""
     from risk_manager.feed.client import read_once
 
-    _, snapshot, _ = answered(read_once(arguments.data, arguments.url))
-    return snapshot
+    status, snapshot, _ = answered(read_once(arguments.data, arguments.url))
+    return status.message, snapshot
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    snapshot = _snapshot(arguments)
+    message, snapshot = _snapshot(arguments)
     if arguments.json:
         print(json.dumps(snapshot, indent=2))
         return Exit.DONE
     hubs = ", ".join(f"{name} stream {hub['state']}" for name, hub in snapshot["hubs"].items())
-    print(
-        f"daemon {snapshot['status']}, version {snapshot['version']}" + (f"; {hubs}" * bool(hubs))
-    )
+    status = snapshot["status"] + (f" ({message})" if message else "")
+    print(f"daemon {status}, version {snapshot['version']}" + (f"; {hubs}" * bool(hubs)))
     for account in snapshot["accounts"]:
-        locked = account["lock_policy"]
-        print(
-            f"account {account['account_id']} ({account['name']}), {account['mode']}: "
-            f"{_money(account['realised_net'])} realised, {_money(account['unrealised'])} open, "
-            f"{account['contracts_held']} contracts, "
-            f"{'locked: ' + locked if locked else 'not locked'}"
-        )
+        print(f"{named(account)}, {account['mode']}: {_in_a_line(account)}")
+    if not snapshot["accounts"]:
+        print("accounts: not known yet" if _is_starting(snapshot) else "no account is watched")
     return Exit.DONE
+
+
+def _is_starting(snapshot: dict[str, Any]) -> bool:
+    return bool(snapshot["status"] == "STARTING")
+
+
+def _in_a_line(account: dict[str, Any]) -> str:
+    locks = locked(account["locks"], datetime.now(UTC))
+    if not account.get("known", True):
+        # A lock that is remembered holds; that there is none, nobody knows before it is read.
+        return f"not known yet, {locks}" if account["locks"] else "not known yet"
+    held = account["contracts_held"]
+    return (
+        f"{_money(account['realised_net'])} realised, {_money(account['unrealised'])} open, "
+        f"{held} contract{'' if held == 1 else 's'}, {locks}"
+    )
 
 
 def _money(amount: float | None) -> str:
@@ -127,29 +158,32 @@ def _money(amount: float | None) -> str:
 
 
 def _list_lockouts(arguments: argparse.Namespace) -> int:
-    accounts = _snapshot(arguments)["accounts"]
+    _, snapshot = _snapshot(arguments)
+    accounts = snapshot["accounts"]
     known = [account["account_id"] for account in accounts]
     if arguments.account is not None and arguments.account not in known:
+        watched = ", ".join(map(str, known)) or "none"
+        unknown = "is not watched" if not _is_starting(snapshot) else "is not known yet"
         raise CommandFailed(
-            Exit.REFUSED,
-            f"account {arguments.account} is not watched; watched: {', '.join(map(str, known))}",
+            Exit.REFUSED, f"account {arguments.account} {unknown}; watched: {watched}"
         )
+    chosen = [a for a in accounts if arguments.account in (None, a["account_id"])]
     locks = [
         {"account_id": account["account_id"], "account": account["name"], **lock}
-        for account in accounts
-        if arguments.account in (None, account["account_id"])
+        for account in chosen
         for lock in account["locks"]
     ]
     if arguments.json:
         print(json.dumps(locks, indent=2))
         return Exit.DONE
+    now = datetime.now(UTC)
     for lock in locks:
-        until = lock["expires_at"] or f"until {lock['release']}"
-        print(
-            f"account {lock['account_id']} ({lock['account']})  {lock['scope']}  {lock['policy']}  "
-            f"{until}  {lock['rule_id']}: {lock['reason']}"
-        )
-    if not locks:
+        print(f"{named({**lock, 'name': lock['account']})}: {in_force(lock, now)}")
+    unread = [str(a["account_id"]) for a in chosen if not a.get("known", True)]
+    if unread or (not chosen and _is_starting(snapshot)):
+        whose = f"account {', '.join(unread)}" if unread else "the accounts"
+        print(f"{whose}: not known yet; what is open now may still set a lock")
+    elif not locks:
         print("no lock is in force")
     return Exit.DONE
 
@@ -162,7 +196,10 @@ def _set_lockout(arguments: argparse.Namespace) -> int:
         "duration": arguments.duration,
         "reason": arguments.reason,
     }
-    return _order(arguments, "set_lockout", params)
+    result = answered(call(arguments, "set_lockout", params))
+    new, locks = result.get("lock"), result.get("locks", [])
+    lines = of_lock(arguments.account, new, locks, datetime.now(UTC)) if new else None
+    return _told(arguments, result, lines)
 
 
 def _clear_lockout(arguments: argparse.Namespace) -> int:
@@ -172,7 +209,12 @@ def _clear_lockout(arguments: argparse.Namespace) -> int:
         "rule_id": arguments.rule,
         "reason": arguments.reason,
     }
-    return _order(arguments, "clear_lockout", params)
+    result = answered(call(arguments, "clear_lockout", params))
+    lifted, stays = result.get("lifted"), result.get("stays", [])
+    if lifted is None:
+        return _told(arguments, result)
+    _told(arguments, result, of_clear(arguments.account, lifted, stays, datetime.now(UTC)))
+    return Exit.REFUSED if any(lock["asked_for"] for lock in stays) else Exit.DONE
 
 
 def _panic(arguments: argparse.Namespace) -> int:
@@ -180,15 +222,23 @@ def _panic(arguments: argparse.Namespace) -> int:
     if not arguments.yes:
         if not sys.stdin.isatty():
             raise CommandFailed(Exit.REFUSED, "nobody can be asked here; say --yes")
-        if input(f"Close everything in {whose}? Type yes: ").strip().lower() != "yes":
+        answer = input(f"Close everything in {whose}? Type yes: ").strip().lower()
+        if answer not in ("y", "yes"):
             raise CommandFailed(Exit.REFUSED, "nothing was done")
     account = "all" if arguments.account is None else arguments.account
-    return _order(arguments, "close_all", {"account_id": account, "reason": arguments.reason})
+    params = {"account_id": account, "reason": arguments.reason, "wait_s": PANIC_WAIT_S}
+    result = answered(call(arguments, "close_all", params, timeout_s=PANIC_WAIT_S + 10))
+    report = result.get("report")
+    if report is None:
+        return _told(arguments, result)
+    now = datetime.now(UTC)
+    _told(arguments, result, (line for row in report for line in of_panic(row, now)))
+    return Exit.DONE if all(map(is_done, report)) else Exit.REFUSED
 
 
 def reload_config(arguments: argparse.Namespace) -> int:
     """`admin config reload`."""
-    result = answered(call(arguments.data, arguments.url, "reload_config", {}))
+    result = answered(call(arguments, "reload_config", {}))
     if arguments.json:
         print(json.dumps(result, indent=2))
         return Exit.DONE
@@ -199,11 +249,16 @@ def reload_config(arguments: argparse.Namespace) -> int:
     return Exit.DONE
 
 
-def _order(arguments: argparse.Namespace, method: str, params: dict[str, Any]) -> int:
-    result = answered(call(arguments.data, arguments.url, method, params))
+def _told(
+    arguments: argparse.Namespace, result: dict[str, Any], lines: Iterable[str] | None = None
+) -> int:
+    """Say what the daemon answered: as JSON, in these lines, or in a word where it told no more."""
     if arguments.json:
         print(json.dumps(result, indent=2))
-    else:
+        return Exit.DONE
+    if lines is None:
         accounts = ", ".join(str(a) for a in result.get("accounts", ()))
-        print(f"accepted for account {accounts}" if accounts else "accepted")
+        lines = [f"accepted for account {accounts}" if accounts else "accepted"]
+    for line in lines:
+        print(line)
     return Exit.DONE

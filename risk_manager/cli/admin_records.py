@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from risk_manager.cli.admin_daemon import ask_password, call
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
-from risk_manager.cli.places import add_data, add_debug, add_json, add_url
+from risk_manager.cli.places import add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,7 @@ def register(groups: "Commands") -> None:
     _, password = add_group(groups, "password", "the admin password")
     setting = add_command(password, "set", "set it; asks for the old one where there is one")
     add_url(setting)
+    add_password_stdin(setting)
     for parser, command in (
         (verify, _verify),
         (tail, _tail),
@@ -51,9 +52,8 @@ def register(groups: "Commands") -> None:
         (entries, _entries),
         (setting, _set_password),
     ):
-        add_data(parser)
+        add_places(parser)
         add_json(parser)
-        add_debug(parser)
         parser.set_defaults(command=command)
 
 
@@ -196,14 +196,15 @@ def _set_password(arguments: argparse.Namespace) -> int:
         is_first = read_hash(path) is None
     except OSError as error:
         raise CommandFailed(Exit.REFUSED, f"{path} cannot be read: {error.strerror}") from None
-    old = None if is_first else ask_password("Old admin password: ")
-    new = ask_password("New admin password: ")
+    from_stdin = arguments.password_stdin or not sys.stdin.isatty()
+    old = None if is_first else ask_password("Old admin password: ", from_stdin=from_stdin)
+    new = ask_password("New admin password: ", from_stdin=from_stdin)
     if (problem := problem_with(new)) is not None:
         raise CommandFailed(Exit.REFUSED, problem)
-    if sys.stdin.isatty() and ask_password("Again: ") != new:
+    if not from_stdin and ask_password("Again: ", from_stdin=False) != new:
         raise CommandFailed(Exit.REFUSED, "the two do not match; nothing was changed")
     try:
-        asyncio.run(call(arguments.data, arguments.url, "set_password", {"old": old, "new": new}))
+        asyncio.run(call(arguments, "set_password", {"old": old, "new": new}))
         told = "the admin password is set"
     except AdminRefused as error:
         raise CommandFailed(Exit.REFUSED, error.message) from None

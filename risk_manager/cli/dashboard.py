@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command
-from risk_manager.cli.places import add_account, add_data, add_debug, add_json, add_url
+from risk_manager.cli.places import add_account, add_json, add_places, add_url
 from risk_manager.cli.terminal import require_terminal
 
 if TYPE_CHECKING:
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 def register(commands: "Commands") -> None:
     parser = add_command(commands, "dashboard", "the trader's screen")
-    add_data(parser)
+    add_places(parser)
     add_url(parser)
     add_account(parser)
     parser.add_argument("--once", action="store_true", help="print one snapshot and end")
     add_json(parser)
-    add_debug(parser)
     parser.set_defaults(command=_dashboard)
 
 

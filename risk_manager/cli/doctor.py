@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from risk_manager.cli.exits import Exit
 from risk_manager.cli.groups import add_command
-from risk_manager.cli.places import add_config, add_data, add_debug, add_json
+from risk_manager.cli.places import add_json, add_places
 
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
@@ -18,15 +18,13 @@ def register(commands: "Commands") -> None:
     parser = add_command(
         commands, "doctor", "check everything that can be set up wrong, and say how to mend it"
     )
-    add_config(parser)
-    add_data(parser)
+    add_places(parser)
     add_json(parser)
     parser.add_argument(
         "--gateway",
         action="store_true",
         help="log in to the gateway even while a daemon is running",
     )
-    add_debug(parser)
     parser.set_defaults(command=_doctor)
 
 

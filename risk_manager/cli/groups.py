@@ -16,5 +16,10 @@ def add_group(
 
 
 def add_command(commands: "Commands", name: str, about: str) -> argparse.ArgumentParser:
-    """A command of its own; its `command` default is the function that carries it out."""
-    return commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+    """A command of its own; its `command` default is the function that carries it out.
+
+    `usage` is its own complaint: what is wrong with a command is said with the usage of that one.
+    """
+    parser = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+    parser.set_defaults(usage=parser.error)
+    return parser

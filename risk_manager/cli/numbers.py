@@ -1,6 +1,9 @@
 """Numbers on the command line, refused in a sentence when they cannot be meant."""
 
 import argparse
+from datetime import timedelta
+
+from risk_manager.domain.durations import parse_duration
 
 
 def positive(text: str) -> float:
@@ -19,3 +22,17 @@ def port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
     return int(text)
+
+
+def duration(text: str) -> str:
+    """A length of time as the daemon reads it: 30m, 1h30m."""
+    try:
+        length = parse_duration(text)
+    except ValueError:
+        meant = f"write {text}m" if text.isascii() and text.isdigit() else "write 30m or 1h30m"
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time; {meant}") from None
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long; leave --for out") from None
+    if length <= timedelta(0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all; write 30m or 1h30m")
+    return text

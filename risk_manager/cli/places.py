@@ -37,6 +37,13 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Both folders, and `--debug`: understood by every command, whichever of them it needs."""
+    add_config(parser)
+    add_data(parser)
+    add_debug(parser)
+
+
 def add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url", metavar="URL", help="the feed's address (default: from daemon.json)"
@@ -58,4 +65,12 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=argparse.SUPPRESS,
         help="log everything, and show where an error comes from",
+    )
+
+
+def add_password_stdin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--password-stdin",
+        action="store_true",
+        help="read the admin password from the standard input",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command
-from risk_manager.cli.places import add_config, add_data, add_debug
+from risk_manager.cli.places import add_places
 
 if TYPE_CHECKING:
     from risk_manager.claims import Claims
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 def register(commands: "Commands") -> None:
     parser = add_command(commands, "run", "the daemon, in the foreground")
-    add_config(parser)
-    add_data(parser)
-    add_debug(parser)
+    add_places(parser)
     parser.set_defaults(command=_run)
 
 

@@ -426,6 +426,7 @@ class AccountSnapshot:
     trades: tuple[TradeRow, ...] = ()  # closed trades of the day, newest first, at most 10
     enforcements: tuple[EnforcementAction, ...] = ()  # newest first, at most 20
     failed_rules: tuple[str, ...] = ()
+    known: bool = True  # False: not read from the broker since the start; no figure counts yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

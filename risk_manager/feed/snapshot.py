@@ -148,6 +148,7 @@ def account_snapshot(
         trades=closed,
         enforcements=tuple(enforcements),
         failed_rules=tuple(sorted(account.failed_rules)),
+        known=account.reported_as_of is not None,
     )
 
 

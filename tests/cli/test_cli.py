@@ -1,16 +1,18 @@
 """The command line as scripts and people meet it: exit codes, one-line errors, what it imports."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from config_folder import ConfigFolder
 from filelock import FileLock
 
-from risk_manager.cli import main
+from risk_manager.cli import _parser, main
 from risk_manager.cli.exits import Exit
 
 HEAVY = ("project_x_py", "textual", "aiohttp", "pandas", "polars")
@@ -225,3 +227,66 @@ def test_an_error_of_ours_is_one_line_and_exit_70(
     assert len(err.splitlines()) == 1
     assert main(["admin", "config", "validate", "--config", "a\0b", "--debug"]) == Exit.INTERNAL
     assert "Traceback" in capsys.readouterr().err
+
+
+# --- usage ----------------------------------------------------------------------------------------
+
+
+def verbs(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str, ...]]:
+    """Every command by its words."""
+    groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not groups:
+        yield words
+    for group in groups:
+        for name, each in group.choices.items():
+            yield from verbs(each, *words, name)
+
+
+VERBS = [words for words in verbs(_parser()) if words not in (("demo",), ("practice",))]
+NEEDED = {
+    ("admin", "lockouts", "set"): ("--account", "101", "--reason", "x"),
+    ("admin", "lockouts", "clear"): ("--account", "101", "--reason", "x"),
+    ("admin", "journal", "replay"): ("2026-11-20",),
+}
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_every_verb_understands_both_folders(words: tuple[str, ...]) -> None:
+    """F7.5: `--config` and `--data` are understood by every verb, also by those that use one."""
+    folders = ("--config", "here", "--data", "there")
+    arguments = _parser().parse_args([*words, *NEEDED.get(words, ()), *folders])
+    assert (arguments.config, arguments.data) == (Path("here"), Path("there"))
+
+
+@pytest.mark.parametrize("words", [*VERBS, ("demo",), ("practice",)], ids=" ".join)
+def test_a_wrong_option_is_answered_with_the_usage_of_that_verb(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F7.5: A wrong option anywhere is exit 2, with the usage of the verb it was given to."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words, *NEEDED.get(words, ()), "--colour", "red"])
+    assert ended.value.code == Exit.USAGE
+    name = f"risk-manager {' '.join(words)}"
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"usage: {name} [-h]")
+    assert said[-1] == f"{name}: error: unrecognized arguments: --colour red"
+
+
+@pytest.mark.parametrize(
+    ("length", "hint"),
+    [
+        ("30", "write 30m"),
+        ("half an hour", "write 30m or 1h30m"),
+        ("0m", "is no time at all"),
+        ("99999999999999d", "is too long"),
+    ],
+)
+def test_a_length_of_time_without_its_unit_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], length: str, hint: str
+) -> None:
+    """F7.15: `--for 30` is wrong usage, exit 2, and the line says how to write it."""
+    lock = ("admin", "lockouts", "set", "--account", "101", "--reason", "x")
+    with pytest.raises(SystemExit) as ended:
+        main([*lock, "--for", length])
+    assert ended.value.code == Exit.USAGE
+    assert hint in capsys.readouterr().err.splitlines()[-1]

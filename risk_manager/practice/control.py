@@ -16,12 +16,15 @@ import orjson
 from aiohttp import web
 
 from risk_manager.practice import rest
-from risk_manager.practice.exchange import ALL_CONTRACTS, OrderStatus
+from risk_manager.practice.exchange import ALL_CONTRACTS, OrderStatus, OrderType, Side
 from risk_manager.practice.faults import HubFaults, HubName
 from risk_manager.practice.hubs import ODD_FRAMES, OddFrame, PayloadShape
+from risk_manager.practice.words import Habits
 
 if TYPE_CHECKING:
     from risk_manager.practice.gateway import PracticeGateway
+
+MAX_DEPTH_TICKS = 200
 
 type Body = Mapping[str, Any]
 type Verb = Callable[["PracticeGateway", Body], Awaitable[Any]]
@@ -87,6 +90,32 @@ async def price(gateway: "PracticeGateway", body: Body) -> Any:
         now=gateway.now(),
     )
     return {}
+
+
+async def flood(gateway: "PracticeGateway", body: Body) -> Any:
+    """{accountId, root|contractId, count}: so many limit orders far below, told at once."""
+    contract_id = _contract_id(gateway, body)
+    exchange = gateway.exchange
+    contract, book = exchange.contracts[contract_id], exchange.book(contract_id)
+    deep = book.bid - contract.tick_size * MAX_DEPTH_TICKS
+    exchange.notify, notify = None, exchange.notify
+    try:
+        placed = [
+            exchange.place(
+                int(body["accountId"]),
+                contract_id,
+                Side.BUY,
+                1,
+                OrderType.LIMIT,
+                limit_price=deep,
+                now=gateway.now(),
+            )
+            for _ in range(int(body["count"]))
+        ]
+    finally:
+        exchange.notify = notify
+    gateway.pump()
+    return {"placed": sum(isinstance(one, int) for one in placed)}
 
 
 async def push(gateway: "PracticeGateway", body: Body) -> Any:
@@ -173,8 +202,21 @@ async def date_fault(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
+async def habits(gateway: "PracticeGateway", body: Body) -> Any:
+    """{...attributes of Habits, hidden?: [account ids], clockAheadSeconds?}: the rest is kind."""
+    given = dict(body)
+    hidden, ahead = given.pop("hidden", ()), given.pop("clockAheadSeconds", 0)
+    ranges = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+    gateway.words.habits = Habits(**{**given, **ranges})
+    gateway.words.hidden_accounts = set(hidden)
+    gateway.words.clock_ahead = timedelta(seconds=float(ahead))
+    return {}
+
+
 async def clear_faults(gateway: "PracticeGateway", body: Body) -> Any:
+    """Nothing fails any more, and everything is told at once and as it is."""
     gateway.faults.clear()
+    gateway.words.clear()
     return {}
 
 
@@ -303,6 +345,7 @@ VERBS: dict[str, Verb] = {
     "close": _through("/Position/closeContract"),
     "partial_close": _through("/Position/partialCloseContract"),
     "contracts": _through("/Contract/available"),
+    "flood": flood,
     "price": price,
     "push": push,
     "pause_market": pause_market,
@@ -313,6 +356,7 @@ VERBS: dict[str, Verb] = {
     "fault": fault,
     "date_fault": date_fault,
     "hub_fault": hub_fault,
+    "habits": habits,
     "clear_faults": clear_faults,
     "release": release,
     "drop": drop,

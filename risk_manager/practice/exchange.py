@@ -13,7 +13,7 @@ from enum import IntEnum
 from random import Random
 from typing import Any, Literal
 
-from risk_manager.practice.products import Contract, contracts_on
+from risk_manager.practice.products import BELOW_ZERO, Contract, contracts_on
 
 CENT = Decimal("0.01")
 ZERO = Decimal(0)
@@ -718,6 +718,10 @@ class Exchange:
             and (until is None or trade.created_at < until)
         ]
 
+    def trade(self, trade_id: int) -> Trade | None:
+        trade = self._trades.get(trade_id)
+        return None if trade is None else copy(trade)
+
     def book(self, contract_id: str) -> Book:
         return copy(self._books[contract_id])
 
@@ -1055,7 +1059,7 @@ class Exchange:
             "bestBid": float(book.bid),
             "bestAsk": float(book.ask),
             "change": float(change),
-            "changePercent": round(float(change) / float(book.open), 6),
+            "changePercent": round(float(change) / float(book.open), 6) if book.open else 0.0,
             "open": float(book.open),
             "high": float(book.high),
             "low": float(book.low),
@@ -1115,7 +1119,8 @@ def _price_problem(
     ):
         if price is None:
             continue
-        if not price.is_finite() or price <= 0:
+        may_be_negative = contract.root in BELOW_ZERO and label != "trailPrice"
+        if not price.is_finite() or (price <= 0 and not may_be_negative):
             return f"invalid {label} {price}"
         if price % contract.tick_size:
             return f"{label} {price} is not a multiple of the tick size {contract.tick_size}"

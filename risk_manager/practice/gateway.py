@@ -8,10 +8,11 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from random import Random
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -36,6 +37,7 @@ from risk_manager.practice.hubs import (
 from risk_manager.practice.market import Market
 from risk_manager.practice.products import contracts_on
 from risk_manager.practice.trader import Deed, ExchangeHands, Trader
+from risk_manager.practice.words import Telling, Words
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +89,8 @@ class PracticeGateway:
     """A gateway to connect the real SDK to, by URL.
 
     Everything about it can be changed while it runs: `exchange` (each change is delivered at
-    once), `faults`, `market`, `rate_limit`, `user_hub.payload_shape`. `speed` makes market and
+    once), `faults`, `words` (how what happens is told), `market`, `rate_limit`,
+    `user_hub.payload_shape`. `speed` makes market and
     trader time pass faster; `on_deed` hears of each step the trader took, and a trader with
     `trader_waits` begins at `start_trader()`. Without `exchange` it lists the front contracts of
     the clock's date; without `api_key` a throw-away key is made, to be read from
@@ -138,6 +141,7 @@ class PracticeGateway:
         self.api_key = api_key or f"practice-key-{secrets.token_hex(6)}"
         self.speed = speed
         self.faults = faults or Faults()
+        self.words = Words(self.exchange, Random(0))
         self.token_life = token_life
         self.rate_limit = RateLimit(rate_limit, rate_window)
         self.bars_limit = RateLimit(bars_limit, bars_window)
@@ -327,7 +331,21 @@ class PracticeGateway:
 
     def pump(self) -> None:
         """Hand what the exchange has to tell to the hubs. Runs by itself after each mutation."""
-        events = self.exchange.drain_events()
+        self._tell(self.words.hear(self.exchange.drain_events(), self._clock()))
+
+    def _tell(self, tellings: Sequence[Telling]) -> None:
+        at_once = [one.event for one in tellings if not one.after_s]
+        self._publish(at_once)
+        for one in tellings:
+            if one.after_s:
+                asyncio.get_running_loop().call_later(one.after_s, self._tell_later, one)
+
+    def _tell_later(self, telling: Telling) -> None:
+        event = self.words.due(telling, self._clock())
+        if event is not None and self._runner is not None:
+            self._publish([event])
+
+    def _publish(self, events: Sequence[Event]) -> None:
         self.user_hub.publish(event for event in events if not event.is_market)
         self.market_hub.publish(event for event in events if event.is_market)
 
@@ -402,6 +420,9 @@ class PracticeGateway:
             if early is not None:
                 return early
         answer = self._answer(request, path, body)
+        if self.words.clock_ahead:
+            stamp = format_datetime(self._clock() + self.words.clock_ahead, usegmt=True)
+            answer.headers["Date"] = stamp
         if fault is not None:
             if fault.lose_reply is not None:
                 return await self._lose(request, fault.lose_reply)
@@ -443,15 +464,16 @@ class PracticeGateway:
             return web.Response(status=401)
         if path.startswith("/Auth/"):
             return self._answer_auth(path, token, body or {})
-        endpoint = rest.ENDPOINTS.get(path)
-        if endpoint is None:
+        if path not in rest.ENDPOINTS:
             return web.Response(status=404)
         if body is None:
             return _bad_request("the body is not a JSON object")
         try:
-            reply = endpoint(self.exchange, body, self._clock())
+            answered = self.words.answer(path, body, self._clock())
         except rest.BadRequestError as error:
             return _bad_request(str(error))
+        self._tell(answered.tellings)
+        reply = answered.reply
         if path == "/Account/search" and body.get("onlyActiveAccounts"):
             reply["accounts"] = [
                 account

@@ -13,7 +13,7 @@ from decimal import Decimal
 from random import Random
 
 from risk_manager.practice.exchange import Exchange
-from risk_manager.practice.products import BY_ROOT, Contract
+from risk_manager.practice.products import BELOW_ZERO, BY_ROOT, Contract
 
 INDEX_LEADERS = frozenset({"ES", "NQ", "RTY"})
 INDEX_CORRELATION = 0.85
@@ -22,6 +22,7 @@ VOLATILITY_JITTER = 0.04
 TREND_JITTER = 0.004
 TREND_MEMORY_SECONDS = 240.0
 PULL_PER_SECOND = 1 / 7200
+LOWEST_LEVEL = 100.0  # ticks, where a price cannot be negative
 QUOTE_CHANCE = 0.7  # a contract whose price did not change still quotes this often
 
 
@@ -41,6 +42,7 @@ class _Walk:
     log_volatility: float = 0.0
     trend: float = 0.0
     pushes: list[_Push] = field(default_factory=list)
+    lowest: float = LOWEST_LEVEL
 
 
 class Market:
@@ -68,12 +70,16 @@ class Market:
             for contract in exchange.contracts.values()
             if wanted is None or contract.root in wanted
         ]
+        self._silent: set[str] = set()
         self._walks: dict[str, _Walk] = {}
         for contract in self._contracts:
             leader = BY_ROOT[contract.product.leader]
             if leader.root not in self._walks:
                 start = float(exchange.book(contract.id).last / leader.tick_size)
-                self._walks[leader.root] = _Walk(start, start, leader.ticks_per_root_second)
+                walk = _Walk(start, start, leader.ticks_per_root_second)
+                if leader.root in BELOW_ZERO:
+                    walk.lowest = -math.inf
+                self._walks[leader.root] = walk
 
     def push(self, root: str, ticks: float, over_seconds: float) -> None:
         """Lean on a product's price: `ticks` (signed) over so many seconds of market time.
@@ -90,6 +96,17 @@ class Market:
         product = BY_ROOT[BY_ROOT[root].leader]
         walk = self._walks[product.root]
         walk.level = walk.anchor = float(price / product.tick_size)
+
+    def gap(self, root: str, fraction: float) -> None:
+        """Let a product's price jump by so much of itself (signed); it stays there."""
+        walk = self._walks[BY_ROOT[root].leader]
+        level = walk.level * (1 + fraction)
+        walk.anchor += level - walk.level
+        walk.level = level
+
+    def silence(self, root: str, is_silent: bool) -> None:
+        """Let one contract's price stand still, without a quote, while its market is open."""
+        (self._silent.add if is_silent else self._silent.discard)(root)
 
     def step(self, now: datetime) -> None:
         """Advance `step_seconds` and quote. Nothing happens while paused."""
@@ -131,12 +148,14 @@ class Market:
             + (walk.anchor - walk.level) * PULL_PER_SECOND * dt
             + walk.wander * math.exp(walk.log_volatility) * root_dt * noise * subdued
         )
-        walk.level = max(walk.level, 100.0)
+        walk.level = max(walk.level, walk.lowest)
 
     def _quote(self, contract: Contract, walk: _Walk, now: datetime) -> None:
         tick = contract.tick_size
         bid = round(walk.level) * tick
         book = self.exchange.book(contract.id)
+        if contract.root in self._silent:
+            return
         if not book.is_open:
             return  # a shut market is silent; the walk goes on, so it may open with a gap
         if bid == book.bid and self._random.random() > QUOTE_CHANCE:

@@ -177,6 +177,8 @@ PRODUCTS: tuple[Product, ...] = (
 )
 
 BY_ROOT: dict[str, Product] = {product.root: product for product in PRODUCTS}
+BELOW_ZERO = frozenset({"CL", "MCL"})
+"""Products whose price may be zero or less, as crude's was in April 2020."""
 
 
 def last_front_day(product: Product, year: int, month: int) -> date:

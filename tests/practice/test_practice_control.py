@@ -7,6 +7,7 @@ import pytest
 
 from risk_manager.practice.control import VERBS
 from risk_manager.practice.gateway import PracticeGateway, practice_gateway
+from risk_manager.practice.words import Habits
 
 pytestmark = pytest.mark.wire
 
@@ -58,6 +59,8 @@ async def test_every_verb_does_what_its_name_says() -> None:
         await say("market_open", open=True)
         await say("close", **account, root="MNQ")
         assert exchange.is_flat(101)
+        assert await say("flood", **account, root="MES", count=7) == {"placed": 7}
+        assert len(exchange.working_orders(101)) == 7
         before = exchange.fees(101)
         await say("void", tradeId=exchange.trades(101)[0].id)
         assert exchange.fees(101) < before
@@ -67,9 +70,12 @@ async def test_every_verb_does_what_its_name_says() -> None:
         await say("fault", path="/Order/place", status=429, retry_after=1, times=2)
         await say("hub_fault", hub="market", mute=True, delay=0.5)
         assert gateway.faults.market.mute
+        await say("habits", late_fees=0.5)
+        assert gateway.words.habits.late_fees == 0.5
         await say("release")
         await say("clear_faults")
         assert (gateway.faults.rest, gateway.faults.market.mute) == ([], False)
+        assert gateway.words.habits == Habits()
         for verb, extra in (
             ("garble", {"hub": "user"}),
             ("odd", {"hub": "market", "shape": "null"}),

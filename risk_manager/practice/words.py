@@ -1,0 +1,358 @@
+"""What the gateway says of the exchange's book, which need not be what is so.
+
+The exchange is the truth and stays it. Between it and the wire stands `Words`: it hears every
+event and answers every call, and by its `Habits` tells some of it late, early, or wrong.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+from risk_manager.practice import rest
+from risk_manager.practice.exchange import Event, Exchange, OrderStatus, OrderType
+
+type Payload = dict[str, Any]
+
+WILD_BY = Decimal("0.3")
+REMEMBERED_FOR = timedelta(seconds=5)
+_CHANGES_KEPT = 20_000
+_RESTING = frozenset(
+    {OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP}
+)
+_WORKING = frozenset({int(OrderStatus.OPEN), int(OrderStatus.PENDING)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """How a gateway words what happens. Chances are from 0 to 1, ranges in seconds.
+
+    `order_taken_back`: a new or changed order is told Cancelled, and after
+    `taken_back_after_s` Open again under its id; of those the part `only_listed` is not told
+    again by the stream, only by the lists.
+    `cancel_not_taken`: a cancel is answered with success and confirmed by the stream, and the
+    order lives on; at most `cancels_lost` times for one order.
+    `list_lags`: a list of orders, positions or trades shows the book as it was `list_lag_s` ago.
+    `shared_trade_id`: both halves of a flip are told under the id of the closing half, the
+    opening one (without a result) first half of the time.
+    `late_fees`: a trade is told without its fees, and again with them `fees_after_s` later.
+    `price_gone`: a position is told with an average price of 0, by the lists or by both.
+    `one_sided`: a quote has no bid or no ask (0). `wild_quote`: one side of a quote is far away,
+    and right again `wild_for_s` later.
+    """
+
+    order_taken_back: float = 0.0
+    taken_back_after_s: float = 0.05
+    only_listed: float = 0.0
+    cancel_not_taken: float = 0.0
+    cancels_lost: int = 2
+    list_lags: float = 0.0
+    list_lag_s: tuple[float, float] = (0.4, 0.6)
+    shared_trade_id: float = 0.0
+    late_fees: float = 0.0
+    fees_after_s: tuple[float, float] = (0.5, 20.0)
+    price_gone: float = 0.0
+    one_sided: float = 0.0
+    wild_quote: float = 0.0
+    wild_for_s: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """An event for the stream. What is told with a delay goes through `Words.due` at its time."""
+
+    after_s: float
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply of REST; `as_of` is how old what it says is. `tellings` go out by the stream."""
+
+    reply: Payload
+    as_of: datetime
+    tellings: tuple[Telling, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a list showed of one order or position before it changed; None for nothing."""
+
+    at: datetime
+    account_id: int
+    list_name: str
+    key: int | str
+    before: Payload | None
+
+
+class Words:
+    """Between an exchange and whoever is told of it. The dice decide where a chance is given.
+
+    `habits` may be replaced at any time; with the kind ones (the default) everything is told at
+    once and as it is. `hidden_accounts` are not in the login's list, though every call about them
+    works. `clock_ahead` is how far the gateway's `Date` is ahead.
+    """
+
+    def __init__(self, exchange: Exchange, dice: Random, habits: Habits | None = None) -> None:
+        self.habits = habits or Habits()
+        self.hidden_accounts: set[int] = set()
+        self.clock_ahead = timedelta(0)
+        self._exchange = exchange
+        self._dice = dice
+        self._listed: dict[tuple[str, int | str], Payload] = {}
+        self._changes: deque[_Change] = deque(maxlen=_CHANGES_KEPT)
+        self._stamps: dict[int, datetime] = {}  # of orders told again later than they changed
+        self._cancels_lost: dict[int, int] = {}
+        self._one_id: dict[int, int] = {}  # opening half -> the closing half it shares its id with
+        self._fees_from: dict[int, datetime] = {}
+        self._priceless: dict[int, str] = {}  # by position id: "", "list" or "both"
+
+    def clear(self) -> None:
+        """Kind from now on. What was told stays told: an id that is shared remains so."""
+        self.habits = Habits()
+        self.hidden_accounts = set()
+        self.clock_ahead = timedelta(0)
+
+    def shares_its_id(self, trade_id: int) -> bool:
+        """Whether a trade was told under one id with another."""
+        return trade_id in self._one_id or trade_id in self._one_id.values()
+
+    # --- the stream ---
+
+    def hear(self, events: Sequence[Event], now: datetime) -> list[Telling]:
+        """The news of one mutation, as it is told."""
+        told: list[Telling] = []
+        for event in self._with_shared_ids(events):
+            match event.kind:
+                case "order":
+                    self._note(event, "orders", event.data["id"], now)
+                    told += self._tell_order(event, now)
+                case "trade":
+                    told += self._tell_trade(event, now)
+                case "position":
+                    self._note(event, "positions", event.contract_id, now)
+                    told.append(Telling(0.0, self._priced(event)))
+                case "quote":
+                    told += self._tell_quote(event)
+                case _:
+                    told.append(Telling(0.0, event))
+        return told
+
+    def due(self, telling: Telling, now: datetime) -> Event | None:
+        """A delayed word at the time it is told: as it stands by then, or nothing."""
+        event = telling.event
+        match event.kind:
+            case "order":
+                order = self._exchange.order(event.data["id"])
+                if order is None or not order.is_working:
+                    return None  # its end has been told meanwhile
+                self._stamps[order.id] = now
+                return _with(event, self._stamped(order.payload()))
+            case "trade":
+                trade = self._exchange.trade(event.data["id"])
+                return None if trade is None else _with(event, self._trade(trade.payload(), now))
+            case "quote":
+                return _with(event, self._exchange.quote_payload(event.contract_id, now=now))
+        return event
+
+    def _tell_order(self, event: Event, now: datetime) -> list[Telling]:
+        order = self._exchange.order(event.data["id"])
+        lives = order is not None and order.is_working and order.type in _RESTING
+        if not (lives and event.data["status"] in _WORKING and self._roll("order_taken_back")):
+            return [Telling(0.0, event)]
+        told = [Telling(0.0, _cancelled(event, now))]
+        if not self._roll("only_listed"):
+            again = Event("order", event.account_id, event.contract_id, 1, event.data)
+            told.append(Telling(self.habits.taken_back_after_s, again))
+        return told
+
+    def _with_shared_ids(self, events: Sequence[Event]) -> list[Event]:
+        found = list(events)
+        if not self.habits.shared_trade_id:
+            return found
+        at = [i for i, e in enumerate(found) if e.kind == "trade" and e.action == 0]
+        for first, second in pairwise(at):
+            closing, opening = found[first].data, found[second].data
+            are_halves = (
+                closing["orderId"] == opening["orderId"]
+                and closing["profitAndLoss"] is not None
+                and opening["profitAndLoss"] is None
+            )
+            if are_halves and self._roll("shared_trade_id"):
+                self._one_id[opening["id"]] = closing["id"]
+                if self._dice.random() < 0.5:
+                    found[first], found[second] = found[second], found[first]
+        return found
+
+    def _tell_trade(self, event: Event, now: datetime) -> list[Telling]:
+        told: list[Telling] = []
+        if event.action == 0 and self._roll("late_fees"):
+            after_s = self._dice.uniform(*self.habits.fees_after_s)
+            self._fees_from[event.data["id"]] = now + timedelta(seconds=after_s)
+            told.append(
+                Telling(after_s, Event("trade", event.account_id, event.contract_id, 1, event.data))
+            )
+        return [Telling(0.0, _with(event, self._trade(dict(event.data), now))), *told]
+
+    def _trade(self, payload: Payload, now: datetime) -> Payload:
+        fees_from = self._fees_from.get(payload["id"])
+        if fees_from is not None and now < fees_from:
+            payload["fees"] = 0.0
+        payload["id"] = self._one_id.get(payload["id"], payload["id"])
+        return payload
+
+    def _priced(self, event: Event) -> Event:
+        if self._gone(event.data["id"]) != "both":
+            return event
+        return _with(event, {**event.data, "averagePrice": 0.0})
+
+    def _gone(self, position_id: int) -> str:
+        if not self.habits.price_gone:
+            return ""
+        if position_id not in self._priceless:
+            gone = self._roll("price_gone")
+            how = self._dice.choice(("list", "both")) if gone else ""
+            self._priceless[position_id] = how
+        return self._priceless[position_id]
+
+    def _tell_quote(self, event: Event) -> list[Telling]:
+        if self._roll("wild_quote"):
+            side = self._dice.choice(("bestBid", "bestAsk"))
+            wild = {**event.data, side: self._far_away(event, side)}
+            return [
+                Telling(0.0, _with(event, wild)),
+                Telling(self.habits.wild_for_s, event),
+            ]
+        if self._roll("one_sided"):
+            side = self._dice.choice(("bestBid", "bestAsk"))
+            return [Telling(0.0, _with(event, {**event.data, side: 0.0}))]
+        return [Telling(0.0, event)]
+
+    def _far_away(self, event: Event, side: str) -> float:
+        tick = self._exchange.contracts[event.contract_id].tick_size
+        price = Decimal(str(event.data[side]))
+        ticks = round(abs(price) * WILD_BY / tick) + 1
+        return float(price - ticks * tick if side == "bestBid" else price + ticks * tick)
+
+    # --- REST ---
+
+    def answer(self, path: str, body: Mapping[str, Any], now: datetime) -> Answered:
+        """What an endpoint of `rest.ENDPOINTS` answers. Raises what it raises."""
+        if path == "/Order/cancel" and (lost := self._lose_cancel(body, now)) is not None:
+            return lost
+        reply = rest.ENDPOINTS[path](self._exchange, body, now)
+        as_of = now
+        match path:
+            case "/Account/search":
+                reply["accounts"] = [
+                    a for a in reply["accounts"] if a["id"] not in self.hidden_accounts
+                ]
+            case "/Order/searchOpen" | "/Position/searchOpen" | "/Trade/search":
+                as_of = self._as_of(now)
+                self._reword_list(path, body, reply, as_of, now)
+        return Answered(reply, as_of)
+
+    def _lose_cancel(self, body: Mapping[str, Any], now: datetime) -> Answered | None:
+        """Success and a confirmation, and nothing done."""
+        order = self._exchange.order(body["orderId"])
+        if order is None or order.account_id != body["accountId"] or not order.is_working:
+            return None
+        lost = self._cancels_lost.get(order.id, 0)
+        if lost >= self.habits.cancels_lost or not self._roll("cancel_not_taken"):
+            return None
+        self._cancels_lost[order.id] = lost + 1
+        event = Event("order", order.account_id, order.contract_id, 2, order.payload())
+        return Answered(rest.succeeded(), now, (Telling(0.0, _cancelled(event, now)),))
+
+    def _as_of(self, now: datetime) -> datetime:
+        if not self._roll("list_lags"):
+            return now
+        return now - timedelta(seconds=self._dice.uniform(*self.habits.list_lag_s))
+
+    def _reword_list(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        reply: Payload,
+        as_of: datetime,
+        now: datetime,
+    ) -> None:
+        if not reply["success"]:
+            return
+        match path:
+            case "/Trade/search":
+                reply["trades"] = [
+                    self._trade(t, now)
+                    for t in reply["trades"]
+                    if datetime.fromisoformat(t["creationTimestamp"]) <= as_of
+                ]
+            case "/Order/searchOpen":
+                listed = self._back_to(as_of, body["accountId"], "orders", "id", reply["orders"])
+                reply["orders"] = [self._stamped(order) for order in listed]
+            case _:
+                listed = self._back_to(
+                    as_of, body["accountId"], "positions", "contractId", reply["positions"]
+                )
+                reply["positions"] = [
+                    {**p, "averagePrice": 0.0} if self._gone(p["id"]) else p for p in listed
+                ]
+
+    def _back_to(
+        self, as_of: datetime, account_id: int, list_name: str, key: str, rows: list[Payload]
+    ) -> list[Payload]:
+        """The rows of a list as they were then."""
+        then = {row[key]: row for row in rows}
+        for change in reversed(self._changes):
+            if change.at <= as_of:
+                break
+            if change.account_id != account_id or change.list_name != list_name:
+                continue
+            if change.before is None:
+                then.pop(change.key, None)
+            else:
+                then[change.key] = change.before
+        return list(then.values())
+
+    def _note(self, event: Event, list_name: str, key: int | str, now: datetime) -> None:
+        """What a list shows of it from now on, and what it showed before."""
+        data = event.data
+        is_listed = data["status"] in _WORKING if list_name == "orders" else data["size"] > 0
+        at = (f"{list_name} {event.account_id}", key)
+        before = self._listed.get(at)
+        if is_listed:
+            self._listed[at] = dict(data)
+        else:
+            self._listed.pop(at, None)
+        if before is not None or is_listed:
+            self._changes.append(_Change(now, event.account_id, list_name, key, before))
+        while self._changes and self._changes[0].at < now - REMEMBERED_FOR:
+            self._changes.popleft()
+
+    def _stamped(self, payload: Payload) -> Payload:
+        """A list never says that an order changed earlier than it was told to."""
+        told_at = self._stamps.get(payload["id"])
+        if told_at is not None and datetime.fromisoformat(payload["updateTimestamp"]) < told_at:
+            payload["updateTimestamp"] = told_at.isoformat()
+        return payload
+
+    def _roll(self, habit: str) -> bool:
+        chance: float = getattr(self.habits, habit)
+        return chance > 0 and self._dice.random() < chance
+
+
+def _with(event: Event, data: Mapping[str, Any]) -> Event:
+    return Event(event.kind, event.account_id, event.contract_id, event.action, data)
+
+
+def _cancelled(event: Event, now: datetime) -> Event:
+    """An order's event as a gateway tells it that takes the order for cancelled."""
+    data = {
+        **event.data,
+        "status": int(OrderStatus.CANCELLED),
+        "updateTimestamp": now.isoformat(),
+    }
+    return Event("order", event.account_id, event.contract_id, 2, data)

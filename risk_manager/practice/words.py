@@ -117,9 +117,15 @@ class Words:
         self.hidden_accounts = set()
         self.clock_ahead = timedelta(0)
 
-    def shares_its_id(self, trade_id: int) -> bool:
-        """Whether a trade was told under one id with another."""
-        return trade_id in self._one_id or trade_id in self._one_id.values()
+    def told_as(self, trade_id: int) -> int:
+        """The id under which a trade is told."""
+        return self._one_id.get(trade_id, trade_id)
+
+    def told_with(self, trade_id: int) -> tuple[int, ...]:
+        """The trades told under the same id as this one, itself included, oldest first."""
+        told_as = self.told_as(trade_id)
+        opening = next((i for i, closing in self._one_id.items() if closing == told_as), None)
+        return (told_as,) if opening is None else (told_as, opening)
 
     # --- the stream ---
 
@@ -202,7 +208,7 @@ class Words:
         fees_from = self._fees_from.get(payload["id"])
         if fees_from is not None and now < fees_from:
             payload["fees"] = 0.0
-        payload["id"] = self._one_id.get(payload["id"], payload["id"])
+        payload["id"] = self.told_as(payload["id"])
         return payload
 
     def _priced(self, event: Event) -> Event:

@@ -175,6 +175,8 @@ def test_both_halves_of_a_flip_go_under_one_id(desk: Desk) -> None:
         assert len(listed) == 2
         assert sum(t["profitAndLoss"] is None for t in listed) == 1
     assert orders == {True, False}  # either half may come first
+    for trade in desk.exchange.trades(101)[1:]:
+        assert len(desk.words.told_with(trade.id)) == 2
     truth = desk.exchange.realised(101) - desk.exchange.fees(101)
     said = sum(
         Decimal(str(t["profitAndLoss"] or 0)) - Decimal(str(t["fees"])) for t in desk.ask(TRADES)

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT.parent)]
 
 from simulation.campaign import Totals, days  # noqa: E402
+from simulation.habits import HABITS  # noqa: E402
 from simulation.options import DAY_HOURS, WHOLE_HOURS, Options, options_for  # noqa: E402
 from simulation.planted import PLANTS  # noqa: E402
 from simulation.soak import soak  # noqa: E402
@@ -57,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sky", choices=("well", "ill"), help="the broker's health; else by seed")
     parser.add_argument("--date", type=date.fromisoformat, help="the trading date; else by seed")
     parser.add_argument("--plant", choices=sorted(PLANTS), default="", help="a bug on purpose")
+    parser.add_argument(
+        "--habits",
+        type=lambda text: tuple(name for name in text.split(",") if name),
+        help=f"unkind habits, by commas ('' for none); else by seed: {', '.join(HABITS)}",
+    )
     parser.add_argument("--wall-step", type=float, help="turn the wall clock by at most so many s")
     parser.add_argument("--log", help="write every request, decision and lock of the day here")
     parser.add_argument("--verbose", action="store_true", help="a line for each day")
@@ -69,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
 def _chosen(given: argparse.Namespace) -> Iterator[Options]:
     for seed in range(given.seed, given.seed + given.days):
         options = options_for(
-            seed, hours=given.hours, sky=given.sky, day=given.date, plant=given.plant
+            seed,
+            hours=given.hours,
+            sky=given.sky,
+            day=given.date,
+            plant=given.plant,
+            habits=given.habits,
         )
         if given.wall_step is not None:
             options = replace(options, wall_step_seconds=given.wall_step)
@@ -94,6 +105,7 @@ def _tell_violations(day: DayResult, given: argparse.Namespace) -> None:
     print(f"VIOLATED with seed {options.seed}, commit {_commit()}")
     for violation in day.violations:
         print(f"  {violation.at:10.2f} s  {violation.kind}: {violation.detail}")
+    print(f"  habits: {','.join(options.unkind.names) or 'none'}")
     print(f"  options: {options.expanded()}")
     asked = "".join(
         f" {flag} {value}"
@@ -101,6 +113,7 @@ def _tell_violations(day: DayResult, given: argparse.Namespace) -> None:
             ("--sky", given.sky),
             ("--date", given.date),
             ("--plant", given.plant),
+            ("--habits", None if given.habits is None else ",".join(given.habits)),
             ("--wall-step", given.wall_step),
         )
         if value not in (None, "")

@@ -5,6 +5,7 @@ import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from risk_manager.broker.lanes import Lane
 from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE, StatusError
 from risk_manager.broker.session import GatewayUnavailable
 from risk_manager.clock import VenueTime
-from risk_manager.practice import rest
+from risk_manager.practice.words import Words
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 WRITES = frozenset({CLOSE, PARTIAL_CLOSE, CANCEL, MODIFY, PLACE})
 HANG_SECONDS = 60.0
 REQUESTS_A_MINUTE = 200
+READS_REFUSED = "reads refused"
 
 type Body = Mapping[str, Any]
 
@@ -41,10 +43,12 @@ class SimulatedGateway:
 
     def __init__(self, world: "World", dice: Random) -> None:
         self.world = world
+        self.words = Words(world.exchange, world.dice("words"), world.options.unkind.words)
         self._dice = dice
         self.token_number = 1
         self.healed = False
         self.out_until = -1.0
+        self.reads_refused_until = -1.0
         self.requests = 0
         self.writes = 0
         self.faults: deque[Fault] = deque()
@@ -58,11 +62,16 @@ class SimulatedGateway:
         self.faults.append(Fault(kind, now, now + seconds))
         return self.faults[-1]
 
-    def was_ill(self, since: float, until: float) -> bool:
-        """Whether any trouble fell into this span."""
+    def was_ill(self, since: float, until: float, *, besides: str = "") -> bool:
+        """Whether any trouble fell into this span, besides that of one kind."""
         while self.faults and self.faults[0].ends < self.world.now - 300:
             self.faults.popleft()
-        return any(f.began <= until and f.ends >= since for f in self.faults)
+        return any(f.began <= until and f.ends >= since and f.kind != besides for f in self.faults)
+
+    def refuse_reads(self, seconds: float) -> None:
+        """From now on every read is answered 429, while closes and cancels are served."""
+        self.reads_refused_until = self.world.now + seconds
+        self.note(READS_REFUSED, seconds + 20.0)
 
     def calls_failed(self, account_id: int, since: float) -> int:
         """How many closes, cancels and the like of an account have failed since then."""
@@ -70,7 +79,8 @@ class SimulatedGateway:
 
     def heal(self) -> None:
         self.healed = True
-        self.out_until = -1.0
+        self.out_until = self.reads_refused_until = -1.0
+        self.words.clear()
 
     def _fate(self) -> str:
         roll = self._dice.random()
@@ -132,37 +142,46 @@ class SimulatedGateway:
         down: float,
         answer: "asyncio.Future[object]",
     ) -> None:
-        result, error = self._serve(token, path, body, fate, luck)
+        result, error, as_of = self._serve(token, path, body, fate, luck)
         if path in WRITES and (result is None or not result["success"]):
             self._failed_calls.append((self.world.now, body["accountId"]))
         delay = HANG_SECONDS if fate == "hang" else down
-        asyncio.get_running_loop().call_later(delay, self._reply, path, body, result, error, answer)
+        asyncio.get_running_loop().call_later(
+            delay, self._reply, path, body, result, error, as_of, answer
+        )
 
     def _serve(
         self, token: str, path: str, body: Body, fate: str, luck: float
-    ) -> tuple[dict[str, Any] | None, Exception | None]:
-        if fate == "error_before":
-            return None, StatusError(503 if luck < 0.5 else 500)
-        if fate == "lost_before":
-            return None, ProjectXConnectionError("connection reset")
-        if fate == "limited" or self._is_over_the_limit():
-            return None, StatusError(
-                429, retry_after=str(round(1 + 9 * luck)) if luck < 0.7 else None
-            )
-        if token != f"token-{self.token_number}":
-            return None, StatusError(401)
+    ) -> tuple[dict[str, Any] | None, Exception | None, datetime]:
+        """The reply or why there is none, and how old what the reply says is."""
+        now = self.world.utc()
+        before = self._before(token, path, fate, luck)
+        if before is not None:
+            return None, before, now
         if fate == "refused" and path in WRITES:
-            return {"success": False, "errorCode": 7 if path == CLOSE else 5}, None
+            return {"success": False, "errorCode": 7 if path == CLOSE else 5}, None, now
         if fate == "hang" and luck < 0.5:
-            return None, ProjectXConnectionError("timed out")
-        result = self._do(path, body)
-        if fate == "error_after":
-            return None, StatusError(500, "oops")
-        if fate == "lost_after":
-            return None, ProjectXConnectionError("Server disconnected without sending a response.")
-        if fate == "garbled":
-            return None, ProjectXDataError("Failed to parse JSON")
-        return result, None
+            return None, ProjectXConnectionError("timed out"), now
+        result, as_of = self._do(path, body)
+        after: dict[str, Exception] = {
+            "error_after": StatusError(500, "oops"),
+            "lost_after": ProjectXConnectionError("Server disconnected without a response."),
+            "garbled": ProjectXDataError("Failed to parse JSON"),
+        }
+        return (None, after[fate], as_of) if fate in after else (result, None, as_of)
+
+    def _before(self, token: str, path: str, fate: str, luck: float) -> Exception | None:
+        """What keeps a request from being served."""
+        if fate == "error_before":
+            return StatusError(503 if luck < 0.5 else 500)
+        if fate == "lost_before":
+            return ProjectXConnectionError("connection reset")
+        reads_refused = path not in WRITES and self.world.now < self.reads_refused_until
+        if fate == "limited" or self._is_over_the_limit() or reads_refused:
+            return StatusError(429, retry_after=str(round(1 + 9 * luck)) if luck < 0.7 else None)
+        if token != f"token-{self.token_number}":
+            return StatusError(401)
+        return None
 
     def _is_over_the_limit(self) -> bool:
         now = self.world.now
@@ -175,12 +194,13 @@ class SimulatedGateway:
         self._recent.append(now)
         return False
 
-    def _do(self, path: str, body: Body) -> dict[str, Any]:
+    def _do(self, path: str, body: Body) -> tuple[dict[str, Any], datetime]:
         world = self.world
         world.oracle.before_write(path, body)
-        reply = rest.ENDPOINTS[path](world.exchange, body, world.utc())
-        world.oracle.after_write(path, body, reply)
-        return reply
+        answered = self.words.answer(path, body, world.utc())
+        world.streams.tell(answered.tellings)
+        world.oracle.after_write(path, body, answered.reply)
+        return answered.reply, answered.as_of
 
     def _reply(
         self,
@@ -188,6 +208,7 @@ class SimulatedGateway:
         body: Body,
         result: dict[str, Any] | None,
         error: Exception | None,
+        as_of: datetime,
         answer: "asyncio.Future[object]",
     ) -> None:
         if answer.done():
@@ -197,7 +218,7 @@ class SimulatedGateway:
             return
         assert result is not None
         answer.set_result(result)
-        self.world.oracle.told_by_rest(path, body, result)
+        self.world.oracle.told_by_rest(path, body, result, self.world.seconds_of(as_of))
 
     def end_token(self) -> None:
         """The token ends without a word."""
@@ -229,7 +250,8 @@ class Login:
         if self._is_dead.is_set():  # a killed process sends nothing more
             await asyncio.get_running_loop().create_future()
         answer = await self._gateway.request(self._token, lane, path, body)
-        self._venue.hear(self._gateway.world.utc().replace(microsecond=0))  # its Date header
+        date = self._gateway.world.utc() + self._gateway.words.clock_ahead
+        self._venue.hear(date.replace(microsecond=0))  # its Date header
         return answer
 
     async def renew(self, stale_token: str | None = None) -> str:

@@ -6,6 +6,8 @@ from random import Random
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from simulation.habits import Unkind, unkind_for, with_habits
+
 NEW_YORK = ZoneInfo("America/New_York")
 
 WHOLE_HOURS = 8.75
@@ -90,6 +92,7 @@ class Options:
     edits_per_hour: float = 0.5
     admin_per_hour: float = 0.5
     wall_step_seconds: float = 0.0  # how far the wall clock is turned, at most, either way
+    unkind: Unkind = field(default_factory=Unkind)
     plant: str = ""
 
     @property
@@ -108,8 +111,10 @@ def options_for(
     sky: Sky | None = None,
     day: date | None = None,
     plant: str = "",
+    habits: tuple[str, ...] | None = None,
 ) -> Options:
     """The options that a seed stands for; those given win."""
+    unkind = unkind_for(seed) if habits is None else with_habits(habits)
     dice = Random(f"{seed}/options")
     drawn_day = _draw_day(dice)
     drawn_sky: Sky = "well" if dice.random() < 0.4 else "ill"
@@ -129,6 +134,9 @@ def options_for(
         "contracts": dice.choice((4, 6)),
         "per_instrument": {"NQ": 2, "ES": 2, "MNQ": 4, "MES": 4},
     }
+    wall_step_seconds = dice.choice((0.0, 20.0, 7200.0))
+    limits["open_loss_counts"] = dice.random() < 0.5  # to the loss of the day
+    limits["stop_is_placed"] = dice.random() < 0.5  # where one is missing
     return Options(
         seed=seed,
         day=day or drawn_day,
@@ -143,7 +151,9 @@ def options_for(
         limits=limits,
         edits_per_hour=dice.choice((0.0, 0.5, 1.0)),
         admin_per_hour=dice.choice((0.0, 0.5, 2.0)),
-        wall_step_seconds=dice.choice((0.0, 20.0, 7200.0)),
+        # Two clocks that are both wrong leave nobody anything to go by.
+        wall_step_seconds=0.0 if unkind.clock_ahead else wall_step_seconds,
+        unkind=unkind,
         plant=plant,
     )
 

@@ -13,12 +13,27 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from simulation.gateway import READS_REFUSED
 from simulation.options import NEW_YORK
 
 from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
-from risk_manager.domain.decisions import CancelOrder, ClosePosition, LockSet, ReducePosition
+from risk_manager.domain.decisions import (
+    CancelOrder,
+    Close,
+    ClosePosition,
+    Decision,
+    LockSet,
+    ReducePosition,
+)
 from risk_manager.domain.engine import Step
-from risk_manager.domain.events import ActionSettled, AdminAsked, AnyEvent, Hub, HubState
+from risk_manager.domain.events import (
+    ActionSettled,
+    AdminAsked,
+    AnyEvent,
+    Hub,
+    HubState,
+    QuoteChanged,
+)
 from risk_manager.domain.state import State
 from risk_manager.practice.exchange import Event, Order, OrderStatus, OrderType
 
@@ -38,10 +53,32 @@ BRAKED_LIMIT_S = 60.0
 """With so many calls in a minute the daemon cancels less often, to be able to close."""
 BLIND_LIMIT_S = 5.0
 LOCKED_S = 2.0
+PER_FALSE_WORD_S = 5.0
+"""One reading more for each cancel of an order that was confirmed and did not take. While the
+daemon's last word of an order is Cancelled, only a list or the stream can tell it otherwise: the
+time counts from then."""
+REENTRY_S = 0.5
+"""From the word of a position that must not be, where one was closed a moment ago, to the request
+that closes it: whatever becomes of the read-backs of the close before."""
+REENTRY_AFTER_S = 60.0
+FRESH_ORDER_S = 1.0
+"""From the word of an order that must not be to the request that cancels it, however late a list
+knows it."""
+UNHURRIED_CALLS = 20
+"""With so many calls in a minute the daemon paces itself, and neither of the two is held to."""
+SETTLED_S = 3.0
+"""Executions, positions and lists come one after the other: who adds them up waits for all."""
+DEEP_S = 5.0
+"""A loss of the account that lasts so long must have been acted on."""
+KNOWN_S = 1.0
+JUMP = Decimal("0.03")
+WILD = Decimal("0.1")
 READ_FIRST_S = 3.5
 """After a start nothing is judged before the broker has been read, for three seconds at most."""
 RACE_S = 3.0  # what the trader and we do at the same moment
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
+LOSS_RULES = frozenset({"open-loss", "account-open-loss", "daily_realized_loss"})
+_SUSPENDED = int(OrderStatus.SUSPENDED)
 _WORKING = (int(OrderStatus.OPEN), int(OrderStatus.PENDING))
 OWN = "rm-"
 CENT = Decimal("0.01")
@@ -77,6 +114,18 @@ class Overdue:
     limit_told: bool = False
 
 
+@dataclass(slots=True)
+class Prompt:
+    """What must be asked of the gateway at once, on a link that is well."""
+
+    since: float
+    within_s: float
+    key: tuple[int, str]
+    id: int
+
+
+type TradeKey = tuple[int, bool]
+"""The id a trade is told under, and whether it is an opening half: a flip's halves may share it."""
 type LockKey = tuple[int, str, str]
 
 
@@ -97,20 +146,32 @@ class Oracle:
         self._net: defaultdict[tuple[int, str], int] = defaultdict(int)
         self._moved: defaultdict[tuple[int, str], float] = defaultdict(lambda: -1e9)
         self._orders: dict[int, Order] = {}
+        self._orders_in: defaultdict[tuple[int, str], dict[int, Order]] = defaultdict(dict)
+        self._closed_at: defaultdict[tuple[int, str], float] = defaultdict(lambda: -1e9)
         self._ours: set[int] = set()
         self._closes: set[int] = set()
         # What the daemon was told.
         self._told_net: dict[tuple[int, str], int] = {}
         self._told_at: dict[tuple[int, str], float] = {}
-        self._told_orders: set[int] = set()
+        self._told_orders: dict[int, float] = {}  # alive by the last word of them, and since when
+        self._told_ended: dict[int, float] = {}  # that live, and were told to have ended
+        self._false_words: Counter[int] = Counter()
         self._cancels: dict[int, bool] = {}  # decided on, and whether that was wrong then
-        self._told_trades: dict[int, dict[int, tuple[Decimal, date]]] = defaultdict(dict)
+        self._told_trades: dict[int, dict[TradeKey, tuple[Decimal, date]]] = defaultdict(dict)
+        self._told_void: set[tuple[int, TradeKey]] = set()
+        self._told_priced: set[int] = set()  # positions by id
+        self._told_prices: dict[str, tuple[Decimal, Decimal]] = {}  # bid and ask, the last if none
+        self._told_wild: dict[str, float] = {}
         self._told_can_trade: dict[int, tuple[bool, float]] = {}
         # What must hold.
         self._locks: dict[LockKey, Held] = {}
         self._lost_day: dict[int, date] = {}
         self._lost_since: dict[int, float] = {}
         self._open: dict[tuple[Any, ...], Overdue] = {}
+        self._prompts: dict[tuple[str, int], Prompt] = {}
+        self._seen_positions: set[int] = set()
+        self._deep_since: dict[tuple[str, int], float] = {}
+        self.reentries_s: list[float] = []
         self._open_loss: dict[tuple[int, str], int] = {}
         self._unlocks: list[tuple[float, int, str, str | None]] = []
         self._cancel_all_at: defaultdict[int, float] = defaultdict(lambda: -1e9)
@@ -135,10 +196,13 @@ class Oracle:
             if event.kind == "order":
                 order = self.world.exchange.order(event.data["id"])
                 assert order is not None
+                in_contract = self._orders_in[order.account_id, order.contract_id]
                 if order.is_terminal:
                     self._orders.pop(order.id, None)
+                    in_contract.pop(order.id, None)
+                    self._told_ended.pop(order.id, None)
                 else:
-                    self._orders[order.id] = order
+                    self._orders[order.id] = in_contract[order.id] = order
             if event.kind in ("trade", "order"):
                 touched.add((event.account_id, event.contract_id))
         if touched:
@@ -169,18 +233,22 @@ class Oracle:
         self._moved[key] = self.world.now
 
     def _orders_of(self, account_id: int, contract_id: str) -> list[Order]:
-        return [
-            o
-            for o in self._orders.values()
-            if o.account_id == account_id and o.contract_id == contract_id
-        ]
+        return list(self._orders_in[account_id, contract_id].values())
 
-    def _exits(self, account_id: int, contract_id: str, net: int | None = None) -> set[int]:
+    def _exits(
+        self,
+        account_id: int,
+        contract_id: str,
+        net: int | None = None,
+        *,
+        among: list[Order] | None = None,
+    ) -> set[int]:
         """Which orders can only reduce: stops and limits apart, oldest first, up to the size."""
         held = self._net[account_id, contract_id] if net is None else net
         room = {True: abs(held), False: abs(held)}
         found = set()
-        for order in sorted(self._orders_of(account_id, contract_id), key=lambda o: o.id):
+        orders = self._orders_of(account_id, contract_id) if among is None else among
+        for order in sorted(orders, key=lambda o: o.id):
             if held == 0 or order.side.sign * held > 0 or not order.is_working:
                 continue
             kind = order.type in STOPS
@@ -201,29 +269,38 @@ class Oracle:
             return
         match kind:
             case "position":
-                self._told_position(data)
+                self._told_position(data, self.world.now)
+                self._want_closed(data)
             case "trade":
                 self._told_trade(data)
             case "order":
-                self._told_orders.add(data["id"])
+                self._told_order(data)
             case "account":
                 self._told_account(data)
         self.look()
 
-    def told_by_rest(self, path: str, body: Mapping[str, Any], reply: dict[str, Any]) -> None:
+    def told_by_rest(
+        self, path: str, body: Mapping[str, Any], reply: dict[str, Any], as_of: float
+    ) -> None:
+        """An answer as it is read. What the stream said later than `as_of` is newer than it."""
         match path:
             case "/Trade/search":
                 for trade in reply["trades"] or ():
                     self._told_trade(trade)
             case "/Position/searchOpen":
                 listed = reply["positions"] or ()
+                names = {position["contractId"] for position in listed}
                 for key in list(self._told_net):
-                    if key[0] == body["accountId"]:
+                    is_older = as_of < self._told_at.get(key, -1e9)
+                    if key[0] == body["accountId"] and key[1] not in names and not is_older:
                         self._told_net[key] = 0
                 for position in listed:
-                    self._told_position(position)
+                    self._told_position(position, as_of)
             case "/Order/searchOpen":
-                self._told_orders.update(o["id"] for o in reply["orders"] or ())
+                for order in reply["orders"] or ():
+                    if as_of >= self._told_ended.get(order["id"], -1e9):
+                        self._told_ended.pop(order["id"], None)
+                        self._told_orders.setdefault(order["id"], self.world.now)
             case "/Account/search":
                 for account in reply["accounts"] or ():
                     self._told_account(account)
@@ -231,8 +308,27 @@ class Oracle:
                 return
         self.look()
 
-    def _told_position(self, data: Mapping[str, Any]) -> None:
+    def _told_order(self, data: Mapping[str, Any]) -> None:
+        """The last word of an order that lives may be that it has ended."""
+        order = self._orders.get(data["id"])
+        if order is None or data["status"] in _WORKING or data["status"] == _SUSPENDED:
+            if data["id"] not in self._told_orders:
+                self._told_orders[data["id"]] = self.world.now
+                was_doubted = data["id"] in self._told_ended
+                if order is not None and not was_doubted:
+                    self._want_cancelled(order)
+            self._told_ended.pop(data["id"], None)
+            return
+        self._told_orders.pop(data["id"], None)
+        self._told_ended[data["id"]] = self.world.now
+        self._prompts.pop(("cancel", data["id"]), None)
+
+    def _told_position(self, data: Mapping[str, Any], as_of: float) -> None:
         key = (data["accountId"], data["contractId"])
+        if data["averagePrice"]:
+            self._told_priced.add(data["id"])
+        if as_of < self._told_at.get(key, -1e9):
+            return
         net = data["size"] if data["type"] == 1 else -data["size"]
         if self._told_net.get(key) != net:
             self._told_at[key] = self.world.now
@@ -249,12 +345,15 @@ class Oracle:
     def _told_trade(self, data: Mapping[str, Any]) -> None:
         at = datetime.fromisoformat(data["creationTimestamp"])
         pnl = Decimal(str(data["profitAndLoss"] or 0)) - Decimal(str(data["fees"]))
-        known = self._told_trades[data["accountId"]]
-        if data["voided"]:
+        key = (data["id"], data["profitAndLoss"] is None)
+        voided = (data["accountId"], key) in self._told_void
+        if data["voided"] or voided:  # a void is for ever
+            self._told_void.add((data["accountId"], key))
             pnl = Decimal(0)
-        elif data["id"] in known and known[data["id"]][0] == 0:
-            return  # a void is for ever
-        known[data["id"]] = (pnl, trading_date(at))
+        known = self._told_trades[data["accountId"]]
+        if key in known and known[key][0] != pnl and not data["fees"] and not data["voided"]:
+            return  # an older word: its fees were told already
+        known[key] = (pnl, trading_date(at))
 
     def _told_account(self, data: Mapping[str, Any]) -> None:
         told = self._told_can_trade.get(data["id"])
@@ -262,21 +361,183 @@ class Oracle:
             self._told_can_trade[data["id"]] = (data["canTrade"], self.world.now)
 
     def told_quote(self, contract_id: str, data: Mapping[str, Any]) -> None:
-        """RULE-004 in its plainest reading: at this price the position loses its limit."""
+        """RULE-004 in its plainest reading: at this price the position loses its limit.
+
+        A price that has jumped must be said twice, and one that never was counts for nothing.
+        """
+        bid, ask, last = (Decimal(str(data[side])) for side in ("bestBid", "bestAsk", "lastPrice"))
+        bid, ask = bid or last, ask or last
+        book = self.world.exchange.book(contract_id)
+        if abs(bid - book.bid) > WILD * abs(book.bid) + 1 or (
+            abs(ask - book.ask) > WILD * abs(book.ask) + 1
+        ):
+            self._told_wild[contract_id] = self.world.now
+            return
+        self._told_wild.pop(contract_id, None)
         contract = self.world.exchange.contracts[contract_id]
+        before = self._told_prices.get(contract_id)
+        self._told_prices[contract_id] = (bid, ask)
+        if before is not None:
+            band = max(abs(before[0]) * JUMP, contract.tick_size * 50)
+            if abs(bid - before[0]) > band or abs(ask - before[1]) > band:
+                return
         limit = self.world.limits["open_loss"]
         for account_id in self.world.account_ids:
             key = (account_id, contract_id)
-            net = self._net[key]
-            if not net or self._told_net.get(key) != net:
-                continue
-            position = self.world.position(*key)
-            if position is None:
-                continue
-            price = Decimal(str(data["bestBid"] if net > 0 else data["bestAsk"]))
-            points = (price - position.average_price) * net
-            if points / contract.tick_size * contract.tick_value <= -limit - CENT:
+            result = self._open_result(key)
+            if result is not None and result <= -limit - CENT:
+                position = self.world.position(*key)
+                assert position is not None
                 self._open_loss[key] = position.id
+            if self._net[key]:
+                self._judge_losses(account_id)
+
+    def _open_result(self, key: tuple[int, str]) -> Decimal | None:
+        """At the price told last, of a position the daemon has been told of; else None."""
+        net, position = self._net[key], self.world.position(*key)
+        prices = self._told_prices.get(key[1])
+        if not net or position is None or prices is None or self._told_net.get(key) != net:
+            return None
+        if not self._knows_the_price(key):
+            return None
+        contract = self.world.exchange.contracts[key[1]]
+        price = prices[0] if net > 0 else prices[1]
+        points = (price - position.average_price) * net
+        return points / contract.tick_size * contract.tick_value
+
+    def _knows_the_price(self, key: tuple[int, str]) -> bool:
+        """Whether the daemon was told at what price a position was entered, or all its fills."""
+        position = self.world.position(*key)
+        if position is None or position.id in self._told_priced:
+            return position is not None
+        told, words = self._told_trades[key[0]], self.world.gateway.words
+        return all(
+            (words.told_as(trade.id), trade.profit_and_loss is None) in told
+            for trade in self.world.exchange.trades(key[0], position.created_at)
+            if trade.contract_id == key[1]
+        )
+
+    def _judge_losses(self, account_id: int) -> None:
+        """What the account loses with all it holds. A quiet contract counts at its last price."""
+        now, limits = self.world.now, self.world.limits
+        held = [k for k, net in self._net.items() if k[0] == account_id and net]
+        results = [self._open_result(k) for k in held]
+        is_settled = all(
+            now - max(self._moved[k], self._told_at.get(k, -1e9)) > SETTLED_S for k in held
+        )
+        known = [r for r in results if r is not None]
+        if len(known) < len(results) or not is_settled:
+            self._deep_since.pop(("open", account_id), None)
+            self._deep_since.pop(("day", account_id), None)
+            return
+        total = sum(known, Decimal(0))
+        self._note_deep("open", account_id, total <= -limits["account_open_loss"] - CENT)
+        if limits["open_loss_counts"]:
+            total += self._told_day(account_id)
+            self._note_deep("day", account_id, total <= -limits["daily_loss"] - CENT)
+
+    def _note_deep(self, what: str, account_id: int, is_deep: bool) -> None:
+        if is_deep:
+            self._deep_since.setdefault((what, account_id), self.world.now)
+        else:
+            self._deep_since.pop((what, account_id), None)
+
+    def _told_day(self, account_id: int) -> Decimal:
+        today = trading_date(self._judged_at())
+        told = self._told_trades[account_id].values()
+        return sum((pnl for pnl, day in told if day == today), Decimal(0))
+
+    def _sweep_losses(self) -> None:
+        """A loss that lasts is acted on: locked, or nothing is held any more."""
+        rules = {"open": "account-open-loss", "day": "daily_realized_loss"}
+        now = self.world.now
+        for (what, account_id), since in list(self._deep_since.items()):
+            held = any(n for (a, _), n in self._net.items() if a == account_id)
+            if not held or (account_id, "account", rules[what]) in self._locks:
+                del self._deep_since[what, account_id]
+                continue
+            counted = max(since, self._life_since + READ_FIRST_S, self.world.opened_at)
+            limit_s = ILL_LIMIT_S if self._ill(counted, now) else DEEP_S
+            if self._is_served() and now - counted > limit_s:
+                self._deep_since[what, account_id] = now + 60
+                self.violate(
+                    "a known loss was excused",
+                    f"account {account_id} is past its limit ({what}) for {now - since:.1f} s",
+                )
+
+    def _is_served(self) -> bool:
+        """Whether the daemon runs and the gateway answers at all."""
+        return (
+            self._alive
+            and self.world.market_open
+            and self.world.now >= (self.world.gateway.out_until)
+        )
+
+    # --- what must be asked at once ----------------------------------------------------------
+
+    def on_closed(self, account_id: int, contract_id: str) -> None:
+        """A close of ours has ended a position."""
+        self._closed_at[account_id, contract_id] = self.world.now
+
+    def _want_closed(self, data: Mapping[str, Any]) -> None:
+        """A position is told that must not be, where one was closed a moment ago."""
+        key = (data["accountId"], data["contractId"])
+        if not data["size"] or data["id"] in self._seen_positions:
+            return
+        self._seen_positions.add(data["id"])
+        position = self.world.position(*key)
+        now = self.world.now
+        if position is None or position.id != data["id"]:
+            return
+        if now - self._closed_at[key] < REENTRY_AFTER_S and self._must_be_flat_now(key):
+            self._prompts["close", position.id] = Prompt(now, REENTRY_S, key, position.id)
+
+    def _want_cancelled(self, order: Order) -> None:
+        """An order is told that must not be."""
+        key = (order.account_id, order.contract_id)
+        is_entry = order.is_working and order.type is not OrderType.MARKET
+        if is_entry and not self._net[key] and self._must_be_flat_now(key):
+            self._prompts["cancel", order.id] = Prompt(self.world.now, FRESH_ORDER_S, key, order.id)
+
+    def _must_be_flat_now(self, key: tuple[int, str]) -> bool:
+        """Under a lock the daemon holds itself, or in a contract that is never allowed."""
+        root = self.world.exchange.contracts[key[1]].root
+        return root in self.world.blocked or any(
+            held.policy == "flat" and self._covers(k, key[0], root, key[1])
+            for k, held in self._locks.items()
+        )
+
+    def _sweep_prompts(self) -> None:
+        now = self.world.now
+        for what, prompt in list(self._prompts.items()):
+            if now - prompt.since <= prompt.within_s:
+                continue
+            del self._prompts[what]
+            if what[0] == "close":
+                position = self.world.position(*prompt.key)
+                stands = position is not None and position.id == prompt.id
+                stands = stands and bool(self._told_net.get(prompt.key))
+            else:
+                order = self._orders.get(prompt.id)
+                stands = order is not None and order.is_working
+                stands = stands and prompt.id in self._told_orders
+            if stands and self._must_be_flat_now(prompt.key) and self._is_well(prompt.since):
+                self.violate(
+                    f"slow to {what[0]}",
+                    f"{prompt.key} {prompt.id}: not asked {now - prompt.since:.2f} s after it "
+                    f"was told, allowed {prompt.within_s:g} s",
+                )
+
+    def _is_well(self, since: float) -> bool:
+        """Nothing but refused reads has stood between the daemon and the gateway since then."""
+        world = self.world
+        return (
+            self._is_served()
+            and since > self._life_since + READ_FIRST_S
+            and since > world.opened_at + 1.0
+            and len(self._writes) <= UNHURRIED_CALLS
+            and not world.gateway.was_ill(since - 2.0, world.now, besides=READS_REFUSED)
+        )
 
     # --- what we do --------------------------------------------------------------------------
 
@@ -285,9 +546,18 @@ class Oracle:
         life = self.world.life
         if life is not None:
             self._show(life.state())
+        now = self.world.now
         if path == CANCEL:
             self._on_cancel(body["orderId"])
-        now = self.world.now
+            self._prompts.pop(("cancel", body["orderId"]), None)
+        if path in (CLOSE, PARTIAL_CLOSE):
+            closed = (body["accountId"], body["contractId"])
+            for what, prompt in list(self._prompts.items()):
+                is_meant = what[0] == "close" and prompt.key == closed
+                if is_meant and now - prompt.since <= prompt.within_s:
+                    self.reentries_s.append(now - prompt.since)
+                    del self._prompts[what]
+            self._sweep_prompts()
         self._writes.append(now)
         while self._writes[0] <= now - 60:
             self._writes.popleft()
@@ -332,6 +602,24 @@ class Oracle:
                         "an order was placed that opens",
                         f"{key} holds {net:+d} (told {told:+d}), asked {body}",
                     )
+                beside = self._stops_known(key) if "stopPrice" in body else 0
+                if net * sign < 0 and beside + body["size"] > abs(net) and not fresh:
+                    self.violate(
+                        "a stop was placed beside one that works",
+                        f"{key} holds {net:+d}, stops work for {beside}, asked {body}",
+                    )
+
+    def _stops_known(self, key: tuple[int, str]) -> int:
+        """For how many lots stops work that the daemon has known of for a moment."""
+        net, known_by = self._net[key], self.world.now - KNOWN_S
+        return sum(
+            o.remaining
+            for o in self._orders_of(*key)
+            if o.is_working
+            and o.type in STOPS
+            and o.side.sign * net < 0
+            and self._told_orders.get(o.id, 1e9) <= known_by
+        )
 
     def _on_cancel(self, order_id: int) -> None:
         """A cancel leaves. Whether it is wrong was judged when it was decided on, if it was."""
@@ -361,6 +649,8 @@ class Oracle:
     def after_write(self, path: str, body: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
         if path == PLACE and reply["success"]:
             self._ours.add(reply["orderId"])
+        if path == CANCEL and reply["success"] and body["orderId"] in self._orders:
+            self._false_words[body["orderId"]] += 1
 
     def on_trader(self) -> None:
         self._trader_moves.append(self.world.now)
@@ -392,11 +682,39 @@ class Oracle:
             for a in outcome.actions
             if isinstance(a, ClosePosition | ReducePosition)
         }
+        for decision in outcome.decisions:
+            self._judge_decision(event, decision)
         for action in outcome.actions:
             if isinstance(action, CancelOrder):
                 leaves_less = (action.account_id, action.contract_id) in reduced
                 wrong = not leaves_less and self._protects(outcome.state, action.order_id)
                 self._cancels[action.order_id] = wrong
+
+    def _judge_decision(self, event: AnyEvent, decision: Decision) -> None:
+        """What the daemon closes by, where it had no reason."""
+        if decision.rule_id == "no_stop_loss_grace":
+            for ask in decision.asks:
+                if not isinstance(ask, Close):
+                    continue
+                key = (decision.account_id, ask.contract_id)
+                net = self._net[key]
+                unchanged = self.world.now - self._moved[key] > RACE_S
+                if net and unchanged and self._stops_known(key) >= abs(net):
+                    self.violate(
+                        "closed for want of a stop that works",
+                        f"{key} holds {net:+d}: {decision.reason}",
+                    )
+        if isinstance(event, QuoteChanged) and decision.rule_id in LOSS_RULES and decision.asks:
+            wild_since = self._told_wild.get(event.contract_id)
+            if wild_since is None or self.world.now - wild_since >= KNOWN_S:
+                return
+            key = (decision.account_id, event.contract_id)
+            result = self._open_result(key)
+            if result is not None and result > -Decimal(self.world.limits["open_loss"]) / 2:
+                self.violate(
+                    "acted on a price that never was",
+                    f"{key} at {event.best_bid}/{event.best_ask}: {decision.reason}",
+                )
 
     def on_step(self, life: "Life", event: AnyEvent, before: State, outcome: Step) -> None:
         self.events += 1
@@ -567,6 +885,8 @@ class Oracle:
             if key not in self._open:
                 self._open[key] = Overdue(max(now, since))
         self._sweep()
+        self._sweep_prompts()
+        self._sweep_losses()
 
     def _sweep(self) -> None:
         now = self.world.now
@@ -580,16 +900,23 @@ class Oracle:
             overdue.since = max(overdue.since, self._life_since, self.world.opened_at)
             lasted = now - overdue.since
             ill = self._ill(overdue.since, now)
-            limit = WELL_LIMIT_S
-            if ill:
-                failed = self.world.gateway.calls_failed(key[1], overdue.since)
-                limit = ILL_LIMIT_S + PER_FAILED_CALL_S * max(failed - CALLS_MAY_FAIL, 0)
-            if key[0] == "order" and len(self._writes) > BRAKED_CALLS:
-                limit = BRAKED_LIMIT_S
+            limit = self._allowed_s(key, overdue.since, ill=ill)
             if lasted > limit and not overdue.limit_told:
                 overdue.limit_told = True
                 word = "ill" if ill else "well"
                 self.violate("too slow", f"{key} for {lasted:.1f} s (broker {word})")
+
+    def _allowed_s(self, key: tuple[Any, ...], since: float, *, ill: bool) -> float:
+        """For how long something may be that must not."""
+        limit = WELL_LIMIT_S
+        if ill:
+            failed = self.world.gateway.calls_failed(key[1], since)
+            limit = ILL_LIMIT_S + PER_FAILED_CALL_S * max(failed - CALLS_MAY_FAIL, 0)
+        if key[0] == "order":
+            limit += PER_FALSE_WORD_S * self._false_words[key[2]]
+            if len(self._writes) > BRAKED_CALLS:
+                limit = BRAKED_LIMIT_S
+        return limit
 
     def _end(self, key: tuple[Any, ...], overdue: Overdue) -> None:
         if not self._alive:
@@ -666,7 +993,13 @@ class Oracle:
         now = self.world.now
         working = [o for o in orders if o.status in (OrderStatus.OPEN, OrderStatus.PENDING)]
         if no_entries and working:
-            exits = self._exits(*key) | self._exits(*key, told)
+            exits = set().union(
+                *(
+                    self._exits(*key, n, among=among)
+                    for n in (net, told)
+                    for among in (None, orders)
+                )
+            )
             for order in working:
                 if order.type is OrderType.MARKET:
                     continue
@@ -706,17 +1039,17 @@ class Oracle:
         told = self._told_can_trade.get(account_id)
         if told is not None and not told[0]:
             found.append(told[1] + 2.0)  # the rule confirms for two seconds
-        clock = self.world.daemon_now()
+        clock = self._judged_at()
         if not in_session(clock) and not in_session(clock - timedelta(seconds=2)):
             found.append(0.0)
         today = trading_date(clock)
         if self._lost_day.get(account_id) != today:
             self._lost_day.pop(account_id, None)
-            total = sum(
-                (pnl for pnl, day in self._told_trades[account_id].values() if day == today),
-                Decimal(0),
+            total = self._told_day(account_id)
+            counts_open = self.world.limits["open_loss_counts"] and any(
+                n for (a, _), n in self._net.items() if a == account_id
             )
-            if total <= -self.world.limits["daily_loss"]:
+            if total <= -self.world.limits["daily_loss"] and not counts_open:
                 self._lost_day[account_id] = today
                 self._lost_since[account_id] = now
         if account_id in self._lost_day:
@@ -725,6 +1058,14 @@ class Oracle:
             if self._alive and now > max(since + LOCKED_S, self._life_since + READ_FIRST_S):
                 self._must_be_locked(account_id)
         return min((f for f in found if f <= now), default=None)
+
+    def _judged_at(self) -> datetime:
+        """The daemon's clock, but never one that runs ahead by more than nobody can tell."""
+        return min(self.world.daemon_now(), self.world.utc() + CLOCK_SLACK)
+
+    def locks_of(self, account_id: int) -> list[str]:
+        """The rules whose locks the outside has seen on an account."""
+        return [rule_id for of, _, rule_id in self._locks if of == account_id]
 
     def _must_be_locked(self, account_id: int) -> None:
         life = self.world.life
@@ -748,14 +1089,17 @@ class Oracle:
             account = state.accounts[account_id]
             days: defaultdict[date, Decimal] = defaultdict(Decimal)
             counts: Counter[date] = Counter()
+            ids: defaultdict[date, set[int]] = defaultdict(set)
             for trade in exchange.trades(account_id):
                 if not trade.voided:
                     day = trading_date(trade.created_at)
                     days[day] += (trade.profit_and_loss or Decimal(0)) - trade.fees
                     counts[day] += 1
+                    ids[day].add(self.world.gateway.words.told_as(trade.id))
             today = account.trading_date
             got = account.ledger.day(today)
-            if got.net != days[today] or got.executions != counts[today]:
+            # Two halves under one id may be counted as one execution, but are paid for as two.
+            if got.net != days[today] or not (len(ids[today]) <= got.executions <= counts[today]):
                 self.violate(
                     "P&L differs",
                     f"account {account_id} {today}: ours {got.net} in {got.executions}, "

@@ -6,7 +6,7 @@ with as much of that client's inside as `HubLink` knows.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from simulation.gateway import Fault
 from risk_manager.broker.session import GatewayAddress
 from risk_manager.domain.events import Hub
 from risk_manager.practice.exchange import Event
+from risk_manager.practice.words import Telling
 
 if TYPE_CHECKING:
     from simulation.life import Life
@@ -159,6 +160,7 @@ class Streams:
         self._dice = dice
         self.healed = False
         self.frames = 0
+        self.behind_s = 0.0  # how far the stream of the user hub is behind the lists
         self._sockets: list[Socket] = []
         self._down: defaultdict[Hub, list[Fault]] = defaultdict(list)
 
@@ -229,6 +231,7 @@ class Streams:
     def heal(self) -> None:
         """From now on every socket opens, and none that is dead pretends to live."""
         self.healed = True
+        self.behind_s = 0.0
         for socket in list(self._sockets):
             if socket.silent or socket.deaf:
                 self._cut(socket)
@@ -287,7 +290,22 @@ class Streams:
     # --- what the exchange says ---
 
     def carry(self, events: list[Event]) -> None:
-        """The news of one mutation, in order."""
+        """The news of one mutation, in order, as the gateway words it."""
+        self.tell(self.world.gateway.words.hear(events, self.world.utc()))
+
+    def tell(self, tellings: Sequence[Telling]) -> None:
+        """Words for the stream, each at its time."""
+        self._carry_now([one.event for one in tellings if not one.after_s])
+        for one in tellings:
+            if one.after_s:
+                self._later(one.after_s, self._tell_later, one)
+
+    def _tell_later(self, telling: Telling) -> None:
+        event = self.world.gateway.words.due(telling, self.world.utc())
+        if event is not None:
+            self._carry_now([event])
+
+    def _carry_now(self, events: list[Event]) -> None:
         quotes = []
         for event in events:
             match event.kind:
@@ -307,7 +325,8 @@ class Streams:
         weather = self.world.options.weather
         now = self.world.now
         payload: dict[str, Any] = {"action": event.action, "data": dict(event.data)}
-        arrives = max(socket.next_at + 1e-6, now + 0.005 + 0.03 * self._dice.random())
+        soonest = now + self.behind_s + 0.005 + 0.03 * self._dice.random()
+        arrives = max(socket.next_at + 1e-6, soonest)
         roll = 1.0 if self.healed else self._dice.random()
         self.frames += 1
         for kind in ("frame_lost", "frame_garbled", "frame_late", "frame_twice"):

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 FAVOURITES = ("MNQ", "MNQ", "NQ", "MES", "ES", "RTY")
+CRUDE = "MCL"
+AT_ONCE_S = (0.002, 0.15)
+"""How soon after a close a trader in a rage is in again."""
 
 
 class Trader:
@@ -18,6 +21,10 @@ class Trader:
         self.world = world
         self.account_id = account_id
         self._dice = dice
+        self._unkind = world.options.unkind
+        self._favourites = (*FAVOURITES, CRUDE, CRUDE) if self._unkind.below_zero else FAVOURITES
+        self._storm_left = 0
+        self._entries: dict[str, tuple[Side, int]] = {}
         self._lots = 1
         self._balance = Decimal(0)
 
@@ -59,6 +66,12 @@ class Trader:
             self._enter()
             return
         position = dice.choice(held)
+        if dice.random() < self._unkind.scaling:
+            self._scale(position)
+            return
+        if dice.random() < self._unkind.modifies:
+            self._move_one()
+            return
         roll = dice.random()
         if roll < 0.30:
             self._exit(position)
@@ -78,7 +91,7 @@ class Trader:
     def _enter(self) -> None:
         dice = self._dice
         world = self.world
-        contract = world.exchange.contract_of(dice.choice(FAVOURITES))
+        contract = world.exchange.contract_of(dice.choice(self._favourites))
         side = dice.choice((Side.BUY, Side.SELL))
         lots = dice.choice((1, 1, self._lots, self._lots, 3))
         book = world.exchange.book(contract.id)
@@ -94,6 +107,7 @@ class Trader:
         brackets = dice.random()
         stop_loss = Bracket(dice.randint(10, 120), OrderType.STOP) if brackets < 0.6 else None
         profit = Bracket(dice.randint(10, 150), OrderType.LIMIT) if brackets < 0.4 else None
+        self._entries[contract.id] = (side, lots)
         world.exchange.place(
             self.account_id,
             contract.id,
@@ -110,6 +124,26 @@ class Trader:
             delay = dice.uniform(1, 45)
             asyncio.get_running_loop().call_later(delay, self._protect_late, contract.id)
 
+    def was_closed(self, contract_id: str) -> None:
+        """His position is gone by a close of the guard's: in again at once, or he lets it be."""
+        if not self._storm_left and self._dice.random() < self._unkind.storms:
+            self._storm_left = self._unkind.storm_entries
+        if self._storm_left and contract_id in self._entries:
+            self._storm_left -= 1
+            delay = self._dice.uniform(*AT_ONCE_S)
+            asyncio.get_running_loop().call_later(delay, self._enter_again, contract_id)
+
+    def _enter_again(self, contract_id: str) -> None:
+        if self.world.is_ending:
+            return
+        self.world.oracle.on_trader()
+        self._place(contract_id, *self._entries[contract_id])
+
+    def _scale(self, position: Position) -> None:
+        """One lot more, or one less, of what is held."""
+        sign = position.net if self._dice.random() < 0.5 else -position.net
+        self._place(position.contract_id, _side(sign), 1)
+
     def _protect_late(self, contract_id: str) -> None:
         position = self.world.position(self.account_id, contract_id)
         if position is not None:
@@ -120,7 +154,27 @@ class Trader:
         book = self.world.exchange.book(position.contract_id)
         away = contract.tick_size * self._dice.randint(10, 120)
         stop = book.last - away if position.net > 0 else book.last + away
-        self._place(position.contract_id, _side(-position.net), position.size, stop)
+        lots = [position.size]
+        if self._dice.random() < self._unkind.split_exits:
+            lots = [1] * position.size
+        for each in lots:
+            self._place(position.contract_id, _side(-position.net), each, stop)
+
+    def _move_one(self) -> None:
+        """One of the working orders a few ticks nearer to the market, or farther away."""
+        exchange = self.world.exchange
+        orders = exchange.working_orders(self.account_id)
+        if not orders:
+            return
+        order = self._dice.choice(orders)
+        away = exchange.contracts[order.contract_id].tick_size * self._dice.randint(-8, 8)
+        exchange.modify(
+            self.account_id,
+            order.id,
+            now=self.world.utc(),
+            limit_price=None if order.limit_price is None else order.limit_price + away,
+            stop_price=None if order.stop_price is None else order.stop_price + away,
+        )
 
     def _exit(self, position: Position) -> None:
         lots = position.size if self._dice.random() < 0.7 else 1

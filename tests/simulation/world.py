@@ -28,11 +28,11 @@ from simulation.trader import Trader
 
 from risk_manager.domain.events import AdminAsked, Hub, RulebookReplaced
 from risk_manager.domain.rulebook import AccountRules, Rulebook
-from risk_manager.practice.exchange import Account, Exchange, Position
+from risk_manager.practice.exchange import Account, Exchange, OrderType, Position, Side
 from risk_manager.practice.market import Market
 from risk_manager.practice.products import contracts_on
 
-ROOTS = ("MNQ", "NQ", "MES", "ES", "RTY")
+ROOTS = ("MNQ", "NQ", "MES", "ES", "RTY", "MCL")
 BLOCKED = frozenset({"RTY"})
 BUSY_STEP_S = 1.0
 IDLE_STEP_S = 10.0
@@ -42,6 +42,9 @@ HUBS_HEALED_S = 20.0
 SHUT_RETRY_S = 60.0
 RESTED_S = 75.0
 END_LIMIT_S = 900.0
+A_DAY = timedelta(days=1)
+LOW_CRUDE = Decimal("2.00")
+QUOTED = ("MNQ", "NQ", "MES", "ES")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ class World:
         self._hash = hashlib.sha256()
         self._log: list[str] | None = [] if keep_log else None
         self._quiet = False
+        self._spells: set[asyncio.Task[None]] = set()
         contracts = [c for c in contracts_on(options.day) if c.root in ROOTS]
         self.exchange = Exchange(
             [Account(i, f"SIM-{i}") for i in options.accounts],
@@ -106,6 +110,9 @@ class World:
         self.market = Market(
             self.exchange, self.dice("market").randrange(2**31), step_seconds=BUSY_STEP_S
         )
+        if options.unkind.below_zero:
+            self.market.set_level("MCL", LOW_CRUDE)
+        self.traders: dict[int, Trader] = {}
         self.oracle = Oracle(self)
         self.gateway = SimulatedGateway(self, self.dice("gateway"))
         self.streams = Streams(self, self.dice("streams"))
@@ -130,6 +137,10 @@ class World:
         """What the machine's clock shows."""
         return self.utc() + self._wall_off
 
+    def seconds_of(self, at: datetime) -> float:
+        """An instant of the exchange's as one of the loop's."""
+        return (at - self.options.began_at).total_seconds()
+
     def daemon_now(self) -> datetime:
         return self.utc() if self.life is None else self.life.clock.now()
 
@@ -144,15 +155,22 @@ class World:
 
     def _carry(self) -> None:
         events = self.exchange.drain_events()
+        ended: set[tuple[int, str]] = set()
         for event in events:
             if event.kind == "order":
                 order = self.exchange.order(event.data["id"])
                 if order is not None and order.is_close and not self._trader_closes:
                     self.oracle.on_own_close(order.id)
+                    if not self.exchange.net(order.account_id, order.contract_id):
+                        ended.add((order.account_id, order.contract_id))
         news = [e for e in events if not e.is_market]
         if news:
             self.oracle.on_exchange(news)
         self.streams.carry(events)
+        for account_id, contract_id in sorted(ended):
+            self.oracle.on_closed(account_id, contract_id)
+            if not self._quiet:
+                self.traders[account_id].was_closed(contract_id)
 
     _trader_closes = False
 
@@ -166,6 +184,11 @@ class World:
 
     def position(self, account_id: int, contract_id: str) -> Position | None:
         return self.exchange._positions.get((account_id, contract_id))
+
+    @property
+    def is_ending(self) -> bool:
+        """The faults have healed, and nobody trades any more."""
+        return self._quiet
 
     def is_busy(self) -> bool:
         return bool(self.exchange._positions or self.exchange._alive)
@@ -205,14 +228,18 @@ class World:
                 ("oracle", self._run_oracle()),
                 ("lives", self._run_lives()),
                 ("weather", self._run_weather()),
+                ("habits", self._run_habits()),
                 ("admin", self._run_admin()),
                 ("edits", self._run_edits()),
             )
         ]
-        traders = [Trader(self, a, self.dice(f"trader {a}")) for a in self.account_ids]
-        group += [self._loop.create_task(t.run(), name=f"trader {t.account_id}") for t in traders]
+        self.traders = {a: Trader(self, a, self.dice(f"trader {a}")) for a in self.account_ids}
+        group += [
+            self._loop.create_task(t.run(), name=f"trader {t.account_id}")
+            for t in self.traders.values()
+        ]
         await asyncio.sleep(self.options.hours * 3600)
-        for task in group[4:]:
+        for task in (*group[4:], *self._spells):
             task.cancel()
         try:
             async with asyncio.timeout(END_LIMIT_S):
@@ -253,6 +280,8 @@ class World:
         """Everything heals; what must be flat is flat soon; then the accounts are compared."""
         self._quiet = True
         self.crash_chance = 0.0
+        for root in QUOTED:
+            self.market.silence(root, False)
         self.gateway.heal()
         self.streams.heal()
         if not self.market_open:
@@ -299,6 +328,8 @@ class World:
                 if idle < IDLE_STEP_S:
                     continue
             idle = 0.0
+            if self.options.unkind.below_zero and dice.random() < 1 / 240:
+                self.market.push("MCL", dice.gauss(0, 150), dice.uniform(5, 90))
             if dice.random() < 1 / 240:
                 root = dice.choice(("NQ", "ES"))
                 self.market.push(root, dice.gauss(0, 120), dice.uniform(5, 90))
@@ -413,11 +444,120 @@ class World:
         await asyncio.sleep(dice.uniform(20, 400))
         self.exchange.set_can_trade(account_id, True, now=self.utc())
 
+    async def _run_habits(self) -> None:
+        """The spells of the day's unkind habits. Each ends by itself, and all with the day."""
+        unkind, words = self.options.unkind, self.gateway.words
+        dice = self.dice("spells")
+
+        async def silent(root: str, seconds: float) -> None:
+            self.market.silence(root, True)
+            await asyncio.sleep(seconds)
+            self.market.silence(root, False)
+
+        async def behind(seconds: float) -> None:
+            self.streams.behind_s = dice.uniform(0.3, 1.5)
+            await asyncio.sleep(seconds)
+            self.streams.behind_s = 0.0
+
+        async def ahead(seconds: float) -> None:
+            words.clock_ahead = A_DAY
+            await asyncio.sleep(seconds)
+            words.clock_ahead = timedelta(0)
+
+        async def hidden(account_id: int, seconds: float) -> None:
+            words.hidden_accounts.add(account_id)
+            await asyncio.sleep(seconds)
+            words.hidden_accounts.discard(account_id)
+
+        def begin(spell: Coroutine[Any, Any, None]) -> None:
+            self._spells.add(task := self._loop.create_task(spell, name="spell"))
+            task.add_done_callback(self._spells.discard)
+
+        spells: list[tuple[float, Callable[[], Any]]] = [
+            (unkind.stream_lags, lambda: begin(behind(dice.uniform(20, 120)))),
+            (unkind.reads_refused, lambda: self.gateway.refuse_reads(dice.uniform(10, 90))),
+            (unkind.clock_ahead, lambda: begin(ahead(dice.uniform(60, 1800)))),
+            (
+                unkind.vanishing,
+                lambda: begin(hidden(dice.choice(self.account_ids), dice.uniform(20, 900))),
+            ),
+            (unkind.gaps, lambda: self._gap(dice)),
+            (
+                unkind.silences,
+                lambda: begin(silent(dice.choice(QUOTED), dice.uniform(15, 60))),
+            ),
+            (unkind.floods, lambda: begin(self._flood(dice.choice(self.account_ids)))),
+        ]
+        if unkind.clock_ahead and dice.random() < 0.3:
+            begin(ahead(dice.uniform(60, 1800)))  # from the start
+        rate = sum(r for r, _ in spells)
+        while rate:
+            await asyncio.sleep(dice.expovariate(rate / 3600))
+            roll = dice.random() * rate
+            for chance, happen in spells:
+                roll -= chance
+                if roll < 0:
+                    happen()
+                    break
+
+    def _gap(self, dice: Random) -> None:
+        fraction = dice.uniform(0.05, 0.3) * dice.choice((1, -1))
+        root = dice.choice(("NQ", "ES", "RTY"))
+        # Back towards where it began, or a few falls would leave nothing to fall.
+        book = self.exchange.book(self.exchange.contract_of(root).id)
+        start = self.exchange.contract_of(root).product.start_price
+        if (book.last < start) != (fraction > 0):
+            fraction = -fraction
+        self.market.gap(root, fraction)
+
+    async def _flood(self, account_id: int) -> None:
+        """Hundreds of orders told at once, and gone a moment later. Not while a lock is in force:
+        to cancel so many is more than a minute's calls."""
+        if not self.market_open or self.oracle.locks_of(account_id):
+            return
+        contract = self.exchange.contract_of("MES")
+        price = self.exchange.book(contract.id).bid - contract.tick_size * 400
+        placed = self._all_at_once(
+            lambda: [
+                self.exchange.place(
+                    account_id,
+                    contract.id,
+                    Side.BUY,
+                    1,
+                    OrderType.LIMIT,
+                    limit_price=price,
+                    now=self.utc(),
+                )
+                for _ in range(self.options.unkind.flood_orders)
+            ]
+        )
+        try:
+            await asyncio.sleep(0.1)
+        finally:
+            self._all_at_once(
+                lambda: [
+                    self.exchange.cancel(account_id, order_id, now=self.utc())
+                    for order_id in placed
+                    if isinstance(order_id, int)
+                ]
+            )
+
+    def _all_at_once[T](self, work: Callable[[], T]) -> T:
+        """What happens in it is told together."""
+        self.exchange.notify = None
+        try:
+            return work()
+        finally:
+            self.exchange.notify = self._carry
+            self._carry()
+
     def _void(self, dice: Random) -> None:
         trades = self.exchange.trades(dice.choice(self.account_ids))
         recent = [t for t in trades if t.created_at > self.utc() - timedelta(minutes=20)]
         if recent:
-            self.exchange.void_trade(dice.choice(recent).id, now=self.utc())
+            # A void names an id: both halves told under it are gone.
+            for trade_id in self.gateway.words.told_with(dice.choice(recent).id):
+                self.exchange.void_trade(trade_id, now=self.utc())
 
     async def _run_admin(self) -> None:
         dice = self.dice("admin")
@@ -470,7 +610,10 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
     return {
         "max_contracts": {"limit": limits["contracts"]},
         "max_contracts_per_instrument": {"limits": limits["per_instrument"]},
-        "daily_realized_loss": {"limit": Decimal(limits["daily_loss"])},
+        "daily_realized_loss": {
+            "limit": Decimal(limits["daily_loss"]),
+            "include_unrealized": limits["open_loss_counts"],
+        },
         "daily_unrealized_loss": [
             {"id": "open-loss", "limit": Decimal(limits["open_loss"])},
             {
@@ -491,7 +634,12 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
         "cooldown_after_loss": {
             "tiers": [{"loss": 120, "cooldown": "2m"}, {"loss": 250, "cooldown": "6m"}]
         },
-        "no_stop_loss_grace": {"grace": "30s"},
+        "no_stop_loss_grace": {
+            "grace": "30s",
+            **(
+                {"action": "place_stop", "place_stop_ticks": 80} if limits["stop_is_placed"] else {}
+            ),
+        },
         "session_block_outside": {
             "timezone": "America/New_York",
             "sessions": [

@@ -140,7 +140,8 @@ class SilentFeed:
 class Desk:
     """One account (more by id) under some rules. Every method is a fact of trading.
 
-    With `rest` the broker is read at once whenever that is asked for, and says what is known.
+    With `rest` the broker is read at once whenever that is asked for, and says what is known, or
+    that the orders in `listed` work and nothing else. `reads` counts how often.
     """
 
     def __init__(
@@ -161,6 +162,9 @@ class Desk:
         self.lead = timedelta(0)
         """How far the gateway's clock is ahead, as the ticks say."""
         self.rest = rest
+        self.listed: list[OrderRecord] | None = None
+        self.reads = 0
+        self._read_at: dict[int, datetime] = {}
         self.account_ids = accounts
         self._rules = list(rules)
         self.rulebook = Rulebook(
@@ -203,7 +207,10 @@ class Desk:
         await self._open()
         step = await self.pipeline.process(event)
         for account_id in step.reads if self.rest else ():
-            await self._read_whole(account_id)
+            if self._read_at.get(account_id) != self.now:  # the reconciler keeps a pace, too
+                self._read_at[account_id] = self.now
+                self.reads += 1
+                await self._read_whole(account_id)
         return step
 
     async def wait(
@@ -226,7 +233,17 @@ class Desk:
         Then the account is read whole, as at every start, unless `read` is False.
         """
         accounts = {
-            i: replace(a, attempts={}, heard={}, finished={}, unlisted={}, exit_over={}, ended={})
+            i: replace(
+                a,
+                attempts={},
+                heard={},
+                finished={},
+                outlived={},
+                disputes={},
+                unlisted={},
+                exit_over={},
+                ended={},
+            )
             for i, a in self.pipeline.state.accounts.items()
         }
         state = replace(self.pipeline.state, accounts=accounts, quotes={}, hubs={})
@@ -257,7 +274,9 @@ class Desk:
                     )
                     for p in account.positions.values()
                 ),
-                orders=tuple(_record(o, account_id) for o in account.orders.values()),
+                orders=tuple(_record(o, account_id) for o in account.orders.values())
+                if self.listed is None
+                else tuple(self.listed),
             )
         )
 
@@ -436,10 +455,11 @@ class Desk:
         asked_at: datetime | None = None,
         price: float = 21000.0,
         trades: Any = None,
+        listed: Iterable[OrderRecord] = (),
     ) -> Step:
-        """The broker's own list of what is open and working."""
+        """The broker's own list of what is open and working; `listed` beside the orders known."""
         known = self.pipeline.state.accounts.get(account)
-        listed = list(known.orders.values()) if orders is None and known else orders or []
+        working = list(known.orders.values()) if orders is None and known else orders or []
         return await self.happens(
             AccountReported.model_validate(
                 {
@@ -461,7 +481,10 @@ class Desk:
                         for s, n in positions.items()
                         if n
                     ],
-                    "orders": [_record(o, account) for o in listed],
+                    "orders": [
+                        *(_record(o, account) for o in working),
+                        *(OrderRecord.model_validate(r.model_dump()) for r in listed),
+                    ],
                     "trades": trades,
                 }
             )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from risk_manager.domain.brake import Brake
-from risk_manager.domain.decisions import Action, Outcome, Severity
+from risk_manager.domain.decisions import Action, CancelOrder, Outcome, Severity
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, LockKey
@@ -32,6 +32,9 @@ ORDERS_REMEMBERED = 500
 
 # After a start the broker is read before anything is done, but not waited for longer than this.
 READ_FIRST = timedelta(seconds=3)
+
+LIST_LAG = timedelta(seconds=2)
+"""By so much a list may lag behind the stream: it need not know what that told just before."""
 
 TERMINAL = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
@@ -187,6 +190,34 @@ class Attempt:
         return self.settled_at is None
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The word that an order no longer works: when it came, and as of when it was true by the
+    gateway's clock (None: it did not say). `cancelled`: a cancel of ours had been sent."""
+
+    at: datetime
+    updated_at: datetime | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """An order that works although a cancel of ours was confirmed: how often, and since when."""
+
+    times: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Two words about an order or a position that cannot both be true. A list asked for from
+    `decided_from` on decides. `left_out`: a list leaves out what the stream has just told."""
+
+    contract_id: str
+    decided_from: datetime
+    left_out: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """Everything known about one account. `reported_at` None: not yet seen at the broker.
@@ -216,9 +247,12 @@ class Account:
     attempts: Mapping[str, Attempt] = field(default_factory=_none)
     failed_rules: frozenset[str] = frozenset()
     brake: Brake = field(default_factory=Brake)
-    # What the stream said last about a contract or order, to tell newer from older reports.
+    # When the stream spoke last of a contract or order, to tell newer from older reports. This and
+    # what follows, to `ended`, need not outlive the run: the next one begins with a list.
     heard: Mapping[str, datetime] = field(default_factory=_none)
-    finished: Mapping[int, datetime] = field(default_factory=_none)
+    finished: Mapping[int, Ended] = field(default_factory=_none)
+    outlived: Mapping[int, Outlived] = field(default_factory=_none)
+    disputes: Mapping[str, Dispute] = field(default_factory=_none)
     # Orders that a list left out, and when the list was asked for.
     unlisted: Mapping[int, datetime] = field(default_factory=_none)
     # When an order that may have closed the position in a contract was last found to be over.
@@ -269,6 +303,23 @@ class Account:
     def contract_ids(self) -> tuple[str, ...]:
         """Every contract with something open or working, in a stable order."""
         return self._contract_ids
+
+    def disputed(self, contract_id: str) -> datetime | None:
+        """From when on a list decides on what is disputed of a contract; None: nothing is."""
+        if not self.disputes:
+            return None
+        found = [d.decided_from for d in self.disputes.values() if d.contract_id == contract_id]
+        return max(found, default=None)
+
+    def is_gone(self, order_id: int) -> bool:
+        """Whether a list has borne out the word that an order no longer works."""
+        ended, listed_as_of = self.finished.get(order_id), self.reported_as_of
+        return (
+            order_id not in self.orders
+            and ended is not None
+            and listed_as_of is not None
+            and listed_as_of >= ended.at + LIST_LAG
+        )
 
     def marks_of(self, rule_id: str) -> Sequence[Mark]:
         """What one rule remembers, oldest first."""
@@ -413,17 +464,37 @@ def _valuation(
 
 
 def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
-    """The account after the gateway stated this order. A finished order never works again."""
+    """The account after the stream stated this order.
+
+    A word counts by when it was true. That an order has ended is taken back by a newer word; words
+    that cannot be told apart by their age are a dispute, which the list decides.
+    """
     known = account.orders.get(record.id)
+    ended = account.finished.get(record.id)
     if record.status in TERMINAL:
-        finished = _capped({**account.finished, record.id: at})
         if known is None:
-            return account if record.id in account.finished else evolve(account, finished=finished)
-        return evolve(_over(account, known, at), finished=finished)
-    if record.id in account.finished:
+            if ended is not None and not _is_older(ended.updated_at, record.update_timestamp):
+                return account  # told before
+            return _with_ended(account, record.id, at, record.update_timestamp)
+        if _is_older(record.update_timestamp, known.updated_at):
+            return _disputed(account, known.id, known.contract_id, at + LIST_LAG)
+        return _over(account, known, at, record.update_timestamp)
+    if ended is not None:
+        if _is_older(record.update_timestamp, ended.updated_at):
+            return account
+        account = _disputed(account, record.id, record.contract_id, at + LIST_LAG)
+        if not _is_older(ended.updated_at, record.update_timestamp):
+            return account
+    elif is_late(account, record):
+        return _disputed(account, record.id, record.contract_id, at)
+    elif known is not None and _is_older(record.update_timestamp, known.updated_at):
         return account
-    if known is not None and _is_older(record.update_timestamp, known.updated_at):
-        return account
+    return _working(account, record, at)
+
+
+def _working(account: Account, record: OrderRecord, at: datetime) -> Account:
+    """With this order working, whatever was known of it."""
+    known = account.orders.get(record.id)
     order = Order(
         id=record.id,
         contract_id=record.contract_id,
@@ -441,16 +512,28 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
     )
     if order == known:
         return account
-    return evolve(account, orders={**account.orders, record.id: order})
+    ended = account.finished.get(order.id)
+    if ended is not None:
+        if ended.cancelled:
+            before = account.outlived.get(order.id)
+            times = before.times + 1 if before is not None else 1
+            outlived = _capped({**account.outlived, order.id: Outlived(times, at)})
+            account = evolve(account, outlived=outlived)
+        account = evolve(account, finished=_without(account.finished, order.id))
+    return evolve(account, orders={**account.orders, order.id: order})
 
 
 def without_order(account: Account, order_id: int, at: datetime) -> Account:
     """The account after the gateway said it knows no such working order."""
     order = account.orders.get(order_id)
-    if order is None:
-        return account
-    finished = _capped({**account.finished, order_id: at})
-    return evolve(_over(account, order, at), finished=finished)
+    return account if order is None else _over(account, order, at)
+
+
+def is_told_freshly(account: Account, key: str, asked_at: datetime) -> bool:
+    """Whether the stream has spoken of an order ("order:7"), a contract or the account so lately
+    that what was asked for at this instant need not know it yet."""
+    heard = account.heard.get(key)
+    return heard is not None and asked_at < heard + LIST_LAG
 
 
 def with_record(account: Account, record: AccountRecord, at: datetime) -> Account:
@@ -490,26 +573,92 @@ def with_positions_reported(
 def with_orders_reported(
     account: Account, records: Iterable[OrderRecord], asked_at: datetime, at: datetime
 ) -> Account:
-    """The account after a full list of working orders, except where the stream spoke later."""
+    """The account after a full list of working orders.
+
+    What the stream has told since, or so shortly before that the list need not know it, stands.
+    """
     stated = {r.id: r for r in records}
     for record in stated.values():
-        account = with_order(account, record, at)
+        account = _with_listed(account, record, asked_at, at)
     for order in list(account.orders.values()):
         if order.id in stated or order.seen_at > asked_at:
             continue
-        # The list leaves suspended bracket children out. They end with an event of their own,
-        # which may be lost; but without an entry that works none of them can be waiting.
-        if order.status is OrderStatus.SUSPENDED and any(
-            r.contract_id == order.contract_id and r.side is not order.side for r in stated.values()
-        ):
-            continue
         heard = account.heard.get(f"order:{order.id}")
-        if heard is None or heard <= asked_at:
-            account = _over(account, order, at)
-            if order.status is not OrderStatus.SUSPENDED:  # one asleep is never listed
-                unlisted = _capped({**account.unlisted, order.id: asked_at})
-                account = evolve(account, unlisted=unlisted)
+        if heard is not None and heard > asked_at:
+            continue
+        if order.status is OrderStatus.SUSPENDED:
+            if not _may_wait(account, order, stated, asked_at):
+                account = _without_working(account, order, at)
+        elif heard is not None and asked_at < heard + LIST_LAG:
+            dispute = Dispute(order.contract_id, heard + LIST_LAG, left_out=True)
+            account = with_dispute(account, f"order:{order.id}", dispute)
+        else:
+            unlisted = _capped({**account.unlisted, order.id: asked_at})
+            account = evolve(_without_working(account, order, at), unlisted=unlisted)
     return account
+
+
+def _may_wait(
+    account: Account, child: Order, stated: Mapping[int, OrderRecord], asked_at: datetime
+) -> bool:
+    """Whether a suspended bracket child may be waiting for its entry.
+
+    No list shows such children. They end with an event of their own, which may be lost; but
+    without an entry that works none of them can be waiting.
+    """
+    return any(
+        r.contract_id == child.contract_id and r.side is not child.side for r in stated.values()
+    ) or any(
+        o.side is not child.side and is_told_freshly(account, f"order:{o.id}", asked_at)
+        for o in account.orders_in(child.contract_id)
+    )
+
+
+def _with_listed(
+    account: Account, record: OrderRecord, asked_at: datetime, at: datetime
+) -> Account:
+    """The account after a list stated this order."""
+    known = account.orders.get(record.id)
+    ended = account.finished.get(record.id)
+    if record.status in TERMINAL:
+        is_news = known is not None and not is_told_freshly(account, f"order:{known.id}", asked_at)
+        return _over(account, known, at, record.update_timestamp) if is_news and known else account
+    if ended is not None and not _is_older(ended.updated_at, record.update_timestamp):
+        decided_from = ended.at + LIST_LAG
+        if asked_at < ended.at:
+            return account
+        if asked_at < decided_from:
+            return _disputed(account, record.id, record.contract_id, decided_from)
+    elif (
+        known is not None
+        and is_told_freshly(account, f"order:{known.id}", asked_at)
+        and not _is_older(known.updated_at, record.update_timestamp)
+    ):
+        return account
+    return _working(account, record, at)
+
+
+def with_dispute(account: Account, key: str, dispute: Dispute) -> Account:
+    """With it noted that two words about an order, a contract or the account differ.
+
+    A word that is only repeated does not put off the decision.
+    """
+    known = account.disputes.get(key)
+    if known == dispute or (known is not None and not dispute.left_out):
+        return account
+    return evolve(account, disputes={**account.disputes, key: dispute})
+
+
+def without_disputes(account: Account, asked_at: datetime) -> Account:
+    """The account without what a list of positions and orders, asked for then, has decided."""
+    left = {
+        k: d for k, d in account.disputes.items() if k == "account" or d.decided_from > asked_at
+    }
+    return account if len(left) == len(account.disputes) else evolve(account, disputes=left)
+
+
+def _disputed(account: Account, order_id: int, contract_id: str, decided_from: datetime) -> Account:
+    return with_dispute(account, f"order:{order_id}", Dispute(contract_id, decided_from))
 
 
 def is_late(account: Account, record: OrderRecord) -> bool:
@@ -521,7 +670,23 @@ def is_late(account: Account, record: OrderRecord) -> bool:
     )
 
 
-def _over(account: Account, order: Order, at: datetime) -> Account:
+def _over(
+    account: Account, order: Order, at: datetime, updated_at: datetime | None = None
+) -> Account:
+    account = _without_working(account, order, at)
+    return _with_ended(account, order.id, at, updated_at)
+
+
+def _with_ended(
+    account: Account, order_id: int, at: datetime, updated_at: datetime | None
+) -> Account:
+    attempt = account.attempts.get(f"order:{order_id}")
+    cancelled = attempt is not None and isinstance(attempt.action, CancelOrder)
+    ended = Ended(at, updated_at, cancelled)
+    return evolve(account, finished=_capped({**account.finished, order_id: ended}))
+
+
+def _without_working(account: Account, order: Order, at: datetime) -> Account:
     orders = _without(account.orders, order.id)
     if account.net(order.contract_id) * order.side.sign >= 0:
         return evolve(account, orders=orders)
@@ -536,7 +701,7 @@ def _without[K, V](mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
     return {k: v for k, v in mapping.items() if k != key}
 
 
-def _capped(orders: dict[int, datetime]) -> Mapping[int, datetime]:
+def _capped[V](orders: dict[int, V]) -> Mapping[int, V]:
     while len(orders) > ORDERS_REMEMBERED:
         del orders[next(iter(orders))]
     return orders

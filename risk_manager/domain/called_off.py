@@ -1,12 +1,14 @@
-"""Which orders an administrator has called off with `cancel_all`, until each of them is gone.
+"""Which orders an administrator has called off with `cancel_all`, or have ended with a position
+that was closed, until each of them is gone.
 
-Kept as marks of the account, so that they outlive a refusal, the brake and a restart.
+Kept as marks of the account, so that they outlive a refusal, the brake and a restart. That an order
+has ended is taken for certain once a list has borne it out: a cancel may be confirmed and not take.
 """
 
 from collections.abc import Callable
 from datetime import datetime
 
-from risk_manager.domain.account import Account, Mark
+from risk_manager.domain.account import Account, Mark, MarkKey
 from risk_manager.domain.events import AdminAsked
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.guard import Wanted
@@ -16,6 +18,7 @@ from risk_manager.domain.view import in_scope
 
 ONE = "called off:"
 ALL = "all called off:"
+WITH_POSITION = "closed with its position:"
 
 
 def noted(account: Account, event: AdminAsked, root: Callable[[str], str]) -> Account:
@@ -27,8 +30,30 @@ def noted(account: Account, event: AdminAsked, root: Callable[[str], str]) -> Ac
     return _with(account, subjects, event.at, event.reason)
 
 
+def with_let_go(before: Account, after: Account) -> Account:
+    """`after`, with a mark for each order of a closing let go whose end is to be borne out."""
+    if after.closings is before.closings:
+        return after
+    marks: dict[MarkKey, Mark] = {}
+    for contract_id, closing in before.closings.items():
+        if contract_id in after.closings:
+            continue
+        for order_id in closing.order_ids & after.finished.keys():
+            if not after.is_gone(order_id):
+                subject = f"{WITH_POSITION}{order_id}"
+                marks[ENFORCER, subject] = Mark(
+                    rule_id=ENFORCER,
+                    subject=subject,
+                    set_at=after.finished[order_id].at,
+                    value=f"{','.join(closing.rule_ids)} {closing.reason}",
+                )
+    return evolve(after, marks={**after.marks, **marks}) if marks else after
+
+
 def is_called_off(account: Account, order_id: int) -> bool:
-    return (ENFORCER, f"{ONE}{order_id}") in account.marks
+    return any(
+        (ENFORCER, f"{prefix}{order_id}") in account.marks for prefix in (ONE, WITH_POSITION)
+    )
 
 
 def demanded(account: Account, wanted: dict[str, Wanted], root: Callable[[str], str]) -> Account:
@@ -40,20 +65,33 @@ def demanded(account: Account, wanted: dict[str, Wanted], root: Callable[[str], 
             met = _within(account, mark.subject.removeprefix(ALL), root)
             account = _with(account, [f"{ONE}{i}" for i in met], mark.set_at, mark.value)
     for mark in account.marks_of(ENFORCER):
-        if not mark.subject.startswith(ONE):
+        order_id = _order_id(mark)
+        if order_id is None:
             continue
-        order_id = int(mark.subject.removeprefix(ONE))
         order = account.orders.get(order_id)
         if order is None:
             # A list that left it out may have been wrong: then it is met again.
-            if order_id in account.finished or order_id not in account.unlisted:
+            unsure = order_id in account.finished or order_id in account.unlisted
+            if account.is_gone(order_id) or not unsure:
                 gone.add((ENFORCER, mark.subject))
         elif order.status is not OrderStatus.PENDING_CANCELLATION:  # that is under way
             want = wanted.setdefault(order.contract_id, Wanted())
-            want.cancel_orders([order_id], ["manual"], mark.value)
+            rule_ids, reason = ["manual"], mark.value
+            if mark.subject.startswith(WITH_POSITION):
+                names, _, reason = mark.value.partition(" ")
+                rule_ids = names.split(",")
+            want.cancel_orders([order_id], rule_ids, reason)
     if not gone:
         return account
     return evolve(account, marks={k: m for k, m in account.marks.items() if k not in gone})
+
+
+def _order_id(mark: Mark) -> int | None:
+    """The order that a mark is about; None where it is about something else."""
+    for prefix in (ONE, WITH_POSITION):
+        if mark.subject.startswith(prefix):
+            return int(mark.subject.removeprefix(prefix))
+    return None
 
 
 def _within(account: Account, scope: str, root: Callable[[str], str]) -> list[int]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from risk_manager.domain import attempts as calls
 from risk_manager.domain import called_off, left_behind
-from risk_manager.domain.account import Account, Attempt, Breach, Mark, is_back
+from risk_manager.domain.account import LIST_LAG, Account, Attempt, Breach, Mark, is_back
 from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import (
     Action,
@@ -40,9 +40,10 @@ from risk_manager.domain.events import (
     Hub,
     HubState,
     QuoteChanged,
+    Tick,
 )
 from risk_manager.domain.evolve import evolve
-from risk_manager.domain.fold import close_down, fold, put_lock, with_account
+from risk_manager.domain.fold import REFUSED_PAUSES, close_down, fold, put_lock, with_account
 from risk_manager.domain.guard import Wanted, demands
 from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.money import NOWHERE, Band
@@ -54,6 +55,11 @@ from risk_manager.domain.view import View, in_scope
 
 # An action nobody reported on for this long is taken as lost, not as still under way.
 LOST_AFTER = timedelta(seconds=30)
+# Where words differ, the list is asked for each second this long; then it comes as it always does.
+ASKED_FOR = timedelta(seconds=10)
+# If no list can be had for so long, the stream alone says that an exit is over.
+BORNE_OUT_WITHIN = timedelta(seconds=3)
+LAST_PAUSE = len(REFUSED_PAUSES)
 # While the stream is down, so old may our knowledge of a position be that an exit is placed for.
 SEEN_WITHIN = timedelta(seconds=3)
 
@@ -196,11 +202,13 @@ class _Working:
             account = called_off.demanded(account, wanted, self.state.root)
             account = left_behind.demanded(account, wanted)
         if account.locks or account.closings:
-            account = demands(self.state, account, wanted)
+            account = called_off.with_let_go(account, demands(self.state, account, wanted))
         if account.orders and not is_quote:
             self._tidy(account, wanted)
         if wanted or account.attempts:
             account = self._act(account, wanted)
+        if type(self.event) is Tick and _is_unsettled(account, self.state.now):
+            self._look(account)
         if account is not before:
             self.state = with_account(self.state, before, account)
         elif type(self.event) is QuoteChanged and not (answers or failed or account.failed_rules):
@@ -355,8 +363,12 @@ class _Working:
                     tries = 0
                 if not tries or not self._may_pass(account, brake, action, tries, want):
                     continue
-                if isinstance(action, PlaceExit) and not self._sees(account, contract_id):
-                    self._look(account)
+                if _adds_exits(account, action) and not self._sees(account, contract_id):
+                    decided_from = account.disputed(contract_id)
+                    if decided_from is None or now >= decided_from:
+                        self._look(account)
+                    continue
+                if isinstance(action, CancelOrder) and not self._may_repeat(account, action):
                     continue
                 before = known if tries > 1 else None
                 brake = brake.after_call(now, limit)
@@ -389,10 +401,15 @@ class _Working:
         return evolve(account, attempts=attempts, next_action=next_id)
 
     def _sees(self, account: Account, contract_id: str) -> bool:
-        """Whether the position is known as of now: a new exit order for one that has been closed
-        would open another. It must have been stated since an order ended that may have closed it,
-        and while the stream is down, lately; by a list, if it had ended already."""
+        """Whether position and exits are known as of now: a new exit order for a position that has
+        been closed would open another, and so would one beside an exit that works after all.
+
+        The position must have been stated since an order ended that may have closed it, and while
+        the stream is down, lately; by a list, if it had ended already. That order must be over by
+        the list as well, unless no list can be had. Nothing of the contract may be disputed."""
         listed_as_of = account.reported_as_of
+        if account.disputed(contract_id) is not None:
+            return False
         if is_back(account, contract_id) and (
             listed_as_of is None or listed_as_of < account.positions[contract_id].opened_at
         ):
@@ -406,7 +423,34 @@ class _Working:
         if blind and self.state.now - known_as_of > SEEN_WITHIN:
             return False
         over = account.exit_over.get(contract_id)
-        return over is None or known_as_of >= over
+        if over is None:
+            return True
+        unread = listed_as_of is None or listed_as_of < over
+        return known_as_of >= over and not (unread and self.state.now - over < BORNE_OUT_WITHIN)
+
+    def _may_repeat(self, account: Account, cancel: CancelOrder) -> bool:
+        """Whether an order that outlived its confirmed cancel may be cancelled again by now."""
+        outlived = account.outlived.get(cancel.order_id)
+        if outlived is None:
+            return True
+        now, times = self.state.now, outlived.times
+        if times > 1 and now < outlived.since + REFUSED_PAUSES[min(times - 1, LAST_PAUSE) - 1]:
+            return False
+        if times == 2 or times % 10 == 0:
+            self.facts.append(
+                Alarm(
+                    at=now,
+                    account_id=account.id,
+                    code="cannot_enforce",
+                    message=(
+                        f"order {cancel.order_id} in {self.state.name(cancel.contract_id)} was "
+                        f"cancelled {times} times, each time it was confirmed, and it still works; "
+                        "still trying. Cancel it by hand in the trading platform."
+                    ),
+                    severity=Severity.CRITICAL,
+                )
+            )
+        return True
 
     def _look(self, account: Account) -> None:
         if account.id not in self.reads:
@@ -513,6 +557,28 @@ def _exits_noted(account: Account, action: Action, now: datetime) -> Account:
     if isinstance(action, ClosePosition):
         return left_behind.noted(account, account.positions[action.contract_id], now)
     return account
+
+
+def _adds_exits(account: Account, action: Action) -> bool:
+    """Whether more lots would leave the position than do now."""
+    if isinstance(action, PlaceExit):
+        return True
+    order = account.orders.get(action.order_id) if isinstance(action, MoveStop) else None
+    return order is not None and action.size > order.remaining
+
+
+def _is_unsettled(account: Account, now: datetime) -> bool:
+    """Whether a list is wanted now, as words differ or the end of an order is to be borne out."""
+    due = [d.decided_from for d in account.disputes.values()]
+    for order_id in reversed(account.finished):  # the newest first
+        ended = account.finished[order_id]
+        if now >= ended.at + LIST_LAG + ASKED_FOR:
+            break
+        if not account.is_gone(order_id) and (
+            ended.cancelled or called_off.is_called_off(account, order_id)
+        ):
+            due.append(ended.at + LIST_LAG)
+    return any(at <= now < at + ASKED_FOR for at in due)
 
 
 def _with_memory(account: Account, rule_id: str, ask: Remember | Forget, now: datetime) -> Account:

@@ -11,6 +11,7 @@ from risk_manager.domain import attempts as calls
 from risk_manager.domain import blindness, called_off, own_closes, prices, succession
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
+    Action,
     Alarm,
     CancelOrder,
     ClosePosition,
@@ -18,6 +19,7 @@ from risk_manager.domain.decisions import (
     Fact,
     LockCleared,
     LockSet,
+    MoveStop,
     Outcome,
     PlaceExit,
     ReducePosition,
@@ -58,6 +60,7 @@ from risk_manager.domain.view import in_scope
 # unknown, after it was sent. While the exchange is known to be shut nobody need hurry.
 REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 5, 5, 5, 5, 5, 10))
 SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
+NOT_KNOWN_YET_PAUSES = tuple(timedelta(seconds=s) for s in (0.2, 0.2, 0.2, 0.3, 0.5, 1, 2, 5))
 UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 5))
 # An exit that was placed shows up in the list of orders within this, or is gone again.
 PLACED_PAUSE = timedelta(seconds=1)
@@ -171,10 +174,7 @@ def _account_event(
             return _lower_ceilings(account)
         case OrderChanged():
             heard = {**account.heard, f"order:{event.id}": event.at}
-            account = evolve(account, heard=heard)
-            if accounts.is_late(account, event):
-                return account
-            return accounts.with_order(account, event, event.at)
+            return accounts.with_order(evolve(account, heard=heard), event, event.at)
         case TradeExecuted():
             return _executed(state, account, (event,), event.at, facts)
         case AccountChanged():
@@ -357,6 +357,7 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
         horizon = event.asked_at - HEARD_FOR
         heard = {k: t for k, t in account.heard.items() if t > horizon}
         account = evolve(account, reported_at=event.at, reported_as_of=event.asked_at, heard=heard)
+        account = accounts.without_disputes(account, event.asked_at)
     return account
 
 
@@ -382,9 +383,7 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
         ended = evolve(attempt, settled_at=event.at, outcome=event.outcome)
         account = evolve(account, attempts={**account.attempts, key: ended})
         return own_closes.noted(account, ended, event)
-    if event.outcome is Outcome.GONE and attempt.action.key.startswith("order:"):
-        order_id = int(attempt.action.key.removeprefix("order:"))
-        account = accounts.without_order(account, order_id, event.at)
+    account = _ended_by(account, attempt, event)
     refused = 0
     if event.outcome is Outcome.REFUSED:
         refused = attempt.refused + 1 if event.error_code == attempt.refused_code else 1
@@ -415,6 +414,31 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
             )
     account = evolve(account, attempts={**account.attempts, key: ended})
     return own_closes.noted(account, ended, event)
+
+
+def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
+    """The account without the order that a call has ended, or that the gateway does not know."""
+    if not isinstance(attempt.action, CancelOrder | MoveStop):
+        return account
+    key, order_id = attempt.action.key, attempt.action.order_id
+    if event.outcome is Outcome.GONE:
+        # Who answers may not know yet what the stream has just told: then it is asked again.
+        if accounts.is_told_freshly(account, key, event.at):
+            return account
+        return accounts.without_order(account, order_id, event.at)
+    dispute, heard = account.disputes.get(key), account.heard.get(key)
+    if (
+        event.outcome is Outcome.DONE
+        and event.verified
+        and isinstance(attempt.action, CancelOrder)
+        and dispute is not None
+        and dispute.left_out
+        and heard is not None
+        and heard <= attempt.asked_at
+    ):
+        # The stream alone told of it, the call was accepted, and the list does not show it.
+        return accounts.without_order(account, order_id, event.at)
+    return account
 
 
 def _opens_at(state: State, attempt: Attempt, at: datetime) -> datetime | None:
@@ -450,6 +474,8 @@ def _pause(state: State, account: Account, event: ActionSettled, attempt: Attemp
     match event.outcome:
         case Outcome.REFUSED:
             return REFUSED_PAUSES[min(attempt.refused, len(REFUSED_PAUSES)) - 1]
+        case Outcome.GONE if _is_held_to_work(account, attempt.action):
+            return NOT_KNOWN_YET_PAUSES[min(attempt.tries, len(NOT_KNOWN_YET_PAUSES)) - 1]
         case Outcome.UNSENT:
             return growing
         case Outcome.UNKNOWN if event.verified or isinstance(attempt.action, CancelOrder):
@@ -463,6 +489,10 @@ def _pause(state: State, account: Account, event: ActionSettled, attempt: Attemp
         case _ if not event.verified:
             return state.rulebook.defaults.reissue_after
     return placed
+
+
+def _is_held_to_work(account: Account, action: Action) -> bool:
+    return isinstance(action, CancelOrder | MoveStop) and action.order_id in account.orders
 
 
 def _has_shown(account: Account, attempt: Attempt) -> bool:

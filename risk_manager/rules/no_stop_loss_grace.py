@@ -224,9 +224,12 @@ class NoStopLossGrace(Rule):
         if view.now < due_at or not view.projected()[position.contract_id]:
             return  # in time still, or being closed already
         as_of = view.account.reported_as_of
-        read = as_of is not None and as_of >= max(since, due_at)
-        if not read and view.now < max(since + REPORT_PATIENCE, due_at + READ_PATIENCE):
-            yield bookkeeping(LookAgain())
+        # Where stream and list differ about an order, the list of a moment later decides.
+        decided_from = max(due_at, view.account.disputed(position.contract_id) or due_at)
+        read = as_of is not None and as_of >= max(since, decided_from)
+        if not read and view.now < max(since + REPORT_PATIENCE, decided_from + READ_PATIENCE):
+            if view.now >= decided_from:
+                yield bookkeeping(LookAgain())
             return
         ask = self._stop(view, position, short)
         if ask is None:

@@ -499,7 +499,7 @@ class _Plan:
     def _settled(self) -> bool:
         """Whether the stop managed last has not just ended: its fill would flatten us."""
         ended = self.view.account.finished.get(self.memory.order or 0)
-        return ended is None or self.view.now - ended >= FILL_PATIENCE
+        return ended is None or self.view.now - ended.at >= FILL_PATIENCE
 
     # --- what to ask ---
 

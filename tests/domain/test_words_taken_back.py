@@ -1,0 +1,380 @@
+"""Orders, positions and executions of which one word says this and another that."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from desk import Desk, DeskMaker, contract_id
+
+from risk_manager.domain.decisions import Outcome
+from risk_manager.domain.events import OrderChanged
+from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
+
+MES = contract_id("MES")
+ORDER = 77
+
+
+def frame(
+    d: Desk,
+    status: OrderStatus,
+    *,
+    symbol: str = "MES",
+    stop: float | None = 5990.0,
+    limit: float | None = None,
+    side: OrderSide = OrderSide.SELL,
+    updated_at: datetime | None,
+    order_id: int = ORDER,
+) -> OrderChanged:
+    """An order of one contract as the gateway tells it; `updated_at` None: it is not dated."""
+    return OrderChanged.model_validate(
+        {
+            "at": d.now,
+            "id": order_id,
+            "accountId": 101,
+            "contractId": contract_id(symbol),
+            "creationTimestamp": d.now - timedelta(minutes=1),
+            "updateTimestamp": updated_at,
+            "status": status,
+            "type": OrderType.LIMIT if stop is None else OrderType.STOP,
+            "side": side,
+            "size": 1,
+            "stopPrice": stop,
+            "limitPrice": limit,
+            "fillVolume": 0,
+        }
+    )
+
+
+async def says(d: Desk, status: OrderStatus, **more: Any) -> None:
+    more.setdefault("updated_at", d.now)
+    await d.happens(frame(d, status, **more))
+
+
+async def lists(d: Desk, *orders: OrderChanged, asked_ago: float = 0, **held: int) -> None:
+    """A full reading of the account: these orders, these positions."""
+    await d.report(
+        positions=held, orders=[], asked_at=d.now - timedelta(seconds=asked_ago), listed=orders
+    )
+
+
+# --- an order told as ended that works ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", [{}, {"action": "place_stop", "place_stop_ticks": 20}])
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_stop_told_cancelled_and_then_open_again_is_a_stop(
+    desk: DeskMaker, action: dict[str, Any], listed: bool
+) -> None:
+    """F1.1: A modified stop is told as cancelled, then as open again: the position has its stop."""
+    d = desk(no_stop_loss_grace={"grace": "3s", "rearm_grace": "3s", **action})
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN)
+    await d.wait(seconds=5)
+    await says(d, OrderStatus.CANCELLED)
+    await d.wait(seconds=0.05)
+    await says(d, OrderStatus.OPEN, stop=5991.0)
+    open_again = frame(d, OrderStatus.OPEN, stop=5991.0, updated_at=d.now)
+    d.listed = [open_again]
+    for _ in range(20):
+        if listed:
+            await lists(d, open_again, MES=1)
+        await d.wait(seconds=1)
+    assert d.actions == []
+    assert d.reasons == []
+    assert ORDER in d.account().orders
+
+
+@pytest.mark.parametrize("action", [{}, {"action": "place_stop", "place_stop_ticks": 20}])
+async def test_a_stop_told_cancelled_that_every_list_shows_is_a_stop(
+    desk: DeskMaker, action: dict[str, Any]
+) -> None:
+    """F1.1: The second word is lost, but each list says that the stop works."""
+    d = desk(no_stop_loss_grace={"grace": "3s", "rearm_grace": "1s", **action})
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN)
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now)
+    await d.wait(seconds=5)
+    await says(d, OrderStatus.CANCELLED)
+    d.listed = [works]
+    await d.wait(seconds=20)
+    assert d.actions == []
+    assert ORDER in d.account().orders
+
+
+async def test_an_entry_told_cancelled_and_then_open_again_is_cancelled_under_a_lock(
+    desk: DeskMaker,
+) -> None:
+    """F1.2: An order told as cancelled and then as open again is cancelled under a lock."""
+    d = desk(daily_realized_loss={"limit": 100})
+    entry: dict[str, Any] = {"symbol": "ES", "stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    await says(d, OrderStatus.OPEN, **entry)
+    await d.wait(seconds=5)
+    await says(d, OrderStatus.CANCELLED, **entry)
+    await d.wait(seconds=0.05)
+    await says(d, OrderStatus.OPEN, **entry)
+    await d.wait(seconds=1)
+    await d.loss(150)
+    assert d.actions == [f"cancel {ORDER}"]
+
+
+async def test_an_entry_told_cancelled_that_a_list_shows_is_cancelled_under_a_lock(
+    desk: DeskMaker,
+) -> None:
+    """F1.2: The same where the second word has no date, or none comes: the list brings it back."""
+    d = desk(daily_realized_loss={"limit": 100})
+    entry: dict[str, Any] = {"symbol": "ES", "stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    await says(d, OrderStatus.OPEN, **entry)
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
+    await d.wait(seconds=5)
+    await says(d, OrderStatus.CANCELLED, **entry)
+    await d.wait(seconds=0.05)
+    await says(d, OrderStatus.OPEN, **{**entry, "updated_at": None})
+    await d.loss(150)
+    assert d.actions == []
+    d.listed = [works]
+    await d.wait(seconds=4)
+    assert d.actions == [f"cancel {ORDER}"]
+
+
+async def test_the_word_that_an_order_works_overtakes_the_older_one_that_it_has_ended(
+    desk: DeskMaker,
+) -> None:
+    """F1.1: The two words in the other order: the newer one counts, and the list is asked."""
+    d = desk()
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN)
+    await d.wait(seconds=5)
+    cancelled_at = d.now
+    await d.wait(seconds=0.05)
+    await says(d, OrderStatus.OPEN, stop=5991.0)
+    await says(d, OrderStatus.CANCELLED, updated_at=cancelled_at)
+    assert ORDER in d.account().orders
+    d.listed = []
+    await d.wait(seconds=3)
+    assert d.account().orders == {}, "it had ended after all, says the list"
+
+
+async def test_our_stop_is_not_placed_beside_one_that_may_work(desk: DeskMaker) -> None:
+    """F1.3: No stop of ours is placed while a list shows the one that was told as cancelled."""
+    managed = {"enabled": True, "initial_stop": {"enabled": True, "ticks": 40}}
+    d = desk(trade_management=managed, desk_rest=False)
+    await d.position("MES", 1, 6000)
+    await d.quote("MES", 6000)
+    await d.obey()
+    (own,) = d.account().orders.values()
+    await d.wait(seconds=5)
+    before = len(d.actions)
+    await d.order(
+        "MES",
+        -1,
+        kind=OrderType.STOP,
+        price=5990,
+        order_id=own.id,
+        tag=own.custom_tag,
+        status=OrderStatus.CANCELLED,
+    )
+    await d.wait(seconds=2.1)
+    await d.quote("MES", 6000.25)
+    assert len(d.actions) == before, "the list is asked first"
+    await d.report(positions={"MES": 1}, orders=[own], price=6000)
+    await d.quote("MES", 6000)
+    await d.wait(seconds=1)
+    assert len(d.actions) == before, "the list shows it"
+    await d.wait(seconds=1)
+    await d.report(positions={"MES": 1}, orders=[own], price=6000)
+    await d.wait(seconds=3)
+    assert own.id in d.account().orders
+    assert len(d.actions) == before
+
+
+async def test_a_stop_that_has_ended_by_every_word_is_replaced(desk: DeskMaker) -> None:
+    """F1.3: When the list leaves it out as well, the position gets another stop."""
+    managed = {"enabled": True, "initial_stop": {"enabled": True, "ticks": 40}}
+    d = desk(trade_management=managed, desk_rest=False)
+    await d.position("MES", 1, 6000)
+    await d.quote("MES", 6000)
+    await d.obey()
+    (own,) = d.account().orders.values()
+    await d.wait(seconds=5)
+    before = len(d.actions)
+    await d.order(
+        "MES",
+        -1,
+        kind=OrderType.STOP,
+        price=5990,
+        order_id=own.id,
+        tag=own.custom_tag,
+        status=OrderStatus.CANCELLED,
+    )
+    await d.wait(seconds=2.1)
+    await d.quote("MES", 6000.25)
+    assert len(d.actions) == before, "the list is asked first"
+    await d.report(positions={"MES": 1}, orders=[], price=6000)
+    await d.quote("MES", 6000)
+    assert len(d.actions) == before + 1
+
+
+async def test_a_cancel_that_was_confirmed_and_did_not_take_is_repeated_at_a_bounded_pace(
+    desk: DeskMaker,
+) -> None:
+    """F1.2: A confirmed cancel that did not take: the list brings the order back, and it is
+    cancelled again, ever more seldom, with an alarm."""
+    d = desk()
+    await d.admin("lock")
+    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    await says(d, OrderStatus.OPEN, **entry)
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
+    seen = 0
+    d.listed = [works]
+    for _ in range(120):
+        fresh, seen = d.enforcer.actions[seen:], len(d.enforcer.actions)
+        for action in fresh:
+            await says(d, OrderStatus.CANCELLED, **entry)
+            await d.settle(action)
+        await d.wait(seconds=1)
+    assert set(d.actions) == {f"cancel {ORDER}"}
+    assert 10 <= len(d.actions) <= 45
+    assert d.alarms.count("cannot_enforce") >= 1
+    assert d.reads <= 80
+
+
+async def test_a_gateway_that_opens_an_order_again_on_each_cancel_makes_no_storm(
+    desk: DeskMaker,
+) -> None:
+    """F1.2: Cancelled, Open, Cancelled, Open at the pace of the wire: our calls keep a pace."""
+    d = desk()
+    await d.admin("lock")
+    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    await says(d, OrderStatus.OPEN, **entry)
+    seen = 0
+    for _ in range(600):
+        fresh, seen = d.enforcer.actions[seen:], len(d.enforcer.actions)
+        for action in fresh:
+            await says(d, OrderStatus.CANCELLED, **entry)
+            await d.settle(action)
+            await d.wait(seconds=0.02)
+            await says(d, OrderStatus.OPEN, **entry)
+        await d.wait(seconds=0.05)
+    assert 5 <= len(d.actions) <= 15
+
+
+async def test_an_order_closed_with_its_position_that_comes_back_is_cancelled(
+    desk: DeskMaker,
+) -> None:
+    """F1.2: Without a lock too, a stop cancelled with its position that lives on is cancelled."""
+    d = desk(max_contracts={"limit": 1, "action": "close_all"})
+    await d.position("MES", 2, 6000)
+    await says(d, OrderStatus.OPEN)
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now)
+    await d.position("MES", 3, 6000)
+    await d.obey()
+    assert d.account().positions == {}
+    assert d.account().orders == {}
+    before = d.actions.count(f"cancel {ORDER}")
+    d.listed = [works]
+    await d.wait(seconds=4)
+    assert d.actions.count(f"cancel {ORDER}") == before + 1
+    d.listed = []
+    await d.obey()
+    await d.wait(seconds=8)
+    assert d.actions.count(f"cancel {ORDER}") == before + 1
+    assert not [m for m in d.account().marks if m[0] == "enforcer" and str(ORDER) in m[1]]
+
+
+# --- a list that lags behind the stream -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [Outcome.GONE, Outcome.UNKNOWN, Outcome.REFUSED])
+async def test_an_entry_the_list_does_not_know_yet_is_cancelled_under_a_lock(
+    desk: DeskMaker, answer: Outcome
+) -> None:
+    """F1.4: The stream tells of an entry under a lock before the lists know it: it is cancelled,
+    and again until that has worked."""
+    d = desk()
+    await d.admin("lock")
+    await d.wait(seconds=1)
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    assert d.actions == [f"cancel {ORDER}"]
+    await d.wait(seconds=0.02)
+    await lists(d)
+    await d.settle(d.enforcer.actions[-1], answer)
+    assert ORDER in d.account().orders
+    for _ in range(22):
+        await d.wait(seconds=0.05)
+    assert 2 <= len(d.actions) <= 7
+
+
+async def test_an_entry_whose_cancel_was_accepted_and_that_no_list_shows_is_gone(
+    desk: DeskMaker,
+) -> None:
+    """F1.4: Accepted, and not in the list: it is not cancelled again and again."""
+    d = desk()
+    await d.admin("lock")
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    await d.wait(seconds=0.02)
+    await lists(d)
+    await d.settle(d.enforcer.actions[-1])
+    assert d.account().orders == {}
+    d.listed = []
+    await d.wait(seconds=6)
+    assert len(d.actions) == 1
+
+
+async def test_a_list_taken_before_an_order_existed_says_nothing_about_it(desk: DeskMaker) -> None:
+    """F1.4: It stands until a list that must know it leaves it out, which is soon asked for."""
+    d = desk()
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN)
+    await d.wait(seconds=0.4)
+    await lists(d, MES=1)
+    assert ORDER in d.account().orders
+    d.listed = []
+    await d.wait(seconds=3)
+    assert d.account().orders == {}
+    assert d.reads == 1
+
+
+async def test_a_list_from_before_the_end_of_an_order_does_not_bring_it_back(
+    desk: DeskMaker,
+) -> None:
+    """F1.4: The other way round: a list that lags still shows what the stream has told as ended."""
+    d = desk()
+    await d.admin("lock")
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    works = frame(
+        d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY, updated_at=d.now
+    )
+    await d.obey()
+    await d.wait(seconds=0.4)
+    await lists(d, works)
+    assert d.account().orders == {}
+    d.listed = []
+    await d.wait(seconds=5)
+    assert len(d.actions) == 1
+
+
+async def test_a_list_does_not_lay_an_older_version_over_a_newer_one(desk: DeskMaker) -> None:
+    """F1.4: What the stream has just told of an order stands against a list that is older."""
+    d = desk()
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN, updated_at=None)
+    older = frame(d, OrderStatus.OPEN, updated_at=None)
+    await d.wait(seconds=5)
+    await says(d, OrderStatus.OPEN, stop=5995.0, updated_at=None)
+    await d.wait(seconds=0.3)
+    await lists(d, older, MES=1)
+    assert d.account().orders[ORDER].stop_price == 5995
+    await d.wait(seconds=5)
+    await lists(d, older, MES=1)
+    assert d.account().orders[ORDER].stop_price == 5990, "by now the list knows"
+
+
+async def test_a_date_in_the_future_does_not_outrank_every_later_list(desk: DeskMaker) -> None:
+    """F1.1: No single word holds for ever: not one that is dated a year ahead either."""
+    d = desk()
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN, updated_at=d.now + timedelta(days=365))
+    await d.wait(seconds=5)
+    moved = frame(d, OrderStatus.OPEN, stop=5995.0, updated_at=d.now)
+    await lists(d, moved, MES=1)
+    assert d.account().orders[ORDER].stop_price == 5995

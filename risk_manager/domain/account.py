@@ -15,6 +15,7 @@ from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.money import Band, Valuation
 from risk_manager.domain.records import (
+    LIST_LAG,
     AccountRecord,
     OrderRecord,
     OrderSide,
@@ -32,9 +33,6 @@ ORDERS_REMEMBERED = 500
 
 # After a start the broker is read before anything is done, but not waited for longer than this.
 READ_FIRST = timedelta(seconds=3)
-
-LIST_LAG = timedelta(seconds=2)
-"""By so much a list may lag behind the stream: it need not know what that told just before."""
 
 TERMINAL = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}

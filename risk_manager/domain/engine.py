@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from risk_manager.domain import attempts as calls
 from risk_manager.domain import called_off, left_behind
-from risk_manager.domain.account import LIST_LAG, Account, Attempt, Breach, Mark, is_back
+from risk_manager.domain.account import Account, Attempt, Breach, Mark, is_back
 from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import (
     Action,
@@ -48,6 +48,7 @@ from risk_manager.domain.guard import Wanted, demands
 from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.money import NOWHERE, Band
 from risk_manager.domain.protection import cut_back, is_own, merged, protect, resized, tidied
+from risk_manager.domain.records import LIST_LAG
 from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import UNTIL_RESET, Mode, is_older
 from risk_manager.domain.state import State
@@ -563,14 +564,16 @@ def _adds_exits(account: Account, action: Action) -> bool:
     """Whether more lots would leave the position than do now."""
     if isinstance(action, PlaceExit):
         return True
-    order = account.orders.get(action.order_id) if isinstance(action, MoveStop) else None
+    if not isinstance(action, MoveStop):
+        return False
+    order = account.orders.get(action.order_id)
     return order is not None and action.size > order.remaining
 
 
 def _is_unsettled(account: Account, now: datetime) -> bool:
     """Whether a list is wanted now, as words differ or the end of an order is to be borne out."""
     due = [d.decided_from for d in account.disputes.values()]
-    for order_id in reversed(account.finished):  # the newest first
+    for order_id in reversed(list(account.finished)):  # the newest first
         ended = account.finished[order_id]
         if now >= ended.at + LIST_LAG + ASKED_FOR:
             break

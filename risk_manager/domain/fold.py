@@ -313,11 +313,18 @@ def _executed(
     records: Iterable[TradeRecord],
     at: datetime,
     facts: list[Fact],
+    *,
+    as_of: datetime | None = None,
 ) -> Account:
-    ledger = account.ledger
-    for record in records:
-        known = ledger.entries.get(record.id)
-        if record.voided and known is not None and not known.voided:
+    before, day = account.ledger, state.rulebook.day
+    executions = [Execution.of(record, at, day, state.day.date) for record in records]
+    ledger = (
+        before.record(executions[0]) if as_of is None else before.stated(executions, as_of=as_of)
+    )
+    if ledger is before:
+        return account
+    for record in executions:
+        if record.voided and before.counts(record.id) > ledger.counts(record.id):
             facts.append(
                 Alarm(
                     at=at,
@@ -327,9 +334,6 @@ def _executed(
                     "the day's result changed, locks stay",
                 )
             )
-        ledger = ledger.record(Execution.of(record, at, state.rulebook.day, state.day.date))
-    if ledger is account.ledger:
-        return account
     return accounts.averaged(evolve(account, ledger=ledger), state.contracts)
 
 
@@ -337,7 +341,7 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
     if event.account is not None and not _said_since(account, event.asked_at):
         account = accounts.with_record(account, event.account, event.at)
     if event.trades is not None:
-        account = _executed(state, account, event.trades, event.at, facts)
+        account = _executed(state, account, event.trades, event.at, facts, as_of=event.asked_at)
     if event.positions is not None:
         account = accounts.with_positions_reported(
             account, event.positions, event.asked_at, event.at, state.contracts

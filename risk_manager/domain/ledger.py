@@ -9,18 +9,23 @@ from types import MappingProxyType
 
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.money import ZERO
-from risk_manager.domain.records import OrderSide, TradeRecord
+from risk_manager.domain.records import LIST_LAG, OrderSide, TradeRecord
 from risk_manager.domain.trading_calendar import TradingDay
 
 ROUND_TURN_SETTLE = timedelta(milliseconds=750)
 HEARD_AT_ONCE = timedelta(seconds=5)
 """A fill that reached us later than this after it happened was reported afterwards."""
-_EMPTY: Mapping[int, "Execution"] = MappingProxyType({})
+type TradeKey = int | tuple[int, int]
+"""An execution: the gateway's trade id, and of a further one under the same id also its part."""
+_EMPTY: Mapping[TradeKey, "Execution"] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """One fill. `pnl` before fees, None for an opening half-turn; `fees` never negative."""
+    """One fill. `pnl` before fees, None for an opening half-turn; `fees` never negative.
+
+    `part` tells apart what comes under one trade id, as both halves of a reversal may.
+    """
 
     id: int
     contract_id: str
@@ -34,6 +39,15 @@ class Execution:
     executed_at: datetime
     received_at: datetime
     trading_date: date
+    part: int = 0
+
+    @property
+    def key(self) -> TradeKey:
+        return (self.id, self.part) if self.part else self.id
+
+    @property
+    def name(self) -> str:
+        return f"{self.id}.{self.part}" if self.part else str(self.id)
 
     @property
     def net(self) -> Decimal:
@@ -171,29 +185,55 @@ class EpisodeResult:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Executions keyed by the gateway's trade id: duplicates, replays and voids are harmless."""
+    """Executions keyed by the gateway's trade id: duplicates, replays and voids are harmless.
 
-    entries: Mapping[int, Execution] = _EMPTY
+    An execution that opens has no P&L and one that closes has, for good. Where one id comes with
+    and without, they are the two halves of a reversal, and both count; all else that comes under a
+    known id corrects what is known.
+    """
+
+    entries: Mapping[TradeKey, Execution] = _EMPTY
     totals: Mapping[date, DayTotals] = field(default_factory=lambda: MappingProxyType({}))
 
     def day(self, day: date) -> DayTotals:
         return self.totals.get(day, NOTHING_YET)
 
+    def counts(self, trade_id: int) -> int:
+        """How many executions stand under a trade id."""
+        return sum(not e.voided for e in _parts(self.entries, trade_id))
+
     def record(self, execution: Execution) -> "Ledger":
         """With this execution, once. A voided one undoes itself and never comes back."""
-        known = self.entries.get(execution.id)
-        if known is not None:
-            if known.voided and not execution.voided:
-                return self
-            execution = evolve(execution, received_at=known.received_at)
-            if known == execution:
-                return self
-        totals = dict(self.totals)
-        if known is not None:
-            totals[known.trading_date] = self.day(known.trading_date).plus(known, -1)
-        day = execution.trading_date
-        totals[day] = totals.get(day, NOTHING_YET).plus(execution, +1)
-        return Ledger({**self.entries, execution.id: execution}, totals)
+        return self.stated((execution,))
+
+    def stated(self, executions: Iterable[Execution], *, as_of: datetime | None = None) -> "Ledger":
+        """With what one frame or list states. Rows of it that differ are as many executions.
+
+        `as_of` is when a list was asked for: what was told without P&L at first and then with it,
+        and is one row of that list, was one execution.
+        """
+        entries, totals = dict(self.entries), dict(self.totals)
+        taken: dict[int, list[Execution]] = {}
+        for execution in executions:
+            rows = taken.setdefault(execution.id, [])
+            parts = _parts(entries, execution.id)
+            known = _same(execution, parts) or _corrected(
+                execution, [p for p in parts if p not in rows]
+            )
+            if known is None:
+                execution = evolve(execution, part=len(parts))
+            elif known.voided and not execution.voided:
+                rows.append(known)
+                continue
+            else:
+                execution = evolve(execution, part=known.part, received_at=known.received_at)
+            rows.append(execution)
+            _put(entries, totals, execution)
+        if as_of is not None:
+            for rows in taken.values():
+                for first_word in _superseded(rows, _parts(entries, rows[0].id), as_of):
+                    _put(entries, totals, evolve(first_word, voided=True))
+        return self if entries == self.entries else Ledger(entries, totals)
 
     def carried_over(self, day: TradingDay, old: date, today: date) -> "Ledger":
         """With those that counted on the old date, as their own had not begun, on their own."""
@@ -207,7 +247,7 @@ class Ledger:
         """Without the executions of trading dates before `day` (the store keeps them)."""
         if all(e.trading_date >= day for e in self.entries.values()):
             return self
-        kept = {i: e for i, e in self.entries.items() if e.trading_date >= day}
+        kept = {k: e for k, e in self.entries.items() if e.trading_date >= day}
         return Ledger(kept, {d: t for d, t in self.totals.items() if d >= day})
 
     def on(self, day: date) -> Iterator[Execution]:
@@ -215,7 +255,7 @@ class Ledger:
         return iter(
             sorted(
                 (e for e in self.entries.values() if e.trading_date == day and not e.voided),
-                key=lambda e: (e.executed_at, e.id),
+                key=_age,
             )
         )
 
@@ -233,7 +273,7 @@ class Ledger:
     @cached_property
     def _oldest_first(self) -> tuple[Execution, ...]:
         standing = (e for e in self.entries.values() if not e.voided)
-        return tuple(sorted(standing, key=lambda e: (e.executed_at, e.id)))
+        return tuple(sorted(standing, key=_age))
 
     @cached_property
     def _round_turns(self) -> tuple[RoundTurn, ...]:
@@ -298,6 +338,72 @@ def _average(newest_first: list[Execution], opened: int, side: int) -> Decimal:
             average = (average * size + e.price * e.size) / lots
         size = lots
     return average
+
+
+def _age(e: Execution) -> tuple[datetime, int, bool, int]:
+    """Of one trade id, what closes comes before what opens."""
+    return e.executed_at, e.id, e.pnl is None, e.part
+
+
+def _parts(entries: Mapping[TradeKey, Execution], trade_id: int) -> list[Execution]:
+    first = entries.get(trade_id)
+    if first is None:
+        return []
+    parts = [first]
+    while (further := entries.get((trade_id, len(parts)))) is not None:
+        parts.append(further)
+    return parts
+
+
+def _same(execution: Execution, parts: list[Execution]) -> Execution | None:
+    """The one that this is a repeat of."""
+    return next(
+        (p for p in parts if evolve(execution, part=p.part, received_at=p.received_at) == p),
+        None,
+    )
+
+
+def _corrected(execution: Execution, parts: list[Execution]) -> Execution | None:
+    """The one that this corrects or voids: of its kind, and of those the most alike."""
+    alike = [p for p in parts if (p.pnl is None) == (execution.pnl is None)]
+    if not alike and execution.voided:
+        alike = [p for p in parts if not p.voided]
+    return max(alike, key=lambda p: _likeness(execution, p), default=None)
+
+
+def _likeness(one: Execution, other: Execution) -> int:
+    return sum(
+        getattr(one, name) == getattr(other, name)
+        for name in ("contract_id", "order_id", "side", "size", "price", "executed_at", "pnl")
+    )
+
+
+def _superseded(
+    rows: list[Execution], parts: list[Execution], as_of: datetime
+) -> Iterator[Execution]:
+    """First words without P&L of executions that a list states with it, and only so."""
+    for part in parts:
+        if part.pnl is not None or part.voided or any(r.key == part.key for r in rows):
+            continue
+        bare = {"pnl": None, "fees": ZERO, "part": 0, "received_at": part.received_at}
+        if as_of >= part.received_at + LIST_LAG and any(
+            evolve(r, **bare) == evolve(part, **bare) for r in rows
+        ):
+            yield part
+
+
+def _put(
+    entries: dict[TradeKey, Execution], totals: dict[date, DayTotals], execution: Execution
+) -> None:
+    known = entries.get(execution.key)
+    if known == execution:
+        return
+    if known is not None:
+        day = known.trading_date
+        totals[day] = totals.get(day, NOTHING_YET).plus(known, -1)
+    day = execution.trading_date
+    totals[day] = totals.get(day, NOTHING_YET).plus(execution, +1)
+    entries[execution.key] = execution
 
 
 def _episode(executions: list[Execution], net: int) -> EpisodeResult:

@@ -3,7 +3,7 @@
 Enum numbers are the gateway's; a number it invents later reads as unknown instead of failing.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum
 from typing import Annotated, Self
@@ -18,6 +18,10 @@ WIRE = ConfigDict(
     validate_by_alias=True,
     extra="ignore",
 )
+
+
+LIST_LAG = timedelta(seconds=2)
+"""By so much a list may lag behind the stream: it need not know what that told just before."""
 
 
 class OrderType(IntEnum):

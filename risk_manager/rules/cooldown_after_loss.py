@@ -175,7 +175,7 @@ class CooldownAfterLoss(Rule):
                     return
                 net = e.pnl if gross else e.net
                 if e.pnl is not None and net is not None and net < 0:
-                    yield Loser(f"fill:{e.id}", e.order_id, net, e)
+                    yield Loser(f"fill:{e.name}", e.order_id, net, e)
             return
         for turn in reversed(ledger.round_turns()):
             if turn.last_at < oldest:

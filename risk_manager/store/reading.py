@@ -150,8 +150,8 @@ def trades(connection: sqlite3.Connection, account_id: int, trading_day: date) -
     """The executions of one trading day, voided ones included, oldest first."""
     found = connection.execute(
         "SELECT trade_id, contract_id, order_id, side, size, price, pnl, fees, voided,"
-        " executed_at, received_at, trading_day FROM trades"
-        " WHERE account_id = ? AND trading_day = ? ORDER BY executed_at, trade_id",
+        " executed_at, received_at, trading_day, part FROM trades"
+        " WHERE account_id = ? AND trading_day = ? ORDER BY executed_at, trade_id, part",
         (account_id, trading_day.isoformat()),
     )
     return [rows.execution_of(r) for r in found]

@@ -16,7 +16,7 @@ from risk_manager.domain.account import (
     Position,
 )
 from risk_manager.domain.decisions import Severity
-from risk_manager.domain.ledger import DayTotals, Execution, Ledger
+from risk_manager.domain.ledger import DayTotals, Execution, Ledger, TradeKey
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType, PositionType
 from risk_manager.domain.symbols import Contract
@@ -198,12 +198,12 @@ def order_of(row: Row) -> Order:
 
 PUT_TRADE = """
 INSERT OR REPLACE INTO trades (account_id, trade_id, contract_id, order_id, side, size, price, pnl,
-    fees, voided, executed_at, received_at, trading_day)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    fees, voided, executed_at, received_at, trading_day, part)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 GET_TRADES = """
 SELECT trade_id, contract_id, order_id, side, size, price, pnl, fees, voided, executed_at,
-    received_at, trading_day
-FROM trades WHERE account_id = ? AND trading_day >= ? ORDER BY received_at, trade_id"""
+    received_at, trading_day, part
+FROM trades WHERE account_id = ? AND trading_day >= ? ORDER BY received_at, trade_id, part"""
 
 
 def trade_row(account_id: int, e: Execution) -> Row:
@@ -221,6 +221,7 @@ def trade_row(account_id: int, e: Execution) -> Row:
         micros(e.executed_at),
         micros(e.received_at),
         e.trading_date.isoformat(),
+        e.part,
     )
 
 
@@ -238,15 +239,16 @@ def execution_of(row: Row) -> Execution:
         executed_at=instant(row[9]),
         received_at=instant(row[10]),
         trading_date=date.fromisoformat(row[11]),
+        part=row[12],
     )
 
 
 def ledger_of(executions: Iterable[Execution]) -> Ledger:
     """The ledger these executions sum up to."""
-    entries: dict[int, Execution] = {}
+    entries: dict[TradeKey, Execution] = {}
     totals: dict[date, DayTotals] = {}
     for execution in executions:
-        entries[execution.id] = execution
+        entries[execution.key] = execution
         day = execution.trading_date
         totals[day] = totals.get(day, DayTotals()).plus(execution, +1)
     return Ledger(entries, totals)

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from risk_manager.domain.evolve import evolve
 from risk_manager.domain.ledger import Execution, Ledger
 from risk_manager.domain.records import OrderSide, TradeRecord
 from risk_manager.domain.trading_calendar import TradingDay
@@ -228,3 +230,94 @@ def test_older_days_are_let_go_and_the_rest_kept() -> None:
     kept = ledger.forget_before(START.date())
     assert [e.id for e in kept.entries.values()] == [2]
     assert kept.day(START.date()).net == 7
+
+
+# --- two executions under one id ------------------------------------------------------------------
+
+CLOSING = execution(9002, "-300", "1", side=SELL)
+OPENING = execution(9002, None, "1", side=SELL)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        (OPENING, CLOSING),
+        (CLOSING, OPENING),
+        (OPENING, CLOSING, OPENING),
+        (CLOSING, OPENING, CLOSING, OPENING, OPENING),
+    ],
+)
+def test_both_halves_of_a_reversal_count_once_each_under_one_id(told: tuple[Execution]) -> None:
+    """F1.5: The half without P&L and the half with it are two executions, in any order."""
+    ledger = Ledger()
+    for e in told:
+        ledger = ledger.record(e)
+    day = ledger.day(CLOSING.trading_date)
+    assert (day.pnl, day.fees, day.executions) == (Decimal(-300), Decimal(2), 2)
+    assert [e.pnl for e in ledger.standing()] == [Decimal(-300), None], "closed before it opened"
+    assert list(ledger.increasing_orders()) == [9002]
+    assert [t.pnl for t in ledger.round_turns()] == [Decimal(-300)]
+
+
+def test_fees_that_come_later_and_a_void_belong_to_their_own_half() -> None:
+    """F1.5: A correction replaces the execution it corrects; a void undoes it and no other."""
+    ledger = Ledger().record(execution(9002, "-300")).record(execution(9002, None))
+    ledger = ledger.record(CLOSING).record(OPENING)
+    day = CLOSING.trading_date
+    assert (ledger.day(day).fees, ledger.day(day).executions) == (Decimal(2), 2)
+    ledger = ledger.record(evolve(CLOSING, pnl=Decimal("-299.50")))
+    assert ledger.day(day).pnl == Decimal("-299.50")
+    ledger = ledger.record(evolve(CLOSING, voided=True))
+    assert (ledger.day(day).net, ledger.day(day).executions) == (Decimal(-1), 1)
+    assert ledger.record(CLOSING) is ledger, "a void never comes back"
+
+
+def test_a_void_that_says_no_result_undoes_the_only_execution_of_its_id() -> None:
+    """F1.5: A gateway may leave the P&L out of a void."""
+    ledger = Ledger().record(CLOSING).record(evolve(CLOSING, pnl=None, voided=True))
+    assert ledger.day(CLOSING.trading_date).executions == 0
+
+
+def test_a_list_says_how_many_executions_an_id_has() -> None:
+    """F1.5: Rows of one list under one id that differ are as many executions; repeats are none."""
+    second = evolve(CLOSING, size=2, pnl=Decimal(-100))
+    ledger = Ledger().record(CLOSING).stated([second, CLOSING, OPENING, CLOSING, second])
+    day = ledger.day(CLOSING.trading_date)
+    assert (day.pnl, day.executions) == (Decimal(-400), 3)
+    assert ledger.stated([OPENING, CLOSING, second]) is ledger
+    assert ledger.record(second) is ledger
+
+
+def test_a_result_that_came_later_is_no_second_execution_when_the_list_shows_one() -> None:
+    """F1.5: Told without P&L at first and with it afterwards: the list tells it from a reversal."""
+    ledger = Ledger().record(OPENING).record(CLOSING)
+    day = CLOSING.trading_date
+    early = ledger.stated([CLOSING], as_of=START + timedelta(seconds=1))
+    assert early is ledger, "a list that may be older says nothing"
+    ledger = ledger.stated([CLOSING], as_of=START + timedelta(seconds=5))
+    assert (ledger.day(day).net, ledger.day(day).executions) == (Decimal(-301), 1)
+    flip = Ledger().record(evolve(OPENING, size=2)).record(CLOSING)
+    kept = flip.stated([CLOSING], as_of=START + timedelta(seconds=5))
+    assert kept is flip, "of another size: this was no first word of the same"
+    assert Ledger().record(OPENING).stated([], as_of=START + timedelta(hours=1)).entries
+
+
+@given(
+    st.lists(st.sampled_from(["close", "open"]), min_size=1, max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_in_whatever_order_frames_and_lists_come_each_half_counts_once(
+    told: list[str], random: Random
+) -> None:
+    """F1.5: Hypothesis over frames, repeats and lists of the two halves."""
+    halves = {"close": CLOSING, "open": OPENING}
+    ledger = Ledger()
+    for name in told:
+        ledger = ledger.record(halves[name])
+    rows = [CLOSING, OPENING]
+    random.shuffle(rows)
+    ledger = ledger.stated(rows, as_of=START + timedelta(seconds=10))
+    for name in told:
+        ledger = ledger.record(halves[name])
+    day = ledger.day(CLOSING.trading_date)
+    assert (day.pnl, day.fees, day.executions) == (Decimal(-300), Decimal(2), 2)

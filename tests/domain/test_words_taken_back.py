@@ -378,3 +378,49 @@ async def test_a_date_in_the_future_does_not_outrank_every_later_list(desk: Desk
     moved = frame(d, OrderStatus.OPEN, stop=5995.0, updated_at=d.now)
     await lists(d, moved, MES=1)
     assert d.account().orders[ORDER].stop_price == 5995
+
+
+# --- two executions under one id ------------------------------------------------------------------
+
+
+async def test_a_reversal_under_one_trade_id_counts_its_loss_whatever_the_list_states_last(
+    desk: DeskMaker,
+) -> None:
+    """F1.5: Both halves of a reversal under one id, then another loss: day -550, locked."""
+    d = desk(daily_realized_loss={"limit": 500})
+    flip: dict[str, Any] = {"trade_id": 9002, "order_id": 5}
+    await d.fill("MNQ", 1, order_id=4)
+    await d.fill("MNQ", -1, **flip)
+    await d.fill("MNQ", -1, pnl=-300, **flip)
+    half = {
+        "id": 9002,
+        "accountId": 101,
+        "contractId": contract_id("MNQ"),
+        "creationTimestamp": d.now,
+        "price": 21000.0,
+        "fees": 0,
+        "side": 1,
+        "size": 1,
+        "orderId": 5,
+    }
+    await d.wait(seconds=5)
+    rows = [{**half, "profitAndLoss": -300.0}, {**half, "profitAndLoss": None}]
+    await d.report(positions={"MNQ": -1}, trades=rows)
+    await d.fill("MNQ", 1, pnl=-250)
+    assert d.account().ledger.day(d.account().trading_date).pnl == -550
+    assert d.locked_by() == {"daily_realized_loss": "account"}
+
+
+async def test_the_opening_half_of_a_reversal_is_an_entry(desk: DeskMaker) -> None:
+    """F1.5: What counts entries counts it, and once."""
+    window = {"per": "1m", "max": 1, "cooldown": "1m"}
+    d = desk(trade_frequency_limit={"windows": [window]})
+    await d.fill("MNQ", 1, order_id=4)
+    await d.position("MNQ", 1)
+    await d.wait(seconds=1)
+    for pnl in (-300, None, -300, None):
+        await d.fill("MNQ", -1, pnl=pnl, trade_id=9002, order_id=5)
+    await d.position("MNQ", -1)
+    await d.wait(seconds=2)
+    assert d.locked_by() == {"trade_frequency_limit": "account"}
+    assert d.account().ledger.day(d.account().trading_date).executions == 3

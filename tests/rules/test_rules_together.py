@@ -773,7 +773,7 @@ def _left(order: Order, resized: dict[int, int]) -> int:
 
 def _restarted(state: State) -> State:
     accounts = {
-        i: replace(a, attempts={}, heard={}, finished={}, unlisted={})
+        i: replace(a, attempts={}, heard={}, finished={}, unlisted={}, outlived={}, disputes={})
         for i, a in state.accounts.items()
     }
     return replace(state, accounts=accounts, quotes={}, hubs={})

@@ -154,7 +154,8 @@ LOOSENED = {
     "a loss of yesterday": ("UPDATE trades SET trading_day = '2026-11-19'", "trades"),
     "a gain invented": (
         "INSERT INTO trades SELECT 999, account_id, contract_id, order_id, side, size, price,"
-        " '9000', fees, commissions, 0, executed_at, received_at, trading_day FROM trades LIMIT 1",
+        " '9000', fees, commissions, 0, executed_at, received_at, trading_day, part"
+        " FROM trades LIMIT 1",
         "trades",
     ),
     "the clock of a position": ("UPDATE positions SET opened_at = opened_at + 1", "positions"),
@@ -373,7 +374,7 @@ async def test_a_database_without_a_seal_from_an_older_version_is_sealed(tmp_pat
     known = json.loads(marker.read_text())
     earlier = ("database_id", "last_audit_seq", "last_audit_hash", "had_locks")
     marker.write_text(json.dumps({name: known[name] for name in earlier}))
-    assert len(shipped_migrations()) == 4
+    assert len(shipped_migrations()) == 5
     async with at(tmp_path) as store:
         assert store.opened_as is OpenedAs.RESTORED
         assert await store.verify_audit() is None

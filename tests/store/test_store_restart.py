@@ -171,7 +171,14 @@ def state_with(account: Account, now: datetime = MORNING) -> State:
 
 def same(found: Account, kept: Account) -> bool:
     """Equal in all that is kept. When it was last reported is written along with other news."""
-    gone: dict[str, Any] = {"attempts": {}, "heard": {}, "finished": {}, "unlisted": {}}
+    gone: dict[str, Any] = {
+        "attempts": {},
+        "heard": {},
+        "finished": {},
+        "unlisted": {},
+        "outlived": {},
+    }
+    gone |= {"disputes": {}}
     return found == replace(kept, **gone, brake=found.brake, reported_at=found.reported_at)
 
 
@@ -214,6 +221,20 @@ def test_instants_are_stored_to_the_microsecond(moment: datetime) -> None:
 
 
 # --- stories --------------------------------------------------------------------------------------
+
+
+async def test_both_halves_of_a_reversal_under_one_id_outlive_a_restart(tmp_path: Path) -> None:
+    """F1.5: Two executions under one trade id are two after a restart as well."""
+    async with at(tmp_path) as store:
+        desk = await opened(stored_desk(store, **LIMIT))
+        await desk.fill("MNQ", -1, fees="0.37", trade_id=9002, order_id=5)
+        await desk.fill("MNQ", -1, pnl=-300, fees="0.37", trade_id=9002, order_id=5)
+        before = desk.account().ledger
+    async with at(tmp_path) as store:
+        found = await store.restore(Rulebook(), MORNING)
+        assert dict(found.accounts[101].ledger.entries) == dict(before.entries)
+        assert len(before.entries) == 2
+        assert [e.pnl for e in await store.trades(101, MORNING.date())] == [None, Decimal(-300)]
 
 
 async def test_a_trading_morning_is_the_same_after_a_restart(tmp_path: Path) -> None:

@@ -151,3 +151,30 @@ async def test_what_is_used_of_aiosqlite_beyond_its_public_names() -> None:
     await connection.close()
     connection._thread.join(5)
     assert not connection._thread.is_alive()
+
+
+async def test_trades_from_before_parts_are_kept_and_a_second_half_fits_beside_them(
+    tmp_path: Path,
+) -> None:
+    """F1.5: The two halves of a reversal are two rows under one id, and both come back."""
+    old = tuple(m for m in shipped_migrations() if m.name != "0005_trade_parts")[:4]
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        connection.isolation_level = None
+        schema.configure(connection)
+        schema.migrate(connection, old, lambda: 0)
+        connection.execute(
+            "INSERT INTO trades VALUES (9002, 101, 'C', 5, 1, 1, '21000', NULL, '0.37', NULL, 0,"
+            " 1, 1, '2026-11-20')"
+        )
+    connection.close()
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        connection.isolation_level = None
+        schema.configure(connection)
+        assert schema.migrate(connection, shipped_migrations(), lambda: 0) >= 1
+        connection.execute(
+            "INSERT INTO trades VALUES (9002, 101, 'C', 5, 1, 1, '21000', '-300', '0.37', NULL, 0,"
+            " 1, 1, '2026-11-20', 1)"
+        )
+    connection.close()
+    found = rows(tmp_path, "SELECT trade_id, part, pnl FROM trades ORDER BY part")
+    assert found == [(9002, 0, None), (9002, 1, "-300")]

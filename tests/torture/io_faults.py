@@ -162,7 +162,8 @@ AT_START: dict[str, Callable[[Path], None]] = {
     "the losses voided by hand": _tamper("UPDATE trades SET voided = 1; DELETE FROM lockouts"),
     "a gain invented by hand": _tamper(
         "INSERT INTO trades SELECT 999999, account_id, contract_id, order_id, side, size, price,"
-        " '9000', fees, commissions, 0, executed_at, received_at, trading_day FROM trades LIMIT 1"
+        " '9000', fees, commissions, 0, executed_at, received_at, trading_day, part"
+        " FROM trades LIMIT 1"
     ),
     "what rules remember deleted by hand": _tamper("DELETE FROM timers"),
     "the limits edited by hand": _tamper(

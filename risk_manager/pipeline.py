@@ -2,21 +2,40 @@
 
 import asyncio
 import contextlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.engine import Step
-from risk_manager.domain.events import AnyEvent, QuoteChanged
+from risk_manager.domain.events import (
+    AccountChanged,
+    AccountReported,
+    ActionSettled,
+    AnyEvent,
+    OrderChanged,
+    PositionChanged,
+    QuoteChanged,
+    Tick,
+    TradeExecuted,
+)
 from risk_manager.domain.state import State
 from risk_manager.domain.turn import SHARES_A_TURN, Judged, Turn
 
 TURNS_TO_SEND = 6
 LONGEST_RIGHT_S = 0.1
-MOST_IN_A_TURN = 100
-LONGEST_TURN_S = 0.01
+LONGEST_READING_S = 0.25
+IDLE_TURNS = 5
+LONG_LINE = 200
+"""From so many waiting facts on, positions and executions are taken before the others."""
+EXPOSURE = frozenset({PositionChanged, TradeExecuted})
+MAY_BE_PASSED = frozenset(
+    {OrderChanged, AccountChanged, AccountReported, ActionSettled, Tick, QuoteChanged}
+)
+MOST_IN_A_TURN = 1000
+LONGEST_TURN_S = 0.05
 """When so much time has been spent on judging, what was decided goes out first."""
 
 
@@ -83,48 +102,93 @@ class RightOfWay:
                     await self._free.wait()
 
 
+@dataclass(slots=True)
+class _InLine:
+    """What waits, and its number by the order of arrival."""
+
+    number: int
+    event: AnyEvent
+
+
 class Inbox:
     """One queue, one order of the world. A quote still waiting is replaced by a newer one, which
-    keeps the prices of it that the newer one does not tell."""
+    keeps the prices of it that the newer one does not tell.
+
+    Where very many facts wait, what is held and what was executed is taken first, in its own order:
+    a breach must not stand behind thousands of orders.
+    """
 
     def __init__(self, right_of_way: RightOfWay) -> None:
-        self._waiting: OrderedDict[object, AnyEvent] = OrderedDict()
+        self._waiting: OrderedDict[object, _InLine] = OrderedDict()
+        self._exposure: deque[_InLine] = deque()
         self._numbers = count()
         self.facts = 0
         """How many wait that are not quotes."""
+        self._not_passed = 0
         self._right_of_way = right_of_way
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
         self._awaited: dict[int, asyncio.Future[None]] = {}
 
+    @property
+    def exposure(self) -> int:
+        """How many wait that tell of positions and executions."""
+        return len(self._exposure)
+
     def put_nowait(self, event: AnyEvent) -> None:
+        kind = type(event)
         if type(event) is QuoteChanged:
-            waiting = self._waiting.get(event.contract_id)
-            if type(waiting) is QuoteChanged:
-                event = event.completed_by(waiting)
-            self._waiting[event.contract_id] = event
+            known = self._waiting.get(event.contract_id)
+            if known is None:
+                self._waiting[event.contract_id] = _InLine(next(self._numbers), event)
+            else:
+                waiting = known.event
+                assert type(waiting) is QuoteChanged
+                known.event = event.completed_by(waiting)
         else:
-            self._waiting[next(self._numbers)] = event
+            number = next(self._numbers)
+            if kind in EXPOSURE:
+                self._exposure.append(_InLine(number, event))
+            else:
+                self._waiting[number] = _InLine(number, event)
+                self._not_passed += kind not in MAY_BE_PASSED
             self.facts += 1
             self._right_of_way.take()
         self._filled.set()
         self._empty.clear()
 
     async def get(self) -> AnyEvent:
-        while not self._waiting:
+        while not len(self):
             self._empty.set()
             self._filled.clear()
             await self._filled.wait()
-        event = self._waiting.popitem(last=False)[1]
-        self.facts -= type(event) is not QuoteChanged
-        return event
+        return self._pop()
 
     def next_of_turn(self) -> AnyEvent | None:
         """The next event, where it may be judged in one turn with those before it."""
-        if not self._waiting or type(next(iter(self._waiting.values()))) not in SHARES_A_TURN:
+        if not len(self) or type(self._next().event) not in SHARES_A_TURN:
             return None
-        self.facts -= 1
-        return self._waiting.popitem(last=False)[1]
+        return self._pop()
+
+    def _next(self) -> _InLine:
+        if not self._exposure:
+            return next(iter(self._waiting.values()))
+        first = self._exposure[0]
+        if not self._waiting or (self.facts >= LONG_LINE and not self._not_passed):
+            return first
+        other = next(iter(self._waiting.values()))
+        return first if first.number < other.number else other
+
+    def _pop(self) -> AnyEvent:
+        line = self._next()
+        kind = type(line.event)
+        if kind in EXPOSURE:
+            self._exposure.popleft()
+        else:
+            self._waiting.popitem(last=False)
+            self._not_passed -= kind not in MAY_BE_PASSED
+        self.facts -= kind is not QuoteChanged
+        return line.event
 
     async def take(self, *events: AnyEvent) -> None:
         """Put facts in line, and return once the last has been judged and is stored."""
@@ -146,7 +210,7 @@ class Inbox:
         await self._empty.wait()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._exposure)
 
 
 async def _let_requests_out() -> None:
@@ -183,12 +247,25 @@ class Pipeline:
     async def run(self) -> None:
         """Process events until cancelled."""
         while True:
+            if self.inbox.facts >= LONG_LINE:
+                await self._let_the_rest_in()
             event = await self.inbox.get()
             if type(event) in SHARES_A_TURN and self.inbox.facts:
                 await self.process_turn(event)
             else:
                 await self.process(event)
                 self.inbox.processed(event)
+
+    async def _let_the_rest_in(self) -> None:
+        """Let what stands behind thousands of orders on the stream come in first, for a moment: it
+        may be a breach, and to read is quicker than to judge."""
+        now = asyncio.get_running_loop().time
+        ends = now() + LONGEST_READING_S
+        known, idle = self.inbox.facts, 0
+        while idle < IDLE_TURNS and not self.inbox.exposure and now() < ends:
+            await asyncio.sleep(0)
+            idle = idle + 1 if self.inbox.facts == known else 0
+            known = self.inbox.facts
 
     async def process(self, event: AnyEvent) -> Step:
         """One event, as a turn of its own."""

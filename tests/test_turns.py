@@ -10,6 +10,7 @@ from virtual_time import in_virtual_time
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import (
+    AdminAsked,
     AnyEvent,
     OrderChanged,
     PositionChanged,
@@ -58,13 +59,13 @@ async def working(**rules: object) -> tuple[Pipeline, Edges, asyncio.Task[None]]
     return pipeline, edges, asyncio.create_task(pipeline.run(), name="pipeline")
 
 
-def position(net: int) -> PositionChanged:
+def position(net: int, contract: str = MNQ) -> PositionChanged:
     return PositionChanged.model_validate(
         {
             "at": AT,
             "id": 5000,
             "accountId": 101,
-            "contractId": MNQ,
+            "contractId": contract,
             "creationTimestamp": MORNING,
             "type": 2 if net < 0 else 1,
             "size": abs(net),
@@ -154,3 +155,52 @@ async def test_a_turn_is_bounded_and_nothing_changes_places() -> None:
     assert [len(turn) for turn in edges.turns] == [MOST_IN_A_TURN, 5, 1, 2, 1, 3]
     assert [event for turn in edges.turns for event in turn] == events
     running.cancel()
+
+
+@in_virtual_time
+async def test_a_breach_behind_thousands_of_orders_is_acted_on_in_the_first_turn() -> None:
+    """F6.5: Positions and executions are taken before the orders they stand behind, in order."""
+    pipeline, edges, running = await working(symbol_blocks={"blocked": ["RTY"]})
+    exposure = [trade(1, None), position(1), trade(2, None), position(2, contract_id("RTY"))]
+    for number in range(1, 2_001):
+        pipeline.inbox.put_nowait(order(number))
+        if number in (5, 50, 1_000):
+            pipeline.inbox.put_nowait(exposure.pop(0))
+    pipeline.inbox.put_nowait(exposure.pop(0))
+    await pipeline.inbox.join()
+    first = edges.turns[0]
+    assert [e.kind for e in first[:5]] == [
+        "trade_executed",
+        "position_changed",
+        "trade_executed",
+        "position_changed",
+        "order_changed",
+    ]
+    actions = [word for word in edges.happened if word.endswith(("Position", "Order"))]
+    assert actions == ["ClosePosition"]
+    assert edges.happened.index("ClosePosition") == 2
+    assert len(edges.turns) <= 3
+    orders = [e for turn in edges.turns for e in turn if isinstance(e, OrderChanged)]
+    assert [o.id for o in orders] == list(range(1, 2_001))
+    running.cancel()
+
+
+@in_virtual_time
+async def test_nothing_passes_a_person_or_new_rules_and_a_short_line_keeps_its_order() -> None:
+    """F6.5: What is held is taken first only from among what the broker says, in a long line."""
+    pipeline, _, running = await working()
+    running.cancel()
+    inbox = pipeline.inbox
+    asked = AdminAsked(at=AT, account_id=101, verb="lock", reason="enough")
+    for event in (order(1), asked, *(order(number) for number in range(2, 300)), position(1)):
+        inbox.put_nowait(event)
+    taken = [await inbox.get() for _ in range(3)]
+    assert [event.kind for event in taken] == ["order_changed", "admin_asked", "position_changed"]
+    for event in (position(2), Tick(at=AT)):
+        inbox.put_nowait(event)
+    left = [await inbox.get() for _ in range(len(inbox))]
+    assert [event.kind for event in left[:1]] == ["position_changed"]
+    for event in (order(1), position(2), order(2), trade(1, None)):
+        inbox.put_nowait(event)
+    kinds = [(await inbox.get()).kind for _ in range(4)]
+    assert kinds == ["order_changed", "position_changed", "order_changed", "trade_executed"]

@@ -8,14 +8,17 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from risk_manager.domain import layered
 from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import Action, CancelOrder, Outcome, Severity
 from risk_manager.domain.evolve import evolve
+from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.money import Band, Valuation
 from risk_manager.domain.records import (
     LIST_LAG,
+    OWN_TAG,
     AccountRecord,
     OrderRecord,
     OrderSide,
@@ -107,6 +110,11 @@ class Order:
     @property
     def remaining(self) -> int:
         return max(self.size - self.filled, 0)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this program placed it."""
+        return self.custom_tag is not None and self.custom_tag.startswith(OWN_TAG)
 
     @property
     def is_stop(self) -> bool:
@@ -280,7 +288,9 @@ class Account:
 
     @cached_property
     def _contract_ids(self) -> tuple[str, ...]:
-        return tuple(sorted(self.positions.keys() | self._orders_in.keys()))
+        orders = self.orders
+        named = orders.contracts if isinstance(orders, ManyOrders) else self._orders_in
+        return tuple(sorted({*self.positions, *named}))
 
     @cached_property
     def _marks_of(self) -> Mapping[str, list[Mark]]:
@@ -296,7 +306,10 @@ class Account:
         return {}
 
     def orders_in(self, contract_id: str) -> Sequence[Order]:
-        return self._orders_in.get(contract_id, ()) if self.orders else ()
+        orders = self.orders
+        if isinstance(orders, ManyOrders):
+            return orders.in_contract(contract_id)
+        return self._orders_in.get(contract_id, ()) if orders else ()
 
     def contract_ids(self) -> tuple[str, ...]:
         """Every contract with something open or working, in a stable order."""
@@ -518,7 +531,7 @@ def _working(account: Account, record: OrderRecord, at: datetime) -> Account:
             outlived = _capped({**account.outlived, order.id: Outlived(times, at)})
             account = evolve(account, outlived=outlived)
         account = evolve(account, finished=_without(account.finished, order.id))
-    return evolve(account, orders={**account.orders, order.id: order})
+    return evolve(account, orders=layered.with_order(account.orders, order))
 
 
 def without_order(account: Account, order_id: int, at: datetime) -> Account:
@@ -685,7 +698,7 @@ def _with_ended(
 
 
 def _without_working(account: Account, order: Order, at: datetime) -> Account:
-    orders = _without(account.orders, order.id)
+    orders = layered.without_order(account.orders, order.id)
     if account.net(order.contract_id) * order.side.sign >= 0:
         return evolve(account, orders=orders)
     return evolve(account, orders=orders, exit_over={**account.exit_over, order.contract_id: at})

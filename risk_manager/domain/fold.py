@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
 from risk_manager.domain import attempts as calls
-from risk_manager.domain import blindness, called_off, own_closes, prices, succession
+from risk_manager.domain import blindness, called_off, layered, own_closes, prices, succession
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
     Action,
@@ -167,18 +167,19 @@ def _account_event(
 ) -> Account:
     match event:
         case PositionChanged():
-            account = evolve(account, heard={**account.heard, event.contract_id: event.at})
+            heard = layered.plus(account.heard, event.contract_id, event.at)
+            account = evolve(account, heard=heard)
             contract = state.contracts.get(event.contract_id)
             account = accounts.with_position(account, event, event.at, contract)
             account = calls.noted(account, event.contract_id, event.at, by_stream=True)
             return _lower_ceilings(account)
         case OrderChanged():
-            heard = {**account.heard, f"order:{event.id}": event.at}
+            heard = layered.plus(account.heard, f"order:{event.id}", event.at)
             return accounts.with_order(evolve(account, heard=heard), event, event.at)
         case TradeExecuted():
             return _executed(state, account, (event,), event.at, facts)
         case AccountChanged():
-            heard = {**account.heard, "account": event.at}
+            heard = layered.plus(account.heard, "account", event.at)
             account = accounts.with_record(evolve(account, heard=heard), event, event.at)
             return _without_orphans(state, account, facts)
         case AccountReported():

@@ -4,27 +4,27 @@ Prices are rounded to the tick towards safety, a stop is never sent through the 
 moved away from it, and all exit stops together never exceed the position.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from risk_manager.domain.account import Account, Mark, Order, Position
 from risk_manager.domain.decisions import Action, Cancel, MoveStop, PlaceExit, Protect
 from risk_manager.domain.evolve import evolve
+from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.own_closes import ENFORCER
+from risk_manager.domain.records import OWN_TAG as OWN_TAG
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
 
-OWN_TAG = "rm-"
-"""Custom tags of orders this program placed begin with this."""
+
+def is_own(order: Order) -> bool:
+    """Whether this program placed it."""
+    return order.is_own
 
 
 FILL_PATIENCE = timedelta(milliseconds=500)
 """A smaller position may be this order's own fill, whose report comes in a moment."""
-
-
-def is_own(order: Order) -> bool:
-    return order.custom_tag is not None and order.custom_tag.startswith(OWN_TAG)
 
 
 def stop_ticks(price: Decimal, side: int, tick_size: Decimal) -> int:
@@ -152,7 +152,7 @@ def tidied(state: State, account: Account) -> Iterator[tuple[str, Cancel | Prote
     Without their position they would open one; bigger than it, they would turn it round. So would
     the exits of a position that this program has cut back, whoever placed them.
     """
-    for order in account.orders.values():
+    for order in _perhaps_ours(account):
         if not _in_our_care(account, order) or order.status is OrderStatus.PENDING_CANCELLATION:
             continue
         position = account.positions.get(order.contract_id)
@@ -191,6 +191,16 @@ def cut_back(account: Account, position: Position, at: datetime) -> Account:
 def cut_subject(contract_id: str) -> str:
     """Under this name the enforcer's mark is kept."""
     return f"cut:{contract_id}"
+
+
+def _perhaps_ours(account: Account) -> Iterable[Order]:
+    """The orders that may be in our care: all, or of very many those of few contracts."""
+    orders = account.orders
+    if not isinstance(orders, ManyOrders):
+        return orders.values()
+    cut = {m.subject.removeprefix(cut_subject("")) for m in account.marks_of(ENFORCER)}
+    chosen = [c for c in orders.contracts if c in cut or c in orders.own]
+    return [order for contract_id in chosen for order in orders.in_contract(contract_id)]
 
 
 def _in_our_care(account: Account, order: Order) -> bool:

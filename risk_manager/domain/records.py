@@ -23,6 +23,9 @@ WIRE = ConfigDict(
 LIST_LAG = timedelta(seconds=2)
 """By so much a list may lag behind the stream: it need not know what that told just before."""
 
+OWN_TAG = "rm-"
+"""Custom tags of orders this program placed begin with this."""
+
 
 class OrderType(IntEnum):
     UNKNOWN = 0

@@ -12,6 +12,7 @@ second at most while only prices move. So a reader replaces, and never has to pa
 import asyncio
 import contextlib
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -68,6 +69,7 @@ PING_S = 20.0
 CLOSE_S = 1.0
 CHANGE_GAP_S = 0.1
 FIGURES_GAP_S = 0.5
+REST_PER_COST = 10
 QUOTE_GAP_S = 0.25
 STEPS_PER_TURN = 16
 BACKLOG = 4096
@@ -133,6 +135,7 @@ class FeedServer:
         self._moved: set[int] = set()
         self._stirred = asyncio.Event()
         self._refreshed_at: dict[int, float] = {}
+        self._cost_s: dict[int, float] = {}
         self._quoted_at = 0.0
         self._ticks = 0
         self._account_frames: dict[int, tuple[State, int, bytes]] = {}
@@ -355,16 +358,22 @@ class FeedServer:
                     for reader in readers:
                         reader.offer_quote(contract_id, frame)
             self._quoted.clear()
-        due = set(self._changed)
-        self._changed.clear()
         long_ago = now - FIGURES_GAP_S
+        due = set(self._changed)
         due |= {a for a in self._moved if self._refreshed_at.get(a, long_ago) <= long_ago}
+        due -= {a for a in due if now - self._refreshed_at.get(a, -math.inf) < self._rest_s(a)}
+        self._changed -= due
         for account_id in due:
             self._moved.discard(account_id)
             self._refreshed_at[account_id] = now
             for reader in readers:
                 reader.refresh(account_id)
-        return bool(self._quoted or self._moved)
+        return bool(self._quoted or self._moved or self._changed)
+
+    def _rest_s(self, account_id: int) -> float:
+        """How long an account is left alone after its picture was made: one with thousands of
+        orders takes a while, and may take a tenth of the time only."""
+        return REST_PER_COST * self._cost_s.get(account_id, 0.0)
 
     async def _beat(self) -> None:
         while True:
@@ -396,7 +405,9 @@ class FeedServer:
             return known[2]
         if account_id not in state.accounts:
             return None
+        began = self._clock.monotonic()
         frame = self._frame(account_id, self._snapshot(state, [account_id]))
+        self._cost_s[account_id] = self._clock.monotonic() - began
         self._account_frames[account_id] = (state, told, frame)
         return frame
 

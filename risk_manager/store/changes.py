@@ -31,6 +31,7 @@ from risk_manager.domain.events import (
     OrderChanged,
     RulebookReplaced,
 )
+from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract
@@ -189,10 +190,7 @@ def _keep_account(
         for contract_id in old.positions.keys() - new.positions.keys():
             batch.put(rows.DROP_POSITION, new.id, contract_id)
     if new.orders is not old.orders:
-        for order in _changed(old.orders, new.orders):
-            batch.put(rows.PUT_ORDER, *rows.order_row(new.id, order, filled_prices.get(order.id)))
-        for order_id in old.orders.keys() - new.orders.keys():
-            batch.put(rows.DROP_ORDER, new.id, order_id)
+        _keep_orders(batch, old, new, filled_prices)
     if new.ledger is not old.ledger:
         _keep_trades(batch, old, new)
     if new.ceilings is not old.ceilings:
@@ -270,6 +268,22 @@ def _changed[K, V](old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[V]:
         known = old.get(key)
         if known is not value and known != value:
             yield value
+
+
+def _keep_orders(
+    batch: Batch, old: Account, new: Account, filled_prices: Mapping[int, Any]
+) -> None:
+    before, after = old.orders, new.orders
+    if isinstance(before, ManyOrders) and isinstance(after, ManyOrders):
+        touched: Iterable[int] = after.touched_since(before)
+    else:
+        touched = dict.fromkeys((*before, *after))
+    for order_id in touched:
+        known, order = before.get(order_id), after.get(order_id)
+        if order is None and known is not None:
+            batch.put(rows.DROP_ORDER, new.id, order_id)
+        elif order is not None and order is not known and order != known:
+            batch.put(rows.PUT_ORDER, *rows.order_row(new.id, order, filled_prices.get(order_id)))
 
 
 def _keep_day(batch: Batch, account: Account, state: State, reset: bool) -> None:

@@ -116,8 +116,8 @@ async def test_a_fill_in_four_frames_is_kept_once_and_closes_nothing_that_has_en
     pipeline.inbox.put_nowait(position(1))
     await pipeline.inbox.join()
     edges.happened.clear()
-    for event in (trade(1, -150), position(0)):
-        pipeline.inbox.put_nowait(event)
+    pipeline.inbox.put_nowait(trade(1, -150))
+    pipeline.inbox.put_nowait(position(0))
     await pipeline.inbox.join()
     assert edges.happened == ["begin 2", "durable", "tell trade_executed", "tell position_changed"]
     running.cancel()
@@ -161,7 +161,12 @@ async def test_a_turn_is_bounded_and_nothing_changes_places() -> None:
 async def test_a_breach_behind_thousands_of_orders_is_acted_on_in_the_first_turn() -> None:
     """F6.5: Positions and executions are taken before the orders they stand behind, in order."""
     pipeline, edges, running = await working(symbol_blocks={"blocked": ["RTY"]})
-    exposure = [trade(1, None), position(1), trade(2, None), position(2, contract_id("RTY"))]
+    exposure: list[AnyEvent] = [
+        trade(1, None),
+        position(1),
+        trade(2, None),
+        position(2, contract_id("RTY")),
+    ]
     for number in range(1, 2_001):
         pipeline.inbox.put_nowait(order(number))
         if number in (5, 50, 1_000):
@@ -192,15 +197,18 @@ async def test_nothing_passes_a_person_or_new_rules_and_a_short_line_keeps_its_o
     running.cancel()
     inbox = pipeline.inbox
     asked = AdminAsked(at=AT, account_id=101, verb="lock", reason="enough")
-    for event in (order(1), asked, *(order(number) for number in range(2, 300)), position(1)):
+    orders = [order(number) for number in range(1, 300)]
+    events: list[AnyEvent] = [orders[0], asked, *orders[1:], position(1)]
+    for event in events:
         inbox.put_nowait(event)
     taken = [await inbox.get() for _ in range(3)]
     assert [event.kind for event in taken] == ["order_changed", "admin_asked", "position_changed"]
-    for event in (position(2), Tick(at=AT)):
-        inbox.put_nowait(event)
+    inbox.put_nowait(position(2))
+    inbox.put_nowait(Tick(at=AT))
     left = [await inbox.get() for _ in range(len(inbox))]
     assert [event.kind for event in left[:1]] == ["position_changed"]
-    for event in (order(1), position(2), order(2), trade(1, None)):
+    short: list[AnyEvent] = [order(1), position(2), order(2), trade(1, None)]
+    for event in short:
         inbox.put_nowait(event)
     kinds = [(await inbox.get()).kind for _ in range(4)]
     assert kinds == ["order_changed", "position_changed", "order_changed", "trade_executed"]

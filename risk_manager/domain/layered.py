@@ -67,7 +67,7 @@ class Layered[K, V](Mapping[K, V]):
         return changed + [k for k in before if k not in after]
 
     def __getitem__(self, key: K) -> V:
-        found = self.get(key, _ABSENT)
+        found: V = self.get(key, _ABSENT)
         if found is _ABSENT:
             raise KeyError(key)
         return found

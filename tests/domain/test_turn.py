@@ -109,7 +109,7 @@ async def test_what_was_not_sent_is_not_under_way_and_the_next_position_is_close
 async def test_a_reentry_in_the_same_turn_is_closed_once() -> None:
     """F2.3: Out and in again within one turn: one close, for what is held at its end."""
     state = await knowing(position(1), daily_realized_loss={"limit": 100})
-    frames = [loss(-150), position(0), position(2, number=5001, opened=900)]
+    frames: list[AnyEvent] = [loss(-150), position(0), position(2, number=5001, opened=900)]
     turn = take_turn(state, frames)
     (close,) = actions(turn)
     assert isinstance(close, ClosePosition)

@@ -57,7 +57,7 @@ def _judged(done: list[Trial]) -> None:
 
 
 async def test_killed_at_any_step_it_has_lost_nothing_and_gets_flat_and_locked() -> None:
-    done = [trial async for trial in trials(crash_at, range(110, 960, 140))]
+    done = [trial async for trial in trials(crash_at, range(110, 660, 90))]
     assert sum(trial.kills for trial in done) >= 5  # the last may lie behind the end
     _judged(done)
 

@@ -1,9 +1,11 @@
-"""The ordinary week of the futures exchange: when no quotes are to be expected.
+"""When the exchange trades, and so when quotes are to be expected.
 
-`open_since` knows no holidays; `trading_since` and `opens_next` ask the calendar for them.
+`open_since` knows the ordinary week only; `trading_since` and `opens_next` ask the calendar for
+holidays, and for products that trade round the clock.
 """
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from risk_manager.domain.market_calendar import EXCHANGE_DAY, MarketCalendar
@@ -12,6 +14,7 @@ CHICAGO = ZoneInfo("America/Chicago")
 _OPENS = time(17, 0)
 _SHUTS = time(16, 0)
 _FRIDAY, _SATURDAY = 4, 5
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def open_since(at: datetime) -> datetime | None:
@@ -28,9 +31,18 @@ def open_since(at: datetime) -> datetime | None:
     return datetime.combine(day, _OPENS, tzinfo=CHICAGO).astimezone(UTC)
 
 
+def close_of(day: date) -> datetime:
+    """When the exchange shuts on an ordinary day."""
+    return datetime.combine(day, _SHUTS, tzinfo=CHICAGO).astimezone(UTC)
+
+
 def trading_since(calendar: MarketCalendar, root: str, at: datetime) -> datetime | None:
     """Since when a product has been tradable without a break; None while it is not."""
-    opened = open_since(at)
+    round_the_clock = calendar.never_shuts_since(root)
+    if round_the_clock is not None and at >= round_the_clock:
+        opened: datetime | None = max(round_the_clock, _last_opening(calendar, root, at))
+    else:
+        opened = open_since(at)
     if opened is None:
         return None
     differs = calendar.day(root, EXCHANGE_DAY.date_of(at))
@@ -41,6 +53,26 @@ def trading_since(calendar: MarketCalendar, root: str, at: datetime) -> datetime
     return opened
 
 
+def _last_opening(calendar: MarketCalendar, root: str, at: datetime) -> datetime:
+    """When a product that trades round the clock opened after the last date it was shut on."""
+    return max((opening for opening in _openings(calendar, root) if opening <= at), default=_NEVER)
+
+
+@lru_cache(maxsize=64)
+def _openings(calendar: MarketCalendar, root: str) -> tuple[datetime, ...]:
+    openings: list[datetime] = []
+    for on, day in calendar.exceptions(root):
+        if day.opens_at is not None:
+            openings.append(day.opens_at)
+        if (day.closed or day.closes_at is not None) and on.weekday() < _SATURDAY:
+            openings.append(_end_of(on))
+    return tuple(openings)
+
+
+def _end_of(trading_date: date) -> datetime:
+    return EXCHANGE_DAY.window(datetime.combine(trading_date, time(12), tzinfo=CHICAGO)).ends_at
+
+
 def opens_next(calendar: MarketCalendar, root: str, at: datetime) -> datetime | None:
     """The first instant after this one at which a product that is shut opens again.
 
@@ -48,8 +80,8 @@ def opens_next(calendar: MarketCalendar, root: str, at: datetime) -> datetime | 
     """
     if trading_since(calendar, root, at) is not None:
         return None
-    day = at.astimezone(CHICAGO).date()
-    for _ in range(10):
+    day = at.astimezone(CHICAGO).date() - timedelta(days=1)  # whose opening may be late
+    for _ in range(11):
         usual = datetime.combine(day, _OPENS, tzinfo=CHICAGO).astimezone(UTC)
         # An opening belongs to the trading date after it; a late one is the calendar's word.
         late = calendar.day(root, EXCHANGE_DAY.date_of(usual)).opens_at

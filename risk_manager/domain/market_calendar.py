@@ -35,7 +35,8 @@ class MarketCalendar:
     """Exceptions by trading date. Without `groups` nothing is known, and nothing is asked of it.
 
     `groups` maps a root to its group, `days` holds the exceptions of the groups, `overrides` the
-    operator's word for a root or for `EVERY` one. `through` is the last date the table knows.
+    operator's word for a root or for `EVERY` one. `round_the_clock` says of a group since when it
+    has no week and no daily break. `through` is the last date the table knows.
     Compared by identity, so that what follows from it can be cached.
     """
 
@@ -46,6 +47,7 @@ class MarketCalendar:
     overrides: Mapping[tuple[str, date], ExchangeDay] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    round_the_clock: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     through: date | None = None
     source: str = ""
 
@@ -60,6 +62,19 @@ class MarketCalendar:
                 return found
         group = self.groups.get(root)
         return ORDINARY if group is None else self.days.get((group, on), ORDINARY)
+
+    def never_shuts_since(self, root: str) -> datetime | None:
+        """Since when a product trades round the clock; None for one with an ordinary week."""
+        group = self.groups.get(root)
+        return None if group is None else self.round_the_clock.get(group)
+
+    def exceptions(self, root: str) -> tuple[tuple[date, ExchangeDay], ...]:
+        """The trading dates on which something differs for a product, oldest first."""
+        group = self.groups.get(root)
+        dates = {on for name, on in self.overrides if name in (root, EVERY)}
+        dates |= {on for name, on in self.days if name == group}
+        found = ((on, self.day(root, on)) for on in sorted(dates))
+        return tuple((on, day) for on, day in found if day != ORDINARY)
 
     def representatives(self) -> tuple[str, ...]:
         """One root for each way a day can go: of each group, and each overridden one."""

@@ -19,7 +19,7 @@ from risk_manager.domain.decisions import (
 )
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged
-from risk_manager.domain.exchange_hours import open_since
+from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.missing_data import MissingData, flatten_after
 from risk_manager.domain.money import ZERO, Band, dollars
 from risk_manager.domain.rule import Meter, Rule
@@ -210,7 +210,8 @@ class DailyUnrealizedLoss(OpenPnlRule):
             mark = view.mark(self.id, subject)
             session = None
             if view.unrealised(position) is None:
-                session = open_since(view.now)
+                book, root = view.state.rulebook, view.root(position.contract_id)
+                session = trading_since(book.calendar, root, view.now)
             if session is None:  # priced, or no price to be expected
                 if mark is not None:
                     yield bookkeeping(Forget(subject))

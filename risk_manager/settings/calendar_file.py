@@ -33,11 +33,16 @@ class ExchangeDay(Section):
 
 
 class ProductGroup(Section):
-    """Products that share their exceptions. `timezone` is the zone of the times in `days`."""
+    """Products that share their exceptions. `timezone` is the zone of the times in `days`.
+
+    From the close (16:00 in Chicago) of `round_the_clock_since` on, they have no week and no daily
+    break.
+    """
 
     products: Annotated[tuple[Root, ...], Field(min_length=1)]
     timezone: Zone = "America/Chicago"
     days: tuple[ExchangeDay, ...] = ()
+    round_the_clock_since: date | None = None
 
     @model_validator(mode="after")
     def _each_date_once(self) -> "ProductGroup":

@@ -27,6 +27,8 @@ GROUPS = (
     ("grains", "CMEGlobex_Grains", "ZC ZS ZW ZM ZL"),
     ("livestock", "CMEGlobex_Livestock", "LE HE GF"),
 )
+# Groups that trade round the clock, holidays and weekends included, since the close of a day.
+ROUND_THE_CLOCK = {"crypto": date(2026, 5, 29)}
 TIMEZONE = "America/Chicago"
 _SATURDAY = 5
 
@@ -71,11 +73,21 @@ def table(first: date, last: date) -> dict[str, Any]:
             group: {
                 "products": products.split(),
                 "timezone": TIMEZONE,
-                "days": list(exceptions(library.get_calendar(name), first, last)),
+                **_round_the_clock(group),
+                "days": [
+                    day
+                    for day in exceptions(library.get_calendar(name), first, last)
+                    if date.fromisoformat(day["date"]) <= ROUND_THE_CLOCK.get(group, last)
+                ],
             }
             for group, name, products in GROUPS
         },
     }
+
+
+def _round_the_clock(group: str) -> dict[str, str]:
+    since = ROUND_THE_CLOCK.get(group)
+    return {} if since is None else {"round_the_clock_since": since.isoformat()}
 
 
 def text_of(data: dict[str, Any]) -> str:
@@ -85,6 +97,8 @@ def text_of(data: dict[str, Any]) -> str:
         days = ",\n        ".join(json.dumps(day) for day in group["days"])
         head = f'{json.dumps(name)}: {{\n      "products": {json.dumps(group["products"])},'
         zone = f'"timezone": {json.dumps(group["timezone"])},'
+        if "round_the_clock_since" in group:
+            zone += f'\n      "round_the_clock_since": "{group["round_the_clock_since"]}",'
         groups.append(f'    {head}\n      {zone}\n      "days": [\n        {days}\n      ]\n    }}')
     head = "".join(
         f"  {json.dumps(k)}: {json.dumps(v)},\n" for k, v in data.items() if k != "groups"

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from risk_manager.domain import market_calendar as domain
+from risk_manager.domain.exchange_hours import close_of
 from risk_manager.domain.market_calendar import EVERY, EXCHANGE_DAY, MarketCalendar
 from risk_manager.domain.trading_calendar import DAY
 from risk_manager.settings.calendar_file import CalendarFile, ExchangeDay
@@ -42,6 +43,7 @@ def market_calendar(
         tables = [file, shipped]
     groups: dict[str, str] = {}
     days: dict[tuple[str, date], domain.ExchangeDay] = {}
+    round_the_clock: dict[str, datetime] = {}
     through: date | None = None
     sources: list[str] = []
     for number, table in enumerate(tables):
@@ -53,6 +55,8 @@ def market_calendar(
             key = f"{name}:{number}"  # both tables may use the same name for a group
             groups.update(dict.fromkeys(group.products, key))
             days.update(((key, day.date), _day(day, group.timezone)) for day in group.days)
+            if group.round_the_clock_since is not None:
+                round_the_clock[key] = close_of(group.round_the_clock_since)
     overrides: dict[tuple[str, date], domain.ExchangeDay] = {}
     for root, day, timezone in _overrides(file, section, zone):
         if root == EVERY:  # the later word wins, also over what was said of single products
@@ -62,6 +66,7 @@ def market_calendar(
         groups=MappingProxyType(groups),
         days=MappingProxyType(days),
         overrides=MappingProxyType(overrides),
+        round_the_clock=MappingProxyType(round_the_clock),
         through=through,
         source=", ".join(dict.fromkeys(s for s in reversed(sources) if s)),
     )

@@ -166,6 +166,12 @@ async def test_a_date_may_have_an_earlier_hour_of_its_own() -> None:
 async def test_on_a_holiday_the_next_session_is_the_one_after_it() -> None:
     d = desk_at("2026-12-24 16:00:00", calendar=shipped())
     await d.wait(seconds=1)
+    assert d.lock_ends("flat_by") == chicago("2026-12-24 17:00")  # crypto trades on the holiday
+    await d.wait(hours=2)
+    assert d.locked_by() == {}
+    await d.position("MNQ", 1)
+    assert d.actions == ["close MNQ"]
+    assert d.locked_by() == {"flat_by": "root:MNQ"}
     assert d.lock_ends("flat_by") == chicago("2026-12-27 17:00")
 
 

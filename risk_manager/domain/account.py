@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 ORDERS_REMEMBERED = 500
 
+# A stated average so far (as a fraction, and in ticks) from that of the fills is not believed.
+MISSTATED = Decimal("0.2")
+MISSTATED_TICKS = 100
+
 # After a start the broker is read before anything is done, but not waited for longer than this.
 READ_FIRST = timedelta(seconds=3)
 
@@ -54,7 +58,8 @@ class Position:
     `sided` is False when the gateway did not say which side: then `net` counts gross and no P&L
     is known. `episode` numbers the life of this position from flat (or reversal) to flat (or
     reversal); whatever hangs on a position hangs on its episode. `average_price` None: unknown;
-    `average_stated` False: the broker's last word left it out, and that of the fills counts.
+    `average_stated` False: the broker's last word left it out, or was far from that of the fills,
+    which counts.
     """
 
     contract_id: str
@@ -369,12 +374,17 @@ def with_position(
         return _ended(account, held)
     sided = record.type is not PositionType.UNDEFINED
     goes_on = held is not None and (held.net > 0) == (net > 0) and not _is_another(record, held)
-    average = record.average_price or None
+    known = held.average_price if held is not None and goes_on else None
+    average, by_fills = record.average_price or None, None
+    if sided and (average is None or average != known):
+        by_fills = account.ledger.average_of(record.contract_id, net)
+    if average is not None and by_fills is not None and _is_far(average, by_fills, contract):
+        average = None
     stated = average is not None
-    if average is None and held is not None and goes_on and abs(net) <= held.size:
-        average = held.average_price  # what is taken off leaves the average as it was
-    if average is None and sided:
-        average = account.ledger.average_of(record.contract_id, net)
+    if average is None:
+        # What is taken off leaves the average as it was.
+        took_off = held is not None and abs(net) <= held.size
+        average = known if known is not None and took_off else by_fills
     if held is not None and goes_on:
         grew = abs(net) > held.size
         position = evolve(
@@ -408,6 +418,12 @@ def with_position(
         if held is not None:
             account = _ended(account, held)
     return evolve(account, positions={**account.positions, record.contract_id: position})
+
+
+def _is_far(average: Decimal, by_fills: Decimal, contract: Contract | None) -> bool:
+    """Whether an average cannot be that of these fills, however it is worked out."""
+    least = MISSTATED_TICKS * contract.tick_size if contract is not None else 0
+    return abs(average - by_fills) > max(MISSTATED * abs(by_fills), least)
 
 
 def averaged(account: Account, contracts: Mapping[str, Contract]) -> Account:

@@ -283,7 +283,7 @@ def _unstated(state: State, account: Account) -> Iterator[Doubt]:
             account_id=account.id,
             subject=position.contract_id,
             since=state.now,
-            reason=f"the broker states no average price for {name}; "
+            reason=f"the broker states no usable average price for {name}; "
             + (
                 "its fills are not known either, its open result is not watched"
                 if average is None

@@ -11,7 +11,7 @@ class DoubtKind(StrEnum):
     READS_FAILING = "reads_failing"  # REST
     POSITIONS_DIFFER = "positions_differ"  # a report shows what the stream never told
     PNL_DIFFERS = "pnl_differs"  # the balance moved otherwise than the trades say
-    AVERAGE_UNKNOWN = "average_unknown"  # the broker does not state that of a position
+    AVERAGE_UNKNOWN = "average_unknown"  # the broker does not state one that can be
     CLOCK_TURNED = "clock_turned"
     SUSPENDED = "suspended"  # the machine (or this process) stood still for a while
     SLOW = "slow"  # the daemon itself: its loop lags, or it has grown

@@ -229,6 +229,17 @@ async def test_rule_007_a_big_loser_pauses_entries(desk: Desk) -> None:
     await desk.told(rule)
 
 
+async def test_a_gap_through_zero_is_acted_on(desk: Desk) -> None:
+    """F3.2: On the wire, crude oil gaps from above 60 to -37.63: the long is closed."""
+    rule = "daily_unrealized_loss"
+    if not desk.net(rule, "MCL"):
+        desk.buy(rule, "MCL", 1)
+    last = desk.exchange.book(desk.id("MCL")).last
+    ticks = int((Decimal("-37.63") - last) * 100)
+    await desk.quoted("MCL", ticks, lambda: desk.net(rule, "MCL") == 0, "gone below zero: closed")
+    await desk.told(rule)
+
+
 async def test_rule_008_a_position_without_a_stop_is_closed(second_desk: Desk) -> None:
     desk = second_desk
     rule = "no_stop_loss_grace"

@@ -369,6 +369,21 @@ async def test_the_fills_may_come_before_or_after_the_position(
     assert d.actions == CLOSED
 
 
+async def test_an_average_that_cannot_be_that_of_the_fills_is_not_believed(
+    desk: DeskMaker,
+) -> None:
+    """F3.4: Long 2 MNQ from 21000 by its fills, the broker says 26500: no loss of 22000."""
+    d = desk(daily_unrealized_loss=LIMIT)
+    await d.quote("MNQ", 21000)
+    await d.fill("MNQ", 2, price=21000)
+    await d.position("MNQ", 2, 26500)
+    await d.quote("MNQ", 21000)
+    await d.wait(seconds=1)
+    assert (d.actions, d.alarms) == ([], ["average_unknown"])
+    await d.quote("MNQ", 20925)
+    assert d.actions == CLOSED
+
+
 async def test_a_later_word_of_the_broker_ends_the_doubt(desk: DeskMaker) -> None:
     """F3.4: As soon as the broker states an average, it counts and the doubt is over."""
     d = desk(daily_unrealized_loss={"limit": 9000})

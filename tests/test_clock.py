@@ -27,7 +27,7 @@ class Machine:
             def monotonic(self) -> float:
                 return (machine.true - machine.missed - START).total_seconds()
 
-        self.clock = Clock(wall=self.wall, elapsed=lambda: self.clock_elapsed())
+        self.clock: SystemClock = Clock(wall=self.wall, elapsed=lambda: self.clock_elapsed())
         self.venue = VenueTime(self.clock)
 
     def wall(self) -> datetime:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import traceback
+import zoneinfo
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ exit codes: 0 done, 1 refused or failed check, 2 usage, 3 daemon unreachable,
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     show_plain_signs()
+    # The program's own time zones: PYTHONTZPATH must not say when the trading day turns.
+    zoneinfo.reset_tzpath(to=())
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         arguments, unknown = _parser().parse_known_args(argv)

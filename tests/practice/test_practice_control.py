@@ -1,5 +1,7 @@
 """The control endpoint, verb by verb, as a test in another process would use it."""
 
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -18,11 +20,13 @@ class Remote:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
         self.said: set[str] = set()
+        self.dated = ""
 
     async def __call__(self, verb: str, **body: Any) -> Any:
         self.said.add(verb)
         reply = await self.http.post(f"/practice/{verb}", json=body)
         assert reply.status_code == 200, f"{verb}: {reply.text}"
+        self.dated = reply.headers["Date"]
         return reply.json()
 
 
@@ -72,10 +76,14 @@ async def test_every_verb_does_what_its_name_says() -> None:
         assert gateway.faults.market.mute
         await say("habits", late_fees=0.5)
         assert gateway.words.habits.late_fees == 0.5
+        before_date = gateway.now() + timedelta(minutes=59)
+        await say("date_fault", aheadSeconds=3600)
+        assert parsedate_to_datetime(say.dated) > before_date
         await say("release")
         await say("clear_faults")
         assert (gateway.faults.rest, gateway.faults.market.mute) == ([], False)
         assert gateway.words.habits == Habits()
+        assert gateway.faults.date_ahead == timedelta(0)
         for verb, extra in (
             ("garble", {"hub": "user"}),
             ("odd", {"hub": "market", "shape": "null"}),

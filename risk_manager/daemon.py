@@ -61,6 +61,7 @@ from risk_manager.feed.messages import DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer, FeedUnavailable
 from risk_manager.housekeeping import CallAudit, Gap, Housekeeper, last_sign_of_life
 from risk_manager.pipeline import Pipeline, RightOfWay
+from risk_manager.settings.changes import changes
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
@@ -176,7 +177,7 @@ class Daemon:
         limits: Limits | None = None,
         claims: Claims | None = None,
     ) -> None:
-        self.configuration = configuration
+        self.configuration = self._started_with = configuration
         self.data_dir = data_dir
         self.place = data_dir  # of what was learnt from this gateway
         self.clock: Clock = clock or SystemClock()
@@ -610,12 +611,20 @@ class Daemon:
             raise AdminError(
                 "starting", "the daemon is still logging in to the gateway; try again once it has"
             )
-        self.configuration = await asyncio.to_thread(load, self.configuration.folder)
+        before = self.configuration
+        self.configuration = await asyncio.to_thread(load, before.folder)
         await self._commit_to_limits(self.commitment)
         self._put_rulebook()
+        in_force = self.commitment.rulebook(self.configuration)
+        edited = changes(self._started_with, before, self.configuration, in_force)
+        for change in edited:
+            log.info("configuration_edited", **change.plain())
+        waits = self.commitment.waiting is not None
         return {
             "digest": self.configuration.digest,
             "waits_for_reset": list(self.commitment.kept_today(self.configuration)),
+            "next_reset": self._state().day.ends_at.isoformat() if waits else None,
+            "changes": [change.plain() for change in edited],
         }
 
     # --- starting ---

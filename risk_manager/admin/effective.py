@@ -1,22 +1,169 @@
 """The configuration as it is in force, for a person or a script to read."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from risk_manager.domain.rule import Rule
+from risk_manager.domain.rulebook import AccountRules, Rulebook, is_older, origin_id
+from risk_manager.settings.changes import differences
+from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration, plain
 
 _NOT_LIMITS = frozenset({"rule", "id", "enabled", "shadow", "accounts"})
+_WHEN = {
+    "now": "now",
+    "reset": "at the reset ({})",
+    "both": "now; until the reset ({}) the older version holds too",
+    "restart": "needs a restart",
+}
 
 
-def shown(configuration: Configuration) -> dict[str, Any]:
-    """Everything in force: defaults filled in, overrides applied, secrets as references."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is enforced by what the daemon has read, and what of it waits until `reset`.
+
+    `unread`: the files say something else by now; a reload or a start reads them.
+    """
+
+    configuration: Configuration
+    book: Rulebook
+    began_with: Configuration | None = None
+    reset: datetime | None = None
+    unread: bool = False
+
+    def account(self, account_id: int) -> AccountRules:
+        return self.book.for_account(account_id)
+
+
+def standing(files: Configuration, limits_file: Path, now: datetime) -> Standing:
+    """As the data folder tells it; as the files say, where no daemon has ever read them there."""
+    try:
+        commitment = Commitment.read(limits_file.read_text("utf-8"))
+        commitment = commitment.as_of(commitment.trading_date(now))
+        newest = commitment.newest_read()
+    except (OSError, ValueError):
+        newest = None
+    if newest is None:
+        return Standing(configuration=files, book=files.rulebook())
+    waits = commitment.waiting is not None
+    return Standing(
+        configuration=newest,
+        book=commitment.rulebook(newest),
+        began_with=commitment.began_with() if waits else None,
+        reset=commitment.next_reset(now) if waits else None,
+        unread=newest.digest != files.digest,
+    )
+
+
+def shown(files: Configuration, now_in_force: Standing) -> dict[str, Any]:
+    """The files with their defaults filled in and secrets as references; and of each account what
+    is in force now, what waits, and until when."""
     return {
-        "settings": plain(configuration.settings),
-        "accounts": plain(configuration.accounts),
-        **{k: v for k, v in configuration.limits().items() if k not in ("accounts", "unlisted")},
-        "in_force": configuration.limits()["accounts"],
-        "digest": configuration.digest,
+        "settings": plain(files.settings),
+        "accounts": plain(files.accounts),
+        **{k: v for k, v in files.limits().items() if k not in ("accounts", "unlisted")},
+        "in_force": _in_force(now_in_force),
+        "waits": _waiting(now_in_force),
+        "edited_since": now_in_force.unread,
+        "digest": files.digest,
     }
+
+
+def _in_force(now: Standing) -> dict[str, Any]:
+    accounts = dict(now.configuration.limits()["accounts"])
+    for account_id, own in now.book.accounts.items():
+        accounts[str(account_id)] = {
+            "enabled": True,
+            "mode": str(own.mode),
+            "rules": {r.id: plain(r) for r in own.rules if r.id not in own.waiting},
+        }
+    return accounts
+
+
+def _waiting(now: Standing) -> dict[str, Any] | None:
+    """None where nothing waits."""
+    if now.reset is None:
+        return None
+    accounts = {
+        str(account_id): {r.id: plain(r) for r in own.rules if r.id in own.waiting}
+        for account_id, own in now.book.accounts.items()
+    }
+    return {
+        "until": now.reset.isoformat(),
+        "accounts": {account_id: rules for account_id, rules in accounts.items() if rules},
+        "shared": _shared(now),
+    }
+
+
+def _shared(now: Standing) -> list[dict[str, Any]]:
+    """What all rules share and an edit has changed: it stays as it was until the reset."""
+    if now.began_with is None:
+        return []
+    old, new = now.began_with.limits(), now.configuration.limits()
+    parts = ("defaults", "trading_day", "calendar", "exchange_days", "symbols", "unlisted")
+    return [
+        {"key": key, "in_force": was, "waits": other}
+        for part in parts
+        for key, was, other in differences(old[part], new[part], part)
+    ]
+
+
+def told_change(change: Mapping[str, Any], reset: str) -> str:
+    """One field of an edit on one line."""
+    old, new = ("none" if change[word] is None else _short(change[word]) for word in ("old", "new"))
+    return f"{change['key']}: {old} -> {new}, {_WHEN[change['when']].format(reset)}"
+
+
+def told_time(at: str | datetime | None) -> str:
+    """A weekday and the time of day where the reader is; "none" for none."""
+    if at is None:
+        return "none"
+    instant = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return instant.astimezone().strftime("%a %H:%M")
+
+
+def rows_in_force(now: Standing, account_id: int | None = None) -> list[dict[str, Any]]:
+    """One row per account and rule with when it counts, and one per older version in force."""
+    rows = []
+    for row in rule_rows(now.configuration, account_id):
+        own = now.account(row["account"])
+        waits = row["id"] in own.waiting
+        rows.append({**row, "counts_from": _iso(now.reset) if waits else None, "holds_until": None})
+    for number, own in now.book.accounts.items():
+        if account_id not in (None, number):
+            continue
+        older = [
+            {
+                "account": number,
+                "account_name": now.configuration.label_of(number),
+                "mode": str(own.mode),
+                "rule": rule.rule,
+                "id": rule.id,
+                "spec_id": rule.spec_id,
+                "limits": _limits(rule),
+                "disabled": False,
+                "shadow": rule.shadow,
+                "overridden": False,
+                "values": plain(rule),
+                "counts_from": None,
+                "holds_until": _iso(now.reset),
+            }
+            for rule in own.rules
+            if is_older(rule.id)
+        ]
+        for row in older:
+            same = [i for i, r in enumerate(rows) if r["account"] == number]
+            after = [i for i in same if origin_id(rows[i]["id"]) == origin_id(row["id"])]
+            place = (after or same or [len(rows) - 1])[-1]
+            rows.insert(place + 1, row)
+    return rows
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def rule_rows(configuration: Configuration, account_id: int | None = None) -> list[dict[str, Any]]:

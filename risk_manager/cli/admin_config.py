@@ -11,14 +11,17 @@ from risk_manager.cli.groups import add_command, add_group
 from risk_manager.cli.places import add_account, add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
+    from risk_manager.admin.effective import Standing
     from risk_manager.cli.groups import Commands
-    from risk_manager.settings import Problem
+    from risk_manager.settings import Configuration, Problem
 
 
 def register(groups: "Commands") -> None:
     _, config = add_group(groups, "config", "the configuration files")
     validate = add_command(config, "validate", "check all files and say everything that is wrong")
-    show = add_command(config, "show", "the configuration in force: defaults and overrides applied")
+    show = add_command(
+        config, "show", "the configuration, what of it is in force now, and what waits until when"
+    )
     reload = add_command(
         config, "reload", "have the running daemon read the files again; looser limits wait"
     )
@@ -28,6 +31,8 @@ def register(groups: "Commands") -> None:
     _, rules = add_group(groups, "rules", "the rules")
     listing = add_command(rules, "list", "the rules of each account")
     add_account(listing)
+    for parser in (show, listing):
+        add_data(parser)
     for parser, command in ((validate, _validate), (show, _show), (listing, _list_rules)):
         add_places(parser)
         add_json(parser)
@@ -76,7 +81,8 @@ def _show(arguments: argparse.Namespace) -> int:
     from risk_manager.admin.effective import shown
     from risk_manager.settings import load
 
-    effective = shown(load(arguments.config))
+    files = load(arguments.config)
+    effective = shown(files, _standing(arguments, files))
     if arguments.json:
         print(json.dumps(effective, indent=2))
         return Exit.DONE
@@ -88,8 +94,24 @@ def _show(arguments: argparse.Namespace) -> int:
     return Exit.DONE
 
 
+def _standing(arguments: argparse.Namespace, files: "Configuration") -> "Standing":
+    """What a daemon with this data folder goes by."""
+    from datetime import UTC, datetime
+
+    from risk_manager.admin.effective import standing
+
+    found = standing(files, arguments.data / "limits.json", datetime.now(UTC))
+    if found.unread and not arguments.json:
+        print(
+            "the files were edited since the daemon read them: what they say now counts after "
+            "`risk-manager admin config reload`, or from the next start",
+            file=sys.stderr,
+        )
+    return found
+
+
 def _list_rules(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.effective import rule_rows
+    from risk_manager.admin.effective import rows_in_force, told_time
     from risk_manager.cli.exits import CommandFailed
     from risk_manager.settings import load
 
@@ -99,7 +121,7 @@ def _list_rules(arguments: argparse.Namespace) -> int:
         raise CommandFailed(
             Exit.REFUSED, f"account {arguments.account} is not in accounts.yaml; there are {known}"
         )
-    rows = rule_rows(configuration, arguments.account)
+    rows = rows_in_force(_standing(arguments, configuration), arguments.account)
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return Exit.DONE
@@ -111,5 +133,9 @@ def _list_rules(arguments: argparse.Namespace) -> int:
         flags = "".join(
             f" [{word}]" for word in ("disabled", "shadow", "overridden") if row.get(word)
         )
+        if row["counts_from"]:
+            flags += f" [counts from {told_time(row['counts_from'])}]"
+        if row["holds_until"]:
+            flags += f" [in force until {told_time(row['holds_until'])}]"
         print(f"  {row['spec_id']}  {row['id']:<30} {row['limits']}{flags}")
     return Exit.DONE

@@ -242,10 +242,18 @@ def reload_config(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(result, indent=2))
         return Exit.DONE
-    print(f"in force (digest {result['digest'][:12]})")
-    if result["waits_for_reset"]:
-        print("until the next reset the older version holds too: " + ", ".join(
-            result["waits_for_reset"]))  # fmt: skip
+    from risk_manager.admin.effective import told_change, told_time
+
+    edited, reset = result["changes"], told_time(result["next_reset"])
+    print(f"read (digest {result['digest'][:12]})" + ("" if edited else "; nothing was edited"))
+    for change in edited:
+        print("  " + told_change(change, reset))
+    kept = result["waits_for_reset"]
+    if kept:
+        print(f"until the reset ({reset}) the older version holds too: {', '.join(kept)}")
+    restart = [change["key"] for change in edited if change["when"] == "restart"]
+    if restart:
+        print("needs a restart: " + ", ".join(restart))
     return Exit.DONE
 
 

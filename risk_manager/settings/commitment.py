@@ -152,12 +152,20 @@ class Commitment:
         """Whether what waited is in force by now, and nothing older is."""
         return self.waiting is not None and self.since is not None and today > self.since
 
+    def began_with(self) -> Configuration | None:
+        """The configuration the day began with; None when it cannot be read."""
+        return _meant(self.in_force)
+
+    def newest_read(self) -> Configuration | None:
+        """The configuration last read, under settings as they ship."""
+        return _meant(self.newest())
+
     def newest(self) -> Texts:
         return self.in_force if self.waiting is None else self.waiting
 
     def beside(self, other: "Commitment", today: date) -> "Commitment":
         """With what somebody else knows to have been in force; none of it loosens anything."""
-        base, theirs = self._of(today), other._of(today)
+        base, theirs = self.as_of(today), other.as_of(today)
         older = base._older()
         for texts in (*theirs._older().values(), theirs.newest()):
             if texts not in (*older.values(), base.newest()):
@@ -170,7 +178,8 @@ class Commitment:
             in_force=base.in_force, waiting=base.newest(), since=max(since, today), between=older
         )
 
-    def _of(self, today: date) -> "Commitment":
+    def as_of(self, today: date) -> "Commitment":
+        """Without what has ended by this trading date."""
         return Commitment(in_force=self.newest()) if self.has_ended(today) else self
 
     def after_reading(self, found: Configuration, today: date) -> "Commitment":
@@ -180,7 +189,7 @@ class Commitment:
             return fresh
         if self.has_ended(today):
             # The files may have been edited once more since.
-            return self._of(today).after_reading(found, today)
+            return self.as_of(today).after_reading(found, today)
         if self.waiting is None and _is_same(self.in_force, found):
             return self
         older = self._older()

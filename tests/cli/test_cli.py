@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 from risk_manager.cli import _parser, main
 from risk_manager.cli.exits import Exit
+from risk_manager.settings.commitment import Commitment
 
 HEAVY = ("project_x_py", "textual", "aiohttp", "pandas", "polars")
 
@@ -196,6 +198,123 @@ def test_rules_are_listed_for_each_account(
     assert capsys.readouterr().err == (
         "risk-manager: account 7 is not in accounts.yaml; there are 101, 102\n"
     )
+
+
+def loosened(config: ConfigFolder) -> Path:
+    """A data folder whose daemon began the day with a limit of 5 and has read 9 since."""
+    config.write("accounts.yaml", "accounts: [{id: 101}]")
+    config.risk("rules: [{rule: max_contracts, limit: 5}]")
+    began = Commitment(in_force=config.load().texts)
+    config.risk(
+        "rules: [{rule: max_contracts, limit: 9}]", "trading_day: {timezone: America/Chicago}"
+    )
+    kept = began.after_reading(config.load(), began.trading_date(datetime.now(UTC)))
+    data = config.path.with_name("data")
+    data.mkdir()
+    (data / "limits.json").write_text(kept.text())
+    return data
+
+
+def test_the_list_of_rules_tells_what_is_in_force_and_what_waits(
+    config: ConfigFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F7.16: After a loosening both versions are listed, each with its time."""
+    places = ["--data", str(loosened(config)), "--config", str(config.path)]
+    assert main(["admin", "rules", "list", *places]) == Exit.DONE
+    new, old = capsys.readouterr().out.splitlines()[1:]
+    assert new.split()[:4] == ["RULE-001", "max_contracts", "limit", "9"]
+    assert "[counts from " in new
+    assert "max_contracts (until the reset)" in old
+    assert "limit 5 [in force until " in old
+    assert main(["admin", "rules", "list", "--json", *places]) == Exit.DONE
+    rows = {row["values"]["limit"]: row for row in json.loads(capsys.readouterr().out)}
+    reset = rows[9]["counts_from"]
+    assert datetime.fromisoformat(reset) > datetime.now(UTC)
+    assert rows[9]["holds_until"] is None
+    assert (rows[5]["counts_from"], rows[5]["holds_until"]) == (None, reset)
+
+
+def test_what_is_shown_as_in_force_is_in_force(
+    config: ConfigFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F7.16: `config show` tells the limits of today, what waits, and until when."""
+    places = ["--data", str(loosened(config)), "--config", str(config.path)]
+    assert main(["admin", "config", "show", "--json", *places]) == Exit.DONE
+    shown = json.loads(capsys.readouterr().out)
+    in_force = shown["in_force"]["101"]["rules"]
+    assert {name: rule["limit"] for name, rule in in_force.items()} == {
+        "max_contracts (until the reset)": 5
+    }
+    waits = shown["waits"]
+    assert waits["accounts"]["101"]["max_contracts"]["limit"] == 9
+    assert waits["shared"] == [
+        {
+            "key": "trading_day.timezone",
+            "in_force": "America/New_York",
+            "waits": "America/Chicago",
+        }
+    ]
+    assert datetime.fromisoformat(waits["until"]) > datetime.now(UTC)
+    assert shown["edited_since"] is False
+
+
+def test_files_edited_and_not_read_yet_are_told(
+    config: ConfigFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F7.16: An edit that no daemon has read is not shown as in force."""
+    places = ["--data", str(loosened(config)), "--config", str(config.path)]
+    config.risk("rules: [{rule: max_contracts, limit: 40}]")
+    assert main(["admin", "rules", "list", *places]) == Exit.DONE
+    told = capsys.readouterr()
+    assert "40" not in told.out
+    assert "the files were edited since the daemon read them" in told.err
+
+
+def test_what_waited_is_in_force_after_its_day(
+    config: ConfigFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F7.16: What has waited long enough is shown as in force, though no daemon runs."""
+    data = loosened(config)
+    kept = json.loads((data / "limits.json").read_text())
+    (data / "limits.json").write_text(json.dumps({**kept, "since": "2026-01-05"}))
+    places = ["--data", str(data), "--config", str(config.path)]
+    assert main(["admin", "rules", "list", *places]) == Exit.DONE
+    [line] = capsys.readouterr().out.splitlines()[1:]
+    assert line.split() == ["RULE-001", "max_contracts", "limit", "9"]
+
+
+RELOADED: dict[str, object] = {
+    "digest": "a" * 64,
+    "waits_for_reset": ["max_contracts"],
+    "next_reset": "2026-11-20T22:00:00+00:00",
+    "changes": [
+        {"key": "rules.max_contracts.limit", "old": 5, "new": 9, "when": "reset"},
+        {"key": "rules.x.limit", "old": None, "new": "500", "when": "now"},
+        {"key": "feed.port", "old": 8765, "new": 9000, "when": "restart"},
+    ],
+}
+
+
+def test_a_reload_says_of_each_field_when_it_counts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F7.17: A feed port that needs a restart is not said to be in force."""
+
+    async def call(*_: object) -> dict[str, object]:
+        return RELOADED
+
+    monkeypatch.setattr("risk_manager.cli.admin_daemon.call", call)
+    assert main(["admin", "config", "reload"]) == Exit.DONE
+    lines = capsys.readouterr().out.splitlines()
+    at = datetime(2026, 11, 20, 22, 0, tzinfo=UTC).astimezone().strftime("%a %H:%M")
+    assert lines == [
+        "read (digest aaaaaaaaaaaa)",
+        f"  rules.max_contracts.limit: 5 -> 9, at the reset ({at})",
+        "  rules.x.limit: none -> 500, now",
+        "  feed.port: 8765 -> 9000, needs a restart",
+        f"until the reset ({at}) the older version holds too: max_contracts",
+        "needs a restart: feed.port",
+    ]
 
 
 def test_what_is_shown_holds_references_and_no_secret(

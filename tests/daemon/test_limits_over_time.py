@@ -1,6 +1,6 @@
 """Edited limits, the reset, and a file that is something else by then: nothing counts early."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,7 +62,8 @@ def daemon_on(folder: ConfigFolder, today: date, store: Notes) -> Any:
     """A daemon on this trading date, with its edges in memory."""
     daemon: Any = Daemon(folder.load(), folder.path.parent, console=False)
     daemon.store = store
-    state = SimpleNamespace(day=SimpleNamespace(date=today))
+    day = SimpleNamespace(date=today, ends_at=datetime(2026, 11, 20, 22, 0, tzinfo=UTC))
+    state = SimpleNamespace(day=day)
     daemon.pipeline = SimpleNamespace(state=state, inbox=Inbox(RightOfWay()))
     return daemon
 

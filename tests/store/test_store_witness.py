@@ -234,7 +234,7 @@ async def test_it_is_written_at_once_with_a_lock_and_seldom_without(
         written.append(len(fresh))
         write(self, fresh)
 
-    monkeypatch.setattr(store_module.Witnesses, "write", counted)
+    monkeypatch.setattr(Witnesses, "write", counted)
     async with at(a) as store:
         desk, _ = await guarding(store, a)
         assert written == [1]
@@ -249,7 +249,7 @@ async def test_it_is_written_at_once_with_a_lock_and_seldom_without(
 
 def reached(folder: Path) -> int:
     [file] = (folder.parent / "accounts").iterdir()
-    return max(r["seq"] for r in json.loads(file.read_text())["reached"].values())
+    return max(int(r["seq"]) for r in json.loads(file.read_text())["reached"].values())
 
 
 async def test_at_the_end_it_knows_how_far_the_record_was(a: Path) -> None:
@@ -269,7 +269,7 @@ async def test_a_power_cut_between_two_writes_leaves_the_stricter_of_them(
         desk, _ = await guarding(store, a)
         if cut_before == "the marker":
             monkeypatch.setattr(store_module, "write_marker", _power_cut)
-        monkeypatch.setattr(store_module.Witnesses, "write", _power_cut)
+        monkeypatch.setattr(Witnesses, "write", _power_cut)
         await desk.admin("lock", reason="enough of it")
         await store.keep()
         held = locks_of(desk)

@@ -145,7 +145,9 @@ def live(told: dict[str, Any]) -> int:
         ("Pipeline", MarkedPipeline),
     ):
         setattr(daemon, name, part)
-    beside.replace_file = witness.replace_file = _marked(beside.replace_file)
+    marked = _marked(beside.replace_file)
+    for module in (beside, witness):
+        setattr(module, "replace_file", marked)  # noqa: B010 - by name, as its user imports it
     return cli.main(["run", "--config", told["config"], "--data", told["data"]])
 
 

@@ -1,0 +1,123 @@
+"""An edit field by field, and when each part counts: now, at the reset, or after a restart."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from risk_manager.domain.rulebook import AccountRules, Mode, Rulebook, is_older, origin_id
+from risk_manager.settings.configuration import Configuration, plain
+
+
+class When(StrEnum):
+    NOW = "now"
+    RESET = "reset"
+    BOTH = "both"  # now, and the older version holds beside it until the reset
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field as it was and as it is written now. None: it is not there."""
+
+    key: str
+    old: Any
+    new: Any
+    when: When
+
+    def plain(self) -> dict[str, Any]:
+        return {"key": self.key, "old": self.old, "new": self.new, "when": self.when.value}
+
+
+def changes(
+    started_with: Configuration, before: Configuration, found: Configuration, in_force: Rulebook
+) -> list[Change]:
+    """What differs in `found`: from the last reading, and in what only a start reads.
+
+    `in_force` are the limits as they are enforced now that `found` has been read.
+    """
+    return [
+        *(
+            Change(key, old, new, When.RESTART)
+            for key, old, new in differences(plain(started_with.settings), plain(found.settings))
+        ),
+        *_accounts(started_with, before, found),
+        *_rules(before, found, in_force),
+        *_shared(before, found, in_force),
+    ]
+
+
+def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each field that is not the same, by its path."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in dict.fromkeys((*old, *new)):
+            inner = f"{key}.{name}" if key else str(name)
+            yield from differences(old.get(name), new.get(name), inner)
+    elif old != new:
+        yield key, old, new
+
+
+def _accounts(
+    started_with: Configuration, before: Configuration, found: Configuration
+) -> Iterator[Change]:
+    first, last, fresh = (
+        {a.id: {"enabled": a.enabled, "nickname": a.nickname} for a in c.accounts.accounts}
+        for c in (started_with, before, found)
+    )
+    for account_id in sorted(first.keys() | last.keys() | fresh.keys()):
+        guarded = bool(first.get(account_id, {}).get("enabled"))
+        wanted = bool(fresh.get(account_id, {}).get("enabled"))
+        was = last if guarded and not wanted else first
+        key = f"accounts.{account_id}"
+        for name, old, new in differences(was.get(account_id), fresh.get(account_id), key):
+            when = When.RESET if guarded and not wanted else When.RESTART
+            yield Change(name, old, new, when)
+    old_word, new_word = started_with.accounts.unlisted, found.accounts.unlisted
+    if old_word != new_word:
+        when = When.NOW
+        if "enforce" in (old_word, new_word):
+            when = When.RESET if old_word == "enforce" else When.RESTART
+        yield Change("unlisted", old_word, new_word, when)
+
+
+def _rules(before: Configuration, found: Configuration, in_force: Rulebook) -> Iterator[Change]:
+    """The rules as written, and what accounts have of their own."""
+    old, new = before.limits(), found.limits()
+    every = [in_force.for_account(i) for i in in_force.accounts]
+    told = set()
+    for key, was, now in differences(old["rules"], new["rules"], "rules"):
+        told.add((key, str(was), str(now)))
+        yield Change(key, was, now, _when(key.split(".")[1], every))
+    for account_id in sorted(old["accounts"].keys() & new["accounts"].keys(), key=int):
+        was, now = old["accounts"][account_id], new["accounts"][account_id]
+        own = in_force.for_account(int(account_id))
+        if was["mode"] != now["mode"]:
+            waits = own.mode is Mode.ENFORCE and now["mode"] == Mode.SHADOW
+            when = When.RESET if waits else When.NOW
+            yield Change(f"accounts.{account_id}.mode", was["mode"], now["mode"], when)
+        for key, one, other in differences(was["rules"], now["rules"], "rules"):
+            if (key, str(one), str(other)) not in told:
+                when = _when(key.split(".")[1], [own])
+                yield Change(f"accounts.{account_id}.{key}", one, other, when)
+
+
+def _when(rule_id: str, accounts: list[AccountRules]) -> When:
+    """When an edited rule counts; for several accounts, in the one where it waits longest."""
+    waits = any(rule_id in own.waiting for own in accounts)
+    older = any(
+        is_older(r.id) and origin_id(r.id) == rule_id for own in accounts for r in own.rules
+    )
+    is_there = any(r.id == rule_id and not r.shadow for own in accounts for r in own.rules)
+    if waits or (older and not is_there):
+        return When.RESET
+    return When.BOTH if older else When.NOW
+
+
+def _shared(before: Configuration, found: Configuration, in_force: Rulebook) -> Iterator[Change]:
+    """What all rules share. It stays as it was while an older version is in force."""
+    when = When.NOW if in_force.digest == found.digest else When.RESET
+    old, new = before.limits(), found.limits()
+    for part in ("defaults", "trading_day", "calendar", "exchange_days", "symbols"):
+        for key, was, now in differences(old[part], new[part], part):
+            if key != "defaults.mode":  # told of each account
+                yield Change(key, was, now, when)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -49,6 +49,7 @@ from risk_manager.domain.events import (
     AdminAsked,
     AnyEvent,
     DoubtChanged,
+    GuardResumed,
     Hub,
     HubState,
     RulebookReplaced,
@@ -232,7 +233,7 @@ class Daemon:
         stop: asyncio.Event,
     ) -> None:
         self._write_daemon_file()
-        stack.callback(self._write_daemon_file, status="STOPPED")
+        stack.push(self._say_stopped)
         self._open = stack
         self._last_alive_at = last_sign_of_life(self.data_dir / HEARTBEAT)
         self._find_the_place()
@@ -746,6 +747,9 @@ class Daemon:
             traded = gap.traded(self._state().accounts[account_id].ledger)
             await self.store.audit("daemon", "was_down", f"account:{account_id}", new=traded)
             log.info("was_down", account=account_id, **traded)
+        if gap.began_at < gap.ended_at:
+            resumed = GuardResumed(at=gap.ended_at, since=gap.began_at, clean=gap.clean)
+            await self._take(resumed)
 
     async def _accounts_of_the_login(self) -> tuple[AccountRecord, ...]:
         wanted = [a.id for a in self.configuration.accounts.enabled]
@@ -921,6 +925,16 @@ class Daemon:
             hub_message_age_s=ages,
         )
 
+    def _say_stopped(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """The last word in daemon.json. After a crash it keeps the one before."""
+        if exc is None or isinstance(_innermost(exc), CannotStart):
+            self._write_daemon_file(status="STOPPED")
+
     def _write_daemon_file(self, status: str | None = None) -> None:
         feed = getattr(self, "feed", None)
         content = {
@@ -983,9 +997,8 @@ def _pause(attempt: int) -> float:
     return LOGIN_PAUSES_S[min(attempt, len(LOGIN_PAUSES_S) - 1)]
 
 
-def _innermost(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _innermost(error: BaseException) -> BaseException:
     """What really happened: the first exception inside, not the group around it."""
-    error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

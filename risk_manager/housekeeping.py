@@ -13,7 +13,7 @@ import structlog
 from risk_manager.broker.lanes import Call, Lane
 from risk_manager.clock import Clock
 from risk_manager.domain.ledger import Ledger
-from risk_manager.domain.money import ZERO, cents
+from risk_manager.domain.money import cents
 from risk_manager.domain.state import State
 from risk_manager.store.audit import Entry
 from risk_manager.store.rows import micros
@@ -144,17 +144,13 @@ class Gap:
 
     def traded(self, ledger: Ledger) -> dict[str, Any]:
         """What the broker says was traded in it."""
-        inside = [
-            e
-            for e in ledger.standing()
-            if self.began_at <= e.executed_at.astimezone(UTC) and e.executed_at < self.ended_at
-        ]
+        totals = ledger.between(self.began_at, self.ended_at)
         return {
             "from": self.began_at,
             "to": self.ended_at,
             "stopped_cleanly": self.clean,
-            "executions": len(inside),
-            "net": str(cents(sum((e.net for e in inside), start=ZERO))),
+            "executions": totals.executions,
+            "net": str(cents(totals.net)),
         }
 
 

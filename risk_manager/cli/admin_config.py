@@ -31,8 +31,6 @@ def register(groups: "Commands") -> None:
     _, rules = add_group(groups, "rules", "the rules")
     listing = add_command(rules, "list", "the rules of each account")
     add_account(listing)
-    for parser in (show, listing):
-        add_data(parser)
     for parser, command in ((validate, _validate), (show, _show), (listing, _list_rules)):
         add_places(parser)
         add_json(parser)

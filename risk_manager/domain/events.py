@@ -161,6 +161,19 @@ class DoubtChanged(Event):
     subject: str = ""
 
 
+class GuardResumed(Event):
+    """Every account has been read after a start: since then nobody had guarded them.
+
+    `clean`: the daemon had been asked to stop. Else it was killed, or fell.
+    """
+
+    touches = "all"
+
+    kind: Literal["guard_resumed"] = "guard_resumed"
+    since: AwareDatetime
+    clean: bool
+
+
 class Tick(Event):
     """A second has passed.
 
@@ -218,6 +231,7 @@ AnyEvent = (
     | HubChanged
     | Unreadable
     | DoubtChanged
+    | GuardResumed
     | Tick
     | RulebookReplaced
     | AdminAsked

@@ -1,6 +1,6 @@
 """Facts into state: what each event changes, before anyone judges it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
 from itertools import count
@@ -26,6 +26,7 @@ from risk_manager.domain.decisions import (
     Severity,
 )
 from risk_manager.domain.doubt import CLOCK_AHEAD, DoubtKind
+from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.events import (
     AccountChanged,
     AccountOpened,
@@ -35,6 +36,7 @@ from risk_manager.domain.events import (
     AnyEvent,
     ContractResolved,
     DoubtChanged,
+    GuardResumed,
     Hub,
     HubChanged,
     HubState,
@@ -50,6 +52,7 @@ from risk_manager.domain.evolve import evolve
 from risk_manager.domain.exchange_hours import CHICAGO, opens_next
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import MANUAL_ID, Lock, LockKind, LockPolicy, Release
+from risk_manager.domain.money import dollars
 from risk_manager.domain.records import TradeRecord
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import HubStatus, State
@@ -135,6 +138,9 @@ def _apply(state: State, event: AnyEvent, facts: list[Fact]) -> tuple[State, tup
             return state, ()
         case DoubtChanged():
             return blindness.noted(state, event), ()
+        case GuardResumed():
+            facts += _gap(state, event)
+            return state, ()
         case QuoteChanged():
             return state, ()
     return _of_account(state, event, facts)
@@ -282,6 +288,39 @@ def _hub(state: State, event: HubChanged, facts: list[Fact]) -> State:
             for account_id in exposed or [None]
         )
     return evolve(state, hubs={**state.hubs, event.hub: status})
+
+
+def _gap(state: State, event: GuardResumed) -> Iterator[Fact]:
+    """An alarm for the time in which nobody guarded; none after a stop with nothing traded."""
+    traded = []
+    for account in state.accounts.values():
+        totals = account.ledger.between(event.since, event.at)
+        if totals.executions:
+            number = f"{totals.executions} execution{'' if totals.executions == 1 else 's'}"
+            name = f" ({account.name})" if account.name not in ("", str(account.id)) else ""
+            traded.append(f"account {account.id}{name}, {number}, net {dollars(totals.net)}")
+    if event.clean and not traded:
+        return
+    zone = state.rulebook.day.zone
+    since, until = event.since.astimezone(zone), event.at.astimezone(zone)
+    day = "" if since.date() == until.date() else "%a "
+    length = timedelta(seconds=round((event.at - event.since).total_seconds()))
+    why = "it had been stopped" if event.clean else "the daemon ended without being stopped"
+    then = (
+        f"Traded in that time: {'; '.join(traded)}."
+        if traded
+        else ("Nothing was traded in that time.")
+    )
+    yield Alarm(
+        at=state.now,
+        account_id=None,
+        code="was_down",
+        message=(
+            f"nobody guarded from {since:%a %H:%M:%S} to {until:{day}%H:%M:%S %Z} "
+            f"({plain_duration(length)}): {why}. {then}"
+        ),
+        severity=Severity.CRITICAL if traded and not event.clean else Severity.WARNING,
+    )
 
 
 # --- the account ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, reduce
 from types import MappingProxyType
 
 from risk_manager.domain.evolve import evolve
@@ -258,6 +258,11 @@ class Ledger:
                 key=_age,
             )
         )
+
+    def between(self, start: datetime, end: datetime) -> DayTotals:
+        """What was executed from one instant on, before another."""
+        inside = (e for e in self.standing() if start <= e.executed_at < end)
+        return reduce(lambda totals, e: totals.plus(e, +1), inside, NOTHING_YET)
 
     def standing(self) -> list[Execution]:
         """All executions that are not voided, oldest first."""

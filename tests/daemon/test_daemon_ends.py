@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ async def test_a_crash_ends_the_process_though_an_administrator_waits(
             await asyncio.gather(asked, return_exceptions=True)
         assert done, "nobody guards, and the process does not end"
         assert isinstance(running.exception(), ZeroDivisionError)
+        last_word = json.loads((where.data / "daemon.json").read_text())["status"]
+        assert last_word != "STOPPED", "F7.11: who looks must see that it crashed"
         again = Daemon(load(where.config), where.data, console=False)
         stop = asyncio.Event()
         running = asyncio.create_task(again.run(stop))

@@ -1,5 +1,6 @@
 """A lost database, a second guard, a gap: what the daemon makes of them, as a process."""
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, buy, lose, still_gateway, until
 
-from risk_manager.feed.client import AdminClient
+from risk_manager.admin.checkup import Grade, checkup
+from risk_manager.feed.client import AdminClient, FeedUnreachable
 
 pytestmark = pytest.mark.wire
 
@@ -80,6 +82,35 @@ async def test_a_gap_is_written_down_with_what_was_traded_in_it(tmp_path: Path) 
             gap = audit(daemon, "was_down")[-1]
             assert gap["stopped_cleanly"]
             assert gap["executions"] == 0
+
+
+async def test_a_kill_is_told_by_the_doctor_and_after_the_start(tmp_path: Path) -> None:
+    """F7.11: After a kill the doctor warns; after the start the gap is on the feed, and kept."""
+    async with still_gateway() as gateway:
+        daemon = DaemonProcess(tmp_path).point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        async with daemon.running():
+            await until((daemon.data / "heartbeat").exists, "a sign of life")
+        findings = await asyncio.to_thread(checkup, daemon.config, daemon.data, env={})
+        (found,) = (f for f in findings if f.check == "daemon")
+        assert found.grade is Grade.WARN
+        assert "ended without being stopped; nobody guards since" in found.found
+        with pytest.raises(FeedUnreachable, match="ended without being stopped, nobody guards"):
+            await daemon.snapshot()
+        lose(gateway.exchange, "MES", 1, 4)
+        async with daemon.running():
+            told = (
+                "the daemon ended without being stopped. Traded in that time: account 101, 2 exec"
+            )
+            (alarm,) = [a for a in (await daemon.snapshot())["alarms"] if a["code"] == "was_down"]
+            assert alarm["severity"] == "critical"
+            assert told in alarm["message"]
+            assert told in audit(daemon, "alarm.was_down")[-1]["message"]
+            assert await daemon.stop() == 0
+        async with daemon.running():
+            assert not (await daemon.snapshot())["alarms"]
+            assert await daemon.stop() == 0
+        findings = await asyncio.to_thread(checkup, daemon.config, daemon.data, env={})
+        assert next(f for f in findings if f.check == "daemon").grade is Grade.OK
 
 
 async def test_limits_edited_in_the_database_lock_the_account_until_the_reset(

@@ -1,22 +1,28 @@
 """The doctor's checks. Each looks at one thing and says what it found and how to mend it."""
 
 import asyncio
+import contextlib
+import errno
+import json
 import os
 import shutil
+import socket
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from filelock import FileLock, Timeout
 
+from risk_manager.admin.folder import closed_to_us
 from risk_manager.admin.gateway_login import GatewayProblem, LoginReport, log_in
-from risk_manager.feed.client import FeedUnreachable, read_once
+from risk_manager.domain.durations import plain_duration
+from risk_manager.feed.client import FeedUnreachable, read_once, who_listens
 from risk_manager.logs import redact
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
@@ -31,6 +37,7 @@ BUILT = datetime(2025, 1, 1, tzinfo=UTC)  # a clock before this is surely wrong
 SKEW_LIMIT_S = 2.0
 FREE_ENOUGH_MB = 500
 FREE_TOO_LITTLE_MB = 50
+HOST = "127.0.0.1"
 
 
 class Grade(StrEnum):
@@ -66,13 +73,17 @@ def checkup(
     else:
         findings.append(_configured(config, configuration))
         findings += [Finding("config", Grade.WARN, str(p)) for p in configuration.warnings]
-        findings.append(_secrets(configuration, env))
+        findings += _secrets(configuration, env)
     findings.append(_time_zones(configuration))
-    findings += _data_folder(data)
-    findings.append(_disk(data))
-    findings.append(_database(database_of(data)))
-    running = _is_running(data)
-    findings.append(_daemon(data, running))
+    findings.append(folder := _data_folder(data))
+    running = False
+    if closed_to_us(data) is None and (data.is_dir() or folder.grade is Grade.OK):
+        findings.append(_disk(data))
+        findings.append(_database(database_of(data)))
+        running = _is_running(data)
+        findings.append(_daemon(data, running))
+        if configuration is not None and not running:
+            findings.append(_feed_port(configuration.settings.feed.port))
     if configuration is not None:
         findings += _gateway(configuration, env, running=running, asked=ask_gateway)
     else:
@@ -97,14 +108,18 @@ def _configured(folder: Path, configuration: Configuration) -> Finding:
     )
 
 
-def _secrets(configuration: Configuration, env: Mapping[str, str]) -> Finding:
+def _secrets(configuration: Configuration, env: Mapping[str, str]) -> Iterator[Finding]:
+    check = "credentials"
     if configuration.settings.gateway.kind == "practice":
-        return Finding("credentials", Grade.OK, "the practice gateway needs none")
+        yield Finding(check, Grade.OK, "the practice gateway needs none")
+        return
     try:
         configuration.credentials(env)
     except SecretUnavailable as error:
-        return Finding("credentials", Grade.FAIL, str(error), "set it, then run doctor again")
-    return Finding("credentials", Grade.OK, "user name and key are found")
+        for reason in error.reasons:
+            yield Finding(check, Grade.FAIL, reason, "set it, then run doctor again")
+    else:
+        yield Finding(check, Grade.OK, "user name and key are found")
 
 
 def _time_zones(configuration: Configuration | None) -> Finding:
@@ -119,32 +134,43 @@ def _time_zones(configuration: Configuration | None) -> Finding:
     return Finding("time zones", Grade.OK, "data is present")
 
 
-def _data_folder(data: Path) -> Iterator[Finding]:
+def _data_folder(data: Path) -> Finding:
     check = "data folder"
-    if not data.exists():
-        parent = next((p for p in data.absolute().parents if p.exists()), None)
-        if parent is not None and os.access(parent, os.W_OK):
-            yield Finding(check, Grade.OK, f"{data} will be made at the first start")
-        else:
-            yield Finding(
-                check, Grade.FAIL, f"{data} cannot be made", "give --data a folder you may write"
-            )
-        return
+    closed = closed_to_us(data)
+    if closed is not None:
+        found, _, fix = closed.partition("; ")
+        return Finding(check, Grade.FAIL, found, fix)
+    if not data.is_dir():
+        return _to_be_made(check, data)
     try:
         with tempfile.TemporaryFile(dir=data):
             pass
     except OSError as error:
-        yield Finding(
+        return Finding(
             check,
             Grade.FAIL,
             f"{data} cannot be written ({error.strerror})",
             "give it to the user who runs the daemon",
         )
-        return
     if os.name == "posix" and stat.S_IMODE(data.stat().st_mode) & stat.S_IWOTH:
-        yield Finding(check, Grade.FAIL, f"everybody may write to {data}", f"chmod 700 {data}")
-        return
-    yield Finding(check, Grade.OK, f"{data} can be written")
+        return Finding(check, Grade.FAIL, f"everybody may write to {data}", f"chmod 700 {data}")
+    return Finding(check, Grade.OK, f"{data} can be written")
+
+
+def _to_be_made(check: str, data: Path) -> Finding:
+    """Whether the folder could be made: tried beside it, and taken away again."""
+    place = next(p for p in (data.absolute(), *data.absolute().parents) if p.exists())
+    fix = "give --data a folder you may write"
+    if not place.is_dir():
+        return Finding(check, Grade.FAIL, f"{data} cannot be made: {place} is a file", fix)
+    try:
+        with tempfile.TemporaryDirectory(dir=place):
+            pass
+    except OSError as error:
+        return Finding(
+            check, Grade.FAIL, f"{data} cannot be made in {place} ({error.strerror})", fix
+        )
+    return Finding(check, Grade.OK, f"{data} will be made at the first start")
 
 
 def _disk(data: Path) -> Finding:
@@ -192,7 +218,7 @@ def _is_running(data: Path) -> bool:
 
 def _daemon(data: Path, running: bool) -> Finding:
     if not running:
-        return Finding("daemon", Grade.OK, "not running; start it with: risk-manager run")
+        return _not_running(data)
     try:
         status, _, _ = asyncio.run(read_once(data))
     except FeedUnreachable as error:
@@ -200,6 +226,71 @@ def _daemon(data: Path, running: bool) -> Finding:
     grade = Grade.OK if status.status == "RUNNING" else Grade.WARN
     told = f" ({status.message})" if status.message else ""
     return Finding("daemon", grade, f"running, {status.status}{told}")
+
+
+def _not_running(data: Path) -> Finding:
+    """Stopped in order, or else: since when nobody guards."""
+    check, fix = "daemon", "start it with: risk-manager run"
+    told = data / "daemon.json"
+    try:
+        status = json.loads(told.read_text(encoding="utf-8"))["status"]
+    except FileNotFoundError:
+        return Finding(check, Grade.OK, f"not running; {fix}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return Finding(check, Grade.WARN, f"not running, and {told} cannot be read", fix)
+    if status == "STOPPED":
+        return Finding(check, Grade.OK, f"not running, it was stopped; {fix}")
+    since = _last_sign_of_life(data)
+    when = "" if since is None else f" since {since.astimezone():%Y-%m-%d %H:%M:%S} ({_ago(since)})"
+    return Finding(
+        check,
+        Grade.WARN,
+        f"not running: it ended without being stopped; nobody guards{when}",
+        f"{fix}; {data / 'logs' / 'error.log'} may say why",
+    )
+
+
+def _last_sign_of_life(data: Path) -> datetime | None:
+    for name in ("heartbeat", "daemon.json"):
+        with contextlib.suppress(OSError):
+            return datetime.fromtimestamp((data / name).stat().st_mtime, UTC)
+    return None
+
+
+def _ago(since: datetime) -> str:
+    seconds = round((datetime.now(UTC) - since).total_seconds())
+    return f"{plain_duration(timedelta(seconds=max(seconds, 0)))} ago"
+
+
+def _feed_port(port: int) -> Finding:
+    """Whether a daemon that is started now could open its feed."""
+    check = "feed port"
+    if port == 0:
+        return Finding(check, Grade.OK, "any free one")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
+        if os.name == "posix":  # as the feed does: a port just left is free
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((HOST, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return Finding(
+                    check,
+                    Grade.FAIL,
+                    f"port {port} cannot be used ({error.strerror})",
+                    "change feed.port in settings.yaml",
+                )
+        else:
+            return Finding(check, Grade.OK, f"port {port} is free")
+    who = asyncio.run(who_listens(f"ws://{HOST}:{port}/feed"))
+    return Finding(
+        check,
+        Grade.FAIL,
+        f"port {port} is taken: {who}",
+        "or stop what listens there, or change feed.port in settings.yaml"
+        if who.endswith("give --data")
+        else "stop it, or change feed.port in settings.yaml",
+    )
 
 
 def _gateway(

@@ -6,6 +6,7 @@ import sys
 import traceback
 import zoneinfo
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from risk_manager.cli import admin, dashboard, demo, doctor, practice, run
@@ -29,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments, unknown = _parser().parse_known_args(argv)
         if unknown:
             arguments.usage(f"unrecognized arguments: {' '.join(unknown)}")
-        command: Callable[[argparse.Namespace], int] = arguments.command
-        return int(command(arguments))
+        return _begin(arguments)
     except CommandFailed as failure:
         _say(str(failure))
         return failure.code
@@ -45,6 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.REFUSED
     except Exception as error:
         return _unexpected(error, debug)
+
+
+def _begin(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.folder import closed_to_us, denied
+
+    if getattr(arguments, "looks_into_data", False) and (why := closed_to_us(arguments.data)):
+        raise CommandFailed(Exit.DATABASE, why)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return int(command(arguments))
+    except PermissionError as error:
+        path = Path(os.fsdecode(error.filename)) if error.filename else None
+        data: Path | None = getattr(arguments, "data", None)
+        if path is None or data is None or not path.is_relative_to(data):
+            raise
+        raise CommandFailed(Exit.DATABASE, denied(data, path)) from error
 
 
 def _unexpected(error: Exception, debug: bool) -> int:

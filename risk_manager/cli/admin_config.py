@@ -32,7 +32,7 @@ def register(groups: "Commands") -> None:
     listing = add_command(rules, "list", "the rules of each account")
     add_account(listing)
     for parser, command in ((validate, _validate), (show, _show), (listing, _list_rules)):
-        add_places(parser)
+        add_places(parser, looks_into_data=parser is not validate)
         add_json(parser)
         parser.set_defaults(command=command)
 

@@ -173,6 +173,8 @@ def _entries(arguments: argparse.Namespace) -> int:
 
     try:
         entries = log_lines(arguments.data, arguments.log, arguments.n)
+    except PermissionError:
+        raise
     except OSError as error:
         raise CommandFailed(
             Exit.REFUSED, f"the log cannot be read: {error.filename}: {error.strerror}"
@@ -194,6 +196,8 @@ def _set_password(arguments: argparse.Namespace) -> int:
     path = arguments.data / HASH_FILE
     try:
         is_first = read_hash(path) is None
+    except PermissionError:
+        raise
     except OSError as error:
         raise CommandFailed(Exit.REFUSED, f"{path} cannot be read: {error.strerror}") from None
     from_stdin = arguments.password_stdin or not sys.stdin.isatty()

@@ -18,7 +18,7 @@ def register(commands: "Commands") -> None:
     parser = add_command(
         commands, "doctor", "check everything that can be set up wrong, and say how to mend it"
     )
-    add_places(parser)
+    add_places(parser, looks_into_data=False)
     add_json(parser)
     parser.add_argument(
         "--gateway",
@@ -30,6 +30,7 @@ def register(commands: "Commands") -> None:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from risk_manager.admin.checkup import Grade, checkup
+    from risk_manager.admin.folder import closed_to_us
 
     findings = checkup(arguments.config, arguments.data, ask_gateway=arguments.gateway)
     failed = any(finding.grade is Grade.FAIL for finding in findings)
@@ -47,6 +48,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
                 grade = f"\x1b[{colours[finding.grade]}m{grade}\x1b[0m"
             fix = f"; {finding.fix}" if finding.fix else ""
             print(f"{grade}  {finding.check}: {finding.found}{fix}")
+    if closed_to_us(arguments.data) is not None:
+        return Exit.DATABASE
     return Exit.REFUSED if failed else Exit.DONE
 
 

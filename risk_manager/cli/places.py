@@ -37,11 +37,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """Both folders, and `--debug`: understood by every command, whichever of them it needs."""
+def add_places(parser: argparse.ArgumentParser, *, looks_into_data: bool = True) -> None:
+    """Both folders, and `--debug`: understood by every command, whichever of them it needs.
+
+    A command that looks into the data folder is not begun where this user may not.
+    """
     add_config(parser)
     add_data(parser)
     add_debug(parser)
+    parser.set_defaults(looks_into_data=looks_into_data)
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def register(commands: "Commands") -> None:
     parser = add_command(commands, "run", "the daemon, in the foreground")
-    add_places(parser)
+    add_places(parser, looks_into_data=False)
     parser.set_defaults(command=_run)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,12 @@ from typing import Any, Self
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidMessage,
+    InvalidStatus,
+    WebSocketException,
+)
 
 from risk_manager.feed.messages import HEARTBEAT_S, TYPES, DaemonStatus, Data, Message
 from risk_manager.feed.text import looks_plain, plain, plain_json
@@ -25,6 +31,8 @@ SILENCE = 3  # heartbeats missed before a connection counts as dead
 MAX_FRAME = 16 * 1024 * 1024
 OPEN_S = 5.0
 CLOSE_S = 1.0
+NOBODY_THERE = "nothing listens there"
+START = "python -m risk_manager run"
 
 _ADAPTERS: dict[str, TypeAdapter[Data]] = {name: TypeAdapter(t) for name, t in TYPES.items()}
 
@@ -77,20 +85,21 @@ class Daemon:
     feed_url: str
     token: str = field(repr=False)
     run_id: str | None
+    status: str | None = None
 
     @classmethod
     def find(cls, data_dir: Path, url: str | None = None, *, token: str = FEED_TOKEN) -> Self:
         """Read the address and a token anew. Raises FeedUnreachable in words for a person."""
         run_id: str | None = None
+        status: str | None = None
         if url is None:
             told = data_dir / "daemon.json"
             try:
                 about = json.loads(told.read_text(encoding="utf-8"))
-                url, run_id = about["feed_url"], about.get("run_id")
+                url, run_id, status = about["feed_url"], about.get("run_id"), about.get("status")
             except FileNotFoundError:
                 raise FeedUnreachable(
-                    f"no daemon has run in {data_dir} (no daemon.json); "
-                    "start it with: python -m risk_manager run"
+                    f"no daemon has run in {data_dir} (no daemon.json); start it with: {START}"
                 ) from None
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise FeedUnreachable(f"{told} cannot be read: {error}") from None
@@ -103,11 +112,19 @@ class Daemon:
                 f"the token {data_dir / token} cannot be read ({error.strerror}); "
                 "is this the data folder of the daemon, and yours to read?"
             ) from None
-        return cls(feed_url=url, token=secret, run_id=run_id)
+        return cls(feed_url=url, token=secret, run_id=run_id, status=status)
 
     @property
     def admin_url(self) -> str:
         return self.feed_url.removesuffix("/feed") + "/admin"
+
+    def unreachable(self, url: str, why: str) -> FeedUnreachable:
+        """In one sentence: where it was looked for, why there was none, and what to do."""
+        said = f"the daemon at {url} cannot be reached: {why}"
+        if why == NOBODY_THERE and self.status is not None:
+            ended = "was stopped" if self.status == "STOPPED" else "ended without being stopped"
+            said += f"; it {ended}, nobody guards; start it with: {START}"
+        return FeedUnreachable(said)
 
     def open(self, url: str) -> connect:
         """A connection to one of its addresses, not yet made. Never through a proxy."""
@@ -256,7 +273,17 @@ async def read_once(
         why = _closing(error)
     except (OSError, WebSocketException) as error:
         why = _in_words(error)
-    raise FeedUnreachable(f"the daemon at {daemon.feed_url} cannot be reached: {why}")
+    raise daemon.unreachable(daemon.feed_url, why)
+
+
+async def who_listens(url: str) -> str:
+    """Who has the port of an address, for a person who wants it for a daemon."""
+    stranger = Daemon(feed_url=url, token="nobody", run_id=None)
+    try:
+        async with stranger.open(url):
+            return "a daemon that lets anybody in"
+    except (OSError, TimeoutError, WebSocketException) as error:
+        return _in_words(error)
 
 
 class AdminClient:
@@ -278,9 +305,7 @@ class AdminClient:
         try:
             ws = await daemon.open(daemon.admin_url)
         except (OSError, TimeoutError, WebSocketException) as error:
-            raise FeedUnreachable(
-                f"the daemon at {daemon.admin_url} cannot be reached: {_in_words(error)}"
-            ) from None
+            raise daemon.unreachable(daemon.admin_url, _in_words(error)) from None
         try:
             yield cls(ws)
         finally:
@@ -317,12 +342,16 @@ def _closing(error: ConnectionClosed) -> str:
 
 def _in_words(error: Exception) -> str:
     match error:
+        case InvalidStatus() if error.response.status_code == HTTPStatus.UNAUTHORIZED:
+            return "a daemon with another data folder listens there; give --data"
         case InvalidStatus():
             code = error.response.status_code
             said = plain((error.response.body or b"").decode("utf-8", "replace")).strip()
             return f"refused with {code}" + (f" ({said[:120]})" if said else "")
+        case InvalidMessage():
+            return "another program listens there, which is no daemon"
         case ConnectionRefusedError():
-            return "nothing listens there"
+            return NOBODY_THERE
         case TimeoutError():
             return "no answer in time"
         case OSError():

@@ -21,7 +21,7 @@ from risk_manager.settings.calendar_file import CalendarFile
 from risk_manager.settings.market_calendar import market_calendar
 from risk_manager.settings.problems import Problem
 from risk_manager.settings.risk_file import RiskFile
-from risk_manager.settings.secrets import SecretReference, SecretUnavailable
+from risk_manager.settings.secrets import SecretUnavailable
 from risk_manager.settings.settings_file import Settings
 
 
@@ -97,12 +97,21 @@ class Configuration:
         )
 
     def credentials(self, env: Mapping[str, str]) -> Credentials:
-        """The gateway login, looked up now. Raises SecretUnavailable."""
+        """The gateway login, looked up now. Raises SecretUnavailable, with all that is missing."""
         gateway = self.settings.gateway
-        username = gateway.username
-        if isinstance(username, SecretReference):
-            username = _look_up("gateway.username", username, env, self.folder).get_secret_value()
-        return Credentials(username, _look_up("gateway.api_key", gateway.api_key, env, self.folder))
+        found: dict[str, SecretStr] = {}
+        missing: list[str] = []
+        for key, value in (("username", gateway.username), ("api_key", gateway.api_key)):
+            if isinstance(value, str):  # a user name may stand in the file itself
+                found[key] = SecretStr(value)
+                continue
+            try:
+                found[key] = value.resolve(env, self.folder)
+            except SecretUnavailable as error:
+                missing.append(f"settings.yaml: gateway.{key}: {error}")
+        if missing:
+            raise SecretUnavailable(*missing)
+        return Credentials(found["username"].get_secret_value(), found["api_key"])
 
     @cached_property
     def digest(self) -> str:
@@ -134,15 +143,6 @@ class Configuration:
     def _is_enabled(self, account_id: int) -> bool:
         listed = self.accounts.find(account_id)
         return listed is not None and listed.enabled
-
-
-def _look_up(
-    key: str, reference: SecretReference, env: Mapping[str, str], folder: Path
-) -> SecretStr:
-    try:
-        return reference.resolve(env, folder)
-    except SecretUnavailable as error:
-        raise SecretUnavailable(f"settings.yaml: {key}: {error}") from None
 
 
 def plain(part: Any) -> Any:

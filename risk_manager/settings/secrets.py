@@ -16,7 +16,11 @@ _SIZE_LIMIT_BYTES = 8192
 
 
 class SecretUnavailable(Exception):
-    """A reference that leads to nothing usable. The message never holds the secret."""
+    """References that lead to nothing usable, a reason each. None of them holds the secret."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,7 +287,7 @@ async def test_a_panic_tells_what_was_closed(daemon: OpenDaemon, capsys: Capture
 
 def test_what_a_panic_could_not_do_is_told_with_the_way_out() -> None:
     """F7.4: What is still open, unconfirmed, or opened since stands on a line of its own."""
-    nothing = {
+    nothing: dict[str, list[object]] = {
         key: []
         for key in (
             "closed", "cancelled", "filled", "still_open", "still_working", "opened_since",

@@ -362,7 +362,7 @@ def verbs(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str, .
 
 
 VERBS = [words for words in verbs(_parser()) if words not in (("demo",), ("practice",))]
-NEEDED = {
+NEEDED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("admin", "lockouts", "set"): ("--account", "101", "--reason", "x"),
     ("admin", "lockouts", "clear"): ("--account", "101", "--reason", "x"),
     ("admin", "journal", "replay"): ("2026-11-20",),

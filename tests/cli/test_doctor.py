@@ -3,12 +3,15 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from config_folder import ConfigFolder
+from feed_daemon import FeedDaemon
 from filelock import FileLock
 from pydantic import SecretStr
 
@@ -17,8 +20,11 @@ from risk_manager.admin.gateway_login import GatewayProblem, log_in
 from risk_manager.cli import main
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings import Credentials
+from risk_manager.settings.secrets import SecretUnavailable
 
 CANARY = "canary-key-123"
+ANY_PORT = {"RISK_MANAGER_FEED__PORT": "0"}
+PROJECTX = {**ANY_PORT, "RISK_MANAGER_GATEWAY__KIND": "projectx"}
 
 
 def found(findings: list[Finding], check: str) -> list[Finding]:
@@ -26,11 +32,11 @@ def found(findings: list[Finding], check: str) -> list[Finding]:
 
 
 def test_a_fresh_checkout_is_healthy(config: ConfigFolder, tmp_path: Path) -> None:
-    findings = checkup(config.path, tmp_path / "data", env={})
+    findings = checkup(config.path, tmp_path / "data", env=ANY_PORT)
     assert [f for f in findings if f.grade is Grade.FAIL] == []
     assert {f.check for f in findings} >= {
         "python", "config", "credentials", "time zones", "data folder", "disk", "database",
-        "daemon", "gateway", "clock",
+        "daemon", "feed port", "gateway", "clock",
     }  # fmt: skip
 
 
@@ -77,11 +83,111 @@ def test_a_daemon_that_holds_the_folder_and_does_not_answer_fails(
 def test_a_missing_key_fails_and_the_gateway_is_not_tried(
     config: ConfigFolder, tmp_path: Path
 ) -> None:
-    findings = checkup(
-        config.path, tmp_path / "data", env={"RISK_MANAGER_GATEWAY__KIND": "projectx"}
-    )
+    findings = checkup(config.path, tmp_path / "data", env=PROJECTX)
     assert found(findings, "credentials")[0].grade is Grade.FAIL
     assert found(findings, "gateway")[0].found == "not tried without credentials"
+
+
+def test_all_missing_variables_are_named_at_once(config: ConfigFolder, tmp_path: Path) -> None:
+    """F7.12: Every variable of the login that is missing is a line of its own, with its fix."""
+    user, key = found(checkup(config.path, tmp_path / "data", env=PROJECTX), "credentials")
+    assert user.found.endswith("the environment variable PROJECT_X_USERNAME is not set")
+    assert key.found.endswith("the environment variable PROJECT_X_API_KEY is not set")
+    assert user.fix
+    assert key.fix
+    with pytest.raises(SecretUnavailable, match=r"PROJECT_X_USERNAME.*; .*PROJECT_X_API_KEY"):
+        config.load(PROJECTX).credentials(PROJECTX)
+
+
+# --- the data folder, the port and the daemon -----------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["a file/data", "a file", "/proc/none/data"])
+def test_a_data_folder_that_cannot_be_made_fails_and_nothing_else_is_said_of_it(
+    config: ConfigFolder, tmp_path: Path, where: str
+) -> None:
+    """F7.12: A `--data` that cannot be made is named with its fix, and no free space is told."""
+    if where.startswith("/proc") and sys.platform != "linux":
+        pytest.skip("no such folder here")
+    (tmp_path / "a file").write_text("")
+    findings = checkup(config.path, tmp_path / where, env=ANY_PORT)
+    (finding,) = found(findings, "data folder")
+    assert finding.grade is Grade.FAIL
+    assert "give --data a folder" in finding.fix
+    assert not found(findings, "disk")
+    assert not found(findings, "database")
+
+
+def test_looking_whether_a_data_folder_can_be_made_leaves_nothing(
+    config: ConfigFolder, tmp_path: Path
+) -> None:
+    """F7.12: The doctor tries whether a data folder can be made, and leaves nothing behind."""
+    before = sorted(tmp_path.rglob("*"))
+    (finding,) = found(checkup(config.path, tmp_path / "a" / "b", env=ANY_PORT), "data folder")
+    assert finding.grade is Grade.OK
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.wire
+async def test_a_feed_port_that_is_taken_fails_with_who_has_it(
+    config: ConfigFolder, tmp_path: Path
+) -> None:
+    """F7.12: A feed's port taken by another program, or another daemon, is named with its fix."""
+
+    async def port_finding(port: int) -> Finding:
+        env = {"RISK_MANAGER_FEED__PORT": str(port)}
+        looked = await asyncio.to_thread(checkup, config.path, tmp_path / "data", env=env)
+        (finding,) = found(looked, "feed port")
+        return finding
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail ready\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        finding = await port_finding(port)
+    assert finding.grade is Grade.FAIL
+    assert (
+        finding.found == f"port {port} is taken: another program listens there, which is no daemon"
+    )
+    assert "feed.port" in finding.fix
+    assert (await port_finding(port)).grade is Grade.OK
+    other = tmp_path / "other"
+    other.mkdir()
+    async with FeedDaemon(other) as daemon:
+        finding = await port_finding(daemon.server.port)
+        assert finding.grade is Grade.FAIL
+        assert "a daemon with another data folder listens there" in finding.found
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "DEGRADED"])
+def test_a_daemon_that_crashed_is_warned_of_with_since_when(
+    config: ConfigFolder, tmp_path: Path, status: str
+) -> None:
+    """F7.11: After a crash the doctor warns, and says since when nobody guards."""
+    (tmp_path / "daemon.json").write_text(json.dumps({"pid": 1, "status": status}))
+    (tmp_path / "heartbeat").touch()
+    since = datetime.now(UTC) - timedelta(minutes=12)
+    os.utime(tmp_path / "heartbeat", (since.timestamp(), since.timestamp()))
+    (finding,) = found(checkup(config.path, tmp_path, env=ANY_PORT), "daemon")
+    assert finding.grade is Grade.WARN
+    assert finding.found.startswith("not running: it ended without being stopped; nobody guards")
+    assert f"since {since.astimezone():%Y-%m-%d %H:%M:%S} (12m" in finding.found
+    assert "risk-manager run" in finding.fix
+
+
+def test_a_daemon_that_was_stopped_is_no_crash(config: ConfigFolder, tmp_path: Path) -> None:
+    """F7.11: A daemon that was stopped, or never ran, is not called a crash."""
+    for text in (None, json.dumps({"pid": 1, "status": "STOPPED"})):
+        if text is not None:
+            (tmp_path / "daemon.json").write_text(text)
+        (finding,) = found(checkup(config.path, tmp_path, env=ANY_PORT), "daemon")
+        assert finding.grade is Grade.OK
+        assert "not running" in finding.found
+    (tmp_path / "daemon.json").write_text("{")
+    (finding,) = found(checkup(config.path, tmp_path, env=ANY_PORT), "daemon")
+    assert finding.grade is Grade.WARN
 
 
 # --- the login -------------------------------------------------------------------------------

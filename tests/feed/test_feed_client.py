@@ -137,8 +137,61 @@ async def test_one_reading_is_one_sentence_when_there_is_no_daemon(tmp_path: Pat
         await read_once(tmp_path)
     async with FeedDaemon(tmp_path):
         (tmp_path / "feed.token").write_text("stale")
-        with pytest.raises(FeedUnreachable, match="refused with 401"):
+        with pytest.raises(FeedUnreachable, match="another data folder listens there"):
             await read_once(tmp_path)
+
+
+async def test_a_daemon_with_another_data_folder_is_named_so(tmp_path: Path) -> None:
+    """F7.21: A daemon that knows another token has another data folder: give --data."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.mkdir()
+    other.mkdir()
+    channel = AdminChannel(Verbs().handle)
+    async with FeedDaemon(other, admin=channel) as daemon:
+        about = {"run_id": "x", "feed_url": daemon.server.url, "status": "STOPPED"}
+        (mine / "daemon.json").write_bytes(orjson.dumps(about))
+        for name in ("feed.token", "admin.token"):
+            (mine / name).write_text("of my own run")
+        told = "a daemon with another data folder listens there; give --data"
+        with pytest.raises(FeedUnreachable, match=f"cannot be reached: {told}$"):
+            await read_once(mine)
+        with pytest.raises(FeedUnreachable, match=f"cannot be reached: {told}$"):
+            async with AdminClient.connect(mine):
+                pass
+        with pytest.raises(FeedUnreachable, match=told):
+            await read_once(mine, daemon.server.url)
+        async with reading(mine, daemon.server.url) as reader:
+            await until(lambda: reader.of(Disconnected))
+            assert reader.of(Disconnected)[0].reason == told
+
+
+async def test_another_program_on_the_port_is_named_so(tmp_path: Path) -> None:
+    """F7.21: A program that speaks another protocol on the port is told as such."""
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail ready\r\n")
+        writer.close()
+
+    (tmp_path / "feed.token").write_text("secret")
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(FeedUnreachable, match="another program listens there"):
+            await read_once(tmp_path, f"ws://127.0.0.1:{port}/feed")
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("STOPPED", "it was stopped"), ("RUNNING", "it ended without being stopped")],
+)
+async def test_a_daemon_that_is_gone_is_told_with_how_it_ended(
+    tmp_path: Path, status: str, told: str
+) -> None:
+    """F7.11: Who looks for a daemon that was killed is told so, and that nobody guards."""
+    about = {"feed_url": "ws://127.0.0.1:1/feed", "status": status}
+    (tmp_path / "daemon.json").write_bytes(orjson.dumps(about))
+    (tmp_path / "feed.token").write_text("x")
+    with pytest.raises(FeedUnreachable, match=f"nothing listens there; {told}, nobody guards"):
+        await read_once(tmp_path)
 
 
 async def test_hostile_text_arrives_plain(tmp_path: Path) -> None:
@@ -235,7 +288,7 @@ async def test_the_feed_token_does_not_open_the_admin_channel(tmp_path: Path) ->
         viewer = (tmp_path / "feed.token").read_text()
         assert viewer != (tmp_path / "admin.token").read_text()
         (tmp_path / "admin.token").write_text(viewer)
-        with pytest.raises(FeedUnreachable, match="401"):
+        with pytest.raises(FeedUnreachable, match="another data folder"):
             async with AdminClient.connect(tmp_path):
                 pass
 

@@ -442,6 +442,7 @@ class Daemon:
             port=self.configuration.settings.feed.port,
             vitals=self._vitals,
             right_of_way=right_of_way,
+            read_whole=lambda i: self.reconciler.status(i).last_ok_at is not None,
             admin=AdminChannel(
                 AdminDesk(
                     self._take,

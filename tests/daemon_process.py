@@ -182,9 +182,8 @@ class DaemonProcess:
         return snapshot
 
     async def account(self, account_id: int = ACCOUNT) -> dict[str, Any]:
-        found: dict[str, Any] = next(
-            a for a in (await self.snapshot())["accounts"] if a["account_id"] == account_id
-        )
+        accounts = {a["account_id"]: a for a in (await self.snapshot())["accounts"]}
+        found: dict[str, Any] = accounts[account_id]
         return found
 
     async def until_account(
@@ -199,7 +198,7 @@ class DaemonProcess:
         loop = asyncio.get_running_loop()
         end = loop.time() + within_s
         while True:
-            with contextlib.suppress(FeedUnreachable):
+            with contextlib.suppress(FeedUnreachable, KeyError):  # not yet
                 account = await self.account(account_id)
                 if condition(account):
                     return account

@@ -181,7 +181,8 @@ def _list_lockouts(arguments: argparse.Namespace) -> int:
         print(f"{named({**lock, 'name': lock['account']})}: {in_force(lock, now)}")
     unread = [str(a["account_id"]) for a in chosen if not a.get("known", True)]
     if unread or (not chosen and _is_starting(snapshot)):
-        whose = f"account {', '.join(unread)}" if unread else "the accounts"
+        plural = "" if len(unread) == 1 else "s"
+        whose = f"account{plural} {', '.join(unread)}" if unread else "the accounts"
         print(f"{whose}: not known yet; what is open now may still set a lock")
     elif not locks:
         print("no lock is in force")

@@ -101,7 +101,9 @@ class Daemon:
                 raise FeedUnreachable(
                     f"no daemon has run in {data_dir} (no daemon.json); start it with: {START}"
                 ) from None
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except OSError as error:
+                raise FeedUnreachable(f"{told} cannot be read: {error.strerror}") from None
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise FeedUnreachable(f"{told} cannot be read: {error}") from None
             if not isinstance(url, str):
                 raise FeedUnreachable("the daemon has not opened its feed yet")

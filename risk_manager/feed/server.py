@@ -11,6 +11,7 @@ second at most while only prices move. So a reader replaces, and never has to pa
 
 import asyncio
 import contextlib
+import errno
 import logging
 import math
 from collections import deque
@@ -88,7 +89,8 @@ class FeedUnavailable(Exception):
 class FeedServer:
     """Serves /feed and /admin on this machine only. An async context manager; also `Feed`.
 
-    `feed_source` gives the State in force. `vitals` is asked for what the core does not know.
+    `feed_source` gives the State in force. `vitals` is asked for what the core does not know,
+    `read_whole` whether an account has been read with its trades since the start.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class FeedServer:
         alarms: Iterable[AlarmRow] = (),
         heartbeat_s: float = HEARTBEAT_S,
         right_of_way: RightOfWay | None = None,
+        read_whole: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.port = port
         self.status = messages.STARTING
@@ -118,6 +121,7 @@ class FeedServer:
         self._admin = admin
         self._heartbeat_s = heartbeat_s
         self._right_of_way = right_of_way or RightOfWay()
+        self._read_whole = read_whole
         self._memory = telling.Memory(enforcements, alarms)
         self._trades = TradeBook()
         self._message = ""
@@ -173,8 +177,10 @@ class FeedServer:
                 logger=_wire_log,
             )
         except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = "the port is taken" if taken else error.strerror or str(error)
             raise FeedUnavailable(
-                f"the feed cannot listen on {HOST}:{self.port} ({error.strerror or error}); "
+                f"the feed cannot listen on {HOST}:{self.port} ({why}); "
                 "is another daemon running? Otherwise change feed.port in settings.yaml"
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
@@ -420,6 +426,7 @@ class FeedServer:
                     state.accounts[account_id],
                     trades=self._trades,
                     enforcements=self._memory.of(account_id),
+                    known=self._read_whole(account_id),
                 )
                 for account_id in sorted(account_ids)
             ],

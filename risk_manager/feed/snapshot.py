@@ -103,8 +103,9 @@ def account_snapshot(
     *,
     trades: TradeBook,
     enforcements: Iterable[EnforcementAction] = (),
+    known: bool = True,
 ) -> AccountSnapshot:
-    """One account, whole, as of the state's own time."""
+    """One account, whole, as of the state's own time. `known`: its trades have been read, too."""
     view = View(state, account, Tick(at=state.now))
     today = view.today
     unrealised = view.unrealised_total()
@@ -148,7 +149,7 @@ def account_snapshot(
         trades=closed,
         enforcements=tuple(enforcements),
         failed_rules=tuple(sorted(account.failed_rules)),
-        known=account.reported_as_of is not None,
+        known=known and account.reported_as_of is not None,
     )
 
 

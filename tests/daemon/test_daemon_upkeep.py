@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_process import ACCOUNT, DaemonProcess, buy, lose, still_gateway, until
+from daemon_process import ACCOUNT, DaemonProcess, buy, day_net, lose, still_gateway, until
 
 from risk_manager.admin.checkup import Grade, checkup
 from risk_manager.feed.client import AdminClient, FeedUnreachable
@@ -111,6 +111,25 @@ async def test_a_kill_is_told_by_the_doctor_and_after_the_start(tmp_path: Path) 
             assert await daemon.stop() == 0
         findings = await asyncio.to_thread(checkup, daemon.config, daemon.data, env={})
         assert next(f for f in findings if f.check == "daemon").grade is Grade.OK
+
+
+async def test_figures_are_not_known_before_the_trades_have_been_read(tmp_path: Path) -> None:
+    """F7.7: With positions read and the day's trades not yet, an account is not known."""
+    async with still_gateway() as gateway:
+        lose(gateway.exchange, "MNQ", 2, 50)
+        trades = gateway.faults.add("/Trade/search", hang=True)
+        daemon = DaemonProcess(tmp_path).point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        await daemon.start()
+        try:
+            account = await daemon.until_account(
+                lambda a: a["reported_at"] is not None and trades.hits, "positions are read"
+            )
+            assert (account["known"], account["realised_net"]) == (False, 0.0)
+            gateway.faults.clear()
+            account = await daemon.until_account(lambda a: a["known"], "known")
+            assert account["realised_net"] == pytest.approx(day_net(gateway.exchange))
+        finally:
+            await daemon.kill()
 
 
 async def test_limits_edited_in_the_database_lock_the_account_until_the_reset(

@@ -11,14 +11,12 @@ from typing import Protocol
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import (
-    AccountChanged,
-    AccountReported,
-    ActionSettled,
+    AccountOpened,
+    AdminAsked,
     AnyEvent,
-    OrderChanged,
     PositionChanged,
     QuoteChanged,
-    Tick,
+    RulebookReplaced,
     TradeExecuted,
 )
 from risk_manager.domain.state import State
@@ -29,11 +27,10 @@ LONGEST_RIGHT_S = 0.1
 LONGEST_READING_S = 0.25
 IDLE_TURNS = 5
 LONG_LINE = 200
-"""From so many waiting facts on, positions and executions are taken before the others."""
-EXPOSURE = frozenset({PositionChanged, TradeExecuted})
-MAY_BE_PASSED = frozenset(
-    {OrderChanged, AccountChanged, AccountReported, ActionSettled, Tick, QuoteChanged}
-)
+"""From so many waiting facts on, what is taken first passes the others."""
+TAKEN_FIRST = frozenset({PositionChanged, TradeExecuted, AdminAsked})
+NEVER_PASSED = frozenset({AccountOpened, RulebookReplaced})
+"""What follows them is to be judged by them."""
 MOST_IN_A_TURN = 1000
 LONGEST_TURN_S = 0.05
 """When so much time has been spent on judging, what was decided goes out first."""
@@ -114,13 +111,13 @@ class Inbox:
     """One queue, one order of the world. A quote still waiting is replaced by a newer one, which
     keeps the prices of it that the newer one does not tell.
 
-    Where very many facts wait, what is held and what was executed is taken first, in its own order:
-    a breach must not stand behind thousands of orders.
+    Where very many facts wait, what is held, what was executed and what a person asks for is taken
+    first, in its own order: a breach must not stand behind thousands of orders.
     """
 
     def __init__(self, right_of_way: RightOfWay) -> None:
         self._waiting: OrderedDict[object, _InLine] = OrderedDict()
-        self._exposure: deque[_InLine] = deque()
+        self._first: deque[_InLine] = deque()
         self._numbers = count()
         self.facts = 0
         """How many wait that are not quotes."""
@@ -131,9 +128,9 @@ class Inbox:
         self._awaited: dict[int, asyncio.Future[None]] = {}
 
     @property
-    def exposure(self) -> int:
-        """How many wait that tell of positions and executions."""
-        return len(self._exposure)
+    def pressing(self) -> int:
+        """How many wait that are taken first."""
+        return len(self._first)
 
     def put_nowait(self, event: AnyEvent) -> None:
         kind = type(event)
@@ -147,11 +144,11 @@ class Inbox:
                 known.event = event.completed_by(waiting)
         else:
             number = next(self._numbers)
-            if kind in EXPOSURE:
-                self._exposure.append(_InLine(number, event))
+            if kind in TAKEN_FIRST:
+                self._first.append(_InLine(number, event))
             else:
                 self._waiting[number] = _InLine(number, event)
-                self._not_passed += kind not in MAY_BE_PASSED
+                self._not_passed += kind in NEVER_PASSED
             self.facts += 1
             self._right_of_way.take()
         self._filled.set()
@@ -171,9 +168,9 @@ class Inbox:
         return self._pop()
 
     def _next(self) -> _InLine:
-        if not self._exposure:
+        if not self._first:
             return next(iter(self._waiting.values()))
-        first = self._exposure[0]
+        first = self._first[0]
         if not self._waiting or (self.facts >= LONG_LINE and not self._not_passed):
             return first
         other = next(iter(self._waiting.values()))
@@ -182,11 +179,11 @@ class Inbox:
     def _pop(self) -> AnyEvent:
         line = self._next()
         kind = type(line.event)
-        if kind in EXPOSURE:
-            self._exposure.popleft()
+        if kind in TAKEN_FIRST:
+            self._first.popleft()
         else:
             self._waiting.popitem(last=False)
-            self._not_passed -= kind not in MAY_BE_PASSED
+            self._not_passed -= kind in NEVER_PASSED
         self.facts -= kind is not QuoteChanged
         return line.event
 
@@ -210,7 +207,7 @@ class Inbox:
         await self._empty.wait()
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._exposure)
+        return len(self._waiting) + len(self._first)
 
 
 async def _let_requests_out() -> None:
@@ -262,7 +259,7 @@ class Pipeline:
         now = asyncio.get_running_loop().time
         ends = now() + LONGEST_READING_S
         known, idle = self.inbox.facts, 0
-        while idle < IDLE_TURNS and not self.inbox.exposure and now() < ends:
+        while idle < IDLE_TURNS and not self.inbox.pressing and now() < ends:
             await asyncio.sleep(0)
             idle = idle + 1 if self.inbox.facts == known else 0
             known = self.inbox.facts

@@ -25,6 +25,7 @@ class Unkind:
     below_zero: bool = False  # crude, from little above nothing
     split_exits: float = 0.0  # chance that exits go out as one-lot orders
     scaling: float = 0.0  # chance that a move is one lot in or out
+    pairs: float = 0.0  # chance that a move is to hold two micros for a minute or more
     storms: float = 0.0  # chance that a close of ours is answered by ten entries
     storm_entries: int = 10
     modifies: float = 0.0  # chance that a move is to move an order
@@ -56,7 +57,7 @@ HABITS: dict[str, Callable[[Unkind], Unkind]] = {
     "one_sided": _words(one_sided=0.05),
     "wild_quotes": _words(wild_quote=0.003),
     "gaps": _life(gaps=4.0),
-    "silences": _life(silences=12.0),
+    "silences": _life(silences=12.0, pairs=0.2),
     "below_zero": _life(below_zero=True),
     "split_exits": _life(split_exits=0.6),
     "scaling": _life(scaling=0.3),

@@ -297,7 +297,9 @@ class Life:
         return bool(self._tasks) and not self.dead.is_set()
 
     def put(self, event: AnyEvent) -> None:
-        self.pipeline.inbox.put_nowait(event)
+        heard = self.plant.heard(event)
+        if heard is not None:
+            self.pipeline.inbox.put_nowait(heard)
 
     def state(self) -> State:
         return self.pipeline.state

@@ -136,6 +136,7 @@ def options_for(
     }
     wall_step_seconds = dice.choice((0.0, 20.0, 7200.0))
     limits["open_loss_counts"] = dice.random() < 0.5  # to the loss of the day
+    limits["patience"] = dice.choice((1, 1, 5))
     limits["stop_is_placed"] = dice.random() < 0.5  # where one is missing
     return Options(
         seed=seed,
@@ -174,9 +175,19 @@ def _scaled(weather: Weather, factor: float) -> Weather:
     )
 
 
+PLANT_HABITS: dict[str, tuple[str, ...]] = {
+    "terminal_is_final": ("taken_back",),
+    "waits_for_read_back": ("storms",),
+    "never_believes": ("gaps",),
+    "excuses_the_known": ("silences",),
+}
+"""What must happen for a bug to show. The others show under a gateway that is merely ill."""
+
+
 def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
     """A busy, rough stretch in which a planted bug ought to show soon."""
-    options = options_for(seed, hours=hours, sky="ill", plant=plant)
+    habits = PLANT_HABITS.get(plant, ())
+    options = options_for(seed, hours=hours, sky="ill", plant=plant, habits=habits)
     limits = {**options.limits, "daily_loss": 150, "account_open_loss": 120}
     begins, day = time(10, 0), date(2026, 11, 18)
     if plant == "naive_time":
@@ -186,6 +197,21 @@ def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
     weather = replace(ILL, crash_at_commit=0.3 if plant == "lock_after_call" else 0.0)
     if plant == "trusts_silence":
         weather = replace(weather, hub_drops=12.0)
+    unkind = options.unkind
+    if habits:  # where the gateway is well there is no excuse
+        weather = replace(WELL, crashes=0.0)
+        unkind = replace(
+            unkind,
+            storms=unkind.storms and 1.0,
+            gaps=unkind.gaps * 10,
+            silences=unkind.silences * 10,
+            pairs=unkind.pairs and 1.0,
+        )
+    if plant == "never_believes":
+        limits = {**limits, "daily_loss": 10**7, "account_open_loss": 10**7, "patience": 5}
+    if plant == "excuses_the_known":
+        limits = {**limits, "open_loss": 5000, "account_open_loss": 5000, "open_loss_counts": True}
+        limits |= {"daily_loss": 300, "patience": 5}
     return replace(
         options,
         day=day,
@@ -195,5 +221,6 @@ def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
         edits_per_hour=0.0,
         wall_step_seconds=0.0,
         weather=weather,
+        unkind=unkind,
         limits=limits,
     )

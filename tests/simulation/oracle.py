@@ -496,7 +496,7 @@ class Oracle:
         """An order is told that must not be."""
         key = (order.account_id, order.contract_id)
         is_entry = order.is_working and order.type is not OrderType.MARKET
-        if is_entry and not self._net[key] and self._must_be_flat_now(key):
+        if is_entry and not self._net[key] and self._is_barred(key):
             self._prompts["cancel", order.id] = Prompt(self.world.now, FRESH_ORDER_S, key, order.id)
 
     def _must_be_flat_now(self, key: tuple[int, str]) -> bool:
@@ -505,6 +505,13 @@ class Oracle:
         return root in self.world.blocked or any(
             held.policy == "flat" and self._covers(k, key[0], root, key[1])
             for k, held in self._locks.items()
+        )
+
+    def _is_barred(self, key: tuple[int, str]) -> bool:
+        """The same, or a lock that forbids entries only."""
+        root = self.world.exchange.contracts[key[1]].root
+        return self._must_be_flat_now(key) or any(
+            self._covers(k, key[0], root, key[1]) for k in self._locks
         )
 
     def _sweep_prompts(self) -> None:
@@ -521,7 +528,9 @@ class Oracle:
                 order = self._orders.get(prompt.id)
                 stands = order is not None and order.is_working
                 stands = stands and prompt.id in self._told_orders
-            if stands and self._must_be_flat_now(prompt.key) and self._is_well(prompt.since):
+                stands = stands and not self._net[prompt.key]
+            is_due = self._must_be_flat_now if what[0] == "close" else self._is_barred
+            if stands and is_due(prompt.key) and self._is_well(prompt.since):
                 self.violate(
                     f"slow to {what[0]}",
                     f"{prompt.key} {prompt.id}: not asked {now - prompt.since:.2f} s after it "
@@ -912,10 +921,14 @@ class Oracle:
         if ill:
             failed = self.world.gateway.calls_failed(key[1], since)
             limit = ILL_LIMIT_S + PER_FAILED_CALL_S * max(failed - CALLS_MAY_FAIL, 0)
-        if key[0] == "order":
-            limit += PER_FALSE_WORD_S * self._false_words[key[2]]
-            if len(self._writes) > BRAKED_CALLS:
-                limit = BRAKED_LIMIT_S
+        match key:
+            case ("order", _, order_id):
+                if len(self._writes) > BRAKED_CALLS:
+                    return BRAKED_LIMIT_S
+                limit += PER_FALSE_WORD_S * self._false_words[order_id]
+            case ("orphan" | "exits exceed", account_id, contract_id, *_):
+                false = [self._false_words[o] for o in self._orders_in[account_id, contract_id]]
+                limit += PER_FALSE_WORD_S * max(false, default=0)
         return limit
 
     def _end(self, key: tuple[Any, ...], overdue: Overdue) -> None:

@@ -14,16 +14,26 @@ from risk_manager.domain.decisions import (
     ClosePosition,
     Outcome,
     ReducePosition,
+    Verdict,
 )
 from risk_manager.domain.engine import Step, step
-from risk_manager.domain.events import ActionSettled, AnyEvent
+from risk_manager.domain.events import (
+    AccountReported,
+    ActionSettled,
+    AnyEvent,
+    OrderChanged,
+    QuoteChanged,
+)
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.ledger import Execution, Ledger
 from risk_manager.domain.locks import LockPolicy
-from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.records import OrderStatus
+from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.domain.trading_calendar import DayWindow, TradingDay
+from risk_manager.domain.view import View
 from risk_manager.pipeline import Enforcer, Pipeline, Store
+from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 
 if TYPE_CHECKING:
     from simulation.life import Life
@@ -50,11 +60,19 @@ class Plant:
     def hub_timings(self) -> HubTimings:
         return HubTimings()
 
+    def heard(self, event: AnyEvent) -> AnyEvent | None:
+        """What the daemon makes of an event on its way into the inbox; None for nothing."""
+        return event
+
     def after_step(self, life: "Life", outcome: Step) -> None:
         return None
 
 
 ANSWERED_S = 0.1
+READ_BACK_S = 2.9
+BAND = 0.03
+QUIET = timedelta(seconds=10)
+_ALIVE = frozenset({OrderStatus.OPEN, OrderStatus.PENDING, OrderStatus.SUSPENDED})
 
 # --- fire once ------------------------------------------------------------------------------
 
@@ -217,6 +235,105 @@ class TrustsSilence(Plant):
         return HubTimings(quiet=600.0, quiet_idle=600.0, silent=600.0)
 
 
+# --- a terminal word is final ---------------------------------------------------------------
+
+
+class TerminalIsFinal(Plant):
+    """An order told to have ended has ended: no later word, nor any list, brings it back."""
+
+    def __init__(self) -> None:
+        self._ended: set[int] = set()
+
+    def heard(self, event: AnyEvent) -> AnyEvent | None:
+        if isinstance(event, OrderChanged):
+            if event.id in self._ended and event.status in _ALIVE:
+                return None
+            if event.status not in _ALIVE:
+                self._ended.add(event.id)
+        if isinstance(event, AccountReported) and event.orders is not None:
+            alive = tuple(order for order in event.orders if order.id not in self._ended)
+            return event.model_copy(update={"orders": alive})
+        return event
+
+
+# --- a re-entry waits for the read-back of the close before -----------------------------------
+
+
+@dataclass
+class _WaitingEnforcer:
+    life: "Life"
+    busy_until: dict[tuple[int, str], float] = field(default_factory=dict)
+
+    def submit(self, action: Action) -> None:
+        if not isinstance(action, ClosePosition | ReducePosition):
+            self.life.enforcer.submit(action)
+            return
+        loop, key = asyncio.get_running_loop(), (action.account_id, action.contract_id)
+        starts = max(loop.time(), self.busy_until.get(key, 0.0))
+        self.busy_until[key] = starts + READ_BACK_S
+        if starts > loop.time():
+            loop.call_at(starts, self._submit_later, action)
+        else:
+            self.life.enforcer.submit(action)
+
+    def _submit_later(self, action: Action) -> None:
+        if not self.life.dead.is_set():
+            self.life.enforcer.submit(action)
+
+
+class WaitsForReadBack(Plant):
+    """A contract is busy for as long as the read-back of a close of it may take."""
+
+    def enforcer(self, life: "Life") -> Enforcer:
+        return _WaitingEnforcer(life)
+
+
+# --- absurd prices are never believed -----------------------------------------------------------
+
+
+class NeverBelieves(Plant):
+    """A price far from the one before is a mistake, however often it is quoted."""
+
+    def __init__(self) -> None:
+        self._believed: dict[str, float] = {}
+
+    def heard(self, event: AnyEvent) -> AnyEvent | None:
+        if isinstance(event, QuoteChanged) and event.last_price is not None:
+            before = self._believed.setdefault(event.contract_id, event.last_price)
+            if abs(event.last_price - before) > abs(before) * BAND:
+                return None
+            self._believed[event.contract_id] = event.last_price
+        return event
+
+
+# --- one unknown part excuses the known rest ----------------------------------------------------
+
+
+class _Excuses(DailyRealizedLoss):
+    def judge(self, view: View) -> Verdict | None:
+        for contract_id in view.account.positions:
+            quote = view.state.quotes.get(contract_id)
+            if quote is None or view.now - quote.at > QUIET:
+                return None
+        return super().judge(view)
+
+
+class ExcusesTheKnown(Plant):
+    """While one price is quiet nobody can say what the day has lost."""
+
+    def rulebook(self, book: Rulebook) -> Rulebook:
+        accounts = {
+            account_id: AccountRules.of(
+                _Excuses.model_validate(rule.model_dump())
+                if isinstance(rule, DailyRealizedLoss)
+                else rule
+                for rule in rules.rules
+            )
+            for account_id, rules in book.accounts.items()
+        }
+        return replace(book, accounts=accounts)
+
+
 PLANTS: dict[str, Callable[[], Plant]] = {
     "": Plant,
     "fire_once": FireOnce,
@@ -225,4 +342,8 @@ PLANTS: dict[str, Callable[[], Plant]] = {
     "naive_time": NaiveTime,
     "cancels_all": CancelsAll,
     "trusts_silence": TrustsSilence,
+    "terminal_is_final": TerminalIsFinal,
+    "waits_for_read_back": WaitsForReadBack,
+    "never_believes": NeverBelieves,
+    "excuses_the_known": ExcusesTheKnown,
 }

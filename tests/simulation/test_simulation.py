@@ -54,6 +54,13 @@ def test_the_reset_after_a_change_of_the_clocks_comes_on_time(day: date) -> None
         ("naive_time", {"a lock ended early"}),
         ("cancels_all", {"a protective order was cancelled"}),
         ("trusts_silence", {"blind"}),
+        (
+            "terminal_is_final",
+            {"too slow", "orders differ", "closed for want of a stop that works"},
+        ),
+        ("waits_for_read_back", {"slow to close"}),
+        ("never_believes", {"too slow", "a known loss was excused"}),
+        ("excuses_the_known", {"a known loss was excused"}),
     ],
 )
 def test_a_planted_bug_is_found_within_a_few_seeds(plant: str, told_as: set[str]) -> None:

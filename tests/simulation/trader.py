@@ -14,6 +14,10 @@ FAVOURITES = ("MNQ", "MNQ", "NQ", "MES", "ES", "RTY")
 CRUDE = "MCL"
 AT_ONCE_S = (0.002, 0.15)
 """How soon after a close a trader in a rage is in again."""
+CALMED_S = 600.0
+FAR_TICKS = 1000
+PAIR = ("MNQ", "MES")
+PAIR_KEPT_S = (60.0, 180.0)
 
 
 class Trader:
@@ -24,6 +28,7 @@ class Trader:
         self._unkind = world.options.unkind
         self._favourites = (*FAVOURITES, CRUDE, CRUDE) if self._unkind.below_zero else FAVOURITES
         self._storm_left = 0
+        self._calm_until = 0.0
         self._entries: dict[str, tuple[Side, int]] = {}
         self._lots = 1
         self._balance = Decimal(0)
@@ -34,7 +39,10 @@ class Trader:
         while True:
             await asyncio.sleep(dice.expovariate(1 / pause))
             self.world.oracle.on_trader()
-            if dice.random() < self.world.options.spam * 0.1:
+            if dice.random() < self._unkind.pairs:
+                self._pair()
+                await asyncio.sleep(dice.uniform(*PAIR_KEPT_S))
+            elif dice.random() < self.world.options.spam * 0.1:
                 await self._spam()
             else:
                 self._act()
@@ -126,8 +134,10 @@ class Trader:
 
     def was_closed(self, contract_id: str) -> None:
         """His position is gone by a close of the guard's: in again at once, or he lets it be."""
-        if not self._storm_left and self._dice.random() < self._unkind.storms:
+        now = self.world.now
+        if now >= self._calm_until and self._dice.random() < self._unkind.storms:
             self._storm_left = self._unkind.storm_entries
+            self._calm_until = now + CALMED_S
         if self._storm_left and contract_id in self._entries:
             self._storm_left -= 1
             delay = self._dice.uniform(*AT_ONCE_S)
@@ -143,6 +153,22 @@ class Trader:
         """One lot more, or one less, of what is held."""
         sign = position.net if self._dice.random() < 0.5 else -position.net
         self._place(position.contract_id, _side(sign), 1)
+
+    def _pair(self) -> None:
+        """One lot each of two micros, with stops that are far away."""
+        exchange = self.world.exchange
+        for root in PAIR:
+            contract_id = exchange.contract_of(root).id
+            if exchange.net(self.account_id, contract_id):
+                continue
+            exchange.place(
+                self.account_id,
+                contract_id,
+                self._dice.choice((Side.BUY, Side.SELL)),
+                1,
+                now=self.world.utc(),
+                stop_loss=Bracket(FAR_TICKS, OrderType.STOP),
+            )
 
     def _protect_late(self, contract_id: str) -> None:
         position = self.world.position(self.account_id, contract_id)

@@ -43,6 +43,7 @@ SHUT_RETRY_S = 60.0
 RESTED_S = 75.0
 END_LIMIT_S = 900.0
 A_DAY = timedelta(days=1)
+HELD_WITHIN_S = 300.0
 LOW_CRUDE = Decimal("2.00")
 QUOTED = ("MNQ", "NQ", "MES", "ES")
 
@@ -449,10 +450,26 @@ class World:
         unkind, words = self.options.unkind, self.gateway.words
         dice = self.dice("spells")
 
-        async def silent(root: str, seconds: float) -> None:
+        async def silent(seconds: float) -> None:
+            """One price stands still, of what is held if possible; another runs away meanwhile."""
+            await self._until_held(2)
+            held = [p for p in self.exchange.positions() if self._root(p) in QUOTED]
+            quiet = dice.choice(held) if held else None
+            root = dice.choice(QUOTED) if quiet is None else self._root(quiet)
             self.market.silence(root, True)
+            others = [p for p in held if self._root(p) != root]
+            if others and dice.random() < 0.7:
+                await asyncio.sleep(dice.uniform(8, 15))
+                other = dice.choice(others)
+                against = -1 if other.net > 0 else 1
+                self.market.push(self._root(other), against * dice.uniform(100, 600), 5.0)
             await asyncio.sleep(seconds)
             self.market.silence(root, False)
+
+        async def gapping() -> None:
+            await self._until_held(1)
+            await asyncio.sleep(dice.uniform(2, 10))
+            self._gap(dice)
 
         async def behind(seconds: float) -> None:
             self.streams.behind_s = dice.uniform(0.3, 1.5)
@@ -469,9 +486,15 @@ class World:
             await asyncio.sleep(seconds)
             words.hidden_accounts.discard(account_id)
 
-        def begin(spell: Coroutine[Any, Any, None]) -> None:
-            self._spells.add(task := self._loop.create_task(spell, name="spell"))
+        def begin(spell: Coroutine[Any, Any, None], name: str = "spell") -> None:
+            self._spells.add(task := self._loop.create_task(spell, name=name))
             task.add_done_callback(self._spells.discard)
+
+        def once(name: str, spell: Coroutine[Any, Any, None]) -> None:
+            if any(task.get_name() == name for task in self._spells):
+                spell.close()  # the one before has not ended
+            else:
+                begin(spell, name)
 
         spells: list[tuple[float, Callable[[], Any]]] = [
             (unkind.stream_lags, lambda: begin(behind(dice.uniform(20, 120)))),
@@ -481,11 +504,8 @@ class World:
                 unkind.vanishing,
                 lambda: begin(hidden(dice.choice(self.account_ids), dice.uniform(20, 900))),
             ),
-            (unkind.gaps, lambda: self._gap(dice)),
-            (
-                unkind.silences,
-                lambda: begin(silent(dice.choice(QUOTED), dice.uniform(15, 60))),
-            ),
+            (unkind.gaps, lambda: once("gapping", gapping())),
+            (unkind.silences, lambda: once("silent", silent(dice.uniform(15, 60)))),
             (unkind.floods, lambda: begin(self._flood(dice.choice(self.account_ids)))),
         ]
         if unkind.clock_ahead and dice.random() < 0.3:
@@ -500,15 +520,30 @@ class World:
                     happen()
                     break
 
+    def _root(self, position: Position) -> str:
+        return self.exchange.contracts[position.contract_id].root
+
+    async def _until_held(self, contracts: int) -> None:
+        """Until so many contracts are held, but not for ever: much happens to who holds nothing."""
+        until = self.now + HELD_WITHIN_S
+        while self.now < until and len(self.exchange.positions()) < contracts:  # noqa: ASYNC110 - virtual
+            await asyncio.sleep(1.0)
+
     def _gap(self, dice: Random) -> None:
-        fraction = dice.uniform(0.05, 0.3) * dice.choice((1, -1))
-        root = dice.choice(("NQ", "ES", "RTY"))
-        # Back towards where it began, or a few falls would leave nothing to fall.
-        book = self.exchange.book(self.exchange.contract_of(root).id)
-        start = self.exchange.contract_of(root).product.start_price
-        if (book.last < start) != (fraction > 0):
-            fraction = -fraction
-        self.market.gap(root, fraction)
+        """A price jumps, of something that is held if there is, mostly against it."""
+        fraction = dice.uniform(0.05, 0.3)
+        root, sign = dice.choice(("NQ", "ES", "RTY")), dice.choice((1, -1))
+        held = [p for p in self.exchange.positions() if self._root(p) != "MCL"]
+        if held:
+            position = dice.choice(held)
+            root = self._root(position)
+            against = -1 if position.net > 0 else 1
+            sign = against if dice.random() < 0.7 else -against
+        contract = self.exchange.contract_of(root)
+        last, start = self.exchange.book(contract.id).last, contract.product.start_price
+        if (last < start / 2 and sign < 0) or (last > start * 2 and sign > 0):
+            sign = -sign  # or a few falls would leave nothing to fall
+        self.market.gap(root, sign * fraction)
 
     async def _flood(self, account_id: int) -> None:
         """Hundreds of orders told at once, and gone a moment later. Not while a lock is in force:
@@ -607,6 +642,7 @@ class World:
 
 def _sections(limits: dict[str, Any]) -> dict[str, Any]:
     """All fourteen rules, by their configuration names."""
+    patience = limits["patience"]  # with the trader: the rest of the rules come to their turn
     return {
         "max_contracts": {"limit": limits["contracts"]},
         "max_contracts_per_instrument": {"limits": limits["per_instrument"]},
@@ -627,12 +663,15 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
         "max_unrealized_profit": {"target": Decimal(600)},
         "trade_frequency_limit": {
             "windows": [
-                {"name": "minute", "per": "1m", "max": 4, "cooldown": "1m"},
-                {"name": "hour", "per": "1h", "max": 40, "cooldown": "10m"},
+                {"name": "minute", "per": "1m", "max": 4 * patience, "cooldown": "1m"},
+                {"name": "hour", "per": "1h", "max": 40 * patience, "cooldown": "10m"},
             ]
         },
         "cooldown_after_loss": {
-            "tiers": [{"loss": 120, "cooldown": "2m"}, {"loss": 250, "cooldown": "6m"}]
+            "tiers": [
+                {"loss": 120 * patience, "cooldown": "2m"},
+                {"loss": 250 * patience, "cooldown": "6m"},
+            ]
         },
         "no_stop_loss_grace": {
             "grace": "30s",
@@ -653,7 +692,7 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
             "trailing": {"enabled": True, "activation_ticks": 60, "distance_ticks": 40},
         },
         "daily_profit_target": {"target": Decimal(2500)},
-        "consecutive_loss_limit": {"losses": 4, "lockout": "15m"},
+        "consecutive_loss_limit": {"losses": 4 * patience, "lockout": "15m"},
     }
 
 

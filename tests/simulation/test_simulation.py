@@ -4,17 +4,29 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections import deque
+from collections import Counter, defaultdict, deque
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from simulation.gateway import READS_REFUSED
+from simulation.habits import HABITS, Unkind, with_habits
 from simulation.life import Life
 from simulation.loop import SimulatedLoop, Stuck
 from simulation.options import CLOCK_CHANGES, drill_for, options_for
-from simulation.oracle import Held, Oracle, in_session, next_reset, next_session, trading_date
+from simulation.oracle import (
+    REENTRY_S,
+    Held,
+    Oracle,
+    Prompt,
+    in_session,
+    next_reset,
+    next_session,
+    trading_date,
+)
 from simulation.world import simulate
 
 MAIN = Path(__file__).parent / "__main__.py"
@@ -168,3 +180,91 @@ def test_how_many_calls_in_a_minute_are_no_storm_for_the_judge(
     judge.world = SimpleNamespace(now=100.0, account_ids=(101,), gateway=gateway)  # type: ignore[assignment]
     judge._trader_moves = deque(range(moves))
     assert judge._calls_allowed() == allowed
+
+
+ORDER = ("order", 101, 7)
+STOPS_TOO_BIG = ("exits exceed", 101, "MNQ", True)
+
+
+@pytest.mark.parametrize(
+    ("key", "ill", "failed", "false_words", "writes", "allowed_s"),
+    [
+        (ORDER, False, 0, 0, 0, 5),
+        (ORDER, False, 0, 1, 0, 10),  # confirmed, and it did not take: one reading more
+        (ORDER, False, 0, 2, 0, 15),
+        (ORDER, True, 0, 0, 0, 15),
+        (ORDER, True, 3, 0, 0, 15),
+        (ORDER, True, 5, 0, 0, 25),  # each call past three that failed may be made once more
+        (ORDER, True, 5, 1, 0, 30),
+        (ORDER, False, 0, 2, 41, 60),  # cancels come less often, so that closes can go
+        (("orphan", 101, "MNQ"), False, 0, 2, 41, 15),
+        (STOPS_TOO_BIG, False, 0, 1, 0, 10),
+        (("flat", 101, "MNQ"), False, 0, 2, 41, 5),  # what is said of orders excuses no position
+        (("contracts", 101), True, 4, 2, 0, 20),
+    ],
+)
+def test_for_how_long_something_may_be_that_must_not_for_the_judge(
+    key: tuple[Any, ...], ill: bool, failed: int, false_words: int, writes: int, allowed_s: float
+) -> None:
+    judge = object.__new__(Oracle)
+    gateway = SimpleNamespace(calls_failed=lambda account_id, since: failed)
+    judge.world = SimpleNamespace(gateway=gateway)  # type: ignore[assignment]
+    judge._writes = deque(range(writes))
+    judge._false_words = Counter({7: false_words})
+    judge._orders_in = defaultdict(dict, {(101, "MNQ"): {7: None}})  # type: ignore[dict-item]
+    assert judge._allowed_s(key, 0.0, ill=ill) == allowed_s
+
+
+@pytest.mark.parametrize(
+    ("fault", "lived_s", "calls", "told_again", "found"),
+    [
+        ("", 100.0, 5, True, {"slow to close"}),
+        (READS_REFUSED, 100.0, 5, True, {"slow to close"}),  # no close waits for a read
+        ("hang", 100.0, 5, True, set()),
+        ("", 2.0, 5, True, set()),  # after a start the broker is read first
+        ("", 100.0, 21, True, set()),  # so many calls are paced
+        ("", 100.0, 5, False, set()),  # told flat meanwhile: there is nothing to close
+    ],
+)
+def test_when_a_close_must_be_asked_for_within_half_a_second_for_the_judge(
+    fault: str, lived_s: float, calls: int, told_again: bool, found: set[str]
+) -> None:
+    key = (101, "CON.F.US.RTY.Z26")
+    judge = object.__new__(Oracle)
+    position = SimpleNamespace(id=5, net=1)
+    judge.world = SimpleNamespace(  # type: ignore[assignment]
+        now=100.0,
+        opened_at=0.0,
+        market_open=True,
+        blocked=frozenset({"RTY"}),
+        position=lambda *_: position,
+        exchange=SimpleNamespace(contracts={key[1]: SimpleNamespace(root="RTY")}),
+        gateway=SimpleNamespace(
+            out_until=-1.0,
+            was_ill=lambda since, until, besides: bool(fault) and fault != besides,
+        ),
+    )
+    judge.violations, judge._locks, judge._alive = [], {}, True
+    judge._life_since = 100.0 - lived_s
+    judge._writes = deque(range(calls))
+    judge._told_net = {key: 1 if told_again else 0}
+    judge._prompts = {("close", 5): Prompt(99.4, REENTRY_S, key, 5)}
+    judge._sweep_prompts()
+    assert {v.kind for v in judge.violations} == found
+
+
+def test_every_seed_draws_its_own_habits_and_always_the_same() -> None:
+    drawn = [options_for(seed).unkind for seed in range(200)]
+    assert drawn == [options_for(seed).unkind for seed in range(200)]
+    assert {name for unkind in drawn for name in unkind.names} == HABITS.keys()
+    assert len({unkind.names for unkind in drawn}) > 150
+    assert with_habits(()) == Unkind()
+    with pytest.raises(KeyError, match="no such habit: colour"):
+        with_habits(["colour"])
+
+
+def test_a_day_with_two_clocks_that_are_wrong_is_not_drawn() -> None:
+    """Where the gateway's clock runs ahead the machine's is right: somebody must be."""
+    for seed in range(100):
+        options = options_for(seed)
+        assert not (options.unkind.clock_ahead and options.wall_step_seconds)

@@ -8,7 +8,7 @@ import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -203,13 +203,12 @@ async def date_fault(gateway: "PracticeGateway", body: Body) -> Any:
 
 
 async def habits(gateway: "PracticeGateway", body: Body) -> Any:
-    """{...attributes of Habits, hidden?: [account ids], clockAheadSeconds?}: the rest is kind."""
+    """{...attributes of Habits, hidden?: [account ids]}: the rest is kind."""
     given = dict(body)
-    hidden, ahead = given.pop("hidden", ()), given.pop("clockAheadSeconds", 0)
+    hidden = given.pop("hidden", ())
     ranges = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
     gateway.words.habits = Habits(**{**given, **ranges})
     gateway.words.hidden_accounts = set(hidden)
-    gateway.words.clock_ahead = timedelta(seconds=float(ahead))
     return {}
 
 

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from random import Random
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -420,9 +419,6 @@ class PracticeGateway:
             if early is not None:
                 return early
         answer = self._answer(request, path, body)
-        if self.words.clock_ahead:
-            stamp = format_datetime(self._clock() + self.words.clock_ahead, usegmt=True)
-            answer.headers["Date"] = stamp
         if fault is not None:
             if fault.lose_reply is not None:
                 return await self._lose(request, fault.lose_reply)

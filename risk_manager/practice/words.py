@@ -94,13 +94,12 @@ class Words:
 
     `habits` may be replaced at any time; with the kind ones (the default) everything is told at
     once and as it is. `hidden_accounts` are not in the login's list, though every call about them
-    works. `clock_ahead` is how far the gateway's `Date` is ahead.
+    works.
     """
 
     def __init__(self, exchange: Exchange, dice: Random, habits: Habits | None = None) -> None:
         self.habits = habits or Habits()
         self.hidden_accounts: set[int] = set()
-        self.clock_ahead = timedelta(0)
         self._exchange = exchange
         self._dice = dice
         self._listed: dict[tuple[str, int | str], Payload] = {}
@@ -115,7 +114,6 @@ class Words:
         """Kind from now on. What was told stays told: an id that is shared remains so."""
         self.habits = Habits()
         self.hidden_accounts = set()
-        self.clock_ahead = timedelta(0)
 
     def told_as(self, trade_id: int) -> int:
         """The id under which a trade is told."""

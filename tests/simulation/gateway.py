@@ -5,7 +5,7 @@ import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ class SimulatedGateway:
         self.healed = False
         self.out_until = -1.0
         self.reads_refused_until = -1.0
+        self.clock_ahead = timedelta(0)  # of its Date header
         self.requests = 0
         self.writes = 0
         self.faults: deque[Fault] = deque()
@@ -80,6 +81,7 @@ class SimulatedGateway:
     def heal(self) -> None:
         self.healed = True
         self.out_until = self.reads_refused_until = -1.0
+        self.clock_ahead = timedelta(0)
         self.words.clear()
 
     def _fate(self) -> str:
@@ -250,7 +252,7 @@ class Login:
         if self._is_dead.is_set():  # a killed process sends nothing more
             await asyncio.get_running_loop().create_future()
         answer = await self._gateway.request(self._token, lane, path, body)
-        date = self._gateway.world.utc() + self._gateway.words.clock_ahead
+        date = self._gateway.world.utc() + self._gateway.clock_ahead
         self._venue.hear(date.replace(microsecond=0))  # its Date header
         return answer
 

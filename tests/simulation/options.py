@@ -211,7 +211,7 @@ def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
         limits = {**limits, "daily_loss": 10**7, "account_open_loss": 10**7, "patience": 5}
     if plant == "excuses_the_known":
         limits = {**limits, "open_loss": 5000, "account_open_loss": 5000, "open_loss_counts": True}
-        limits |= {"daily_loss": 300, "patience": 5}
+        limits |= {"daily_loss": 150, "patience": 5}
     return replace(
         options,
         day=day,

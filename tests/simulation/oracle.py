@@ -68,6 +68,7 @@ UNHURRIED_CALLS = 20
 """With so many calls in a minute the daemon paces itself, and neither of the two is held to."""
 SETTLED_S = 3.0
 """Executions, positions and lists come one after the other: who adds them up waits for all."""
+QUIET_S = 5.0
 DEEP_S = 5.0
 """A loss of the account that lasts so long must have been acted on."""
 KNOWN_S = 1.0
@@ -161,6 +162,8 @@ class Oracle:
         self._told_void: set[tuple[int, TradeKey]] = set()
         self._told_priced: set[int] = set()  # positions by id
         self._told_prices: dict[str, tuple[Decimal, Decimal]] = {}  # bid and ask, the last if none
+        self._told_prices_at: dict[str, float] = {}
+        self._told_range: dict[str, tuple[Decimal, Decimal]] = {}
         self._told_wild: dict[str, float] = {}
         self._told_can_trade: dict[int, tuple[bool, float]] = {}
         # What must hold.
@@ -377,6 +380,9 @@ class Oracle:
         contract = self.world.exchange.contracts[contract_id]
         before = self._told_prices.get(contract_id)
         self._told_prices[contract_id] = (bid, ask)
+        self._told_prices_at[contract_id] = self.world.now
+        low, high = self._told_range.get(contract_id, (bid, ask))
+        self._told_range[contract_id] = (min(low, bid), max(high, ask))
         if before is not None:
             band = max(abs(before[0]) * JUMP, contract.tick_size * 50)
             if abs(bid - before[0]) > band or abs(ask - before[1]) > band:
@@ -418,7 +424,8 @@ class Oracle:
         )
 
     def _judge_losses(self, account_id: int) -> None:
-        """What the account loses with all it holds. A quiet contract counts at its last price."""
+        """What the account loses with all it holds. A quiet contract counts at its last price, and
+        excuses no more than what it has moved by on this day."""
         now, limits = self.world.now, self.world.limits
         held = [k for k, net in self._net.items() if k[0] == account_id and net]
         results = [self._open_result(k) for k in held]
@@ -430,11 +437,19 @@ class Oracle:
             self._deep_since.pop(("open", account_id), None)
             self._deep_since.pop(("day", account_id), None)
             return
-        total = sum(known, Decimal(0))
+        total = sum(known, Decimal(0)) + sum(map(self._doubt_of, held), Decimal(0))
         self._note_deep("open", account_id, total <= -limits["account_open_loss"] - CENT)
         if limits["open_loss_counts"]:
             total += self._told_day(account_id)
             self._note_deep("day", account_id, total <= -limits["daily_loss"] - CENT)
+
+    def _doubt_of(self, key: tuple[int, str]) -> Decimal:
+        """How much better than at its last price a quiet position may stand by now."""
+        if self.world.now - self._told_prices_at[key[1]] <= QUIET_S:
+            return Decimal(0)
+        contract = self.world.exchange.contracts[key[1]]
+        low, high = self._told_range[key[1]]
+        return (high - low) / contract.tick_size * contract.tick_value * abs(self._net[key])
 
     def _note_deep(self, what: str, account_id: int, is_deep: bool) -> None:
         if is_deep:

@@ -477,9 +477,9 @@ class World:
             self.streams.behind_s = 0.0
 
         async def ahead(seconds: float) -> None:
-            words.clock_ahead = A_DAY
+            self.gateway.clock_ahead = A_DAY
             await asyncio.sleep(seconds)
-            words.clock_ahead = timedelta(0)
+            self.gateway.clock_ahead = timedelta(0)
 
         async def hidden(account_id: int, seconds: float) -> None:
             words.hidden_accounts.add(account_id)

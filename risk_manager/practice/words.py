@@ -41,7 +41,8 @@ class Habits:
     opening one (without a result) first half of the time.
     `late_fees`: a trade is told without its fees, and again with them `fees_after_s` later.
     `price_gone`: a position is told with an average price of 0, by the lists or by both.
-    `one_sided`: a quote has no bid or no ask (0). `wild_quote`: one side of a quote is far away,
+    `one_sided`: from a quote on a contract has no bid or no ask (0), for `one_sided_for_s`.
+    `wild_quote`: one side of a quote is far away,
     and right again `wild_for_s` later.
     """
 
@@ -57,6 +58,7 @@ class Habits:
     fees_after_s: tuple[float, float] = (0.5, 20.0)
     price_gone: float = 0.0
     one_sided: float = 0.0
+    one_sided_for_s: tuple[float, float] = (10.0, 60.0)
     wild_quote: float = 0.0
     wild_for_s: float = 0.3
 
@@ -108,6 +110,7 @@ class Words:
         self._cancels_lost: dict[int, int] = {}
         self._one_id: dict[int, int] = {}  # opening half -> the closing half it shares its id with
         self._fees_from: dict[int, datetime] = {}
+        self._one_sided: dict[str, tuple[str, datetime]] = {}
         self._priceless: dict[int, str] = {}  # by position id: "", "list" or "both"
 
     def clear(self) -> None:
@@ -141,7 +144,7 @@ class Words:
                     self._note(event, "positions", event.contract_id, now)
                     told.append(Telling(0.0, self._priced(event)))
                 case "quote":
-                    told += self._tell_quote(event)
+                    told += self._tell_quote(event, now)
                 case _:
                     told.append(Telling(0.0, event))
         return told
@@ -223,7 +226,7 @@ class Words:
             self._priceless[position_id] = how
         return self._priceless[position_id]
 
-    def _tell_quote(self, event: Event) -> list[Telling]:
+    def _tell_quote(self, event: Event, now: datetime) -> list[Telling]:
         if self._roll("wild_quote"):
             side = self._dice.choice(("bestBid", "bestAsk"))
             wild = {**event.data, side: self._far_away(event, side)}
@@ -231,10 +234,21 @@ class Words:
                 Telling(0.0, _with(event, wild)),
                 Telling(self.habits.wild_for_s, event),
             ]
-        if self._roll("one_sided"):
-            side = self._dice.choice(("bestBid", "bestAsk"))
-            return [Telling(0.0, _with(event, {**event.data, side: 0.0}))]
-        return [Telling(0.0, event)]
+        missing = self._missing_side(event.contract_id, now)
+        return [Telling(0.0, _with(event, {**event.data, missing: 0.0}) if missing else event)]
+
+    def _missing_side(self, contract_id: str, now: datetime) -> str:
+        if not self.habits.one_sided:
+            return ""
+        side, until = self._one_sided.get(contract_id, ("", now))
+        if now < until:
+            return side
+        if not self._roll("one_sided"):
+            return ""
+        side = self._dice.choice(("bestBid", "bestAsk"))
+        lasts = timedelta(seconds=self._dice.uniform(*self.habits.one_sided_for_s))
+        self._one_sided[contract_id] = (side, now + lasts)
+        return side
 
     def _far_away(self, event: Event, side: str) -> float:
         tick = self._exchange.contracts[event.contract_id].tick_size

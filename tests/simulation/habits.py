@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 from risk_manager.practice.words import Habits
 
@@ -33,11 +34,11 @@ class Unkind:
     flood_orders: int = 500
 
 
-def _words(**chances: float) -> Callable[[Unkind], Unkind]:
+def _words(**chances: Any) -> Callable[[Unkind], Unkind]:
     return lambda unkind: replace(unkind, words=replace(unkind.words, **chances))
 
 
-def _life(**rates: float) -> Callable[[Unkind], Unkind]:
+def _life(**rates: Any) -> Callable[[Unkind], Unkind]:
     return lambda unkind: replace(unkind, **rates)
 
 
@@ -54,9 +55,9 @@ HABITS: dict[str, Callable[[Unkind], Unkind]] = {
     "shared_ids": _words(shared_trade_id=0.8),
     "late_fees": _words(late_fees=0.3),
     "price_gone": _words(price_gone=0.4),
-    "one_sided": _words(one_sided=0.05),
+    "one_sided": _words(one_sided=0.004),
     "wild_quotes": _words(wild_quote=0.003),
-    "gaps": _life(gaps=4.0),
+    "gaps": _life(gaps=8.0),
     "silences": _life(silences=12.0, pairs=0.2),
     "below_zero": _life(below_zero=True),
     "split_exits": _life(split_exits=0.6),

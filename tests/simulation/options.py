@@ -13,6 +13,8 @@ NEW_YORK = ZoneInfo("America/New_York")
 WHOLE_HOURS = 8.75
 """From 9:20 in New York to shortly after the exchange opens again."""
 DAY_HOURS = 4.0
+FIRST_TIER = 120
+"""Dollars lost in one trade, after which a trader of ordinary patience pauses."""
 
 # The trading days around a change of the clocks, drawn more often than the calendar would.
 CLOCK_CHANGES = (date(2026, 11, 2), date(2027, 3, 15))
@@ -203,7 +205,7 @@ def drill_for(seed: int, plant: str, hours: float = 1.0) -> Options:
         unkind = replace(
             unkind,
             storms=unkind.storms and 1.0,
-            gaps=unkind.gaps * 10,
+            gaps=unkind.gaps * 5,
             silences=unkind.silences * 10,
             pairs=unkind.pairs and 1.0,
         )

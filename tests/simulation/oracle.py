@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from simulation.gateway import READS_REFUSED
-from simulation.options import NEW_YORK
+from simulation.options import FIRST_TIER, NEW_YORK
 
 from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
 from risk_manager.domain.decisions import (
@@ -71,6 +71,7 @@ SETTLED_S = 3.0
 QUIET_S = 5.0
 DEEP_S = 5.0
 """A loss of the account that lasts so long must have been acted on."""
+LOSS_MARGIN = Decimal(5)  # fees that come late are not the point
 KNOWN_S = 1.0
 JUMP = Decimal("0.03")
 WILD = Decimal("0.1")
@@ -125,6 +126,16 @@ class Prompt:
     id: int
 
 
+@dataclass(slots=True)
+class Episode:
+    """A trade from flat to flat, or to the other side, however many orders closed it."""
+
+    began: float
+    net_result: Decimal = Decimal(0)
+    trades: list[int] = field(default_factory=list)
+    ended: float = 0.0
+
+
 type TradeKey = tuple[int, bool]
 """The id a trade is told under, and whether it is an opening half: a flip's halves may share it."""
 type LockKey = tuple[int, str, str]
@@ -172,6 +183,9 @@ class Oracle:
         self._lost_since: dict[int, float] = {}
         self._open: dict[tuple[Any, ...], Overdue] = {}
         self._prompts: dict[tuple[str, int], Prompt] = {}
+        self._episodes: dict[tuple[int, str], Episode] = {}
+        self._losers: list[tuple[int, Episode]] = []
+        self.losers_judged = 0
         self._seen_positions: set[int] = set()
         self._deep_since: dict[tuple[str, int], float] = {}
         self.reentries_s: list[float] = []
@@ -234,6 +248,53 @@ class Oracle:
                     self.races += 1
         self._net[key] = before + signed
         self._moved[key] = self.world.now
+        self._count_episode(key, data, before)
+
+    def _count_episode(self, key: tuple[int, str], data: Mapping[str, Any], before: int) -> None:
+        if not before:
+            self._episodes[key] = Episode(self.world.now)
+        episode = self._episodes[key]
+        pnl = Decimal(str(data["profitAndLoss"] or 0)) - Decimal(str(data["fees"]))
+        episode.net_result += pnl
+        episode.trades.append(data["id"])
+        if self._net[key]:
+            return
+        episode.ended = self.world.now
+        least = _least_loss(self.world.limits["patience"]) + LOSS_MARGIN
+        if episode.net_result <= -least:
+            self._losers.append((key[0], episode))
+
+    def _sweep_losers(self) -> None:
+        """A losing trade is followed by a pause, where nothing stood in the way of seeing it."""
+        now = self.world.now
+        while self._losers and now - self._losers[0][1].ended > DEEP_S:
+            account_id, episode = self._losers.pop(0)
+            if not self._is_plain(account_id, episode):
+                continue
+            self.losers_judged += 1
+            if "cooldown_after_loss" not in self.locks_of(account_id):
+                self.violate(
+                    "no pause after a loss",
+                    f"account {account_id} lost {-episode.net_result} in one trade of "
+                    f"{len(episode.trades)} fills that ended {now - episode.ended:.1f} s ago",
+                )
+
+    def _is_plain(self, account_id: int, episode: Episode) -> bool:
+        """Told in time, in one life and one session, not voided, and no lock taken off since."""
+        now, words = self.world.now, self.world.gateway.words
+        trades = [t for i in episode.trades if (t := self.world.exchange.trade(i)) is not None]
+        told, clock = self._told_trades[account_id], self.world.utc()
+        return (
+            self._is_well(episode.ended)
+            and self._life_since + READ_FIRST_S < episode.began
+            and not self.world.gateway.was_ill(episode.began - 2.0, now)
+            and in_session(clock)
+            and in_session(clock - timedelta(seconds=2 * DEEP_S))
+            and not any(t.voided for t in trades)
+            and all((words.told_as(t.id), t.profit_and_loss is None) in told for t in trades)
+            and self.world.streams.behind_s == 0.0
+            and not any(at >= episode.ended and of == account_id for at, of, *_ in self._unlocks)
+        )
 
     def _orders_of(self, account_id: int, contract_id: str) -> list[Order]:
         return list(self._orders_in[account_id, contract_id].values())
@@ -911,6 +972,7 @@ class Oracle:
         self._sweep()
         self._sweep_prompts()
         self._sweep_losses()
+        self._sweep_losers()
 
     def _sweep(self) -> None:
         now = self.world.now
@@ -1173,6 +1235,11 @@ class Oracle:
                     "stored P&L differs",
                     f"account {account_id}: {money[account_id]}, truly {truth}",
                 )
+
+
+def _least_loss(patience: int) -> Decimal:
+    """The loss of a trade from which a pause follows."""
+    return Decimal(FIRST_TIER * patience)
 
 
 # --- a calendar of our own ------------------------------------------------------------------

@@ -20,15 +20,16 @@ from desk import rules_from
 from simulation.gateway import SimulatedGateway
 from simulation.life import Life
 from simulation.loop import SimulatedLoop
-from simulation.options import NEW_YORK, Options
+from simulation.options import FIRST_TIER, NEW_YORK, Options
 from simulation.oracle import Oracle, Violation
 from simulation.planted import PLANTS
+from simulation.spells import LOW_CRUDE, Spells
 from simulation.streams import Streams
 from simulation.trader import Trader
 
 from risk_manager.domain.events import AdminAsked, Hub, RulebookReplaced
 from risk_manager.domain.rulebook import AccountRules, Rulebook
-from risk_manager.practice.exchange import Account, Exchange, OrderType, Position, Side
+from risk_manager.practice.exchange import Account, Exchange, Position
 from risk_manager.practice.market import Market
 from risk_manager.practice.products import contracts_on
 
@@ -42,10 +43,6 @@ HUBS_HEALED_S = 20.0
 SHUT_RETRY_S = 60.0
 RESTED_S = 75.0
 END_LIMIT_S = 900.0
-A_DAY = timedelta(days=1)
-HELD_WITHIN_S = 300.0
-LOW_CRUDE = Decimal("2.00")
-QUOTED = ("MNQ", "NQ", "MES", "ES")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +96,6 @@ class World:
         self._hash = hashlib.sha256()
         self._log: list[str] | None = [] if keep_log else None
         self._quiet = False
-        self._spells: set[asyncio.Task[None]] = set()
         contracts = [c for c in contracts_on(options.day) if c.root in ROOTS]
         self.exchange = Exchange(
             [Account(i, f"SIM-{i}") for i in options.accounts],
@@ -117,6 +113,7 @@ class World:
         self.oracle = Oracle(self)
         self.gateway = SimulatedGateway(self, self.dice("gateway"))
         self.streams = Streams(self, self.dice("streams"))
+        self.spells = Spells(self, self.dice("spells"))
         self.plant = PLANTS[options.plant]()
         self._lives_dice = self.dice("lives")
         self._events_dice = self.dice("events")
@@ -203,6 +200,15 @@ class World:
             or any(a.positions or a.orders or a.attempts for a in life.state().accounts.values())
         )
 
+    def all_at_once[T](self, work: Callable[[], T]) -> T:
+        """What happens in it is told together."""
+        self.exchange.notify = None
+        try:
+            return work()
+        finally:
+            self.exchange.notify = self._carry
+            self._carry()
+
     def set_open(self, is_open: bool) -> None:
         self.market_open = is_open
         if is_open:
@@ -229,7 +235,7 @@ class World:
                 ("oracle", self._run_oracle()),
                 ("lives", self._run_lives()),
                 ("weather", self._run_weather()),
-                ("habits", self._run_habits()),
+                ("habits", self.spells.run()),
                 ("admin", self._run_admin()),
                 ("edits", self._run_edits()),
             )
@@ -240,8 +246,9 @@ class World:
             for t in self.traders.values()
         ]
         await asyncio.sleep(self.options.hours * 3600)
-        for task in (*group[4:], *self._spells):
+        for task in group[4:]:
             task.cancel()
+        self.spells.end()
         try:
             async with asyncio.timeout(END_LIMIT_S):
                 await self._finish()
@@ -281,8 +288,6 @@ class World:
         """Everything heals; what must be flat is flat soon; then the accounts are compared."""
         self._quiet = True
         self.crash_chance = 0.0
-        for root in QUOTED:
-            self.market.silence(root, False)
         self.gateway.heal()
         self.streams.heal()
         if not self.market_open:
@@ -329,8 +334,6 @@ class World:
                 if idle < IDLE_STEP_S:
                     continue
             idle = 0.0
-            if self.options.unkind.below_zero and dice.random() < 1 / 240:
-                self.market.push("MCL", dice.gauss(0, 150), dice.uniform(5, 90))
             if dice.random() < 1 / 240:
                 root = dice.choice(("NQ", "ES"))
                 self.market.push(root, dice.gauss(0, 120), dice.uniform(5, 90))
@@ -445,147 +448,6 @@ class World:
         await asyncio.sleep(dice.uniform(20, 400))
         self.exchange.set_can_trade(account_id, True, now=self.utc())
 
-    async def _run_habits(self) -> None:
-        """The spells of the day's unkind habits. Each ends by itself, and all with the day."""
-        unkind, words = self.options.unkind, self.gateway.words
-        dice = self.dice("spells")
-
-        async def silent(seconds: float) -> None:
-            """One price stands still, of what is held if possible; another runs away meanwhile."""
-            await self._until_held(2)
-            held = [p for p in self.exchange.positions() if self._root(p) in QUOTED]
-            quiet = dice.choice(held) if held else None
-            root = dice.choice(QUOTED) if quiet is None else self._root(quiet)
-            self.market.silence(root, True)
-            others = [p for p in held if self._root(p) != root]
-            if others and dice.random() < 0.7:
-                await asyncio.sleep(dice.uniform(8, 15))
-                other = dice.choice(others)
-                against = -1 if other.net > 0 else 1
-                self.market.push(self._root(other), against * dice.uniform(100, 600), 5.0)
-            await asyncio.sleep(seconds)
-            self.market.silence(root, False)
-
-        async def gapping() -> None:
-            await self._until_held(1)
-            await asyncio.sleep(dice.uniform(2, 10))
-            self._gap(dice)
-
-        async def behind(seconds: float) -> None:
-            self.streams.behind_s = dice.uniform(0.3, 1.5)
-            await asyncio.sleep(seconds)
-            self.streams.behind_s = 0.0
-
-        async def ahead(seconds: float) -> None:
-            self.gateway.clock_ahead = A_DAY
-            await asyncio.sleep(seconds)
-            self.gateway.clock_ahead = timedelta(0)
-
-        async def hidden(account_id: int, seconds: float) -> None:
-            words.hidden_accounts.add(account_id)
-            await asyncio.sleep(seconds)
-            words.hidden_accounts.discard(account_id)
-
-        def begin(spell: Coroutine[Any, Any, None], name: str = "spell") -> None:
-            self._spells.add(task := self._loop.create_task(spell, name=name))
-            task.add_done_callback(self._spells.discard)
-
-        def once(name: str, spell: Coroutine[Any, Any, None]) -> None:
-            if any(task.get_name() == name for task in self._spells):
-                spell.close()  # the one before has not ended
-            else:
-                begin(spell, name)
-
-        spells: list[tuple[float, Callable[[], Any]]] = [
-            (unkind.stream_lags, lambda: begin(behind(dice.uniform(20, 120)))),
-            (unkind.reads_refused, lambda: self.gateway.refuse_reads(dice.uniform(10, 90))),
-            (unkind.clock_ahead, lambda: begin(ahead(dice.uniform(60, 1800)))),
-            (
-                unkind.vanishing,
-                lambda: begin(hidden(dice.choice(self.account_ids), dice.uniform(20, 900))),
-            ),
-            (unkind.gaps, lambda: once("gapping", gapping())),
-            (unkind.silences, lambda: once("silent", silent(dice.uniform(15, 60)))),
-            (unkind.floods, lambda: begin(self._flood(dice.choice(self.account_ids)))),
-        ]
-        if unkind.clock_ahead and dice.random() < 0.3:
-            begin(ahead(dice.uniform(60, 1800)))  # from the start
-        rate = sum(r for r, _ in spells)
-        while rate:
-            await asyncio.sleep(dice.expovariate(rate / 3600))
-            roll = dice.random() * rate
-            for chance, happen in spells:
-                roll -= chance
-                if roll < 0:
-                    happen()
-                    break
-
-    def _root(self, position: Position) -> str:
-        return self.exchange.contracts[position.contract_id].root
-
-    async def _until_held(self, contracts: int) -> None:
-        """Until so many contracts are held, but not for ever: much happens to who holds nothing."""
-        until = self.now + HELD_WITHIN_S
-        while self.now < until and len(self.exchange.positions()) < contracts:  # noqa: ASYNC110 - virtual
-            await asyncio.sleep(1.0)
-
-    def _gap(self, dice: Random) -> None:
-        """A price jumps, of something that is held if there is, mostly against it."""
-        fraction = dice.uniform(0.05, 0.3)
-        root, sign = dice.choice(("NQ", "ES", "RTY")), dice.choice((1, -1))
-        held = [p for p in self.exchange.positions() if self._root(p) != "MCL"]
-        if held:
-            position = dice.choice(held)
-            root = self._root(position)
-            against = -1 if position.net > 0 else 1
-            sign = against if dice.random() < 0.7 else -against
-        contract = self.exchange.contract_of(root)
-        last, start = self.exchange.book(contract.id).last, contract.product.start_price
-        if (last < start / 2 and sign < 0) or (last > start * 2 and sign > 0):
-            sign = -sign  # or a few falls would leave nothing to fall
-        self.market.gap(root, sign * fraction)
-
-    async def _flood(self, account_id: int) -> None:
-        """Hundreds of orders told at once, and gone a moment later. Not while a lock is in force:
-        to cancel so many is more than a minute's calls."""
-        if not self.market_open or self.oracle.locks_of(account_id):
-            return
-        contract = self.exchange.contract_of("MES")
-        price = self.exchange.book(contract.id).bid - contract.tick_size * 400
-        placed = self._all_at_once(
-            lambda: [
-                self.exchange.place(
-                    account_id,
-                    contract.id,
-                    Side.BUY,
-                    1,
-                    OrderType.LIMIT,
-                    limit_price=price,
-                    now=self.utc(),
-                )
-                for _ in range(self.options.unkind.flood_orders)
-            ]
-        )
-        try:
-            await asyncio.sleep(0.1)
-        finally:
-            self._all_at_once(
-                lambda: [
-                    self.exchange.cancel(account_id, order_id, now=self.utc())
-                    for order_id in placed
-                    if isinstance(order_id, int)
-                ]
-            )
-
-    def _all_at_once[T](self, work: Callable[[], T]) -> T:
-        """What happens in it is told together."""
-        self.exchange.notify = None
-        try:
-            return work()
-        finally:
-            self.exchange.notify = self._carry
-            self._carry()
-
     def _void(self, dice: Random) -> None:
         trades = self.exchange.trades(dice.choice(self.account_ids))
         recent = [t for t in trades if t.created_at > self.utc() - timedelta(minutes=20)]
@@ -669,7 +531,7 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
         },
         "cooldown_after_loss": {
             "tiers": [
-                {"loss": 120 * patience, "cooldown": "2m"},
+                {"loss": FIRST_TIER * patience, "cooldown": "2m"},
                 {"loss": 250 * patience, "cooldown": "6m"},
             ]
         },

@@ -19,6 +19,7 @@ from simulation.loop import SimulatedLoop, Stuck
 from simulation.options import CLOCK_CHANGES, drill_for, options_for
 from simulation.oracle import (
     REENTRY_S,
+    Episode,
     Held,
     Oracle,
     Prompt,
@@ -268,3 +269,34 @@ def test_a_day_with_two_clocks_that_are_wrong_is_not_drawn() -> None:
     for seed in range(100):
         options = options_for(seed)
         assert not (options.unkind.clock_ahead and options.wall_step_seconds)
+
+
+@pytest.mark.parametrize(
+    ("results", "locks", "found"),
+    [
+        ((-60, -60, -60), (), {"no pause after a loss"}),  # one trade, however many orders end it
+        ((-60, -60, -60), ("cooldown_after_loss",), set()),
+        ((-60, -60), (), set()),  # with fees on top: too near to the tier to tell
+        ((-300, 200), (), set()),
+    ],
+)
+def test_after_which_trades_a_pause_must_follow_for_the_judge(
+    results: tuple[int, ...],
+    locks: tuple[str, ...],
+    found: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Oracle, "_is_plain", lambda *_: True)
+    key = (101, "MNQ")
+    judge = object.__new__(Oracle)
+    judge.world = SimpleNamespace(now=100.0, limits={"patience": 1})  # type: ignore[assignment]
+    judge.violations, judge._losers, judge.losers_judged = [], [], 0
+    judge._episodes = {key: Episode(50.0)}
+    judge._net = defaultdict(int)
+    judge._locks = {(101, "account", rule_id): None for rule_id in locks}  # type: ignore[misc]
+    for left, result in reversed(list(enumerate(reversed(results)))):
+        judge._net[key] = left
+        judge._count_episode(key, {"id": left, "profitAndLoss": result, "fees": 0.37}, left + 1)
+    judge.world.now += 6.0  # type: ignore[misc]
+    judge._sweep_losers()
+    assert {v.kind for v in judge.violations} == found

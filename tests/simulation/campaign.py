@@ -28,6 +28,7 @@ class Totals:
     races: int = 0
     spans_well_s: list[float] = field(default_factory=list)
     spans_ill_s: list[float] = field(default_factory=list)
+    reentries_s: list[float] = field(default_factory=list)
     spans_by_kind: Counter[str] = field(default_factory=Counter)
     violations: list[tuple[Options, Violation]] = field(default_factory=list)
     digests: dict[int, str] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Totals:
         self.races += day.races
         self.spans_well_s += day.spans_well
         self.spans_ill_s += day.spans_ill
+        self.reentries_s += day.reentries_s
         self.spans_by_kind.update(day.spans_by_kind)
         self.violations += [(day.options, v) for v in day.violations]
         self.digests[day.options.seed] = day.digest
@@ -60,6 +62,7 @@ class Totals:
             f"{self.trades} trades, {self.starts} starts, {self.requests} requests",
             f"  broker well: what had to end ended {quantiles(self.spans_well_s)}",
             f"  broker ill:  what had to end ended {quantiles(self.spans_ill_s)}",
+            f"  re-entries: a close asked for {quantiles(self.reentries_s)}",
             f"  by kind: {kinds}",
             f"  calls a minute at most {self.calls_a_minute_most}, races that nobody can avoid "
             f"{self.races}",

@@ -59,6 +59,7 @@ class DayResult:
     writes_a_minute_max: int
     spans_well: tuple[float, ...]
     spans_ill: tuple[float, ...]
+    reentries_s: tuple[float, ...]
     races: int
     lives: int
     trades: int
@@ -274,6 +275,7 @@ class World:
             writes_a_minute_max=oracle.writes_max,
             spans_well=tuple(oracle.spans_well),
             spans_ill=tuple(oracle.spans_ill),
+            reentries_s=tuple(oracle.reentries_s),
             races=oracle.races,
             lives=self.lives,
             trades=len(self.exchange._trades),

@@ -53,7 +53,6 @@ from risk_manager.domain.events import (
     Hub,
     HubState,
     RulebookReplaced,
-    Unreadable,
 )
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
@@ -73,7 +72,7 @@ from risk_manager.store.opening import OpenedAs
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
 from risk_manager.store.witness import Witnesses
-from risk_manager.vigil import Vigil
+from risk_manager.vigil import Vigil, missing_from_login
 
 if TYPE_CHECKING:
     from risk_manager.practice.gateway import PracticeGateway
@@ -94,6 +93,12 @@ LIMITS_FILE = "limits.json"
 LOGIN_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 DRAIN_LIMIT_S = 8.0
 STOP_LIMIT_S = 15.0
+
+TOLD_OTHERWISE = (
+    DoubtKind.HUB_DOWN,
+    DoubtKind.READS_FAILING,
+    DoubtKind.ACCOUNT_NOT_GUARDED,  # nobody asked for it to be guarded: an alarm, once
+)
 
 Announce = Callable[[str], None]
 
@@ -194,6 +199,7 @@ class Daemon:
         self._watched: set[int] = set()
         self._unlisted: frozenset[int] = frozenset()
         self._unguarded: set[int] = set()
+        self._missing: set[int] = set()  # configured, and never seen in the login yet
         self._limits_in_doubt = False
         self._witnesses: Witnesses | None = None
         self._is_open = False  # the accounts are, under limits that are known
@@ -772,14 +778,18 @@ class Daemon:
     async def _open_accounts(self, listed: dict[int, AccountRecord]) -> None:
         """Begin to watch: the accounts of accounts.yaml, and the others as it says."""
         wanted = {a.id for a in self.configuration.accounts.enabled}
-        missing = wanted - listed.keys()
-        if missing:
+        self._missing = wanted - listed.keys()
+        if self._missing == wanted:
             known = ", ".join(f"{a.id} ({a.name})" for a in listed.values()) or "none"
-            names = ", ".join(str(i) for i in sorted(missing))
+            names = ", ".join(str(i) for i in sorted(wanted))
             raise CannotStart(
                 EXIT_CONFIGURATION,
-                f"accounts.yaml: accounts: {names} does not exist in this login; it has: {known}",
+                f"accounts.yaml: accounts: none of these is in this login: {names}; "
+                f"it has: {known}",
             )
+        for account_id in sorted(self._missing):
+            self._announce(f"CRITICAL: {missing_from_login(account_id)}")
+        self.reconciler.expect_absent(self._missing)
         unlisted = {i for i in listed if self.configuration.accounts.find(i) is None} - wanted
         self._unlisted = frozenset(unlisted)
         if self.configuration.accounts.unlisted == "enforce":
@@ -792,12 +802,6 @@ class Daemon:
         book = self.commitment.rulebook(self.configuration, self._unlisted)
         # An account taken out of the file stays guarded until the reset, like any loosened limit.
         watched = wanted | (book.accounts.keys() & listed.keys())
-        if unlisted - watched and self.configuration.accounts.unlisted == "alarm":
-            for account_id in sorted(unlisted - watched):
-                self._announce(
-                    f"account {account_id} ({listed[account_id].name}) is not in accounts.yaml: "
-                    "it is NOT guarded"
-                )
         self._watched = watched
         self._hold_the_accounts(watched)
         await self._heed_the_witnesses(watched - wanted)
@@ -825,10 +829,8 @@ class Daemon:
             await self._answer_for_a_day_that_turned_early(account_id, undone.turned_at[account_id])
         if self.store.needs_reconciling or self._limits_in_doubt:
             await self._answer_for_what_is_lost(sorted(watched))
-        for account_id in sorted(unlisted - watched):
-            if self.configuration.accounts.unlisted == "alarm":
-                log.warning("account_not_guarded", account=account_id)
-        self.hubs.follow(watched)
+        self._accounts_listed(tuple(listed.values()))
+        self.hubs.follow(watched - self._missing)
         self._is_open = True
         # Only now is it known whether the reset a changed file waits for has come.
         try:
@@ -858,7 +860,8 @@ class Daemon:
             waiting = [
                 a.id
                 for a in state.accounts.values()
-                if a.id in self._watched and self.reconciler.status(a.id).last_ok_at is None
+                if a.id in self._watched - self._missing
+                and self.reconciler.status(a.id).last_ok_at is None
             ]
             if not waiting:
                 break
@@ -867,7 +870,8 @@ class Daemon:
         gc.freeze()  # a full collection over everything imported costs 12 ms
         self._set_status("RUNNING")
         self.running.set()
-        names = ", ".join(self.configuration.label_of(i) for i in sorted(self._watched))
+        guarded = sorted(self._watched - self._missing)
+        names = ", ".join(self.configuration.label_of(i) for i in guarded)
         self._announce(f"RUNNING: guarding {names}")
 
     async def _changes(self) -> AsyncIterator[State]:
@@ -882,6 +886,7 @@ class Daemon:
         while True:
             await asyncio.sleep(1.0)
             await self._adopt_what_waited()
+            self._follow_those_found()
             if self.running.is_set():
                 troubles = self._troubles()
                 self._set_status("DEGRADED" if troubles else "RUNNING", "; ".join(troubles))
@@ -895,7 +900,7 @@ class Daemon:
         found += [
             doubt.reason
             for doubt in self._state().doubts.values()
-            if doubt.stands and doubt.kind not in (DoubtKind.HUB_DOWN, DoubtKind.READS_FAILING)
+            if doubt.stands and doubt.kind not in TOLD_OTHERWISE
         ]
         if self.store.trouble:
             found.append(f"database: {self.store.trouble}")
@@ -903,7 +908,7 @@ class Daemon:
             found.append(f"login: {self.session.trouble}")
         for account_id in self._state().accounts:
             status = self.reconciler.status(account_id)
-            if status.failing_since is not None:
+            if status.failing_since is not None and not status.is_absent:
                 found.append(f"account {account_id} cannot be read: {status.reason}")
         return found
 
@@ -917,7 +922,9 @@ class Daemon:
 
     def _vitals(self) -> Vitals:
         statuses = [self.reconciler.status(a) for a in self._state().accounts]
-        failing = next((s for s in statuses if s.failing_since is not None), None)
+        failing = next(
+            (s for s in statuses if s.failing_since is not None and not s.is_absent), None
+        )
         ages = {str(hub): age for hub in Hub if (age := self.hubs.last_frame_age(hub)) is not None}
         return Vitals(
             rest=RestRow(ok=failing is None, message=failing.reason if failing else ""),
@@ -955,18 +962,54 @@ class Daemon:
             log.warning("daemon_file_unwritable", reason=str(error))
 
     def _accounts_listed(self, records: tuple[AccountRecord, ...]) -> None:
+        """Tell of, or guard, what nobody has listed: a reset gives an account a new number."""
+        accounts, known = self.configuration.accounts, self._watched | self._unguarded
         for record in records:
-            known = self.configuration.accounts.find(record.id)
-            if known is None and record.id not in self._unguarded:
-                self._unguarded.add(record.id)
-                if self.configuration.accounts.unlisted == "alarm":
-                    self._put(
-                        Unreadable(
-                            at=self.clock.now(),
-                            source="account list",
-                            detail=f"account {record.id} ({record.name}) is not guarded",
-                        )
-                    )
+            if accounts.find(record.id) is not None or record.id in known:
+                continue
+            if accounts.unlisted == "enforce":
+                self._guard_too(record)
+            elif accounts.unlisted == "alarm":
+                self._leave_unguarded(record, "is not in accounts.yaml")
+
+    def _leave_unguarded(self, record: AccountRecord, why: str) -> None:
+        self._unguarded.add(record.id)
+        reason = f"account {record.id} ({record.name}) {why}: it is NOT guarded"
+        self._announce(reason)
+        log.warning("account_not_guarded", account=record.id)
+        self._put(
+            DoubtChanged(
+                at=self.clock.now(),
+                doubt=DoubtKind.ACCOUNT_NOT_GUARDED,
+                account_id=record.id,
+                reason=reason,
+            )
+        )
+
+    def _guard_too(self, record: AccountRecord) -> None:
+        """An account that has come into the login since the start, under everybody's rules."""
+        try:
+            self._hold_the_accounts({record.id})
+        except CannotStart:
+            self._leave_unguarded(record, "belongs to another daemon on this machine")
+            return
+        self._watched.add(record.id)
+        self._unlisted |= {record.id}
+        self._put_rulebook()
+        self._put(AccountOpened(at=self.clock.now(), account_id=record.id, name=record.name))
+        self.hubs.follow(self._watched - self._missing)
+        self._announce(f"guarding {record.id} ({record.name}), which is new in this login")
+
+    def _follow_those_found(self) -> None:
+        """An account that was missing at the start has been read: its stream is wanted, too."""
+        found = {i for i in self._missing if self.reconciler.status(i).last_ok_at is not None}
+        if not found:
+            return
+        self._missing -= found
+        self.hubs.follow(self._watched - self._missing)
+        for account_id in sorted(found):
+            self.reconciler.ask(account_id)  # what the stream told meanwhile, nobody heard
+            self._announce(f"account {account_id} is in the login again: guarded")
 
     def _note_call(self, call: Call) -> None:
         if call.lane is not Lane.FAST:

@@ -48,6 +48,9 @@ class ReadStatus(Protocol):
     @property
     def reason(self) -> str: ...
 
+    @property
+    def is_absent(self) -> bool: ...
+
 
 class Reads(Protocol):
     """The reconciler, as far as it is needed here."""
@@ -265,9 +268,13 @@ class Vigil:
         for account_id in self._state().accounts:
             status = self._reads.status(account_id)
             self._say(
+                (DoubtKind.ACCOUNT_MISSING, account_id, ""),
+                missing_from_login(account_id) if status.is_absent else "",
+            )
+            self._say(
                 (DoubtKind.READS_FAILING, account_id, ""),
                 f"account {account_id} cannot be read: {status.reason or 'no answer'}"
-                if status.failing_since is not None
+                if status.failing_since is not None and not status.is_absent
                 else "",
             )
 
@@ -312,6 +319,15 @@ def _minutes(span: timedelta) -> str:
     """Rounded, so that it is not another sentence each second."""
     minutes = round(span / timedelta(minutes=1))
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+
+
+def missing_from_login(account_id: int) -> str:
+    """What is wrong with an account that is configured and not in the login, and what to do."""
+    return (
+        f"account {account_id} is not in this login and NOT guarded: it was closed, reset under a "
+        "new number, or belongs to another login; put the right number into accounts.yaml, or "
+        "take it out, and restart"
+    )
 
 
 def memory_mb() -> float | None:

@@ -87,7 +87,7 @@ class DaemonProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
 
-    def point_at(self, gateway: PracticeGateway, **env: str) -> Self:
+    def point_at(self, gateway: PracticeGateway, *, unlisted: str = "ignore", **env: str) -> Self:
         """Three lines of settings and two variables, as for any gateway."""
         (self.config / "settings.yaml").write_text(
             "gateway:\n  kind: projectx\n"
@@ -99,7 +99,7 @@ class DaemonProcess:
             encoding="utf-8",
         )
         (self.config / "accounts.yaml").write_text(
-            self._accounts + "\nunlisted: ignore\n", encoding="utf-8"
+            self._accounts + f"\nunlisted: {unlisted}\n", encoding="utf-8"
         )
         self.write_rules(self._rules)
         self._env = {
@@ -185,6 +185,32 @@ class DaemonProcess:
         accounts = {a["account_id"]: a for a in (await self.snapshot())["accounts"]}
         found: dict[str, Any] = accounts[account_id]
         return found
+
+    async def until_status(self, status: str, within_s: float = WITHIN_S) -> dict[str, Any]:
+        """Wait until the daemon says that this is how it is; what a screen shows then."""
+        return await self._until_snapshot(lambda s: s["status"] == status, status, within_s)
+
+    async def until_alarm(self, code: str, within_s: float = WITHIN_S) -> dict[str, Any]:
+        """Wait for an alarm of this code."""
+        snapshot = await self._until_snapshot(
+            lambda s: any(a["code"] == code for a in s["alarms"]), f"alarm {code}", within_s
+        )
+        found: dict[str, Any] = next(a for a in snapshot["alarms"] if a["code"] == code)
+        return found
+
+    async def _until_snapshot(
+        self, condition: Callable[[dict[str, Any]], bool], what: str, within_s: float
+    ) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within_s
+        while True:
+            with contextlib.suppress(FeedUnreachable):
+                snapshot = await self.snapshot()
+                if condition(snapshot):
+                    return snapshot
+            if loop.time() > end:
+                raise AssertionError(f"not within {within_s} s: {what}\n" + "\n".join(self.said))
+            await asyncio.sleep(0.05)
 
     async def until_account(
         self,

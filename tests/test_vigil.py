@@ -22,6 +22,7 @@ from risk_manager.vigil import Vigil, memory_mb
 class Status:
     last_ok_at: datetime | None = None
     failing_since: datetime | None = None
+    is_absent: bool = False
     reason: str = ""
 
 

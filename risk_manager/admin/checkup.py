@@ -313,7 +313,8 @@ def _gateway(
         yield _clock(None)
         return
     try:
-        report = log_in(configuration.settings.gateway.api_url, credentials)
+        enabled = [account.id for account in configuration.accounts.enabled]
+        report = log_in(configuration.settings.gateway.api_url, credentials, also=enabled)
     except GatewayProblem as problem:
         yield Finding("gateway", Grade.FAIL, redact(str(problem)), problem.fix)
         yield _clock(None)
@@ -324,15 +325,19 @@ def _gateway(
 
 
 def _accounts(configuration: Configuration, report: LoginReport) -> Iterator[Finding]:
-    for account in configuration.accounts.enabled:
-        if account.id not in report.accounts:
-            known = ", ".join(f"{i} ({name})" for i, name in report.accounts.items()) or "none"
-            yield Finding(
-                "accounts",
-                Grade.FAIL,
-                f"{account.id} ({account.name}) is not an account of this login; it has {known}",
-                "put the right id in accounts.yaml",
-            )
+    enabled = configuration.accounts.enabled
+    missing = [account for account in enabled if account.id not in report.accounts]
+    known = ", ".join(f"{i} ({name})" for i, name in report.accounts.items()) or "none"
+    effect = "the daemon does not start" if len(missing) == len(enabled) else "it is NOT guarded"
+    for account in missing:
+        yield Finding(
+            "accounts",
+            Grade.FAIL,
+            f"{account.id} ({account.name}) is not an account of this login: {effect}; "
+            f"the login has {known}",
+            "closed, or reset under a new number? Put the right id into accounts.yaml, or take "
+            "it out",
+        )
     for account_id, name in report.accounts.items():
         if configuration.accounts.find(account_id) is not None:
             yield Finding("accounts", Grade.OK, f"{account_id} ({name}) is listed")
@@ -340,7 +345,7 @@ def _accounts(configuration: Configuration, report: LoginReport) -> Iterator[Fin
             yield Finding(
                 "accounts",
                 Grade.WARN,
-                f"{account_id} ({name}) is not guarded",
+                f"{account_id} ({name}) is not in accounts.yaml: it is NOT guarded",
                 "add it to accounts.yaml",
             )
 

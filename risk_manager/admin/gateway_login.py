@@ -5,6 +5,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -40,8 +41,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def log_in(api_url: str, credentials: Credentials) -> LoginReport:
-    """Log in and list the accounts. Raises GatewayProblem."""
+def log_in(api_url: str, credentials: Credentials, also: Collection[int] = ()) -> LoginReport:
+    """Log in and list the active accounts, and those of `also` if they are there at all.
+
+    Raises GatewayProblem.
+    """
     key = credentials.api_key.get_secret_value()
     answer, date = _post(
         f"{api_url}/Auth/loginKey", {"userName": credentials.username, "apiKey": key}
@@ -52,16 +56,23 @@ def log_in(api_url: str, credentials: Credentials) -> LoginReport:
             f"the gateway refuses the login (error {answer.get('errorCode')})",
             "check user name and key, and whether the API subscription is active",
         )
-    listed, _ = _post(f"{api_url}/Account/search", {"onlyActiveAccounts": True}, token)
+    found = _accounts(api_url, token, only_active=True)
+    if not set(also) <= found.keys():
+        everything = _accounts(api_url, token, only_active=False)
+        found |= {id_: name for id_, name in everything.items() if id_ in also}
+    return LoginReport(found, _skew(date))
+
+
+def _accounts(api_url: str, token: str, *, only_active: bool) -> dict[int, str]:
+    listed, _ = _post(f"{api_url}/Account/search", {"onlyActiveAccounts": only_active}, token)
     accounts = listed.get("accounts")
     if not listed.get("success") or not isinstance(accounts, list):
         raise GatewayProblem("the gateway does not list the accounts", "try again later")
-    found = {
+    return {
         int(a["id"]): str(a.get("name", a["id"]))
         for a in accounts
         if isinstance(a, dict) and isinstance(a.get("id"), int)
     }
-    return LoginReport(found, _skew(date))
 
 
 def _post(

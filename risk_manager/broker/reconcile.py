@@ -34,6 +34,8 @@ SHARE_ACCOUNTS_WITHIN_SECONDS = 0.25
 ANSWERED_WITHIN_SECONDS = 1.0
 PARTS_ARE_TOGETHER_FOR_SECONDS = 0.5
 COMPLAIN_AGAIN_AFTER_SECONDS = 300.0
+ABSENT_AFTER_LOOKS = 2
+"""One list without an account may be a list cut short."""
 
 
 class Part(StrEnum):
@@ -99,11 +101,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadStatus:
-    """For display: how fresh our knowledge of one account is. None: never, or not failing."""
+    """For display: how fresh our knowledge of one account is. None: never, or not failing.
+
+    `is_absent`: the login does not hold the account, as several lists in a row say.
+    """
 
     last_ok_at: datetime | None = None
     failing_since: datetime | None = None
     reason: str = ""
+    is_absent: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -138,8 +144,13 @@ class _Desk:
     looked_at: float = -math.inf
     ended: float = 0.0
     failures: int = 0
+    absences: int = 0  # lists of the login in a row without it
     status: ReadStatus = field(default_factory=ReadStatus)
     complaints: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    @property
+    def is_absent(self) -> bool:
+        return self.absences >= ABSENT_AFTER_LOOKS
 
 
 class Reconciler:
@@ -234,7 +245,12 @@ class Reconciler:
 
     def status(self, account_id: int) -> ReadStatus:
         desk = self._desks.get(account_id)
-        return desk.status if desk is not None else ReadStatus()
+        return replace(desk.status, is_absent=desk.is_absent) if desk is not None else ReadStatus()
+
+    def expect_absent(self, account_ids: Iterable[int]) -> None:
+        """These are not in the login's list: they are looked for in it, and not read until then."""
+        for account_id in account_ids:
+            self._desk(account_id).absences = ABSENT_AFTER_LOOKS
 
     # --- the timer ---
 
@@ -321,8 +337,14 @@ class Reconciler:
         desk.asked = desk.full_wanted = False
         # A look makes this pass give way: not before it has had the time for an answer.
         answered_by = self._clock.monotonic() + ANSWERED_WITHIN_SECONDS
-        desk.look_due = answered_by if desk.unsure else math.inf
-        self._request(desk.account_id, EVERYTHING, urgent=False, full=full)
+        desk.look_due = answered_by if desk.unsure and not desk.is_absent else math.inf
+        self._request(desk.account_id, self._wanted_of(desk, state), urgent=False, full=full)
+
+    def _wanted_of(self, desk: _Desk, state: State) -> Parts:
+        """Of an account that is gone, only whether it has come back: it refuses all else."""
+        account = state.accounts.get(desk.account_id)
+        is_gone = desk.is_absent and (account is None or not is_exposed(account))
+        return frozenset({Part.ACCOUNT}) if is_gone else EVERYTHING
 
     # --- passes ---
 
@@ -368,7 +390,7 @@ class Reconciler:
         desk.running = turn
         if Part.ACCOUNT in turn.parts:
             desk.permission_at = self._clock.monotonic()
-        if turn.parts >= EVERYTHING:
+        if turn.parts >= EVERYTHING or desk.is_absent:
             desk.read_at = self._clock.monotonic()
         desk.task = self._crew.start(f"read account {desk.account_id}", self._pass(desk, turn))
 
@@ -443,6 +465,8 @@ class Reconciler:
     def _look_later(self, desk: _Desk) -> None:
         """By the enforcement lane, which a 429 stops for moments only, where reads wait a minute:
         there may be something to close or cancel."""
+        if desk.is_absent:
+            return
         pauses = LOOK_AGAIN_AFTER_SECONDS
         pause = pauses[min(desk.looks, len(pauses) - 1)]
         desk.look_due = min(desk.look_due, self._clock.monotonic() + pause)
@@ -532,6 +556,9 @@ class Reconciler:
         self._on_accounts(tuple(accounts))
         for record in accounts:
             self._tell_permission(record, asked_at)
+            desk = self._desks.get(record.id)
+            if desk is not None and desk.is_absent and desk.running is None:
+                desk.asked = True
 
     def _tell_permission(self, record: AccountRecord, asked_at: datetime) -> None:
         """A permission that changed counts also where the search was for another account."""
@@ -552,13 +579,13 @@ class Reconciler:
             return None
         raw = _record_of(desk.account_id, reply)
         if raw is None:
-            self._complain(
-                desk,
-                source,
-                f"account {desk.account_id} is not in the gateway's list: it may be closed, "
-                "hidden, or belong to another login",
-            )
+            desk.absences += 1
+            if not desk.is_absent:
+                desk.asked = True  # to be sure soon
             return None
+        if desk.is_absent:
+            desk.asked = desk.unsure = desk.full_wanted = True
+        desk.absences = 0
         try:
             return AccountRecord.model_validate(raw)
         except ValidationError as error:

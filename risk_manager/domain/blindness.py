@@ -27,6 +27,8 @@ SMALL_CHANGE = Decimal(1)
 
 # A first failed read is nothing to call anybody for.
 _TOLD_AFTER = {DoubtKind.READS_FAILING: timedelta(seconds=10)}
+# Nobody guards it, or somebody should know why: nothing to find out days later.
+_CRITICAL_AT_ONCE = frozenset({DoubtKind.ACCOUNT_MISSING})
 # The fold tells these two itself, the moment they happen.
 _TOLD_BY_OTHERS = frozenset({DoubtKind.HUB_DOWN})
 # What the daemon reports, and withdraws, by events; everything else follows from the state.
@@ -35,6 +37,8 @@ _REPORTED = frozenset(
         DoubtKind.READS_FAILING,
         DoubtKind.CLOCK_TURNED,
         DoubtKind.SLOW,
+        DoubtKind.ACCOUNT_MISSING,
+        DoubtKind.ACCOUNT_NOT_GUARDED,
         DoubtKind.DATABASE_LOST,
         DoubtKind.OTHER_GATEWAY,
     }
@@ -342,7 +346,8 @@ def _told(state: State, doubt: Doubt, facts: list[Fact]) -> Doubt:
     age = now - doubt.since
     patience = FLICKERS_UNTIL if doubt.flickers else _TOLD_AFTER.get(doubt.kind, timedelta(0))
     if not doubt.told and age >= patience:
-        facts.append(_alarm(state, doubt, Severity.WARNING, doubt.reason))
+        severity = Severity.CRITICAL if doubt.kind in _CRITICAL_AT_ONCE else Severity.WARNING
+        facts.append(_alarm(state, doubt, severity, doubt.reason))
         doubt = evolve(doubt, told=True)
     if (
         not doubt.critical

@@ -15,6 +15,8 @@ class DoubtKind(StrEnum):
     CLOCK_TURNED = "clock_turned"
     SUSPENDED = "suspended"  # the machine (or this process) stood still for a while
     SLOW = "slow"  # the daemon itself: its loop lags, or it has grown
+    ACCOUNT_MISSING = "account_missing"  # configured, and not in the login
+    ACCOUNT_NOT_GUARDED = "account_not_guarded"  # in the login, and not configured
     DATABASE_LOST = "database_lost"  # what was remembered is gone or put back; until reconciled
     OTHER_GATEWAY = "other_gateway"  # than the one the data folder belongs to, or mixed addresses
 

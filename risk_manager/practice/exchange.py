@@ -598,6 +598,26 @@ class Exchange:
         self._emit_account(account_id)
         self._announce()
 
+    def open_account(self, account: Account) -> None:
+        """The firm gives the login one more account, for instance after a reset.
+
+        Raises ValueError for an id that is in use.
+        """
+        if account.id in self._accounts:
+            raise ValueError(f"account {account.id} exists already")
+        self._accounts[account.id] = account
+        self._by_account.setdefault(account.id, [])
+        self._trades_by_account.setdefault(account.id, [])
+
+    def close_account(self, account_id: int) -> None:
+        """The firm closes a flat account: no list and no call knows it any more.
+
+        Raises KeyError for an unknown id, ValueError where something is open or working.
+        """
+        if self.positions(account_id) or self.working_orders(account_id):
+            raise ValueError(f"account {account_id} is not flat")
+        del self._accounts[account_id]
+
     def void_trade(self, trade_id: int, *, now: datetime) -> None:
         """Bust a trade: its P&L and fees leave the balance. The position is left as it is.
 

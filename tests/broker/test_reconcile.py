@@ -216,15 +216,46 @@ async def test_a_part_that_cannot_be_read_is_missing_whole_and_told_once(
 
 
 @in_virtual_time
-async def test_an_account_missing_from_the_list_is_told_and_the_rest_is_read() -> None:
+async def test_an_account_missing_from_the_list_is_absent_and_the_rest_is_read() -> None:
     broker = PaperBroker()
     broker.accounts = []
     async with bench(broker, LoopClock()) as b:
         report = await first_report(b)
         assert report.account is None
         assert report.positions == ()
-        (told,) = b.of(Unreadable)
-        assert "account 101 is not in the gateway's list" in told.detail
+        assert not b.reconciler.status(101).is_absent, "one list may have been cut short"
+        await asyncio.sleep(3)
+        assert b.reconciler.status(101).is_absent
+
+
+@in_virtual_time
+async def test_a_list_without_the_account_once_makes_nobody_absent() -> None:
+    broker = PaperBroker()
+    broker.faults[ACCOUNTS].extend([answer({"accounts": [], "success": True})] * 2)
+    async with bench(broker, LoopClock()) as b:
+        for _ in range(60):
+            await asyncio.sleep(0.1)
+            assert not b.reconciler.status(101).is_absent
+        assert b.account().can_trade is True
+
+
+@in_virtual_time
+async def test_an_account_that_is_gone_is_only_looked_for_and_read_whole_once_it_is_back() -> None:
+    """F5.4: What refuses every call takes nothing of the budget of the others."""
+    broker = PaperBroker()
+    gone = broker.accounts.pop()
+    async with bench(broker, LoopClock(), accounts=[101, 102]) as b:
+        b.reconciler.expect_absent([102])
+        b.reconciler.ask()
+        await asyncio.sleep(300)
+        assert b.reconciler.status(102).is_absent
+        assert {c.body["accountId"] for c in broker.asked if "accountId" in c.body} == {101}
+        broker.accounts.append(gone)
+        broker.hold(102, MNQ, 1)
+        await asyncio.sleep(32)
+        assert not b.reconciler.status(102).is_absent
+        assert b.reconciler.status(102).last_ok_at is not None
+        assert b.pipeline.state.accounts[102].net(MNQ) == 1
 
 
 @in_virtual_time

@@ -207,6 +207,7 @@ async def in_thread(api_url: str, key: str = CANARY) -> object:
 async def test_accounts_of_the_login_are_compared_with_the_file(
     config: ConfigFolder, tmp_path: Path, gateway: PracticeGateway
 ) -> None:
+    """F5.4: The doctor names an account that is gone from the login, and one nobody listed."""
     config.write("accounts.yaml", "accounts: [{id: 101}, {id: 555}]")
     env = {
         "RISK_MANAGER_GATEWAY__KIND": "projectx",
@@ -219,6 +220,11 @@ async def test_accounts_of_the_login_are_compared_with_the_file(
     assert found(findings, "gateway")[0].grade is Grade.OK
     grades = {f.found.split()[0]: f.grade for f in found(findings, "accounts")}
     assert grades == {"555": Grade.FAIL, "101": Grade.OK, "102": Grade.WARN}
+    gone = next(f for f in found(findings, "accounts") if f.grade is Grade.FAIL)
+    assert "not an account of this login: it is NOT guarded" in gone.found
+    new = next(f for f in found(findings, "accounts") if f.grade is Grade.WARN)
+    assert new.found.startswith("102 ")
+    assert "NOT guarded" in new.found
     assert CANARY not in repr(findings)
 
 

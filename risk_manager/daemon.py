@@ -26,7 +26,7 @@ from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SdkGateway
-from risk_manager.broker.reconcile import Reconciler, is_exposed
+from risk_manager.broker.reconcile import FEW_ACCOUNTS, Part, Reconciler, is_exposed
 from risk_manager.broker.session import (
     CredentialsRefused,
     GatewayAddress,
@@ -54,6 +54,7 @@ from risk_manager.domain.events import (
     HubState,
     RulebookReplaced,
 )
+from risk_manager.domain.read_budget import in_minutes, reading_time, time_for
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminChannel, AdminError
@@ -93,6 +94,7 @@ LIMITS_FILE = "limits.json"
 LOGIN_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 DRAIN_LIMIT_S = 8.0
 STOP_LIMIT_S = 15.0
+STREAM_FIRST_S = 3.0
 
 TOLD_OTHERWISE = (
     DoubtKind.HUB_DOWN,
@@ -843,7 +845,7 @@ class Daemon:
             ("pipeline", self.pipeline.run()),
             ("session", self.session.run()),
             ("hubs", self.hubs.run()),
-            ("reconciler", self.reconciler.run()),
+            ("reconciler", self._read_accounts()),
             ("ticker", tick(self.clock, self._put, self._lead)),
             ("status", self._watch_status()),
             ("vigil", self.vigil.run()),
@@ -854,18 +856,26 @@ class Daemon:
         self._watch(frozenset(self._state().roots))
 
     async def _arm(self) -> None:
-        """RUNNING once every account has been read whole from the broker."""
+        """RUNNING once every account has been read from the broker.
+
+        Of many accounts the positions and orders are read first: each is guarded from then on. What
+        has been done since midnight is known later, and said to be missing until then.
+        """
         self.reconciler.ask()
-        async for state in self._changes():
-            waiting = [
-                a.id
-                for a in state.accounts.values()
-                if a.id in self._watched - self._missing
-                and self.reconciler.status(a.id).last_ok_at is None
-            ]
-            if not waiting:
+        wanted = reading_time(len(self._watched - self._missing))
+        if not wanted.is_at_once:
+            self._announce(
+                f"{len(self._watched)} accounts are read one after the other, each is guarded as "
+                f"it is read: {wanted}"
+            )
+        async for _ in self._changes():
+            if not (waiting := self._unread()):
                 break
-        await self._reconciled()
+            if self.reconciler.owed():
+                self._set_status("STARTING", self._what_waits(len(waiting)))
+        is_whole = not self.reconciler.owed()
+        if is_whole:
+            await self._reconciled()
         gc.collect()
         gc.freeze()  # a full collection over everything imported costs 12 ms
         self._set_status("RUNNING")
@@ -873,6 +883,58 @@ class Daemon:
         guarded = sorted(self._watched - self._missing)
         names = ", ".join(self.configuration.label_of(i) for i in guarded)
         self._announce(f"RUNNING: guarding {names}")
+        if not is_whole:
+            await self._read_whole()
+
+    def _unread(self) -> list[int]:
+        """Those of the accounts of the login that nobody has seen yet."""
+        found = []
+        for account_id in self._watched - self._missing:
+            status = self.reconciler.status(account_id)
+            waits_for_trades = status.is_seen and Part.TRADES in status.owes
+            if status.last_ok_at is None and not waits_for_trades:
+                found.append(account_id)
+        return found
+
+    async def _read_whole(self) -> None:
+        async for _ in self._changes():
+            if not self.reconciler.owed():
+                break
+        await self._reconciled()
+        self._announce("today's trades of all accounts are known")
+
+    async def _read_accounts(self) -> None:
+        """Of few accounts at once. Many are read once only: when the stream is there to tell what
+        comes after it, or after a moment without it."""
+        if not reading_time(len(self._watched)).is_at_once:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STREAM_FIRST_S):
+                    await self._stream_is_up()
+        await self.reconciler.run()
+
+    async def _stream_is_up(self) -> None:
+        async for state in self._changes():
+            user = state.hubs.get(Hub.USER)
+            if user is not None and user.state is HubState.UP:
+                return
+
+    def _what_waits(self, unread: int) -> str:
+        """What is not known yet of how many accounts, and for how long."""
+        owed = self.reconciler.owed()
+        number, what = next(
+            (n, words)
+            for part, words in (
+                (Part.POSITIONS, "positions"),
+                (Part.ORDERS, "working orders"),
+                (Part.TRADES, "today's trades"),
+                (Part.ACCOUNT, "balances"),
+            )
+            if (n := owed[part])
+        )
+        left = sum(n for part, n in owed.items() if part is not Part.ACCOUNT)
+        within = in_minutes(time_for(left, self.lanes.reads_left))
+        guarded = f"; {unread} of {len(self._watched)} accounts are not guarded yet" * bool(unread)
+        return f"{what} of {number} accounts wait to be read, all within {within}{guarded}"
 
     async def _changes(self) -> AsyncIterator[State]:
         while True:
@@ -889,6 +951,8 @@ class Daemon:
             self._follow_those_found()
             if self.running.is_set():
                 troubles = self._troubles()
+                if sum(self.reconciler.owed().values()) > FEW_ACCOUNTS:
+                    troubles.append(self._what_waits(0))
                 self._set_status("DEGRADED" if troubles else "RUNNING", "; ".join(troubles))
 
     def _troubles(self) -> list[str]:

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from risk_manager.admin.folder import closed_to_us
 from risk_manager.admin.gateway_login import GatewayProblem, LoginReport, log_in
 from risk_manager.domain.durations import plain_duration
+from risk_manager.domain.read_budget import reading_time
 from risk_manager.feed.client import FeedUnreachable, read_once, who_listens
 from risk_manager.logs import redact
 from risk_manager.settings.configuration import Configuration
@@ -74,6 +75,7 @@ def checkup(
         findings.append(_configured(config, configuration))
         findings += [Finding("config", Grade.WARN, str(p)) for p in configuration.warnings]
         findings += _secrets(configuration, env)
+        findings += _read_budget(len(configuration.accounts.enabled))
     findings.append(_time_zones(configuration))
     findings.append(folder := _data_folder(data))
     running = False
@@ -120,6 +122,18 @@ def _secrets(configuration: Configuration, env: Mapping[str, str]) -> Iterator[F
             yield Finding(check, Grade.FAIL, reason, "set it, then run doctor again")
     else:
         yield Finding(check, Grade.OK, "user name and key are found")
+
+
+def _read_budget(accounts: int) -> Iterator[Finding]:
+    takes = reading_time(accounts)
+    if not takes.is_at_once:
+        yield Finding(
+            "budget",
+            Grade.WARN,
+            f"{accounts} accounts are read one after the other after a start: {takes}; what is not "
+            "read yet is not guarded",
+            "guard fewer accounts with one login, or restart while nothing is open",
+        )
 
 
 def _time_zones(configuration: Configuration | None) -> Finding:

@@ -18,6 +18,7 @@ from risk_manager.broker.crew import Crew, OnError, log_error
 from risk_manager.broker.replies import CANCEL, Answer, Reply, StatusError, reply_of, reply_of_error
 from risk_manager.broker.session import ask_once
 from risk_manager.clock import Clock
+from risk_manager.domain.read_budget import READS_A_MINUTE
 
 READ_AGAIN_AFTER_SECONDS = (0.15, 0.5)
 PAUSE_WITHOUT_ADVICE_SECONDS = 10.0
@@ -136,7 +137,7 @@ class Limits:
     Closes and cancels have no limit of ours.
     """
 
-    reads: int = 120
+    reads: int = READS_A_MINUTE
     looks: int = 50
     reads_and_looks: int = 160
     at_least: int = 30
@@ -241,6 +242,25 @@ class Lanes:
         """How much longer the gateway wants no reads; 0 when it does not mind."""
         return max(self._reads_paused_until - self._clock.monotonic(), 0.0)
 
+    @property
+    def reads_left(self) -> int:
+        """How many reads may leave now by the slow lane; 0 while the gateway wants none."""
+        now = self._clock.monotonic()
+        if now < self._reads_paused_until:
+            return 0
+        own = self._reads_allowed(now) - self._slow.count(now)
+        shared = self._reads_of_all_lanes(now) - self._all_reads.count(now)
+        return max(min(own, shared), 0)
+
+    @property
+    def looks_left(self) -> int:
+        """How many reads may leave now by the lane of enforcement."""
+        now = self._clock.monotonic()
+        if now < self._looks_paused_until:
+            return 0
+        own = self._limits.looks - self._fast.count(now)
+        return max(min(own, self._reads_of_all_lanes(now) - self._all_reads.count(now)), 0)
+
     # --- enforcement ---
 
     async def act(self, path: str, body: Body) -> Reply:
@@ -335,9 +355,11 @@ class Lanes:
 
     def _shared_room_in_seconds(self, now: float) -> float:
         """0 when a read of any lane may leave. Closes and cancels must find room in any case."""
+        return self._all_reads.room_in_seconds(self._reads_of_all_lanes(now), now)
+
+    def _reads_of_all_lanes(self, now: float) -> int:
         limits = self._limits
-        allowed = max(limits.reads_and_looks - self._acts.count(now), 2 * limits.at_least)
-        return self._all_reads.room_in_seconds(allowed, now)
+        return max(limits.reads_and_looks - self._acts.count(now), 2 * limits.at_least)
 
     def _reads_allowed(self, now: float) -> int:
         limits = self._limits

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -18,6 +19,7 @@ from risk_manager.broker.replies import Answer, Reply
 from risk_manager.clock import Clock
 from risk_manager.domain.account import Account
 from risk_manager.domain.events import AccountReported, AnyEvent, Unreadable
+from risk_manager.domain.read_budget import RESERVED_READS
 from risk_manager.domain.records import (
     AccountRecord,
     OrderRecord,
@@ -34,6 +36,11 @@ SHARE_ACCOUNTS_WITHIN_SECONDS = 0.25
 ANSWERED_WITHIN_SECONDS = 1.0
 PARTS_ARE_TOGETHER_FOR_SECONDS = 0.5
 COMPLAIN_AGAIN_AFTER_SECONDS = 300.0
+FEW_ACCOUNTS = 8
+"""So many are read whole at once, whatever the budget says."""
+NEXT_TURN_SECONDS = 0.25
+EXPOSED_SHARE = 2 / 3
+"""Of the budget of routine passes, for exposed accounts where not all can have what they want."""
 ABSENT_AFTER_LOOKS = 2
 """One list without an account may be a list cut short."""
 
@@ -103,13 +110,17 @@ class Reading:
 class ReadStatus:
     """For display: how fresh our knowledge of one account is. None: never, or not failing.
 
-    `is_absent`: the login does not hold the account, as several lists in a row say.
+    `is_absent`: the login does not hold the account, as several lists in a row say. `is_seen`:
+    its positions and orders have been read. `owes` is what waits for its turn, where many accounts
+    are read at the same time.
     """
 
     last_ok_at: datetime | None = None
     failing_since: datetime | None = None
     reason: str = ""
     is_absent: bool = False
+    is_seen: bool = False
+    owes: Parts = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +156,10 @@ class _Desk:
     ended: float = 0.0
     failures: int = 0
     absences: int = 0  # lists of the login in a row without it
+    is_seen: bool = False
+    owing: set[Part] = field(default_factory=set)  # of a reading part by part
+    turn_at: float = -math.inf  # when the last of its parts began
+    listed: tuple[datetime, tuple[PositionRecord, ...]] | None = None  # before its orders, and when
     status: ReadStatus = field(default_factory=ReadStatus)
     complaints: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -182,6 +197,7 @@ class Reconciler:
         self._on_error = on_error
         self._crew = Crew(on_error)
         self._desks: dict[int, _Desk] = {}
+        self._listing_due = 0.0
         self._account_searches: dict[bool, tuple[float, asyncio.Task[Reply]]] = {}
         self._nudged = asyncio.Event()
 
@@ -245,12 +261,23 @@ class Reconciler:
 
     def status(self, account_id: int) -> ReadStatus:
         desk = self._desks.get(account_id)
-        return replace(desk.status, is_absent=desk.is_absent) if desk is not None else ReadStatus()
+        if desk is None:
+            return ReadStatus()
+        return replace(
+            desk.status,
+            is_absent=desk.is_absent,
+            is_seen=desk.is_seen,
+            owes=frozenset(desk.owing),
+        )
 
     def expect_absent(self, account_ids: Iterable[int]) -> None:
         """These are not in the login's list: they are looked for in it, and not read until then."""
         for account_id in account_ids:
             self._desk(account_id).absences = ABSENT_AFTER_LOOKS
+
+    def owed(self) -> Counter[Part]:
+        """How many accounts wait for a part of them to be read, where many are read at once."""
+        return Counter(part for desk in self._desks.values() for part in desk.owing)
 
     # --- the timer ---
 
@@ -259,20 +286,21 @@ class Reconciler:
         while True:
             self._nudged.clear()
             state = self._state()
-            stretch = self._stretch(state)
+            stretches = self._stretches(state)
             soonest = 1.0  # an account may become exposed at any moment
+            due = []
             for account_id, account in state.accounts.items():
                 desk = self._desk(account_id)
-                wait = self._due_in_seconds(desk, account, stretch)
+                wait = self._due_in_seconds(desk, account, stretches)
                 if wait <= 0:
-                    self._begin_routine(desk, state)
+                    due.append(desk)
                 elif (look_in := desk.look_due - self._clock.monotonic()) <= 0:
                     desk.look_due = math.inf
                     desk.looks += 1
                     self._request(account_id, EXPOSURE, urgent=True)
                 else:
                     soonest = min(soonest, wait, look_in)
-            soonest = min(soonest, self._poll_permissions(state))
+            soonest = min(soonest, self._begin_due(due, state), self._poll_permissions(state))
             try:
                 async with asyncio.timeout(max(soonest, 0.02)):
                     await self._nudged.wait()
@@ -280,38 +308,56 @@ class Reconciler:
                 continue
             await asyncio.sleep(0.02)  # several who ask at once are one
 
-    def _stretch(self, state: State) -> float:
-        """By how much all intervals grow so that the passes fit their budget."""
+    def _stretches(self, state: State) -> tuple[float, float]:
+        """By how much the intervals grow so that the passes fit their budget: of exposed accounts,
+        and of flat ones. Many flat ones do not make an exposed one wait."""
         exposed = sum(is_exposed(a) for a in state.accounts.values())
         flat = len(state.accounts) - exposed
-        per_minute = 0.0
-        for number, interval in (
-            (exposed, self._intervals.exposed_seconds),
-            (flat, self._intervals.flat_seconds),
-        ):
-            if number:
-                per_minute += (1 + 3 * number) * 60 / interval
+        of_exposed, of_flat = (
+            (1 + 3 * number) * 60 / interval if number else 0.0
+            for number, interval in (
+                (exposed, self._intervals.exposed_seconds),
+                (flat, self._intervals.flat_seconds),
+            )
+        )
         polls = [every for a in state.accounts if (every := _polled_every_seconds(state, a))]
         room = self._intervals.requests_a_minute - (60 / min(polls) if polls else 0.0)
-        return max(1.0, per_minute / room)
+        if of_exposed + of_flat <= room:
+            return 1.0, 1.0
+        for_exposed = min(of_exposed, max(room - of_flat, EXPOSED_SHARE * room))
+        return (
+            of_exposed / for_exposed if exposed else 1.0,
+            max(of_flat / (room - for_exposed), 1.0) if flat else 1.0,
+        )
 
-    def _due_in_seconds(self, desk: _Desk, account: Account, stretch: float) -> float:
+    def _due_in_seconds(
+        self, desk: _Desk, account: Account, stretches: tuple[float, float]
+    ) -> float:
         if desk.running is not None:
             return 1.0  # looked at again when it ends
+        now = self._clock.monotonic()
+        if desk.owing:
+            pause = self._pause_after_failure(desk)
+            return desk.ended + pause - now if desk.failures else 0.0
         if desk.read_at is None:
             return 0.0
-        now = self._clock.monotonic()
+        of_exposed, of_flat = stretches
         is_pressing = desk.unsure or is_exposed(account)
-        interval = stretch * (
-            self._intervals.exposed_seconds if is_pressing else self._intervals.flat_seconds
+        interval = (
+            of_exposed * self._intervals.exposed_seconds
+            if is_pressing
+            else of_flat * self._intervals.flat_seconds
         )
         due = desk.read_at + interval
         if desk.failures:
-            pause = TRY_AGAIN_AFTER_SECONDS[min(desk.failures, len(TRY_AGAIN_AFTER_SECONDS)) - 1]
-            due = desk.ended + min(pause, interval)
+            due = desk.ended + min(self._pause_after_failure(desk), interval)
         if desk.asked:
             due = min(due, desk.read_at + self._intervals.between_asked_seconds)
         return due - now
+
+    def _pause_after_failure(self, desk: _Desk) -> float:
+        pauses = TRY_AGAIN_AFTER_SECONDS
+        return pauses[min(desk.failures, len(pauses)) - 1]
 
     def _poll_permissions(self, state: State) -> float:
         """Ask whether accounts may trade where a rule wants to know it by now; in how many seconds
@@ -331,10 +377,89 @@ class Reconciler:
                 self._request(account_id, (Part.ACCOUNT,), urgent=False)
         return 1.0
 
-    def _begin_routine(self, desk: _Desk, state: State) -> None:
+    def _begin_due(self, due: list[_Desk], state: State) -> float:
+        """Begin what is due, as far as the budget goes; in how many seconds to look again."""
+        is_under_way = any(desk.owing for desk in due)
+        fits = 1 + 3 * len(due) <= self._lanes.reads_left
+        if is_under_way or (len(due) > FEW_ACCOUNTS and not fits):
+            return self._begin_in_turn(due, state)
+        for desk in due:
+            self._begin_routine(desk, state)
+        return 1.0
+
+    def _begin_in_turn(self, due: list[_Desk], state: State) -> float:
+        """More accounts than the budget carries at once are read part by part: the positions of
+        all of them, then the orders, then the trades; what is held or locked comes first."""
+        for desk in due:
+            if desk.asked or not desk.owing:
+                desk.owing, desk.listed = set(self._wanted_of(desk, state)), None
+                desk.asked, desk.look_due = False, math.inf
+        self._list_accounts([desk for desk in due if Part.ACCOUNT in desk.owing])
+        room = self._lanes.reads_left - RESERVED_READS
+        for desk in sorted(due, key=partial(_turn, state)):
+            part = _next_part(desk)
+            if part is None:
+                continue
+            if room <= 0:
+                break
+            room -= 1
+            desk.turn_at = self._clock.monotonic()
+            full = part is Part.TRADES and self._is_whole_day_due(desk, state)
+            self._request(desk.account_id, (part,), urgent=False, full=full)
+        return NEXT_TURN_SECONDS
+
+    def _list_accounts(self, desks: list[_Desk]) -> None:
+        """One search serves all of them."""
+        now = self._clock.monotonic()
+        if desks and now >= self._listing_due:
+            self._listing_due = now + self._intervals.between_asked_seconds
+            self._crew.start("list accounts", self._read_list(desks))
+
+    async def _read_list(self, desks: list[_Desk]) -> None:
+        asked_at = self._clock.now()
+        reply = await self._search_accounts(urgent=False, only_active=True)
+        if not reply.ok:
+            return  # still owed, and asked for again
+        absent = [desk for desk in desks if _record_of(desk.account_id, reply) is None]
+        everything = reply
+        if absent:
+            everything = await self._search_accounts(urgent=False, only_active=False)
+        for desk in desks:
+            wanted = everything if desk in absent else reply
+            if wanted.ok:
+                desk.permission_at = self._clock.monotonic()
+                record = self._account_of(desk, wanted)
+                self._report(
+                    Reading(
+                        account_id=desk.account_id,
+                        asked_at=asked_at,
+                        at=self._clock.now(),
+                        account=record,
+                    )
+                )
+                self._has_read(desk, {Part.ACCOUNT})
+
+    def _has_read(self, desk: _Desk, parts: Iterable[Part]) -> None:
+        """The account owes these no more; once it owes nothing it has been read whole."""
+        if not desk.owing:
+            return
+        desk.owing.difference_update(parts)
+        desk.status = replace(desk.status, failing_since=None, reason="")
+        if not desk.owing:
+            desk.read_at = self._clock.monotonic()
+            desk.failures = 0
+            if not desk.is_absent:
+                desk.status = ReadStatus(last_ok_at=self._clock.now())
+
+    def _is_whole_day_due(self, desk: _Desk, state: State) -> bool:
         is_old = self._clock.monotonic() - desk.full_at >= self._intervals.whole_day_seconds
         full = desk.full_wanted or is_old or desk.full_for != state.day.date
-        desk.asked = desk.full_wanted = False
+        desk.full_wanted = False
+        return full
+
+    def _begin_routine(self, desk: _Desk, state: State) -> None:
+        full = self._is_whole_day_due(desk, state)
+        desk.asked = False
         # A look makes this pass give way: not before it has had the time for an answer.
         answered_by = self._clock.monotonic() + ANSWERED_WITHIN_SECONDS
         desk.look_due = answered_by if desk.unsure and not desk.is_absent else math.inf
@@ -407,16 +532,23 @@ class Reconciler:
         desk.running = desk.task = None
         if not turn.done.done():
             turn.done.set_result(reading)
-        if desk.following is not None:
+        self._note_parts(desk, turn, reading)
+        if desk.running is not None:
+            pass  # the rest of what it owes is being read already
+        elif desk.following is not None:
             self._begin(desk)
         elif desk.owed:
             desk.owed = False
-            desk.asked = True
+            desk.asked = not desk.owing
         self._nudged.set()
 
     async def _read(self, desk: _Desk, turn: _Pass, asked_at: datetime) -> Reading:
         state = self._state()
         reading = Reading(account_id=desk.account_id, asked_at=asked_at, at=asked_at)
+        listed = desk.listed if Part.POSITIONS not in turn.parts else None
+        if listed is not None and Part.ORDERS in turn.parts:
+            # Orders are understood beside their positions: both count as of the earlier list.
+            reading = replace(reading, asked_at=listed[0], positions=listed[1])
         failed: list[str] = []
         async with asyncio.TaskGroup() as group:
             fetches = {
@@ -451,6 +583,19 @@ class Reconciler:
         self._note(desk, turn, failed)
         self._report(reading)
         return reading
+
+    def _note_parts(self, desk: _Desk, turn: _Pass, reading: Reading) -> None:
+        """What this pass means for a reading part by part."""
+        desk.is_seen |= reading.has(EXPOSURE)
+        if Part.POSITIONS in turn.parts and reading.positions is not None:
+            ahead = desk.owing and reading.orders is None
+            desk.listed = (reading.asked_at, reading.positions) if ahead else None
+        found = {part for part in turn.parts if getattr(reading, part) is not None}
+        self._has_read(desk, found)
+        is_half = Part.ORDERS in desk.owing and Part.ORDERS not in turn.parts
+        if reading.positions and is_half and desk.unsure and self._lanes.looks_left:
+            # What is held may be protected: by the enforcement lane, ahead of all who are flat.
+            self._request(desk.account_id, (Part.ORDERS,), urgent=True)
 
     def _note_exposure(self, desk: _Desk, turn: _Pass, reading: Reading, *, is_last: bool) -> None:
         """Whether the account has been seen now, or must be looked at again soon."""
@@ -646,7 +791,9 @@ class Reconciler:
 
     def _note(self, desk: _Desk, turn: _Pass, failed: list[str]) -> None:
         if failed:
-            self._note_failure(desk, failed[0], is_whole=turn.parts >= EVERYTHING)
+            is_routine = bool(desk.owing) and not turn.urgent
+            is_whole = turn.parts >= EVERYTHING or is_routine
+            self._note_failure(desk, failed[0], is_whole=is_whole)
         elif turn.parts >= EVERYTHING:
             desk.failures = 0
             desk.status = ReadStatus(last_ok_at=self._clock.now())
@@ -662,6 +809,20 @@ class Reconciler:
 def is_exposed(account: Account) -> bool:
     """Whether anything could happen to the account's money, or is under way to prevent it."""
     return bool(account.positions or account.orders or account.closings or account.attempts)
+
+
+def _next_part(desk: _Desk) -> Part | None:
+    """What the account owes first; None where it only waits for the list of the login."""
+    return next((p for p in (Part.POSITIONS, Part.ORDERS, Part.TRADES) if p in desk.owing), None)
+
+
+def _turn(state: State, desk: _Desk) -> tuple[int, bool, float]:
+    """Whose turn it is: by part, then what is held or locked, then who has waited longest."""
+    account = state.accounts[desk.account_id]
+    part = _next_part(desk)
+    order = (Part.POSITIONS, Part.ORDERS, Part.TRADES)
+    rank = order.index(part) if part is not None else len(order)
+    return rank, not (is_exposed(account) or account.locks), desk.turn_at
 
 
 def _polled_every_seconds(state: State, account_id: int) -> float | None:

@@ -8,7 +8,7 @@ import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 

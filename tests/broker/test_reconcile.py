@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -29,6 +30,7 @@ from risk_manager.domain.events import AccountReported, PositionChanged, TradeEx
 from risk_manager.domain.records import PositionType
 from risk_manager.rules.auth_loss_guard import AuthLossGuard
 from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
+from risk_manager.rules.symbol_blocks import SymbolBlocks
 
 POSITIONS_ONLY = frozenset({Part.POSITIONS})
 
@@ -661,3 +663,103 @@ async def test_a_first_reading_that_hangs_is_not_waited_for() -> None:
         assert b.clock.monotonic() < 1.5
         await asyncio.sleep(2)
         assert list(b.account().ledger.entries) == [1]
+
+
+# --- many accounts --------------------------------------------------------------------------------
+
+MANY = range(101, 301)
+
+
+def many_accounts(held: Iterable[int] = ()) -> PaperBroker:
+    broker = PaperBroker(accounts=[{"id": i, "name": str(i), "canTrade": True} for i in MANY])
+    for account_id in held:
+        broker.hold(account_id, MNQ, 1)
+    return broker
+
+
+def first_asked(broker: PaperBroker, path: str) -> dict[int, float]:
+    """When each account was asked about first, in seconds."""
+    found: dict[int, float] = {}
+    for call in broker.calls(path):
+        found.setdefault(call.body["accountId"], call.at)
+    return found
+
+
+@pytest.mark.parametrize("number", [62, 200])
+@in_virtual_time
+async def test_of_many_accounts_the_positions_of_all_are_read_first_then_orders_then_trades(
+    number: int,
+) -> None:
+    """F6.8: Positions of all accounts are read before the orders, and these before the trades."""
+    broker = many_accounts()
+    accounts = MANY[:number]
+    async with bench(broker, LoopClock(), accounts=accounts) as b:
+        await asyncio.sleep(15)
+        assert len(first_asked(broker, POSITIONS)) >= min(number, 100)
+        await asyncio.sleep(345)
+        positions, orders, trades = (first_asked(broker, p) for p in (POSITIONS, ORDERS, TRADES))
+        assert positions.keys() == orders.keys() == trades.keys() == set(accounts)
+        assert max(positions.values()) <= min(orders.values()) + 1e-9
+        assert max(orders.values()) <= min(trades.values()) + 1e-9
+        at = [call.at for call in broker.asked]
+        assert max(sum(t <= x < t + 60 for x in at) for t in at) <= 130
+        for account_id in accounts:
+            status = b.reconciler.status(account_id)
+            assert status.last_ok_at is not None
+            assert status.failing_since is None
+        assert not b.reconciler.owed()
+
+
+@in_virtual_time
+async def test_what_is_held_in_one_of_many_accounts_is_judged_as_soon_as_it_is_read() -> None:
+    """F6.8: A breach from before the start is cut as its account is read, not when all are."""
+    broker = many_accounts(held=[101, 150, 200])
+    rules = [SymbolBlocks.model_validate({"id": "blocks", "blocked": ["MNQ"]})]
+    async with bench(broker, LoopClock(), accounts=MANY, rules=rules):
+        await asyncio.sleep(15)
+        closed = {call.body["accountId"] for call in broker.calls(CLOSE)}
+        assert closed == {101, 150, 200}
+
+
+@in_virtual_time
+async def test_the_orders_of_what_is_held_are_read_ahead_of_those_of_flat_accounts() -> None:
+    """F6.8: A position is known with its stop at once, though a hundred accounts wait."""
+    broker = many_accounts(held=[150])
+    stop = broker.add_order(150, MNQ)
+    async with bench(broker, LoopClock(), accounts=MANY) as b:
+        await asyncio.sleep(3)
+        assert first_asked(broker, ORDERS).keys() == {150}
+        assert list(b.account(150).orders) == [stop]
+        assert b.account(150).reported_at is not None
+        assert b.reconciler.status(150).is_seen
+
+
+@in_virtual_time
+async def test_a_position_opened_between_the_two_lists_is_not_taken_for_gone() -> None:
+    """F6.8: An order list read later does not bring an old list of positions back into force."""
+    broker = many_accounts()
+    async with bench(broker, LoopClock(), accounts=MANY) as b:
+        await asyncio.sleep(3)
+        await b.until(lambda: b.reconciler.status(101).owes == {Part.ORDERS, Part.TRADES})
+        broker.hold(101, MNQ, 2)
+        said = PositionChanged(
+            at=b.clock.now(), account_id=101, contract_id=MNQ, type=PositionType.LONG, size=2
+        )
+        b.pipeline.inbox.put_nowait(said)
+        await b.until(lambda: b.reconciler.status(101).is_seen, 200)
+        await asyncio.sleep(1)
+        assert b.account(101).net(MNQ) == 2
+
+
+@in_virtual_time
+async def test_many_flat_accounts_do_not_make_an_exposed_one_wait() -> None:
+    """F6.8: An account that holds something is read every 5 s, though 199 flat ones share the
+    budget."""
+    broker = many_accounts(held=[150])
+    async with bench(broker, LoopClock(), accounts=MANY) as b:
+        await b.until(lambda: b.reconciler.status(150).last_ok_at is not None, 600)
+        await asyncio.sleep(240)
+        before = [c.at for c in broker.calls(POSITIONS) if c.body["accountId"] == 150]
+        await asyncio.sleep(120)
+        asked = [c.at for c in broker.calls(POSITIONS) if c.body["accountId"] == 150]
+        assert len(asked) - len(before) >= 20

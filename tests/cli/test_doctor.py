@@ -190,6 +190,20 @@ def test_a_daemon_that_was_stopped_is_no_crash(config: ConfigFolder, tmp_path: P
     assert finding.grade is Grade.WARN
 
 
+def test_more_accounts_than_the_gateway_lets_us_read_at_once_are_a_warning(
+    config: ConfigFolder, tmp_path: Path
+) -> None:
+    """F6.8: The doctor warns where the request budget makes a start slow, and says how slow."""
+    assert found(checkup(config.path, tmp_path / "data", env={}), "budget") == []
+    listed = ", ".join(f"{{id: {i}}}" for i in range(101, 301))
+    config.write("accounts.yaml", f"accounts: [{listed}]")
+    (finding,) = found(checkup(config.path, tmp_path / "data", env={}), "budget")
+    assert finding.grade is Grade.WARN
+    assert "200 accounts" in finding.found
+    assert "positions within 1 min, orders within 3 min" in finding.found
+    assert "today's trades within 5 min" in finding.found
+
+
 # --- the login -------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """The accounts of the login are not always those of accounts.yaml."""
 
+import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -7,8 +8,11 @@ from pathlib import Path
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, buy, still_gateway, until
 
+from risk_manager.broker.lanes import Limits
+from risk_manager.daemon import Daemon
 from risk_manager.practice.exchange import Account, Exchange
 from risk_manager.practice.products import contracts_on
+from risk_manager.settings.loading import load
 
 pytestmark = pytest.mark.wire
 
@@ -66,6 +70,46 @@ async def test_a_new_account_is_guarded_like_all_where_the_file_says_so(tmp_path
             buy(exchange, "RTY", 1, account=NEW)
             await until(lambda: exchange.is_flat(NEW), "closed there, too")
             await daemon.until_account(lambda a: a["contracts_held"] == 0, "shown", account_id=NEW)
+
+
+async def test_many_accounts_are_guarded_as_they_are_read_and_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F6.8: While many accounts are read, what is guarded and how long it takes is told."""
+    many = range(ACCOUNT, ACCOUNT + 62)
+    exchange = exchange_of(*many)
+    listed = ", ".join(f"{{id: {i}}}" for i in many)
+    async with still_gateway(exchange=exchange) as gateway:
+        buy(exchange, "RTY", 1, account=many[-1])
+        where = DaemonProcess(tmp_path, accounts=f"accounts: [{listed}]").point_at(gateway)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        monkeypatch.setenv("PROJECT_X_USERNAME", gateway.username)
+        monkeypatch.setenv("PROJECT_X_API_KEY", gateway.api_key)
+        said: list[str] = []
+        daemon = Daemon(
+            load(where.config),
+            where.data,
+            console=False,
+            announce=said.append,
+            limits=Limits(window_seconds=3.0),
+        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(daemon.run(stop))
+        try:
+            await until(lambda: exchange.is_flat(many[-1]), "closed before all are read")
+            assert not daemon.running.is_set()
+            waits = await where.until_status("STARTING")
+            assert waits["status"] == "STARTING"
+            told = "of 62 accounts are not guarded yet"
+            await until(lambda: told in daemon.progress.message, "how many are not guarded yet")
+            await until(daemon.running.is_set, "RUNNING")
+            known = "today's trades of all accounts are known"
+            await until(lambda: known in said, "read whole")
+            assert any(line.startswith("62 accounts are read one after the other") for line in said)
+            await until(lambda: daemon.progress.status == "RUNNING", "all is well")
+        finally:
+            stop.set()
+            await running
 
 
 async def test_an_account_that_vanishes_while_the_daemon_runs_is_told(tmp_path: Path) -> None:

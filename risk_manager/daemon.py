@@ -42,7 +42,7 @@ from risk_manager.claims import (
     gateway_name,
 )
 from risk_manager.clock import CLOCK_IS_WRONG, Clock, SystemClock, VenueTime, tick
-from risk_manager.domain.account import Position
+from risk_manager.domain.account import Position, works_freshly
 from risk_manager.domain.doubt import DoubtKind
 from risk_manager.domain.events import (
     AccountOpened,
@@ -429,6 +429,7 @@ class Daemon:
             self._put,
             self._position_of,
             run_id=self.run_id,
+            is_fresh=self._is_fresh,
         )
         self.contracts = ContractBook(self.lanes, self.clock, self._put)
         self.hubs = HubSupervisor(
@@ -505,6 +506,9 @@ class Daemon:
     def _position_of(self, account_id: int, contract_id: str) -> Position | None:
         account = self._state().accounts.get(account_id)
         return account.positions.get(contract_id) if account is not None else None
+
+    def _is_fresh(self, account_id: int, order_id: int) -> bool:
+        return works_freshly(self._state().accounts.get(account_id), order_id, self.clock.now())
 
     def _watch(self, contract_ids: frozenset[str]) -> None:
         self.contracts.want(contract_ids)

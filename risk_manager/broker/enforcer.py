@@ -19,7 +19,7 @@ from risk_manager.broker.replies import (
     Reply,
 )
 from risk_manager.clock import Clock
-from risk_manager.domain.account import TERMINAL, Position
+from risk_manager.domain.account import STOP_TYPES, TERMINAL, Position
 from risk_manager.domain.decisions import (
     Action,
     CancelOrder,
@@ -31,7 +31,13 @@ from risk_manager.domain.decisions import (
 )
 from risk_manager.domain.events import ActionSettled, AnyEvent
 from risk_manager.domain.protection import OWN_TAG
-from risk_manager.domain.records import OrderSide, OrderType, PositionRecord, PositionType
+from risk_manager.domain.records import (
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PositionRecord,
+    PositionType,
+)
 
 POSITIONS: Parts = frozenset({Part.POSITIONS})
 ORDERS: Parts = frozenset({Part.ORDERS})
@@ -73,6 +79,8 @@ class Patience:
     `look_seconds` bounds one look, `looks_seconds` all of them, which for a close of unknown fate
     count from when it was sent. A call whose answer took longer than `sure_seconds` may have met
     what was opened meanwhile.
+    `not_known_yet_seconds`: a gateway that does not know an order the
+    stream has just told of is left so long to learn of it.
     """
 
     accepted_seconds: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0)
@@ -81,6 +89,7 @@ class Patience:
     looks_seconds: float = 3.0
     before_seconds: float = 1.0
     sure_seconds: float = 0.1
+    not_known_yet_seconds: float = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +130,8 @@ class Enforcer:
     An async context manager. For every action the inbox gets the account as read back and then
     one `ActionSettled`. No call is repeated here: the core decides that. Of one key there is one
     call at a time; an action that `follows` another waits for its answer, not for its read-back.
-    `position_of` tells what the stream knows, for the moments when reads fail.
+    `position_of` tells what the stream knows, for the moments when reads fail; `is_fresh`, whether
+    the stream has told of a working order so lately that REST may not know it.
     """
 
     def __init__(
@@ -133,6 +143,7 @@ class Enforcer:
         position_of: Callable[[int, str], Position | None],
         *,
         run_id: str,
+        is_fresh: Callable[[int, int], bool] = lambda account_id, order_id: False,
         patience: Patience | None = None,
         on_error: OnError = log_error,
     ) -> None:
@@ -142,6 +153,7 @@ class Enforcer:
         self._put = put
         self._position_of = position_of
         self._run_id = run_id
+        self._is_fresh = is_fresh
         self._patience = patience or Patience()
         self._on_error = on_error
         self._crew = Crew(on_error)
@@ -295,11 +307,15 @@ class Enforcer:
 
     async def _held(self, action: Action) -> tuple[_Held, bool]:
         """The position now, and whether the broker said so; else what the stream knows."""
-        account_id, contract_id = action.account_id, action.contract_id
-        reading = await self._reader.read_back(account_id, POSITIONS, self._patience.before_seconds)
+        reading = await self._reader.read_back(
+            action.account_id, POSITIONS, self._patience.before_seconds
+        )
+        return self._held_by(reading, action)
+
+    def _held_by(self, reading: Reading | None, action: Action) -> tuple[_Held, bool]:
         if reading is not None and reading.positions is not None:
-            return _held_in(reading.positions, contract_id), True
-        known = self._position_of(account_id, contract_id)
+            return _held_in(reading.positions, action.contract_id), True
+        known = self._position_of(action.account_id, action.contract_id)
         if known is None:
             return _FLAT, False
         return _Held(size=known.size, side=known.side if known.sided else 0), False
@@ -313,21 +329,33 @@ class Enforcer:
         def met(reading: Reading) -> bool:
             return _order_in(reading, action.order_id) is None
 
-        return await self._conclude(action, reply, ORDERS, met)
+        result = await self._conclude(action, reply, ORDERS, met)
+        if result.outcome is Outcome.GONE and self._is_fresh(action.account_id, action.order_id):
+            await asyncio.sleep(self._patience.not_known_yet_seconds)
+        return result
 
     async def _place(self, action: PlaceExit) -> _Result:
-        held, verified = await self._held(action)
+        reading = await self._reader.read_back(
+            action.account_id, EXPOSURE, self._patience.before_seconds
+        )
+        held, verified = self._held_by(reading, action)
         if not held.is_on(action.side):
             return _Result(
                 outcome=Outcome.GONE, verified=verified, message="there is no position to protect"
             )
+        # Beside an exit that works after all, whatever we were told of it, ours could open a
+        # position the other way.
+        room = held.size - _exit_lots(reading, action)
+        if room <= 0:
+            message = "an exit for all of the position works already; none was placed"
+            return _Result(outcome=Outcome.GONE, verified=True, message=message)
         tag = f"{OWN_TAG}{self._run_id}-{action.id}"
         body: dict[str, Any] = {
             "accountId": action.account_id,
             "contractId": action.contract_id,
             "type": int(OrderType.LIMIT if action.stop_price is None else OrderType.STOP),
             "side": int(OrderSide.SELL if action.side > 0 else OrderSide.BUY),
-            "size": min(action.size, held.size),
+            "size": min(action.size, room),
             "customTag": tag,
         }
         if action.stop_price is not None:
@@ -494,6 +522,20 @@ def _held_in(positions: tuple[PositionRecord, ...], contract_id: str) -> _Held:
             side = {PositionType.LONG: 1, PositionType.SHORT: -1}.get(record.type, 0)
             return _Held(size=record.size, side=side)
     return _FLAT
+
+
+def _exit_lots(reading: Reading | None, action: PlaceExit) -> int:
+    """Lots of working exits of the same kind (stops, or targets) that the broker lists."""
+    orders = reading.orders if reading is not None else None
+    return sum(
+        max(o.size - o.fill_volume, 0)
+        for o in orders or ()
+        if o.contract_id == action.contract_id
+        and o.side.sign != action.side
+        and o.status not in TERMINAL
+        and o.status is not OrderStatus.SUSPENDED
+        and (o.type in STOP_TYPES) == (action.stop_price is not None)
+    )
 
 
 def _order_in(reading: Reading, order_id: int) -> Any:

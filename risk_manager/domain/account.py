@@ -500,9 +500,13 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
     ended = account.finished.get(record.id)
     if record.status in TERMINAL:
         if known is None:
-            if ended is not None and not _is_older(ended.updated_at, record.update_timestamp):
-                return account  # told before
-            return _with_ended(account, record.id, at, record.update_timestamp)
+            if ended is None:
+                return _with_ended(account, record.id, at, record.update_timestamp)
+            if not _is_older(ended.updated_at, record.update_timestamp):
+                return account
+            # Told again: a list has had the time to know it since the first word.
+            ended = Ended(ended.at, record.update_timestamp, ended.cancelled)
+            return evolve(account, finished={**account.finished, record.id: ended})
         if _is_older(record.update_timestamp, known.updated_at):
             return _disputed(account, known.id, known.contract_id, at + LIST_LAG)
         return _over(account, known, at, record.update_timestamp)
@@ -561,6 +565,15 @@ def is_told_freshly(account: Account, key: str, asked_at: datetime) -> bool:
     that what was asked for at this instant need not know it yet."""
     heard = account.heard.get(key)
     return heard is not None and asked_at < heard + LIST_LAG
+
+
+def works_freshly(account: Account | None, order_id: int, now: datetime) -> bool:
+    """Whether the stream has told of a working order so lately that REST may not know it."""
+    return (
+        account is not None
+        and order_id in account.orders
+        and is_told_freshly(account, f"order:{order_id}", now)
+    )
 
 
 def with_record(account: Account, record: AccountRecord, at: datetime) -> Account:

@@ -369,7 +369,7 @@ class _Working:
                     if decided_from is None or now >= decided_from:
                         self._look(account)
                     continue
-                if isinstance(action, CancelOrder) and not self._may_repeat(account, action):
+                if isinstance(action, CancelOrder) and not self._may_repeat(account, action, tries):
                     continue
                 before = known if tries > 1 else None
                 brake = brake.after_call(now, limit)
@@ -429,7 +429,7 @@ class _Working:
         unread = listed_as_of is None or listed_as_of < over
         return known_as_of >= over and not (unread and self.state.now - over < BORNE_OUT_WITHIN)
 
-    def _may_repeat(self, account: Account, cancel: CancelOrder) -> bool:
+    def _may_repeat(self, account: Account, cancel: CancelOrder, tries: int) -> bool:
         """Whether an order that outlived its confirmed cancel may be cancelled again by now."""
         outlived = account.outlived.get(cancel.order_id)
         if outlived is None:
@@ -437,7 +437,7 @@ class _Working:
         now, times = self.state.now, outlived.times
         if times > 1 and now < outlived.since + REFUSED_PAUSES[min(times - 1, LAST_PAUSE) - 1]:
             return False
-        if times == 2 or times % 10 == 0:
+        if tries == 1 and (times == 2 or times % 10 == 0):
             self.facts.append(
                 Alarm(
                     at=now,
@@ -578,7 +578,9 @@ def _is_unsettled(account: Account, now: datetime) -> bool:
         if now >= ended.at + LIST_LAG + ASKED_FOR:
             break
         if not account.is_gone(order_id) and (
-            ended.cancelled or called_off.is_called_off(account, order_id)
+            ended.cancelled
+            or order_id in account.outlived
+            or called_off.is_called_off(account, order_id)
         ):
             due.append(ended.at + LIST_LAG)
     return any(at <= now < at + ASKED_FOR for at in due)

@@ -63,7 +63,8 @@ from risk_manager.domain.view import in_scope
 # unknown, after it was sent. While the exchange is known to be shut nobody need hurry.
 REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 5, 5, 5, 5, 5, 10))
 SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
-NOT_KNOWN_YET_PAUSES = tuple(timedelta(seconds=s) for s in (0.2, 0.2, 0.2, 0.3, 0.5, 1, 2, 5))
+# The enforcer leaves the gateway a moment first.
+NOT_KNOWN_YET_PAUSES = tuple(timedelta(seconds=s) for s in (*[0] * 9, 1, 2, 5))
 UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 5))
 # An exit that was placed shows up in the list of orders within this, or is gone again.
 PLACED_PAUSE = timedelta(seconds=1)
@@ -467,7 +468,7 @@ def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Accou
     key, order_id = attempt.action.key, attempt.action.order_id
     if event.outcome is Outcome.GONE:
         # Who answers may not know yet what the stream has just told: then it is asked again.
-        if accounts.is_told_freshly(account, key, event.at):
+        if accounts.works_freshly(account, order_id, event.at):
             return account
         return accounts.without_order(account, order_id, event.at)
     dispute, heard = account.disputes.get(key), account.heard.get(key)

@@ -513,9 +513,10 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
     if ended is not None:
         if _is_older(record.update_timestamp, ended.updated_at):
             return account
-        account = _disputed(account, record.id, record.contract_id, at + LIST_LAG)
         if not _is_older(ended.updated_at, record.update_timestamp):
-            return account
+            # A word that is only repeated does not put off the decision.
+            return _disputed(account, record.id, record.contract_id, max(at, ended.at + LIST_LAG))
+        account = _disputed(account, record.id, record.contract_id, at + LIST_LAG)
     elif is_late(account, record):
         return _disputed(account, record.id, record.contract_id, at)
     elif known is not None and _is_older(record.update_timestamp, known.updated_at):
@@ -679,12 +680,8 @@ def _with_listed(
 
 
 def with_dispute(account: Account, key: str, dispute: Dispute) -> Account:
-    """With it noted that two words about an order, a contract or the account differ.
-
-    A word that is only repeated does not put off the decision.
-    """
-    known = account.disputes.get(key)
-    if known == dispute or (known is not None and not dispute.left_out):
+    """With it noted that two words about an order, a contract or the account differ."""
+    if account.disputes.get(key) == dispute:
         return account
     return evolve(account, disputes={**account.disputes, key: dispute})
 

@@ -42,7 +42,8 @@ from risk_manager.claims import (
     gateway_name,
 )
 from risk_manager.clock import CLOCK_IS_WRONG, Clock, SystemClock, VenueTime, tick
-from risk_manager.domain.account import Position, works_freshly
+from risk_manager.domain.account import Position, is_for_news
+from risk_manager.domain.decisions import Action
 from risk_manager.domain.doubt import DoubtKind
 from risk_manager.domain.events import (
     AccountOpened,
@@ -429,7 +430,7 @@ class Daemon:
             self._put,
             self._position_of,
             run_id=self.run_id,
-            is_fresh=self._is_fresh,
+            is_for_news=self._is_for_news,
         )
         self.contracts = ContractBook(self.lanes, self.clock, self._put)
         self.hubs = HubSupervisor(
@@ -507,8 +508,9 @@ class Daemon:
         account = self._state().accounts.get(account_id)
         return account.positions.get(contract_id) if account is not None else None
 
-    def _is_fresh(self, account_id: int, order_id: int) -> bool:
-        return works_freshly(self._state().accounts.get(account_id), order_id, self.clock.now())
+    def _is_for_news(self, action: Action) -> bool:
+        account = self._state().accounts.get(action.account_id)
+        return account is not None and is_for_news(account, action, self.clock.now())
 
     def _watch(self, contract_ids: frozenset[str]) -> None:
         self.contracts.want(contract_ids)

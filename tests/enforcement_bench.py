@@ -9,7 +9,7 @@ from risk_manager.broker.enforcer import Enforcer, Patience
 from risk_manager.broker.lanes import Call, Gateway, Lanes, Limits
 from risk_manager.broker.reconcile import Intervals, Reconciler
 from risk_manager.clock import Clock, tick
-from risk_manager.domain.account import Account, Position, works_freshly
+from risk_manager.domain.account import Account, Position, is_for_news
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AccountOpened, ActionSettled, AdminAsked, AnyEvent
@@ -142,8 +142,9 @@ async def bench(
         account = pipeline.state.accounts.get(account_id)
         return account.positions.get(contract_id) if account else None
 
-    def is_fresh(account_id: int, order_id: int) -> bool:
-        return works_freshly(pipeline.state.accounts.get(account_id), order_id, clock.now())
+    def for_news(action: Action) -> bool:
+        account = pipeline.state.accounts.get(action.account_id)
+        return account is not None and is_for_news(account, action, clock.now())
 
     put = pipeline.inbox.put_nowait
     lanes = Lanes(gateway, clock, limits=limits, on_call=calls.append, on_error=on_error)
@@ -163,7 +164,7 @@ async def bench(
         put,
         position_of,
         run_id="test",
-        is_fresh=is_fresh,
+        is_for_news=for_news,
         patience=patience,
         on_error=on_error,
     )

@@ -78,8 +78,7 @@ class Patience:
     look after one whose fate is open: then looking goes on until somebody has answered.
     `look_seconds` bounds one look, `looks_seconds` all of them, which for a close of unknown fate
     count from when it was sent. A call whose answer took longer than `sure_seconds` may have met
-    what was opened meanwhile.
-    `not_known_yet_seconds`: a gateway that does not know an order the
+    what was opened meanwhile. `not_known_yet_seconds`: a gateway that does not know what the
     stream has just told of is left so long to learn of it.
     """
 
@@ -130,8 +129,8 @@ class Enforcer:
     An async context manager. For every action the inbox gets the account as read back and then
     one `ActionSettled`. No call is repeated here: the core decides that. Of one key there is one
     call at a time; an action that `follows` another waits for its answer, not for its read-back.
-    `position_of` tells what the stream knows, for the moments when reads fail; `is_fresh`, whether
-    the stream has told of a working order so lately that REST may not know it.
+    `position_of` tells what the stream knows, for the moments when reads fail; `is_for_news`,
+    whether an action is for what the stream has told of so lately that REST may not know it.
     """
 
     def __init__(
@@ -143,7 +142,7 @@ class Enforcer:
         position_of: Callable[[int, str], Position | None],
         *,
         run_id: str,
-        is_fresh: Callable[[int, int], bool] = lambda account_id, order_id: False,
+        is_for_news: Callable[[Action], bool] = lambda action: False,
         patience: Patience | None = None,
         on_error: OnError = log_error,
     ) -> None:
@@ -153,7 +152,7 @@ class Enforcer:
         self._put = put
         self._position_of = position_of
         self._run_id = run_id
-        self._is_fresh = is_fresh
+        self._is_for_news = is_for_news
         self._patience = patience or Patience()
         self._on_error = on_error
         self._crew = Crew(on_error)
@@ -212,6 +211,8 @@ class Enforcer:
         try:
             over = None if before is None else await self._wait_for(before, action)
             result = over or await self._do(action)
+            if result.outcome is Outcome.GONE and self._is_for_news(action):
+                await asyncio.sleep(self._patience.not_known_yet_seconds)
         except Exception as error:  # our own fault: visible, and the core will try again
             self._on_error(f"action {action.id}", error)
             result = _unsent(f"internal error: {type(error).__name__}: {error}")
@@ -329,10 +330,7 @@ class Enforcer:
         def met(reading: Reading) -> bool:
             return _order_in(reading, action.order_id) is None
 
-        result = await self._conclude(action, reply, ORDERS, met)
-        if result.outcome is Outcome.GONE and self._is_fresh(action.account_id, action.order_id):
-            await asyncio.sleep(self._patience.not_known_yet_seconds)
-        return result
+        return await self._conclude(action, reply, ORDERS, met)
 
     async def _place(self, action: PlaceExit) -> _Result:
         reading = await self._reader.read_back(

@@ -244,7 +244,10 @@ class Reconciler:
         desk, now = self._desk(account_id), self._clock.monotonic()
         if now - desk.looked_at >= self._intervals.between_asked_seconds:
             desk.looked_at = now
-            self._request(account_id, EXPOSURE, urgent=True)
+            account = self._state().accounts.get(account_id)
+            asks_permission = account is not None and "account" in account.disputes
+            parts = EXPOSURE | {Part.ACCOUNT} if asks_permission else EXPOSURE
+            self._request(account_id, parts, urgent=True)
 
     async def read_back(
         self, account_id: int, parts: Parts, limit_seconds: float

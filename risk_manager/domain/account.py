@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from risk_manager.domain import layered
 from risk_manager.domain.brake import Brake
-from risk_manager.domain.decisions import Action, CancelOrder, Outcome, Severity
+from risk_manager.domain.decisions import (
+    Action,
+    CancelOrder,
+    ClosePosition,
+    MoveStop,
+    Outcome,
+    ReducePosition,
+    Severity,
+)
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.ledger import Ledger
@@ -568,13 +576,36 @@ def is_told_freshly(account: Account, key: str, asked_at: datetime) -> bool:
     return heard is not None and asked_at < heard + LIST_LAG
 
 
-def works_freshly(account: Account | None, order_id: int, now: datetime) -> bool:
-    """Whether the stream has told of a working order so lately that REST may not know it."""
+def is_for_news(account: Account, action: Action, now: datetime) -> bool:
+    """Whether an action is for an order or a position that the stream has told of so lately that
+    REST may not know it."""
+    if isinstance(action, CancelOrder | MoveStop):
+        return action.order_id in account.orders and is_told_freshly(account, action.key, now)
+    if not isinstance(action, ClosePosition | ReducePosition):
+        return False
+    held = account.positions.get(action.contract_id)
     return (
-        account is not None
-        and order_id in account.orders
-        and is_told_freshly(account, f"order:{order_id}", now)
+        held is not None
+        and held.episode == action.episode
+        and opened_freshly(account, action.contract_id, now)
     )
+
+
+def with_record_reported(
+    account: Account, record: AccountRecord, asked_at: datetime, at: datetime
+) -> Account:
+    """The account after a list stated balance and permission. The permission that the stream has
+    stated so shortly before that the list need not know it stands."""
+    heard, may = account.heard.get("account"), account.can_trade
+    if heard is not None and heard > asked_at:
+        return account
+    differs = None not in (record.can_trade, may) and record.can_trade is not may
+    if heard is not None and differs and is_told_freshly(account, "account", asked_at):
+        account = with_dispute(account, "account", Dispute("", heard + LIST_LAG))
+        record = record.model_copy(update={"can_trade": None})
+    elif "account" in account.disputes:
+        account = evolve(account, disputes=_without(account.disputes, "account"))
+    return with_record(account, record, at)
 
 
 def with_record(account: Account, record: AccountRecord, at: datetime) -> Account:
@@ -598,17 +629,38 @@ def with_positions_reported(
     at: datetime,
     contracts: Mapping[str, Contract],
 ) -> Account:
-    """The account after a full list of positions, except where the stream spoke later."""
+    """The account after a full list of positions, except where the stream spoke later.
+
+    One that the stream has told of as new so shortly before that the list need not know it stands.
+    """
     stated = {r.contract_id: r for r in records}
     for contract_id in sorted({*stated, *account.positions}):
         heard = account.heard.get(contract_id)
         if heard is not None and heard > asked_at:
+            continue
+        if contract_id not in stated and opened_freshly(account, contract_id, asked_at):
+            decided_from = account.positions[contract_id].opened_at + LIST_LAG
+            dispute = Dispute(contract_id, decided_from, left_out=True)
+            account = with_dispute(account, contract_id, dispute)
             continue
         record = stated.get(contract_id) or PositionRecord(
             account_id=account.id, contract_id=contract_id, size=0
         )
         account = with_position(account, record, at, contracts.get(contract_id))
     return account
+
+
+def opened_freshly(account: Account, contract_id: str, asked_at: datetime) -> bool:
+    """Whether the stream has told of a new position so lately that what was asked for at this
+    instant need not know it. A late word of one that has ended is none."""
+    held, heard = account.positions.get(contract_id), account.heard.get(contract_id)
+    return (
+        held is not None
+        and heard is not None
+        and heard >= held.opened_at
+        and asked_at < held.opened_at + LIST_LAG
+        and not is_back(account, contract_id)
+    )
 
 
 def with_orders_reported(

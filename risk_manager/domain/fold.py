@@ -11,7 +11,6 @@ from risk_manager.domain import attempts as calls
 from risk_manager.domain import blindness, called_off, layered, own_closes, prices, succession
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
-    Action,
     Alarm,
     CancelOrder,
     ClosePosition,
@@ -53,7 +52,7 @@ from risk_manager.domain.exchange_hours import CHICAGO, opens_next
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import MANUAL_ID, Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.money import dollars
-from risk_manager.domain.records import TradeRecord
+from risk_manager.domain.records import PositionRecord, TradeRecord
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import HubStatus, State
 from risk_manager.domain.trading_calendar import DayWindow
@@ -379,8 +378,8 @@ def _executed(
 
 
 def _reported(state: State, account: Account, event: AccountReported, facts: list[Fact]) -> Account:
-    if event.account is not None and not _said_since(account, event.asked_at):
-        account = accounts.with_record(account, event.account, event.at)
+    if event.account is not None:
+        account = accounts.with_record_reported(account, event.account, event.asked_at, event.at)
     if event.trades is not None:
         account = _executed(state, account, event.trades, event.at, facts, as_of=event.asked_at)
     if event.positions is not None:
@@ -410,12 +409,6 @@ def _without_orphans(state: State, account: Account, facts: list[Fact]) -> Accou
     if not account.locks or account.is_only_remembered(state.now):
         return account
     return succession.without_orphans(account, state.rulebook.acting(account.id), state.now, facts)
-
-
-def _said_since(account: Account, asked_at: datetime) -> bool:
-    """Whether the stream has stated balance and permission later than a report was asked for."""
-    heard = account.heard.get("account")
-    return heard is not None and heard > asked_at
 
 
 def _settled(state: State, account: Account, event: ActionSettled, facts: list[Fact]) -> Account:
@@ -462,28 +455,37 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
 
 
 def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
-    """The account without the order that a call has ended, or that the gateway does not know."""
-    if not isinstance(attempt.action, CancelOrder | MoveStop):
-        return account
-    key, order_id = attempt.action.key, attempt.action.order_id
-    if event.outcome is Outcome.GONE:
-        # Who answers may not know yet what the stream has just told: then it is asked again.
-        if accounts.works_freshly(account, order_id, event.at):
+    """The account without what a call has ended, or that the gateway does not know.
+
+    Who answers may not know yet what the stream has just told: then it is asked again.
+    """
+    action = attempt.action
+    if event.outcome is Outcome.GONE and isinstance(action, CancelOrder | MoveStop):
+        if accounts.is_for_news(account, action, event.at):
             return account
-        return accounts.without_order(account, order_id, event.at)
-    dispute, heard = account.disputes.get(key), account.heard.get(key)
-    if (
-        event.outcome is Outcome.DONE
-        and event.verified
-        and isinstance(attempt.action, CancelOrder)
-        and dispute is not None
-        and dispute.left_out
-        and heard is not None
-        and heard <= attempt.asked_at
-    ):
-        # The stream alone told of it, the call was accepted, and the list does not show it.
-        return accounts.without_order(account, order_id, event.at)
+        return accounts.without_order(account, action.order_id, event.at)
+    if event.outcome is not Outcome.DONE or not event.verified:
+        return account
+    if isinstance(action, CancelOrder) and _stream_alone(account, action.key, attempt.asked_at):
+        return accounts.without_order(account, action.order_id, event.at)
+    if isinstance(action, ClosePosition):
+        held = account.positions.get(action.contract_id)
+        alone = _stream_alone(account, action.contract_id, attempt.asked_at)
+        if held is not None and held.episode == action.episode and alone:
+            flat = PositionRecord(
+                id=held.gateway_id, account_id=account.id, contract_id=held.contract_id, size=0
+            )
+            account = accounts.with_position(account, flat, event.at, None)
+            disputes = {k: d for k, d in account.disputes.items() if k != held.contract_id}
+            return _lower_ceilings(evolve(account, disputes=disputes))
     return account
+
+
+def _stream_alone(account: Account, key: str, asked_at: datetime) -> bool:
+    """Whether the stream alone told of an order or position, before an action was asked for, and a
+    list has left it out: if the call was accepted, that was its effect."""
+    dispute, heard = account.disputes.get(key), account.heard.get(key)
+    return dispute is not None and dispute.left_out and heard is not None and heard <= asked_at
 
 
 def _opens_at(state: State, attempt: Attempt, at: datetime) -> datetime | None:
@@ -519,7 +521,7 @@ def _pause(state: State, account: Account, event: ActionSettled, attempt: Attemp
     match event.outcome:
         case Outcome.REFUSED:
             return REFUSED_PAUSES[min(attempt.refused, len(REFUSED_PAUSES)) - 1]
-        case Outcome.GONE if _is_held_to_work(account, attempt.action):
+        case Outcome.GONE if accounts.is_for_news(account, attempt.action, event.at):
             return NOT_KNOWN_YET_PAUSES[min(attempt.tries, len(NOT_KNOWN_YET_PAUSES)) - 1]
         case Outcome.UNSENT:
             return growing
@@ -534,10 +536,6 @@ def _pause(state: State, account: Account, event: ActionSettled, attempt: Attemp
         case _ if not event.verified:
             return state.rulebook.defaults.reissue_after
     return placed
-
-
-def _is_held_to_work(account: Account, action: Action) -> bool:
-    return isinstance(action, CancelOrder | MoveStop) and action.order_id in account.orders
 
 
 def _has_shown(account: Account, attempt: Attempt) -> bool:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from enforcement_bench import Bench, bench
-from paper_broker import CANCEL, CLOSE, MNQ, ORDERS, PLACE, PaperBroker
+from paper_broker import ACCOUNTS, CANCEL, CLOSE, MNQ, ORDERS, PLACE, PaperBroker
 from virtual_time import LoopClock, in_virtual_time
 
 from risk_manager.domain.decisions import Outcome, PlaceExit
-from risk_manager.domain.events import OrderChanged
-from risk_manager.domain.records import OrderStatus
+from risk_manager.domain.events import AccountChanged, OrderChanged, PositionChanged
+from risk_manager.domain.records import OrderStatus, PositionType
 from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
 
 STOP = {"type": 4, "side": 1, "stopPrice": 5990.25}
@@ -137,3 +137,53 @@ async def test_an_exit_leaves_room_for_those_that_work_by_the_list(
         assert [c.body["size"] for c in broker.calls(PLACE)] == ([] if placed is None else [placed])
         expected = Outcome.GONE if placed is None else Outcome.DONE
         assert b.settled()[0].outcome is expected
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.4, 0.6])
+@in_virtual_time
+async def test_a_position_opened_under_a_lock_is_closed_as_soon_as_the_gateway_can(
+    lag: float,
+) -> None:
+    """F1.4: The stream tells of a position before REST knows it: it is closed once REST does."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await b.until(lambda: b.account().reported_at is not None)
+        b.lock()
+        await asyncio.sleep(5)
+        began = b.clock.monotonic()
+        b.pipeline.inbox.put_nowait(
+            PositionChanged(
+                at=b.clock.now(),
+                account_id=101,
+                contract_id=MNQ,
+                type=PositionType.LONG,
+                size=1,
+            )
+        )
+        asyncio.get_running_loop().call_later(lag, broker.hold, 101, MNQ, 1)
+        await asyncio.sleep(lag + 0.001)
+        while broker.held:
+            await asyncio.sleep(0.01)
+            assert b.clock.monotonic() - began < 40
+        assert b.clock.monotonic() - began < lag + 0.35
+        await asyncio.sleep(10)
+        assert b.account().positions == {}
+        assert len(broker.calls(CLOSE)) <= 6
+
+
+@in_virtual_time
+async def test_the_permission_is_read_again_soon_where_stream_and_list_differ() -> None:
+    """F1.4: Not half a minute later, when a flat account is read as it always is."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await b.until(lambda: b.account().can_trade is True)
+        await asyncio.sleep(5)
+        said = AccountChanged(at=b.clock.now(), id=101, name="A", can_trade=False)
+        b.pipeline.inbox.put_nowait(said)
+        await asyncio.sleep(0.1)
+        b.reconciler.ask(101)
+        await asyncio.sleep(0.5)
+        assert b.account().can_trade is False
+        await asyncio.sleep(3.5)
+        assert b.account().can_trade is True
+        assert len(broker.calls(ACCOUNTS)) <= 4

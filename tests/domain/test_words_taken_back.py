@@ -7,7 +7,7 @@ import pytest
 from desk import Desk, DeskMaker, contract_id
 
 from risk_manager.domain.decisions import Outcome
-from risk_manager.domain.events import OrderChanged
+from risk_manager.domain.events import AccountReported, OrderChanged
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 
 MES = contract_id("MES")
@@ -424,3 +424,101 @@ async def test_the_opening_half_of_a_reversal_is_an_entry(desk: DeskMaker) -> No
     await d.wait(seconds=2)
     assert d.locked_by() == {"trade_frequency_limit": "account"}
     assert d.account().ledger.day(d.account().trading_date).executions == 3
+
+
+# --- positions and the account --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["list", "stream"])
+async def test_a_position_told_as_closed_that_is_there_is_closed_under_a_lock(
+    desk: DeskMaker, word: str
+) -> None:
+    """F1.4: That a position has ended is taken back by a later list, or a later word."""
+    d = desk()
+    await d.position("MNQ", 1)
+    await d.admin("lock")
+    await d.position("MNQ", 0)
+    await d.settle(d.enforcer.actions[0])
+    await d.wait(seconds=1)
+    assert d.actions == ["close MNQ"]
+    if word == "list":
+        await d.report(positions={"MNQ": 1})
+    else:
+        await d.position("MNQ", 1)
+    assert d.actions == ["close MNQ", "close MNQ"]
+
+
+@pytest.mark.parametrize("answer", [Outcome.GONE, Outcome.UNKNOWN])
+async def test_a_position_the_list_does_not_know_yet_is_closed_under_a_lock(
+    desk: DeskMaker, answer: Outcome
+) -> None:
+    """F1.4: A position opened under a lock is closed, and again until that has worked, although a
+    list that lags leaves it out."""
+    d = desk(desk_rest=False)
+    await d.admin("lock")
+    await d.position("MNQ", 1)
+    assert d.actions == ["close MNQ"]
+    await d.wait(seconds=0.05)
+    await d.report(positions={})
+    assert d.account().net(contract_id("MNQ")) == 1
+    await d.settle(d.enforcer.actions[0], answer)
+    await d.wait(seconds=0.2)
+    assert d.actions == ["close MNQ", "close MNQ"]
+    await d.settle(d.enforcer.actions[1])
+    assert d.account().positions == {}, "carried out, and no list shows it"
+    await d.wait(seconds=5)
+    assert len(d.actions) == 2
+
+
+async def test_a_position_that_a_list_leaves_out_stands_no_longer_than_lists_lag(
+    desk: DeskMaker,
+) -> None:
+    """F1.4: Then the list is asked, and decides; one that was held for longer is gone at once."""
+    d = desk(desk_rest=False)
+    await d.position("MNQ", 1)
+    await d.position("ES", 1)
+    await d.wait(seconds=3)
+    await d.position("MES", 1)
+    await d.position("ES", 2)
+    await d.wait(seconds=0.5)
+    await d.report(positions={"MNQ": 1})
+    assert set(d.account().positions) == {MES, contract_id("MNQ")}
+    await d.wait(seconds=3)
+    await d.report(positions={"MNQ": 1})
+    assert set(d.account().positions) == {contract_id("MNQ")}
+    assert d.account().disputes == {}
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_list_that_lags_does_not_turn_the_permission_to_trade(
+    desk: DeskMaker, first: bool
+) -> None:
+    """F1.4: What the stream has just said of the permission stands until a list can know it."""
+    d = desk(auth_loss_guard={})
+    await d.can_trade(not first)
+    await d.wait(seconds=10)
+    await d.can_trade(first)
+    locked = dict(d.locked_by())
+
+    async def listed(may: bool) -> None:
+        await d.happens(
+            AccountReported.model_validate(
+                {
+                    "at": d.now,
+                    "asked_at": d.now,
+                    "account_id": 101,
+                    "account": {"id": 101, "canTrade": may, "balance": 50_000},
+                }
+            )
+        )
+
+    await d.wait(seconds=0.3)
+    await listed(not first)
+    assert d.account().can_trade is first
+    assert d.locked_by() == locked
+    assert d.account().balance == 50_000
+    assert "account" in d.account().disputes
+    await d.wait(seconds=3)
+    await listed(not first)
+    assert d.account().can_trade is not first, "by now it knows"
+    assert d.account().disputes == {}

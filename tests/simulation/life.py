@@ -17,7 +17,7 @@ from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.reconcile import Reconciler, is_exposed
 from risk_manager.clock import SystemClock, VenueTime
-from risk_manager.domain.account import Position, works_freshly
+from risk_manager.domain.account import Position, is_for_news
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AccountOpened, AnyEvent, Hub, Tick
@@ -203,7 +203,7 @@ class Life:
             self.put,
             self._position_of,
             run_id=f"s{self.number}",
-            is_fresh=self._is_fresh,
+            is_for_news=self._is_for_news,
             on_error=self._on_error,
         )
         await self._agree_on_the_time()
@@ -309,8 +309,9 @@ class Life:
         account = self.state().accounts.get(account_id)
         return account.positions.get(contract_id) if account is not None else None
 
-    def _is_fresh(self, account_id: int, order_id: int) -> bool:
-        return works_freshly(self.state().accounts.get(account_id), order_id, self.clock.now())
+    def _is_for_news(self, action: Action) -> bool:
+        account = self.state().accounts.get(action.account_id)
+        return account is not None and is_for_news(account, action, self.clock.now())
 
     def _watch(self, contract_ids: frozenset[str]) -> None:
         self.watched = contract_ids

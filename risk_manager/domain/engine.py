@@ -543,6 +543,8 @@ class _Working:
             for action in protect(self.state, account, position, want.protect):
                 if isinstance(action, MoveStop) and action.order_id in want.cancel:
                     continue  # by turns they would go at the pace of the answers
+                if isinstance(action, MoveStop) and _leaves_less(account, action, want.cancel):
+                    continue  # what is cancelled makes room already
                 moved.add(action.key)
                 yield action
         for order_id in sorted(want.shrink.keys() & account.orders.keys() - want.cancel):
@@ -568,6 +570,20 @@ def _adds_exits(account: Account, action: Action) -> bool:
         return False
     order = account.orders.get(action.order_id)
     return order is not None and action.size > order.remaining
+
+
+def _leaves_less(account: Account, move: MoveStop, cancelled: set[int]) -> bool:
+    """Whether a stop would be made smaller while another one beside it goes: together they would
+    leave less than the position. A cancel that has failed makes no room."""
+    stop = account.orders[move.order_id]
+    if move.size >= stop.remaining:
+        return False
+    for other in account.orders_in(move.contract_id):
+        if other.id in cancelled and other.is_stop and other.side is stop.side:
+            attempt = account.attempts.get(f"order:{other.id}")
+            if attempt is None or attempt.in_flight:
+                return True
+    return False
 
 
 def _is_unsettled(account: Account, now: datetime) -> bool:

@@ -1,6 +1,7 @@
 """Order words taken back and one id for two executions: the real daemon over the real protocol."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,14 @@ async def test_words_taken_back_neither_strip_nor_double_a_stop_nor_leave_an_ent
             account_id=GUARDED,
         )
         await taken_back(gateway, stop)
+
+        def stops_at_least(number: int) -> bool:
+            return len(exchange.working_orders(GUARDED)) >= number
+
         # Each of these gets its stop a second after it was bought: by then the first would have.
         for number, root in enumerate(("MNQ", "M2K", "MGC"), start=2):
             buy(exchange, root, 1, account=GUARDED)
-            await until(
-                lambda number=number: len(exchange.working_orders(GUARDED)) >= number,
-                f"a stop for {root}",
-            )
+            await until(partial(stops_at_least, number), f"a stop for {root}")
         assert [o.id for o in exchange.working_orders(GUARDED) if o.contract_id == mes.id] == [
             stop.id
         ]

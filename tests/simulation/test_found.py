@@ -169,7 +169,7 @@ async def test_an_older_report_does_not_end_a_restriction(desk: DeskMaker) -> No
     record = AccountRecord(id=101, name="A", can_trade=True)
     await d.happens(AccountReported(at=d.now, asked_at=asked_at, account_id=101, account=record))
     assert "auth_loss_guard" in d.locked_by()
-    await d.wait(seconds=1)
+    await d.wait(seconds=3)  # by as much may lists lag
     await d.happens(AccountReported(at=d.now, asked_at=d.now, account_id=101, account=record))
     assert "auth_loss_guard" not in d.locked_by()
 

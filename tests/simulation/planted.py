@@ -310,7 +310,7 @@ class NeverBelieves(Plant):
 
 
 class _Excuses(DailyRealizedLoss):
-    def judge(self, view: View) -> Verdict | None:
+    def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         for contract_id in view.account.positions:
             quote = view.state.quotes.get(contract_id)
             if quote is None or view.now - quote.at > QUIET:

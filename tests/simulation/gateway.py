@@ -54,6 +54,8 @@ class SimulatedGateway:
         self.writes = 0
         self.faults: deque[Fault] = deque()
         self._recent: deque[float] = deque()
+        # When the last close of an account's contract is, or will be, answered.
+        self.close_answered_at: dict[tuple[int, str], float] = {}
         self._failed_calls: deque[tuple[float, int]] = deque(maxlen=200)
 
     # --- weather ---
@@ -125,6 +127,8 @@ class SimulatedGateway:
             self.writes += 1
             world.oracle.on_write(path, body)
         world.record(f"{path} {json.dumps(body, sort_keys=True, default=str)}")
+        if path in (CLOSE, PARTIAL_CLOSE):
+            self.close_answered_at[body["accountId"], body["contractId"]] = world.now + up + down
         answer: asyncio.Future[object] = loop.create_future()
         if fate not in ("ok", "slow"):
             self.note(fate, {"hang": 5.0, "limited": 20.0}.get(fate, 2.0))

@@ -593,7 +593,12 @@ class Oracle:
     def _sweep_prompts(self) -> None:
         now = self.world.now
         for what, prompt in list(self._prompts.items()):
-            if now - prompt.since <= prompt.within_s:
+            since = prompt.since
+            if what[0] == "close":
+                # The fill of a close that is not answered yet may be on its way: a second one
+                # would cross it, and turn the position round.
+                since = max(since, self.world.gateway.close_answered_at.get(prompt.key, since))
+            if now - since <= prompt.within_s:
                 continue
             del self._prompts[what]
             if what[0] == "close":

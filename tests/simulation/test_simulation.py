@@ -217,18 +217,21 @@ def test_for_how_long_something_may_be_that_must_not_for_the_judge(
 
 
 @pytest.mark.parametrize(
-    ("fault", "lived_s", "calls", "told_again", "found"),
+    ("fault", "lived_s", "calls", "told_again", "answered_at", "found"),
     [
-        ("", 100.0, 5, True, {"slow to close"}),
-        (READS_REFUSED, 100.0, 5, True, {"slow to close"}),  # no close waits for a read
-        ("hang", 100.0, 5, True, set()),
-        ("", 2.0, 5, True, set()),  # after a start the broker is read first
-        ("", 100.0, 21, True, set()),  # so many calls are paced
-        ("", 100.0, 5, False, set()),  # told flat meanwhile: there is nothing to close
+        ("", 100.0, 5, True, 90.0, {"slow to close"}),
+        (READS_REFUSED, 100.0, 5, True, 90.0, {"slow to close"}),  # no close waits for a read
+        ("hang", 100.0, 5, True, 90.0, set()),
+        ("", 2.0, 5, True, 90.0, set()),  # after a start the broker is read first
+        ("", 100.0, 21, True, 90.0, set()),  # so many calls are paced
+        ("", 100.0, 5, False, 90.0, set()),  # told flat meanwhile: there is nothing to close
+        ("", 100.0, 5, True, 99.48, {"slow to close"}),
+        ("", 100.0, 5, True, 99.52, set()),  # the close before was answered half a second ago
+        ("", 100.0, 5, True, 100.3, set()),  # or has not been yet: a second one would cross it
     ],
 )
 def test_when_a_close_must_be_asked_for_within_half_a_second_for_the_judge(
-    fault: str, lived_s: float, calls: int, told_again: bool, found: set[str]
+    fault: str, lived_s: float, calls: int, told_again: bool, answered_at: float, found: set[str]
 ) -> None:
     key = (101, "CON.F.US.RTY.Z26")
     judge = object.__new__(Oracle)
@@ -242,6 +245,7 @@ def test_when_a_close_must_be_asked_for_within_half_a_second_for_the_judge(
         exchange=SimpleNamespace(contracts={key[1]: SimpleNamespace(root="RTY")}),
         gateway=SimpleNamespace(
             out_until=-1.0,
+            close_answered_at={key: answered_at},
             was_ill=lambda since, until, besides: bool(fault) and fault != besides,
         ),
     )

@@ -188,6 +188,7 @@ class Words:
                 closing["orderId"] == opening["orderId"]
                 and closing["profitAndLoss"] is not None
                 and opening["profitAndLoss"] is None
+                and closing["id"] not in self._one_id.values()  # there are two halves, not three
             )
             if are_halves and self._roll("shared_trade_id"):
                 self._one_id[opening["id"]] = closing["id"]

@@ -5,6 +5,7 @@ really holds, and which locks the daemon has shown to the outside. Of the progra
 words: lock facts, events' kinds, paths.
 """
 
+import math
 import sqlite3
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
@@ -249,6 +250,10 @@ class Oracle:
         self._net[key] = before + signed
         self._moved[key] = self.world.now
         self._count_episode(key, data, before)
+
+    def has_moved_since(self, instant: float) -> bool:
+        """Whether any position has changed since then."""
+        return max(self._moved.values(), default=-math.inf) >= instant
 
     def _count_episode(self, key: tuple[int, str], data: Mapping[str, Any], before: int) -> None:
         if not before:

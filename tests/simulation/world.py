@@ -37,6 +37,7 @@ ROOTS = ("MNQ", "NQ", "MES", "ES", "RTY", "MCL")
 BLOCKED = frozenset({"RTY"})
 BUSY_STEP_S = 1.0
 IDLE_STEP_S = 10.0
+QUIET_AFTER_S = 3.0
 HEALED_S = 5.0
 HUBS_HEALED_S = 20.0
 """An attempt that hangs, the longest pause, and one that does not."""
@@ -193,11 +194,13 @@ class World:
         return bool(self.exchange._positions or self.exchange._alive)
 
     def is_quiet(self) -> bool:
-        """Nothing held, nothing working, nothing under way: seconds may be longer."""
+        """Nothing held, nothing working, nothing under way or to follow from a fill just now:
+        seconds may be longer."""
         life = self.life
         return not (
             self.is_busy()
             or life is None
+            or self.oracle.has_moved_since(self.now - QUIET_AFTER_S)
             or any(a.positions or a.orders or a.attempts for a in life.state().accounts.values())
         )
 

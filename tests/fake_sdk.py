@@ -115,6 +115,11 @@ class FakeProjectX:
         self.account_info: object | None = None
         self.headers = {"Content-Type": "application/json"}
         self.opened = self.closed = False
+        self.event_hooks: dict[str, list[Any]] = {"request": [], "response": []}
+
+    async def _ensure_client(self) -> "FakeProjectX":
+        """The HTTP client, of which ours only uses the hooks."""
+        return self
 
     async def __aenter__(self) -> "FakeProjectX":
         self.opened = True

@@ -15,6 +15,7 @@ from project_x_py import ProjectX, ProjectXConfig
 from project_x_py.exceptions import ProjectXAuthenticationError
 from pydantic import SecretStr, ValidationError
 
+from risk_manager.broker.answer_size import cap_answers
 from risk_manager.broker.quiet import hush
 from risk_manager.broker.whole_text import whole, with_whole_texts
 from risk_manager.clock import Clock
@@ -368,6 +369,7 @@ async def ask_once(
     `retry_count` keeps the SDK from logging in by itself on a 401.
     """
     sdk: Any = client  # its mixins annotate `self` with a protocol no type checker accepts
+    await cap_answers(sdk)
     return with_whole_texts(await sdk._execute_http_request(method, path, data=body, retry_count=1))
 
 

@@ -3,7 +3,7 @@
 import argparse
 from datetime import timedelta
 
-from risk_manager.domain.durations import parse_duration
+from risk_manager.domain.durations import TooLong, parse_duration
 
 
 def positive(text: str) -> float:
@@ -28,11 +28,11 @@ def duration(text: str) -> str:
     """A length of time as the daemon reads it: 30m, 1h30m."""
     try:
         length = parse_duration(text)
+    except TooLong as error:
+        raise argparse.ArgumentTypeError(f"{error}; or leave --for out") from None
     except ValueError:
         meant = f"write {text}m" if text.isascii() and text.isdigit() else "write 30m or 1h30m"
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time; {meant}") from None
-    except OverflowError:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long; leave --for out") from None
     if length <= timedelta(0):
         raise argparse.ArgumentTypeError(f"{text!r} is no time at all; write 30m or 1h30m")
     return text

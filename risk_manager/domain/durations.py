@@ -16,14 +16,25 @@ _UNITS = {
 }
 
 
+LONGEST_DAYS = 3650
+
+
+class TooLong(ValueError):
+    """A duration nobody means, and no clock can count."""
+
+
 def parse_duration(value: Any) -> timedelta:
-    """The duration meant; ValueError says how to write one."""
+    """The duration meant; ValueError says how to write one, `TooLong` what the longest is."""
     if isinstance(value, timedelta):
         return value
     text = value.strip() if isinstance(value, str) else ""
     if not text or _PART.sub("", text):
         raise ValueError(f'{value!r} is not a duration; write for example "90s", "30m" or "1h30m"')
-    return sum((int(n) * _UNITS[u] for n, u in _PART.findall(text)), timedelta(0))
+    parts = [(int(n), _UNITS[u]) for n, u in _PART.findall(text)]
+    longest = timedelta(days=LONGEST_DAYS)
+    if sum(n * (unit // _UNITS["ms"]) for n, unit in parts) > longest / _UNITS["ms"]:
+        raise TooLong(f"{text[:40]} is too long; the longest is {LONGEST_DAYS}d")
+    return sum((n * unit for n, unit in parts), timedelta(0))
 
 
 def plain_duration(value: timedelta) -> str:

@@ -50,12 +50,22 @@ class AdminChannel:
     handle: AdminHandle
     login_required: Callable[[], bool] = _no_password
     open_methods: frozenset[str] = frozenset({"login"})
+    _asking: set[ServerConnection] = field(default_factory=set)
+
+    def is_asking(self, ws: ServerConnection) -> bool:
+        """Whether a request of this connection is being carried out."""
+        return ws in self._asking
 
     async def serve(self, ws: ServerConnection) -> None:
         """Answer requests one after the other until the connection ends."""
         session = AdminSession(peer=_peer(ws))
         async for frame in ws:
-            await ws.send(orjson.dumps(await self._answer(frame, session), default=str), text=True)
+            self._asking.add(ws)
+            try:
+                answer = await self._answer(frame, session)
+            finally:
+                self._asking.discard(ws)
+            await ws.send(orjson.dumps(answer, default=str), text=True)
 
     async def _answer(self, frame: str | bytes, session: AdminSession) -> dict[str, Any]:
         request_id: int | str | None = None

@@ -62,7 +62,7 @@ from risk_manager.pipeline import RightOfWay
 
 HOST = "127.0.0.1"
 MAX_READERS = 16
-MAX_ADMINS = 4
+MAX_ADMINS = 16
 MAX_FRAME = 4096
 READS_PER_MINUTE = 600  # what a client says is ignored, but not for ever
 HANDSHAKE_S = 2.0
@@ -129,7 +129,7 @@ class FeedServer:
         self._tokens: dict[str, str] = {}
         self._hosts: frozenset[str] = frozenset()
         self._readers: dict[ServerConnection, Reader] = {}
-        self._admitted: set[ServerConnection] = set()
+        self._admitted: dict[ServerConnection, None] = {}  # the oldest first
         self._serving: set[asyncio.Task[None]] = set()
         self._numbers = 0
         self._steps: deque[tuple[AnyEvent, State, Step]] = deque()
@@ -490,16 +490,29 @@ class FeedServer:
         if turned_away is not None:
             log.warning("feed_refused", status=int(turned_away[0]), path=path[:64])
             return ws.respond(*turned_away)
-        most = MAX_ADMINS if path == ADMIN_PATH else MAX_READERS
         same = [c for c in self._admitted if _path(c) == path]
-        if len(same) >= most:
-            return ws.respond(503, f"there are {most} connections already\n")
         if path == ADMIN_PATH:
             ws.protocol.max_message_size = MAX_ADMIN_FRAME
+            self._make_room_for_an_order(same)
+        elif len(same) >= MAX_READERS:
+            return ws.respond(503, f"there are {MAX_READERS} connections already\n")
         # Counted from here, so that no burst of handshakes can pass the limit.
-        self._admitted.add(ws)
-        ws.connection_lost_waiter.add_done_callback(lambda _: self._admitted.discard(ws))
+        self._admitted[ws] = None
+        ws.connection_lost_waiter.add_done_callback(lambda _: self._admitted.pop(ws, None))
         return None
+
+    def _make_room_for_an_order(self, admins: list[ServerConnection]) -> None:
+        """An order to close everything always gets in: the connection that has been open longest
+        goes, and of those one that asks for nothing. What it has asked for is still done."""
+        if len(admins) < MAX_ADMINS or self._admin is None or self._tasks is None:
+            return
+        idle = (c for c in admins if self._admin is None or not self._admin.is_asking(c))
+        oldest = next(idle, admins[0])
+        self._admitted.pop(oldest, None)
+        log.warning("admin_connection_let_go")
+        self._tasks.create_task(
+            _end(oldest, CLOSED_SLOW, "a newer connection needs the place"), name="admin end"
+        )
 
     async def _serve(self, ws: ServerConnection) -> None:
         task = asyncio.current_task()
@@ -518,7 +531,7 @@ class FeedServer:
             await _end(ws, 1011, "internal error")
         finally:
             self._serving.discard(task)
-            self._admitted.discard(ws)
+            self._admitted.pop(ws, None)
 
     async def _serve_feed(self, ws: ServerConnection) -> None:
         self._numbers += 1

@@ -247,3 +247,15 @@ async def test_a_wait_is_a_number_of_seconds() -> None:
         with pytest.raises(AdminError, match="wait_s is a number of seconds"):
             await asked_of(desk, "close_all", wait_s=wrong)
     assert desk.actions == []
+
+
+@in_virtual_time
+async def test_a_lock_too_long_for_any_clock_is_refused_in_one_line() -> None:
+    """F6.10: A length nobody means is refused with the longest there is."""
+    broker = Broker(desk_of())
+    await broker.desk.position("MNQ", 0)  # the account is known
+    for length in ("99999999999999d", "3651d", "87624h", f"{'9' * 400}ms"):
+        with pytest.raises(AdminError, match="too long; the longest is 3650d") as refused:
+            await broker.asked("set_lockout", duration=length)
+        assert refused.value.code == "bad_duration"
+    assert (await broker.asked("set_lockout", duration="3650d"))["accepted"]

@@ -4,13 +4,19 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from feed_daemon import FeedDaemon, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from risk_manager.feed.admin import AdminChannel, AdminSession
+from risk_manager.feed.client import AdminClient
+from risk_manager.feed.messages import CLOSED_SLOW
+from risk_manager.feed.server import MAX_ADMINS
 
 pytestmark = pytest.mark.wire
 
@@ -147,3 +153,43 @@ async def test_a_half_open_handshake_is_cut_after_two_seconds(daemon: FeedDaemon
         await reader.read()
     writer.close()
     await writer.wait_closed()
+
+
+async def test_an_order_gets_in_however_many_connections_idle(tmp_path: Path) -> None:
+    """F6.9: 500 idle connections with a valid token do not keep an order to close out."""
+
+    async def handle(method: str, params: dict[str, Any], session: AdminSession) -> dict[str, Any]:
+        return {"method": method}
+
+    async with FeedDaemon(tmp_path, admin=AdminChannel(handle)) as daemon:
+        url = f"ws://127.0.0.1:{daemon.server.port}/admin"
+        key = bearer(tmp_path, "admin.token")
+        async with AsyncExitStack() as idle:
+            for _ in range(500):
+                await idle.enter_async_context(connect(url, additional_headers=key))
+            async with AdminClient.connect(tmp_path) as admin:
+                assert await admin.call("close_all") == {"method": "close_all"}
+
+
+async def test_the_connection_that_gives_way_is_one_that_asks_for_nothing(tmp_path: Path) -> None:
+    """F6.9: An order that is being carried out keeps its connection; the oldest idle one goes."""
+    asked, carried_out = asyncio.Event(), asyncio.Event()
+
+    async def handle(method: str, params: dict[str, Any], session: AdminSession) -> dict[str, Any]:
+        asked.set()
+        await carried_out.wait()
+        return {"done": True}
+
+    async with FeedDaemon(tmp_path, admin=AdminChannel(handle)) as daemon:
+        url = f"ws://127.0.0.1:{daemon.server.port}/admin"
+        key = bearer(tmp_path, "admin.token")
+        async with AsyncExitStack() as open_now, AdminClient.connect(tmp_path) as busy:
+            call = asyncio.create_task(busy.call("close_all"))
+            await asked.wait()
+            idle = [
+                await open_now.enter_async_context(connect(url, additional_headers=key))
+                for _ in range(MAX_ADMINS)
+            ]
+            assert await end_of(idle[0]) == CLOSED_SLOW
+            carried_out.set()
+            assert await call == {"done": True}

@@ -425,3 +425,10 @@ def test_a_time_that_must_be_quoted_is_shown_in_its_whole_line(
     assert config.errors()
     for line in config.errors():
         assert line.endswith(f"a time must be quoted; write - {{days: [mon], {shown}")
+
+
+def test_a_length_no_clock_can_count_is_an_error_of_its_own_line(config: ConfigFolder) -> None:
+    """F6.10: In the files, too, a length nobody means is refused with the longest there is."""
+    config.risk("rules: [{rule: no_stop_loss_grace, grace: 99999999999999d}]")
+    (line,) = config.errors()
+    assert line.endswith("grace: 99999999999999d is too long; the longest is 3650d")

@@ -54,6 +54,7 @@ from risk_manager.domain.events import (
     Hub,
     HubState,
     RulebookReplaced,
+    Tick,
 )
 from risk_manager.domain.read_budget import in_minutes, reading_time, time_for
 from risk_manager.domain.records import AccountRecord
@@ -833,6 +834,8 @@ class Daemon:
                     name=self.configuration.label_of(account_id),
                 )
             )
+        # Not before they are opened: until then what is remembered would be judged.
+        await self.pipeline.process(Tick(at=now, lead=self._lead()))
         for account_id in sorted(dated_ahead & undone.turned_at.keys()):
             await self._answer_for_a_day_that_turned_early(account_id, undone.turned_at[account_id])
         if self.store.needs_reconciling or self._limits_in_doubt:

@@ -70,6 +70,7 @@ PLACED_PAUSE = timedelta(seconds=1)
 # Where no price came for so long, the first one after it may be that of a market open again.
 PRICES_STOPPED = timedelta(seconds=5)
 HEARD_FOR = timedelta(minutes=2)
+ROUNDED_TO = timedelta(seconds=10)
 
 AccountFact = (
     PositionChanged
@@ -651,6 +652,7 @@ def _unlocked_by_admin(
 
 def put_lock(state: State, account: Account, lock: Lock, facts: list[Fact]) -> Account:
     """With this lock in force; one of the same rule and scope is prolonged, never shortened."""
+    lock = _by_the_later_clock(state, lock)
     known = account.locks.get(lock.key)
     kept = lock if known is None else known.prolonged_by(lock)
     if kept is known:
@@ -659,6 +661,15 @@ def put_lock(state: State, account: Account, lock: Lock, facts: list[Fact]) -> A
         account = _raise_ceilings(state, account, kept)
     facts.append(LockSet(at=state.now, lock=kept))
     return evolve(account, locks={**account.locks, lock.key: kept})
+
+
+def _by_the_later_clock(state: State, lock: Lock) -> Lock:
+    """A span of time that begins while two clocks differ ends by the later one: where ours is
+    behind and is set right, that leap must not end it. Rounded, as a header has whole seconds."""
+    if not state.lead or lock.release is not Release.TIME or lock.expires_at is None:
+        return lock
+    steps = -(-state.lead // ROUNDED_TO)
+    return evolve(lock, expires_at=lock.expires_at + steps * ROUNDED_TO)
 
 
 def _raise_ceilings(state: State, account: Account, lock: Lock) -> Account:

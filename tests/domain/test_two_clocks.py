@@ -96,6 +96,23 @@ async def test_a_session_begins_by_the_later_clock_and_ends_by_the_earlier(
     assert locks == ([policy] if policy else [])
 
 
+async def test_a_pause_set_by_a_clock_that_is_behind_does_not_end_when_it_is_set_right() -> None:
+    """F6.1: The machine's clock turned back, a pause, and right again: the pause is as long."""
+    desk = make_desk(cooldown_after_loss={"tiers": [{"loss": 100, "cooldown": "30m"}]})
+    true = MORNING + timedelta(hours=2)
+    desk.lead = true - desk.now
+    await desk.wait(seconds=1)
+    await desk.loss(150)
+    await desk.admin("lock", scope="root:CL", until=desk.now + timedelta(minutes=30))
+    await desk.wait(seconds=2)
+    assert desk.locked_by() == {"cooldown_after_loss": "account", "manual": "root:CL"}
+    desk.now, desk.lead = true, timedelta(0)
+    await desk.wait(minutes=29)
+    assert desk.locked_by() == {"cooldown_after_loss": "account", "manual": "root:CL"}
+    await desk.wait(minutes=2)
+    assert desk.locked_by() == {}
+
+
 async def test_the_lead_of_the_gateways_clock_is_what_the_last_tick_said() -> None:
     desk = make_desk()
     await desk.happens(Tick(at=MORNING, lead=DAY))

@@ -246,6 +246,7 @@ class Life:
         for account_id in world.account_ids:
             await self.pipeline.process(AccountOpened(at=self.clock.now(), account_id=account_id))
             self.pipeline.state = self.plant.state(self.pipeline.state)
+        await self.pipeline.process(Tick(at=self.clock.now(), lead=self.venue.lead))
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._guarded(self.pipeline.run()), name="pipeline"),
@@ -260,7 +261,7 @@ class Life:
     async def _tick(self) -> None:
         """The ticker, which counts more slowly while nothing can happen: days must pass."""
         while True:
-            self.put(Tick(at=self.clock.now()))
+            self.put(Tick(at=self.clock.now(), lead=self.venue.lead))
             await asyncio.sleep(1.0)
             for _ in range(QUIET_TICK_S - 1):
                 if not self.world.is_quiet():

@@ -941,7 +941,8 @@ class Daemon:
             if (n := owed[part])
         )
         left = sum(n for part, n in owed.items() if part is not Part.ACCOUNT)
-        within = in_minutes(time_for(left, self.lanes.reads_left))
+        exposed = any(is_exposed(a) for a in self._state().accounts.values())
+        within = in_minutes(time_for(left, self.lanes.reads_left, is_exposed=exposed))
         guarded = f"; {unread} of {len(self._watched)} accounts are not guarded yet" * bool(unread)
         return f"{what} of {number} accounts wait to be read, all within {within}{guarded}"
 

@@ -438,7 +438,9 @@ class HubLine:
             if self._clock.monotonic() - opened_at >= self._timings.steady:
                 failures = 0
             self._let_go()
-            delay = self._delay(failures)
+            # A link that was up shows that opening works: with money at stake the next one does
+            # not wait seconds, however short-lived the last ones were.
+            delay = self._delay(min(failures, 1) if self._exposed() else failures)
             if link.signed_out:
                 delay = await self._after_logout(link, delay)
             failures += 1

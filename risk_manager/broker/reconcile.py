@@ -19,7 +19,7 @@ from risk_manager.broker.replies import Answer, Reply
 from risk_manager.clock import Clock
 from risk_manager.domain.account import Account
 from risk_manager.domain.events import AccountReported, AnyEvent, Unreadable
-from risk_manager.domain.read_budget import RESERVED_READS
+from risk_manager.domain.read_budget import EXPOSED_RESERVE, RESERVED_READS
 from risk_manager.domain.records import (
     AccountRecord,
     OrderRecord,
@@ -39,6 +39,11 @@ COMPLAIN_AGAIN_AFTER_SECONDS = 300.0
 FEW_ACCOUNTS = 8
 """So many are read whole at once, whatever the budget says."""
 NEXT_TURN_SECONDS = 0.25
+WAITS_TOO_LONG_SECONDS = 10.0
+AT_EASE_READS = 60
+"""Where so many reads are left in the minute after it, who asks is read at once."""
+ROUTINE_RESERVE = 30
+"""Reads that they who ask again and again leave to the routine passes."""
 EXPOSED_SHARE = 2 / 3
 """Of the budget of routine passes, for exposed accounts where not all can have what they want."""
 ABSENT_AFTER_LOOKS = 2
@@ -57,6 +62,7 @@ class Part(StrEnum):
 type Parts = frozenset[Part]
 EVERYTHING: Parts = frozenset(Part)
 EXPOSURE: Parts = frozenset({Part.POSITIONS, Part.ORDERS})
+IN_TURN = (Part.POSITIONS, Part.ORDERS, Part.TRADES)
 
 PATHS: Mapping[Part, str] = {
     Part.ACCOUNT: "/Account/search",
@@ -151,6 +157,8 @@ class _Desk:
     full_at: float = 0.0
     trades_known_to: datetime | None = None
     read_at: float | None = None  # when the last whole pass began
+    whole_due: float = 0.0  # when the next one is
+    positions_at: float = -math.inf  # when the last pass began that reads them
     permission_at: float | None = None  # when the last pass began that asks whether it may trade
     looked_at: float = -math.inf
     ended: float = 0.0
@@ -158,6 +166,7 @@ class _Desk:
     absences: int = 0  # lists of the login in a row without it
     is_seen: bool = False
     owing: set[Part] = field(default_factory=set)  # of a reading part by part
+    owing_since: float = -math.inf
     turn_at: float = -math.inf  # when the last of its parts began
     listed: tuple[datetime, tuple[PositionRecord, ...]] | None = None  # before its orders, and when
     status: ReadStatus = field(default_factory=ReadStatus)
@@ -166,6 +175,20 @@ class _Desk:
     @property
     def is_absent(self) -> bool:
         return self.absences >= ABSENT_AFTER_LOOKS
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """After how many seconds an account is read again, by itself and when somebody asks."""
+
+    exposed: float
+    flat: float
+    asked_exposed: float
+    asked_flat: float
+    is_at_ease: bool
+
+    def between_asked(self, is_exposed: bool) -> float:
+        return self.asked_exposed if is_exposed else self.asked_flat
 
 
 class Reconciler:
@@ -289,12 +312,12 @@ class Reconciler:
         while True:
             self._nudged.clear()
             state = self._state()
-            stretches = self._stretches(state)
+            pace = self._pace(state)
             soonest = 1.0  # an account may become exposed at any moment
             due = []
             for account_id, account in state.accounts.items():
                 desk = self._desk(account_id)
-                wait = self._due_in_seconds(desk, account, stretches)
+                wait = self._due_in_seconds(desk, account, pace)
                 if wait <= 0:
                     due.append(desk)
                 elif (look_in := desk.look_due - self._clock.monotonic()) <= 0:
@@ -303,7 +326,7 @@ class Reconciler:
                     self._request(account_id, EXPOSURE, urgent=True)
                 else:
                     soonest = min(soonest, wait, look_in)
-            soonest = min(soonest, self._begin_due(due, state), self._poll_permissions(state))
+            soonest = min(soonest, self._begin_due(due, state, pace), self._poll_permissions(state))
             try:
                 async with asyncio.timeout(max(soonest, 0.02)):
                     await self._nudged.wait()
@@ -311,31 +334,43 @@ class Reconciler:
                 continue
             await asyncio.sleep(0.02)  # several who ask at once are one
 
-    def _stretches(self, state: State) -> tuple[float, float]:
-        """By how much the intervals grow so that the passes fit their budget: of exposed accounts,
-        and of flat ones. Many flat ones do not make an exposed one wait."""
+    def _pace(self, state: State) -> _Pace:
+        """How often accounts are read so that the passes fit their budget. Many flat accounts do
+        not make an exposed one wait."""
+        times = self._intervals
         exposed = sum(is_exposed(a) for a in state.accounts.values())
         flat = len(state.accounts) - exposed
         of_exposed, of_flat = (
             (1 + 3 * number) * 60 / interval if number else 0.0
             for number, interval in (
-                (exposed, self._intervals.exposed_seconds),
-                (flat, self._intervals.flat_seconds),
+                (exposed, times.exposed_seconds),
+                (flat, times.flat_seconds),
             )
         )
         polls = [every for a in state.accounts if (every := _polled_every_seconds(state, a))]
-        room = self._intervals.requests_a_minute - (60 / min(polls) if polls else 0.0)
-        if of_exposed + of_flat <= room:
-            return 1.0, 1.0
-        for_exposed = min(of_exposed, max(room - of_flat, EXPOSED_SHARE * room))
-        return (
-            of_exposed / for_exposed if exposed else 1.0,
-            max(of_flat / (room - for_exposed), 1.0) if flat else 1.0,
+        room = times.requests_a_minute - (60 / min(polls) if polls else 0.0)
+        for_exposed = of_exposed
+        if of_exposed + of_flat > room:
+            for_exposed = min(of_exposed, max(room - of_flat, EXPOSED_SHARE * room))
+        left = self._lanes.reads_left
+        is_at_ease = left - (1 + 3 * len(state.accounts)) >= AT_EASE_READS
+        # Who asks again and again gets what is left of the minute spread over it.
+        asked_exposed, asked_flat = (
+            max(60 * number / max(share, 1), times.between_asked_seconds)
+            for number, share in (
+                (exposed, left - ROUTINE_RESERVE),
+                (exposed + flat, left - ROUTINE_RESERVE - EXPOSED_RESERVE * bool(exposed)),
+            )
+        )
+        return _Pace(
+            exposed=times.exposed_seconds * (of_exposed / for_exposed if exposed else 1.0),
+            flat=times.flat_seconds * max(of_flat / max(room - for_exposed, 1.0), 1.0),
+            asked_exposed=times.between_asked_seconds if is_at_ease else asked_exposed,
+            asked_flat=times.between_asked_seconds if is_at_ease else asked_flat,
+            is_at_ease=is_at_ease,
         )
 
-    def _due_in_seconds(
-        self, desk: _Desk, account: Account, stretches: tuple[float, float]
-    ) -> float:
+    def _due_in_seconds(self, desk: _Desk, account: Account, pace: _Pace) -> float:
         if desk.running is not None:
             return 1.0  # looked at again when it ends
         now = self._clock.monotonic()
@@ -344,18 +379,18 @@ class Reconciler:
             return desk.ended + pause - now if desk.failures else 0.0
         if desk.read_at is None:
             return 0.0
-        of_exposed, of_flat = stretches
-        is_pressing = desk.unsure or is_exposed(account)
-        interval = (
-            of_exposed * self._intervals.exposed_seconds
-            if is_pressing
-            else of_flat * self._intervals.flat_seconds
-        )
+        is_pressing = is_exposed(account) or (desk.unsure and pace.is_at_ease)
+        interval = pace.exposed if is_pressing else pace.flat
         due = desk.read_at + interval
         if desk.failures:
             due = desk.ended + min(self._pause_after_failure(desk), interval)
+        is_pressed = desk.asked or desk.positions_at > desk.read_at
+        if is_pressed and not pace.is_at_ease and not desk.failures:
+            due += interval  # its positions are read meanwhile, and more often
+        desk.whole_due = due
         if desk.asked:
-            due = min(due, desk.read_at + self._intervals.between_asked_seconds)
+            between = min(pace.between_asked(is_exposed(account)), interval)
+            due = min(due, max(desk.read_at, desk.positions_at) + between)
         return due - now
 
     def _pause_after_failure(self, desk: _Desk) -> float:
@@ -380,36 +415,65 @@ class Reconciler:
                 self._request(account_id, (Part.ACCOUNT,), urgent=False)
         return 1.0
 
-    def _begin_due(self, due: list[_Desk], state: State) -> float:
+    def _begin_due(self, due: list[_Desk], state: State, pace: _Pace) -> float:
         """Begin what is due, as far as the budget goes; in how many seconds to look again."""
+        now = self._clock.monotonic()
         is_under_way = any(desk.owing for desk in due)
         fits = 1 + 3 * len(due) <= self._lanes.reads_left
         if is_under_way or (len(due) > FEW_ACCOUNTS and not fits):
-            return self._begin_in_turn(due, state)
+            return self._begin_in_turn(due, state, pace)
         for desk in due:
-            self._begin_routine(desk, state)
+            if pace.is_at_ease or desk.read_at is None or desk.whole_due <= now:
+                self._begin_routine(desk, state)
+            else:  # what a gap of the stream has hidden is a position first of all
+                desk.asked = False
+                self._request(desk.account_id, (Part.POSITIONS,), urgent=False)
         return 1.0
 
-    def _begin_in_turn(self, due: list[_Desk], state: State) -> float:
+    def _begin_in_turn(self, due: list[_Desk], state: State, pace: _Pace) -> float:
         """More accounts than the budget carries at once are read part by part: the positions of
         all of them, then the orders, then the trades; what is held or locked comes first."""
+        now = self._clock.monotonic()
+        exposed = {account.id for account in state.accounts.values() if is_exposed(account)}
         for desk in due:
-            if desk.asked or not desk.owing:
+            between = pace.between_asked(desk.account_id in exposed)
+            if not desk.owing or (desk.asked and now - desk.owing_since >= between):
                 desk.owing, desk.listed = set(self._wanted_of(desk, state)), None
+                desk.owing_since = now
                 desk.asked, desk.look_due = False, math.inf
         self._list_accounts([desk for desk in due if Part.ACCOUNT in desk.owing])
+        stage = min((_rank(d) for d in self._desks.values() if not d.failures), default=0)
         room = self._lanes.reads_left - RESERVED_READS
         for desk in sorted(due, key=partial(_turn, state)):
             part = _next_part(desk)
             if part is None:
                 continue
-            if room <= 0:
-                break
+            holds = desk.account_id in exposed
+            # What a list of positions shows may be held, and then it goes first.
+            is_early = not holds and _rank(desk) > stage
+            may_use_all = holds or (part is Part.POSITIONS and not desk.is_seen)
+            if is_early or room <= (0 if may_use_all else EXPOSED_RESERVE * bool(exposed)):
+                if holds:
+                    self._wait_while_exposed(desk)
+                continue
             room -= 1
-            desk.turn_at = self._clock.monotonic()
+            desk.turn_at = now
             full = part is Part.TRADES and self._is_whole_day_due(desk, state)
             self._request(desk.account_id, (part,), urgent=False, full=full)
         return NEXT_TURN_SECONDS
+
+    def _wait_while_exposed(self, desk: _Desk) -> None:
+        """What is held and not read for long is not known, whatever the reason."""
+        waits = self._clock.monotonic() - max(desk.turn_at, desk.owing_since)
+        if waits > self._intervals.exposed_seconds and desk.unsure and self._lanes.looks_left:
+            desk.turn_at = self._clock.monotonic()
+            self._request(desk.account_id, EXPOSURE, urgent=True)
+        elif waits > WAITS_TOO_LONG_SECONDS and desk.status.failing_since is None:
+            desk.status = replace(
+                desk.status,
+                failing_since=self._clock.now(),
+                reason="its turn has not come, the reads of this minute are used up",
+            )
 
     def _list_accounts(self, desks: list[_Desk]) -> None:
         """One search serves all of them."""
@@ -518,6 +582,8 @@ class Reconciler:
         desk.running = turn
         if Part.ACCOUNT in turn.parts:
             desk.permission_at = self._clock.monotonic()
+        if Part.POSITIONS in turn.parts and not turn.urgent:
+            desk.positions_at = self._clock.monotonic()
         if turn.parts >= EVERYTHING or desk.is_absent:
             desk.read_at = self._clock.monotonic()
         desk.task = self._crew.start(f"read account {desk.account_id}", self._pass(desk, turn))
@@ -816,16 +882,18 @@ def is_exposed(account: Account) -> bool:
 
 def _next_part(desk: _Desk) -> Part | None:
     """What the account owes first; None where it only waits for the list of the login."""
-    return next((p for p in (Part.POSITIONS, Part.ORDERS, Part.TRADES) if p in desk.owing), None)
+    return next((part for part in IN_TURN if part in desk.owing), None)
 
 
 def _turn(state: State, desk: _Desk) -> tuple[int, bool, float]:
     """Whose turn it is: by part, then what is held or locked, then who has waited longest."""
     account = state.accounts[desk.account_id]
+    return _rank(desk), not (is_exposed(account) or account.locks), desk.turn_at
+
+
+def _rank(desk: _Desk) -> int:
     part = _next_part(desk)
-    order = (Part.POSITIONS, Part.ORDERS, Part.TRADES)
-    rank = order.index(part) if part is not None else len(order)
-    return rank, not (is_exposed(account) or account.locks), desk.turn_at
+    return len(IN_TURN) if part is None else IN_TURN.index(part)
 
 
 def _polled_every_seconds(state: State, account_id: int) -> float | None:

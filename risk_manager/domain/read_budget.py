@@ -8,6 +8,9 @@ READS_A_MINUTE = 120
 RESERVED_READS = 12
 """Of these, what is left for contracts, permissions and the like while many accounts are read."""
 
+EXPOSED_RESERVE = 20
+"""Of these, what flat accounts leave to those that hold something."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadingTime:
@@ -40,8 +43,9 @@ def in_minutes(length: timedelta) -> str:
     return f"{minutes} min" if minutes else "seconds"
 
 
-def time_for(reads: int, room: int | None = None) -> timedelta:
+def time_for(reads: int, room: int | None = None, *, is_exposed: bool = False) -> timedelta:
     """How long until so many reads have left, where `room` of them may leave now."""
-    a_minute = READS_A_MINUTE - RESERVED_READS
-    left = reads - (a_minute if room is None else room)
+    reserved = RESERVED_READS + EXPOSED_RESERVE * is_exposed
+    a_minute = READS_A_MINUTE - reserved
+    left = reads - (a_minute if room is None else max(room - reserved, 0))
     return timedelta(minutes=max(-(-left // a_minute), 0))

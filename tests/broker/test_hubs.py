@@ -416,6 +416,15 @@ async def test_a_hub_whose_task_died_silently_is_down_at_once_and_rebuilt(name: 
         assert room.hubs.counters(hub).drops == 1
 
 
+async def test_with_money_at_stake_a_stream_that_opens_well_never_waits_on_the_ladder() -> None:
+    """F6.6: A stream that dies each second is rebuilt as fast as the first time."""
+    room = Room(replace(WATCHFUL, retries=(0.0, 0.0, 3600.0), steady=3600.0))
+    async with both_up(room):
+        for opened in range(2, 8):
+            room.server.last("user").die(ValueError("unexpected end of data"))
+            await until(room.up(Hub.USER, opened))
+
+
 async def test_a_dead_market_hub_leaves_the_user_hub_alone() -> None:
     room = Room()
     async with both_up(room):

@@ -24,7 +24,7 @@ from paper_broker import (
 )
 from virtual_time import BEGAN, LoopClock, in_virtual_time
 
-from risk_manager.broker.lanes import Lane
+from risk_manager.broker.lanes import Lane, Limits
 from risk_manager.broker.reconcile import EVERYTHING, Intervals, Part, Reading
 from risk_manager.domain.events import AccountReported, PositionChanged, TradeExecuted, Unreadable
 from risk_manager.domain.records import PositionType
@@ -763,3 +763,27 @@ async def test_many_flat_accounts_do_not_make_an_exposed_one_wait() -> None:
         await asyncio.sleep(120)
         asked = [c.at for c in broker.calls(POSITIONS) if c.body["accountId"] == 150]
         assert len(asked) - len(before) >= 20
+
+
+# --- a stream that is rebuilt again and again -----------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 5, 10, 60])
+@in_virtual_time
+async def test_a_stream_rebuilt_each_second_leaves_exposed_accounts_their_reads(
+    number: int,
+) -> None:
+    """F6.6: What asks for everything again and again does not use up the reads of what is held."""
+    exposed = MANY[: min(number, 2)]
+    broker = many_accounts(held=exposed)
+    async with bench(broker, LoopClock(), accounts=MANY[:number]) as b:
+        for _ in range(180):
+            b.reconciler.ask()
+            await asyncio.sleep(1)
+            assert [i for i in exposed if b.reconciler.status(i).failing_since] == []
+        for account_id in exposed:
+            at = [c.at for c in broker.calls(POSITIONS) if c.body["accountId"] == account_id]
+            assert max(later - earlier for earlier, later in pairwise([*at, 180.0])) <= 8.5
+        at = [c.at for c in broker.asked]
+        assert max(sum(t <= x < t + 60 for x in at) for t in at) <= Limits().reads_and_looks
+        assert first_asked(broker, POSITIONS).keys() == set(MANY[:number])

@@ -888,7 +888,8 @@ class Oracle:
                 clock = self.world.daemon_now()
                 if behind > CLOCK_SLACK and lock.expires_at is not None:
                     # Set by the gateway's clock, which is right: ours may be set right any time.
-                    return lock.expires_at
+                    ends: datetime = lock.expires_at
+                    return ends
                 return None if lock.expires_at is None else now + (lock.expires_at - clock)
             case "reset":
                 return next_reset(seen)

@@ -1,6 +1,7 @@
 """What the daemon does when an administrator asks: each verb becomes one ordered event."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +25,7 @@ WITHOUT_PASSWORD = frozenset(
     {"login", "set_password", "status", "set_lockout", "close_all", "cancel_all"}
 )
 """What only looks or only tightens; `set_password` asks for the old one itself."""
-SCOPES = ("account", "root:", "contract:")
+SCOPE = re.compile(r"account|(root|contract):[^\s:]{1,64}")
 LONGEST_WAIT_S = 60.0
 LOOK_EVERY_S = 0.05
 
@@ -108,7 +109,7 @@ class AdminDesk:
             )
         now = self._clock.now()
         scope = params.get("scope", "account")
-        if not (isinstance(scope, str) and scope.startswith(SCOPES)):
+        if not (isinstance(scope, str) and SCOPE.fullmatch(scope)):
             raise AdminError("bad_scope", 'scope is "account", "root:ES" or "contract:CON..."')
         try:
             events = [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from risk_manager.cli.admin_daemon import ask_password, call
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
+from risk_manager.cli.numbers import count
 from risk_manager.cli.places import add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def register(groups: "Commands") -> None:
     )
     for parser in (tail, entries):
         parser.add_argument(
-            "-n", type=_count, default=NEWEST, metavar="N", help=f"how many (default: {NEWEST})"
+            "-n", type=count, default=NEWEST, metavar="N", help=f"how many (default: {NEWEST})"
         )
     _, password = add_group(groups, "password", "the admin password")
     setting = add_command(password, "set", "set it; asks for the old one where there is one")
@@ -62,12 +63,6 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no date; write it as 2026-11-23") from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
-    return int(text)
 
 
 def _asked[T](ask: "Callable[[], T]") -> T:

@@ -5,6 +5,10 @@ from datetime import timedelta
 
 from risk_manager.domain.durations import TooLong, parse_duration
 
+LARGEST = 1_000_000
+_LONGEST_TEXT = 20
+_AT_MOST = f"{LARGEST} at most"
+
 
 def positive(text: str) -> float:
     """A number above zero."""
@@ -12,15 +16,22 @@ def positive(text: str) -> float:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
+    if not 0 < number <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is not a number above zero, {_AT_MOST}")
     return number
+
+
+def count(text: str) -> int:
+    """How many of something."""
+    if not _is_whole(text) or not 1 <= int(text) <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no number above zero, {_AT_MOST}")
+    return int(text)
 
 
 def port(text: str) -> int:
     """A TCP port; 0 is any free one."""
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    if not _is_whole(text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is not a port (0 to 65535)")
     return int(text)
 
 
@@ -36,3 +47,11 @@ def duration(text: str) -> str:
     if length <= timedelta(0):
         raise argparse.ArgumentTypeError(f"{text!r} is no time at all; write 30m or 1h30m")
     return text
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_TEXT
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}...")

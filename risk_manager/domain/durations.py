@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-_PART = re.compile(r"(\d+)(ms|s|m|h|d)")
+_PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")
 _UNITS = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),
@@ -30,7 +30,7 @@ def parse_duration(value: Any) -> timedelta:
     text = value.strip() if isinstance(value, str) else ""
     if not text or _PART.sub("", text):
         raise ValueError(f'{value!r} is not a duration; write for example "90s", "30m" or "1h30m"')
-    parts = [(int(n), _UNITS[u]) for n, u in _PART.findall(text)]
+    parts = [(int(n[:20]), _UNITS[u]) for n, u in _PART.findall(text)]  # enough to be too long
     longest = timedelta(days=LONGEST_DAYS)
     if sum(n * (unit // _UNITS["ms"]) for n, unit in parts) > longest / _UNITS["ms"]:
         raise TooLong(f"{text[:40]} is too long; the longest is {LONGEST_DAYS}d")

@@ -657,12 +657,20 @@ class Daemon:
 
     async def _agree_on_the_time(self) -> None:
         """Before anything is judged: where the machine's clock is off, the gateway's counts."""
-        if self.venue is None:
+        if self.venue is None or not isinstance(self.clock, SystemClock):
             return
+        with contextlib.suppress(StoreError):
+            at, day = await self.store.last_judged()
+            limits = await self._limits_in_force()
+            began = limits.day_began(day) if limits is not None and day is not None else None
+            # A machine's clock turned back makes no patience longer, and no day begin twice.
+            for judged_at in filter(None, (at, began)):
+                self.clock.correct(judged_at)
         moved = await self.venue.agree(self._ask_the_time)
         if moved is not None:
             seconds = moved.total_seconds()
-            self._announce(f"this machine's clock is {-seconds:+.0f} s off; the gateway's counts")
+            off = self.clock.drift().total_seconds()
+            self._announce(f"this machine's clock is {off:+.0f} s off; the gateway's counts")
             await self.store.audit("daemon", "clock.corrected", "daemon", new={"by_s": seconds})
         elif self.venue.lead:
             seconds = self.venue.lead.total_seconds()

@@ -46,10 +46,14 @@ class TradingDay:
     def window(self, at: datetime) -> DayWindow:
         """The whole trading day around an instant."""
         day = self.date_of(at)
+        return DayWindow(day, self.began(day), self._reset_on(day))
+
+    def began(self, day: date) -> datetime:
+        """The instant (UTC) at which a trading date begins."""
         previous = day - DAY
         while previous.weekday() >= _SATURDAY:
             previous -= DAY
-        return DayWindow(day, self._reset_on(previous), self._reset_on(day))
+        return self._reset_on(previous)
 
     def next_reset(self, at: datetime) -> datetime:
         """The instant (UTC) at which the next trading date begins."""

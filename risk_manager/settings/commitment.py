@@ -182,6 +182,13 @@ class Commitment:
         """Without what has ended by this trading date."""
         return Commitment(in_force=self.newest()) if self.has_ended(today) else self
 
+    def day_began(self, day: date) -> datetime:
+        """When a trading date began, by the trading day in force."""
+        in_force = _meant(self.in_force)
+        if in_force is None:
+            raise ValueError("the limits in force cannot be read")
+        return in_force.rulebook().day.began(day)
+
     def after_reading(self, found: Configuration, today: date) -> "Commitment":
         """What holds once the files say `found` on this trading date."""
         fresh = Commitment(in_force=found.texts)

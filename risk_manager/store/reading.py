@@ -270,6 +270,24 @@ def state(
     return found
 
 
+def last_judged(connection: sqlite3.Connection) -> tuple[datetime | None, date | None]:
+    """The latest instant patience and pauses are measured from, and the latest trading date.
+
+    Of rows that are sealed only.
+    """
+    newest, day = connection.execute(
+        "SELECT max(at), (SELECT max(last_reset_day) FROM reset_state) FROM ("
+        " SELECT max(started_at) AS at FROM timers"
+        " UNION ALL SELECT max(last_at) FROM breaches"
+        " UNION ALL SELECT max(since) FROM closings"
+        " UNION ALL SELECT max(increased_at) FROM positions"
+        " UNION ALL SELECT max(set_at) FROM lockouts WHERE cleared_at IS NULL"
+        " UNION ALL SELECT max(received_at) FROM trades"
+        " WHERE trading_day >= (SELECT max(last_reset_day) FROM reset_state))"
+    ).fetchone()
+    return maybe_instant(newest), None if day is None else date.fromisoformat(day)
+
+
 def locks_in_force(connection: sqlite3.Connection, account_id: int) -> list[Lock]:
     """The locks of one account that nothing has ended, oldest first."""
     return [rows.lock_of(r) for r in connection.execute(rows.GET_LOCKS, (account_id,))]

@@ -426,6 +426,15 @@ class Store:
             await self.put_note(place.NOTE, gateway)
             await self.audit("daemon", "gateway.noted", "database", new={"gateway": gateway})
 
+    async def last_judged(self) -> tuple[datetime | None, date | None]:
+        """When what is kept here was last judged, and of which trading date: time has come so far.
+
+        Nothing where another hand may have written it.
+        """
+        if self.needs_reconciling:
+            return None, None
+        return await self._read(reading.last_judged)
+
     async def take_back(self, now: datetime, today: date, also: Iterable[Lock] = ()) -> TakenBack:
         """Put locks back in force that ended at an instant which has not come; before `restore`.
 

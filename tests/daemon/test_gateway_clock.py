@@ -178,3 +178,26 @@ async def test_a_day_turned_by_two_clocks_that_were_ahead_is_taken_back(
             rules = {lock["rule_id"] for lock in account["locks"]}
             assert rules == {"daily_realized_loss", "clock_ahead"}
             await doubts(where, "which has not begun")
+
+
+async def test_a_machines_clock_turned_back_is_not_believed_before_what_was_judged(
+    tmp_path: Path, where: DaemonProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F6.1: A clock turned back for a start makes no pause longer: time goes on from the record."""
+    async with still_gateway() as gateway:
+        where.point_at(gateway, XDG_STATE_HOME=str(tmp_path))
+        usable(monkeypatch, gateway, tmp_path)
+        async with where.running():
+            await lock_both(where, gateway)
+            account = await where.account()
+            await where.stop()
+        async with guarding(where, ahead=-AHEAD) as daemon:
+            state = daemon._state()
+            set_at = max(datetime.fromisoformat(lock["set_at"]) for lock in account["locks"])
+            assert state.now >= set_at
+            assert str(state.accounts[101].trading_date) == account["trading_date"]
+            assert state.accounts[101].locks
+            await until(
+                lambda: any("earlier than" in d.reason for d in daemon._state().doubts.values()),
+                "told",
+            )

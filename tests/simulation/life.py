@@ -274,6 +274,10 @@ class Life:
         async def ask() -> bool:
             return (await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})).ok
 
+        at, day = await self.store.last_judged()
+        began = None if day is None else self.world.book().day.began(day)
+        for judged_at in filter(None, (at, began)):
+            self.clock.correct(judged_at)
         await self.venue.agree(ask)
 
     def _vigil(self) -> Vigil:

@@ -163,6 +163,7 @@ class _Desk:
     looked_at: float = -math.inf
     ended: float = 0.0
     failures: int = 0
+    waits_for_room: bool = False  # the last that failed was refused for too many requests
     absences: int = 0  # lists of the login in a row without it
     is_seen: bool = False
     owing: set[Part] = field(default_factory=set)  # of a reading part by part
@@ -395,6 +396,8 @@ class Reconciler:
 
     def _pause_after_failure(self, desk: _Desk) -> float:
         pauses = TRY_AGAIN_AFTER_SECONDS
+        if desk.waits_for_room and self._lanes.reads_left >= ROUTINE_RESERVE:
+            return pauses[0]
         return pauses[min(desk.failures, len(pauses)) - 1]
 
     def _poll_permissions(self, state: State) -> float:
@@ -638,6 +641,9 @@ class Reconciler:
                 replies = {part: fetch.result() for part, fetch in fetches.items() if fetch in done}
                 fetches = {part: fetch for part, fetch in fetches.items() if fetch not in done}
                 found, troubles = self._make_out(desk, replies)
+                if troubles:
+                    answers = [reply.answer for reply in replies.values() if not reply.ok]
+                    desk.waits_for_room = Answer.LIMITED in answers
                 failed += troubles
                 reading = replace(reading, at=self._clock.now(), **found)
                 self._note_exposure(desk, turn, reading, is_last=not fetches)

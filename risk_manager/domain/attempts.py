@@ -16,6 +16,7 @@ from risk_manager.domain.decisions import (
     ReducePosition,
 )
 from risk_manager.domain.evolve import evolve
+from risk_manager.domain.unproven_cancels import is_noted
 
 
 def noted(account: Account, contract_id: str, at: datetime, *, by_stream: bool) -> Account:
@@ -105,7 +106,7 @@ def stands(account: Account, action: Action) -> bool:
             on_side = position is not None and position.side == action.side
             return on_side and action.order_id in account.orders
         case CancelOrder():
-            return action.order_id in account.orders
+            return action.order_id in account.orders or is_noted(account, action)
     return True
 
 

@@ -8,7 +8,7 @@ has ended is taken for certain once a list has borne it out: a cancel may be con
 from collections.abc import Callable
 from datetime import datetime
 
-from risk_manager.domain.account import Account, Mark, MarkKey
+from risk_manager.domain.account import Account, Mark, MarkKey, Order
 from risk_manager.domain.events import AdminAsked
 from risk_manager.domain.evolve import evolve
 from risk_manager.domain.guard import Wanted
@@ -74,6 +74,8 @@ def demanded(account: Account, wanted: dict[str, Wanted], root: Callable[[str], 
             unsure = order_id in account.finished or order_id in account.unlisted
             if account.is_gone(order_id) or not unsure:
                 gone.add((ENFORCER, mark.subject))
+        elif mark.subject.startswith(WITH_POSITION) and _only_reduces(account, order):
+            continue  # of what the trader has opened since: it is an exit again
         elif order.status is not OrderStatus.PENDING_CANCELLATION:  # that is under way
             want = wanted.setdefault(order.contract_id, Wanted())
             rule_ids, reason = ["manual"], mark.value
@@ -84,6 +86,11 @@ def demanded(account: Account, wanted: dict[str, Wanted], root: Callable[[str], 
     if not gone:
         return account
     return evolve(account, marks={k: m for k, m in account.marks.items() if k not in gone})
+
+
+def _only_reduces(account: Account, order: Order) -> bool:
+    net = account.net(order.contract_id)
+    return net * order.side.sign < 0 and order.remaining <= abs(net)
 
 
 def _order_id(mark: Mark) -> int | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from risk_manager.domain import attempts as calls
-from risk_manager.domain import called_off, left_behind
+from risk_manager.domain import called_off, left_behind, unproven_cancels
 from risk_manager.domain.account import Account, Attempt, Breach, Mark, is_back
 from risk_manager.domain.brake import Brake
 from risk_manager.domain.decisions import (
@@ -202,6 +202,7 @@ class _Working:
         if account.marks and not is_quote:
             account = called_off.demanded(account, wanted, self.state.root)
             account = left_behind.demanded(account, wanted)
+            account = unproven_cancels.demanded(account, wanted)
         if account.locks or account.closings:
             account = called_off.with_let_go(account, demands(self.state, account, wanted))
         if account.orders and not is_quote:
@@ -532,7 +533,7 @@ class _Working:
                     side=position.side,
                     keep=want.keep,
                 )
-        for order_id in sorted(want.cancel & account.orders.keys()):
+        for order_id in sorted((want.cancel & account.orders.keys()) | want.cancel_again):
             yield CancelOrder(
                 id="", account_id=account.id, contract_id=contract_id, order_id=order_id
             )

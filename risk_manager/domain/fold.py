@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 from risk_manager.domain import account as accounts
 from risk_manager.domain import attempts as calls
-from risk_manager.domain import blindness, called_off, layered, own_closes, prices, succession
+from risk_manager.domain import (
+    blindness,
+    called_off,
+    layered,
+    own_closes,
+    prices,
+    succession,
+    unproven_cancels,
+)
 from risk_manager.domain.account import Account, Attempt, Position
 from risk_manager.domain.decisions import (
     Alarm,
@@ -434,6 +442,9 @@ def _settled(state: State, account: Account, event: ActionSettled, facts: list[F
         not_before = min(event.at + pause, opens_at)
         if attempt.tries == 1:
             facts.append(_market_shut(state, account, attempt, event, opens_at))
+    account = unproven_cancels.answered(account, attempt, event)
+    if unproven_cancels.is_noted(account, attempt.action):
+        not_before = event.at + unproven_cancels.pause(attempt.tries)
     ended = evolve(attempt, settled_at=event.at, outcome=event.outcome, not_before=not_before)
     if event.outcome not in (Outcome.DONE, Outcome.GONE) and opens_at is None:
         limit = state.rulebook.defaults.max_attempts

@@ -27,6 +27,9 @@ class Wanted:
 
     keep: int | None = None
     cancel: set[int] = field(default_factory=set)
+    cancel_again: set[int] = field(
+        default_factory=set
+    )  # told to be over, on the stream's word only
     shrink: dict[int, int] = field(default_factory=dict)  # stop -> the lots it may keep
     rule_ids: list[str] = field(default_factory=list)
     reason: str = ""

@@ -665,6 +665,22 @@ async def test_a_first_reading_that_hangs_is_not_waited_for() -> None:
         assert list(b.account().ledger.entries) == [1]
 
 
+@in_virtual_time
+async def test_reads_put_off_for_too_many_requests_go_on_as_soon_as_there_is_room() -> None:
+    """They do not wait for the pause that grows with each failure of another kind."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        broker.always["*"] = status(429, retry_after="4")
+        await asyncio.sleep(150)
+        asked = len(broker.calls(ORDERS))
+        await b.until(lambda: len(broker.calls(ORDERS)) > asked, seconds=40)
+        broker.always.clear()
+        asked = len(broker.calls(ORDERS))
+        await asyncio.sleep(8)
+        assert len(broker.calls(ORDERS)) > asked
+
+
 # --- many accounts --------------------------------------------------------------------------------
 
 MANY = range(101, 301)

@@ -522,3 +522,86 @@ async def test_a_list_that_lags_does_not_turn_the_permission_to_trade(
     await listed(not first)
     assert d.account().can_trade is not first, "by now it knows"
     assert d.account().disputes == {}
+
+
+# --- a cancel that no list can bear out -----------------------------------------------------------
+
+
+async def cancelled_without_a_list(d: Desk, outcome: Outcome = Outcome.DONE) -> None:
+    """An entry under a lock: its cancel is accepted and told, and no list can be had."""
+    d.rest = False
+    await d.admin("lock")
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    await d.wait(seconds=0.02)
+    await says(d, OrderStatus.CANCELLED, stop=None, limit=5950.0, side=OrderSide.BUY)
+    await d.wait(seconds=3)
+    await d.settle(d.enforcer.actions[-1], outcome, verified=False)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.UNKNOWN])
+async def test_a_cancel_that_no_list_can_bear_out_is_sent_again(
+    desk: DeskMaker, outcome: Outcome
+) -> None:
+    """F1: A confirmed cancel may not have taken; while the lists are refused it is repeated."""
+    d = desk()
+    await cancelled_without_a_list(d, outcome)
+    assert d.account().orders == {}
+    await d.wait(seconds=2)
+    assert d.actions == [f"cancel {ORDER}"] * 2
+    for _ in range(5):
+        await d.settle(d.enforcer.actions[-1], verified=False)
+        await d.wait(seconds=40)
+    assert d.actions == [f"cancel {ORDER}"] * 5, "a few times, not for ever"
+
+
+async def test_a_second_word_ends_the_repeating(desk: DeskMaker) -> None:
+    """The gateway refuses the second cancel, as the order is over: nothing more is sent."""
+    d = desk()
+    await cancelled_without_a_list(d)
+    await d.wait(seconds=2)
+    await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, verified=False, code=5)
+    await d.wait(seconds=60)
+    assert d.actions == [f"cancel {ORDER}"] * 2
+    assert not [m for m in d.account().marks if "borne out" in m[1]]
+
+
+async def test_a_list_ends_the_repeating(desk: DeskMaker) -> None:
+    d = desk()
+    await cancelled_without_a_list(d)
+    await lists(d)
+    await d.wait(seconds=60)
+    assert d.actions == [f"cancel {ORDER}"]
+    assert not [m for m in d.account().marks if "borne out" in m[1]]
+
+
+async def test_nothing_is_repeated_that_may_be_an_exit_of_what_is_held(desk: DeskMaker) -> None:
+    d = desk()
+    await cancelled_without_a_list(d)
+    await d.admin("unlock")
+    await d.position("MES", -1, 6000)
+    await d.wait(seconds=60)
+    assert d.actions.count(f"cancel {ORDER}") == 1
+
+
+async def test_a_stop_that_outlived_its_position_is_left_to_the_next_one(desk: DeskMaker) -> None:
+    """F1: Its cancel was confirmed and did not take. Meanwhile it protects what is held now."""
+    d = desk(daily_realized_loss={"enabled": True, "limit": 100, "action": "close_all"})
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN)
+    await d.admin("flatten")
+    await d.wait(seconds=0.1)
+    await d.position("MES", 0)
+    await says(d, OrderStatus.CANCELLED)
+    await d.settle(d.enforcer.actions[-1])
+    cancels = d.actions.count(f"cancel {ORDER}")
+    assert cancels == 1
+    await d.wait(seconds=0.2)
+    await d.position("MES", 1, 6000)
+    later = frame(d, OrderStatus.OPEN, updated_at=d.now)
+    await says(d, OrderStatus.OPEN)
+    assert ORDER in d.account().orders
+    await d.wait(seconds=5)
+    assert d.actions.count(f"cancel {ORDER}") == cancels
+    await lists(d, later, MES=1)
+    await d.wait(seconds=5)
+    assert d.actions.count(f"cancel {ORDER}") == cancels

@@ -931,9 +931,9 @@ class Oracle:
                     slack -= held.clock_off
                 if not timedelta(0) < slack <= 2 * CLOCK_SLACK:
                     slack = timedelta(0)
-                if held.release == "session_start" and abs(held.clock_off) > CLOCK_SLACK:
-                    # Set by a clock that was wrong, and over once it had been put right.
-                    return "" if in_session(now) else "the session has not begun"
+                if held.release == "session_start" and in_session(now):
+                    # Inside the session only a clock that was wrong can have set it.
+                    return ""
                 if now < held.not_before - slack - timedelta(milliseconds=1):
                     return f"not before {held.not_before:%H:%M:%S}, now {now:%H:%M:%S} (UTC)"
                 return ""

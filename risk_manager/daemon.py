@@ -33,37 +33,39 @@ from risk_manager.broker.session import (
     GatewaySession,
     GatewayUnavailable,
 )
-from risk_manager.chronicle import Chronicle
-from risk_manager.claims import (
-    EXIT_DATABASE,
-    CannotStart,
-    Claims,
-    accounts_folder,
-    gateway_name,
-)
 from risk_manager.clock import CLOCK_IS_WRONG, Clock, SystemClock, VenueTime, tick
-from risk_manager.domain.account import Position, is_for_news
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.doubt import DoubtKind
 from risk_manager.domain.events import (
     AccountOpened,
     AdminAsked,
     AnyEvent,
-    DoubtChanged,
     GuardResumed,
+    HealthIssueChanged,
     Hub,
     HubState,
     RulebookReplaced,
     Tick,
 )
+from risk_manager.domain.health_issue import IssueKind
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.read_budget import in_minutes, reading_time, time_for
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
+from risk_manager.enforcement_log import EnforcementLog
+from risk_manager.engine.account_updates import is_for_news
 from risk_manager.feed.admin import AdminChannel, AdminError
 from risk_manager.feed.messages import DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer, FeedUnavailable
-from risk_manager.housekeeping import CallAudit, Gap, Housekeeper, last_sign_of_life
-from risk_manager.pipeline import Pipeline, RightOfWay
+from risk_manager.instance_lock import (
+    EXIT_DATABASE,
+    CannotStart,
+    InstanceLock,
+    accounts_folder,
+    gateway_name,
+)
+from risk_manager.maintenance import CallAudit, Gap, Maintenance, last_sign_of_life
+from risk_manager.pipeline import Pipeline
+from risk_manager.right_of_way import RightOfWay
 from risk_manager.settings.changes import changes
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
@@ -75,7 +77,7 @@ from risk_manager.store.opening import OpenedAs
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
 from risk_manager.store.witness import Witnesses
-from risk_manager.vigil import Vigil, missing_from_login
+from risk_manager.watchdog import Watchdog, missing_from_login
 
 if TYPE_CHECKING:
     from risk_manager.practice.gateway import PracticeGateway
@@ -99,15 +101,17 @@ STOP_LIMIT_S = 15.0
 STREAM_FIRST_S = 3.0
 
 TOLD_OTHERWISE = (
-    DoubtKind.HUB_DOWN,
-    DoubtKind.READS_FAILING,
-    DoubtKind.ACCOUNT_NOT_GUARDED,  # nobody asked for it to be guarded: an alarm, once
+    IssueKind.HUB_DOWN,
+    IssueKind.READS_FAILING,
+    IssueKind.ACCOUNT_NOT_GUARDED,  # nobody asked for it to be guarded: an alarm, once
 )
 
 Announce = Callable[[str], None]
 
 
-def run(configuration: Configuration, data_dir: Path, claims: Claims, debug: bool = False) -> int:
+def run(
+    configuration: Configuration, data_dir: Path, claims: InstanceLock, debug: bool = False
+) -> int:
     """Run the daemon until it is told to stop; the exit code. Raises CannotStart."""
     try:
         return asyncio.run(_run_until_signalled(configuration, data_dir, claims, debug))
@@ -126,7 +130,7 @@ def _let_go_of_stdout() -> None:
 
 
 async def _run_until_signalled(
-    configuration: Configuration, data_dir: Path, claims: Claims, debug: bool
+    configuration: Configuration, data_dir: Path, claims: InstanceLock, debug: bool
 ) -> int:
     stop = asyncio.Event()
     with stop_on_signals(stop):
@@ -185,7 +189,7 @@ class Daemon:
         gateway: "PracticeGateway | None" = None,
         console: bool = True,
         limits: Limits | None = None,
-        claims: Claims | None = None,
+        claims: InstanceLock | None = None,
     ) -> None:
         self.configuration = self._started_with = configuration
         self.data_dir = data_dir
@@ -199,7 +203,7 @@ class Daemon:
         self._practice = gateway
         self._console = console
         self._limits = limits
-        self._claims = claims or Claims()
+        self._claims = claims or InstanceLock()
         self._watched: set[int] = set()
         self._unlisted: frozenset[int] = frozenset()
         self._unguarded: set[int] = set()
@@ -361,9 +365,9 @@ class Daemon:
         if found:
             self._announce(f"warning: {'; '.join(found)}")
             await self.pipeline.process(
-                DoubtChanged(
+                HealthIssueChanged(
                     at=self.clock.now(),
-                    doubt=DoubtKind.OTHER_GATEWAY,
+                    doubt=IssueKind.OTHER_GATEWAY,
                     reason="; ".join(found),
                 )
             )
@@ -387,7 +391,7 @@ class Daemon:
         gateway = self.configuration.settings.gateway
         if gateway.kind == "practice":
             # Only here: a guard of a real account carries no exchange with it.
-            from risk_manager.practice.gateway import practice_gateway
+            from risk_manager.practice.assembly import practice_gateway
 
             practice = self._practice or practice_gateway()
             await stack.enter_async_context(practice)
@@ -474,21 +478,21 @@ class Daemon:
             state,
             store=self.store,
             enforcer=self.enforcer,
-            feed=Chronicle(self.feed),
+            feed=EnforcementLog(self.feed),
             watch=self._watch,
             read=self.reconciler.look_again,
             right_of_way=right_of_way,
         )
-        self.vigil = Vigil(
+        self.watchdog = Watchdog(
             clock=self.clock,
             put=self._put,
             state=self._state,
             reads=self.reconciler,
-            throw_doubt=self.hubs.throw_doubt,
+            mark_suspect=self.hubs.mark_suspect,
             heartbeat=self.data_dir / HEARTBEAT,
             venue=self.venue,
         )
-        self.housekeeper = Housekeeper(
+        self.maintenance = Maintenance(
             self.store,
             self._state,
             self.clock,
@@ -712,7 +716,7 @@ class Daemon:
         if self.store.needs_reconciling:
             why = self.store.opened_why
             self._announce(f"warning: {why}")
-            doubt = DoubtChanged(at=now, doubt=DoubtKind.DATABASE_LOST, reason=why)
+            doubt = HealthIssueChanged(at=now, doubt=IssueKind.DATABASE_LOST, reason=why)
             await self.pipeline.process(doubt)
         if self._limits_in_doubt:
             reason = "nobody can tell which limits were in force; locked until the reset"
@@ -758,7 +762,7 @@ class Daemon:
     async def _reconciled(self) -> None:
         """Every account has been read whole from the broker: say what we slept through."""
         if self.store.needs_reconciling and await self.store.reconciled():
-            self._put(DoubtChanged(at=self.clock.now(), doubt=DoubtKind.DATABASE_LOST))
+            self._put(HealthIssueChanged(at=self.clock.now(), doubt=IssueKind.DATABASE_LOST))
         began_at = self.store.last_clean_stop or self._last_alive_at
         if began_at is None:
             return
@@ -830,7 +834,7 @@ class Daemon:
         dated_ahead = {
             a.id for a in self._state().accounts.values() if a.trading_date > self._state().day.date
         }
-        doubt = self.vigil.first_doubt_of_time()
+        doubt = self.watchdog.first_doubt_of_time()
         if doubt is not None:
             await self.pipeline.process(doubt)
         await self._tell_of_the_gateway()
@@ -865,8 +869,8 @@ class Daemon:
             ("reconciler", self._read_accounts()),
             ("ticker", tick(self.clock, self._put, self._lead)),
             ("status", self._watch_status()),
-            ("vigil", self.vigil.run()),
-            ("housekeeping", self.housekeeper.run()),
+            ("watchdog", self.watchdog.run()),
+            ("maintenance", self.maintenance.run()),
             ("audit of calls", self.calls.run()),
         ):
             self._tasks.append(group.create_task(work, name=name))
@@ -1060,9 +1064,9 @@ class Daemon:
         self._announce(reason)
         log.warning("account_not_guarded", account=record.id)
         self._put(
-            DoubtChanged(
+            HealthIssueChanged(
                 at=self.clock.now(),
-                doubt=DoubtKind.ACCOUNT_NOT_GUARDED,
+                doubt=IssueKind.ACCOUNT_NOT_GUARDED,
                 account_id=record.id,
                 reason=reason,
             )

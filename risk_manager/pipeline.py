@@ -1,7 +1,6 @@
 """inbox -> turn -> store -> enforcer -> feed: what has arrived to completion before the next."""
 
 import asyncio
-import contextlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from itertools import count
 from typing import Protocol
 
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import (
     AccountOpened,
     AdminAsked,
@@ -20,10 +18,11 @@ from risk_manager.domain.events import (
     TradeExecuted,
 )
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import SHARES_A_TURN, Judged, Turn
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import SHARES_A_TURN, Judged, Turn
+from risk_manager.right_of_way import RightOfWay
 
 TURNS_TO_SEND = 6
-LONGEST_RIGHT_S = 0.1
 LONGEST_READING_S = 0.25
 IDLE_TURNS = 5
 LONG_LINE = 200
@@ -56,47 +55,6 @@ class Feed(Protocol):
     """Tells. Returns at once and cannot fail."""
 
     def publish(self, event: AnyEvent, before: State, outcome: Step) -> None: ...
-
-
-class RightOfWay:
-    """Enforcement goes first: quotes are read and steps are told when nothing is being judged.
-
-    It is taken when a fact arrives or a quote leads to an action, and given back when nothing but
-    quotes waits. It is never taken for long: of a busy time only the first 0.1 s count, and each
-    free second gives as much back as it lasts, so that whoever gives way has at least half of the
-    time.
-    """
-
-    def __init__(self) -> None:
-        self._free = asyncio.Event()
-        self._free.set()
-        self._left_s = LONGEST_RIGHT_S
-        self._since = 0.0
-
-    def take(self) -> None:
-        if self._free.is_set():
-            now = asyncio.get_running_loop().time()
-            self._left_s = min(LONGEST_RIGHT_S, self._left_s + now - self._since)
-            self._since = now
-            self._free.clear()
-
-    def give_back(self) -> None:
-        if self._free.is_set():
-            return
-        now = asyncio.get_running_loop().time()
-        self._left_s = max(0.0, self._left_s - (now - self._since))
-        self._since = now
-        self._free.set()
-
-    async def give_way(self) -> None:
-        """Wait while it is taken, for as long as it counts."""
-        if self._free.is_set():
-            return
-        left_s = self._left_s - (asyncio.get_running_loop().time() - self._since)
-        if left_s > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left_s):
-                    await self._free.wait()
 
 
 @dataclass(slots=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from risk_manager.feed.client import FeedUnreachable, read_once
+from risk_manager.practice.assembly import practice_gateway
 from risk_manager.practice.exchange import Exchange, Side
-from risk_manager.practice.gateway import PracticeGateway, practice_gateway
+from risk_manager.practice.gateway import PracticeGateway
 
 ACCOUNT = 101
 RULES = """

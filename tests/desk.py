@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from risk_manager.domain.account import Account, Order
+from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import (
     Action,
     Alarm,
@@ -25,7 +25,6 @@ from risk_manager.domain.decisions import (
     PlaceExit,
     ReducePosition,
 )
-from risk_manager.domain.engine import Step, meters
 from risk_manager.domain.events import (
     AccountChanged,
     AccountOpened,
@@ -42,6 +41,7 @@ from risk_manager.domain.events import (
     Tick,
     TradeExecuted,
 )
+from risk_manager.domain.holdings import Order
 from risk_manager.domain.market_calendar import MarketCalendar
 from risk_manager.domain.records import (
     OrderRecord,
@@ -56,7 +56,8 @@ from risk_manager.domain.rulebook import AccountRules, Defaults, Mode, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract, Symbols
 from risk_manager.domain.trading_calendar import TradingDay
-from risk_manager.domain.turn import Judged
+from risk_manager.engine.step import Step, meters
+from risk_manager.engine.turn import Judged
 from risk_manager.pipeline import Pipeline
 from risk_manager.rules import RULES
 

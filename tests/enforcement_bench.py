@@ -9,15 +9,17 @@ from risk_manager.broker.enforcer import Enforcer, Patience
 from risk_manager.broker.lanes import Call, Gateway, Lanes, Limits
 from risk_manager.broker.reconcile import Intervals, Reconciler
 from risk_manager.clock import Clock, tick
-from risk_manager.domain.account import Account, Position, is_for_news
+from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AccountOpened, ActionSettled, AdminAsked, AnyEvent
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Judged
+from risk_manager.engine.account_updates import is_for_news
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
 from risk_manager.pipeline import Pipeline
 
 

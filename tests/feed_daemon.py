@@ -12,7 +12,6 @@ from typing import Self
 import orjson
 
 from risk_manager.domain.decisions import Action, Outcome
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import (
     AccountOpened,
     AccountReported,
@@ -33,11 +32,13 @@ from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Mode, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract
-from risk_manager.domain.turn import Judged
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.messages import RUNNING, DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer
-from risk_manager.pipeline import Pipeline, RightOfWay
+from risk_manager.pipeline import Pipeline
+from risk_manager.right_of_way import RightOfWay
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.max_contracts import MaxContracts
 

@@ -298,3 +298,29 @@ def test_the_exit_codes_of_the_page_are_those_of_the_program() -> None:
 
     rows = table_rows(text_of(DOCS / "operations.md"))
     assert [int(row[0]) for row in rows if row[0].isdigit()] == [int(code) for code in Exit]
+
+
+# --- the way of an event --------------------------------------------------------------------------
+
+FLOW = DOCS / "how-an-event-flows.md"
+
+
+def stops() -> list[tuple[str, str]]:
+    """Each thing the page names as a call, and the files named beside it."""
+    rows = re.findall(r"^\| \d \| (.+?) \| (.+?) \|", text_of(FLOW), re.MULTILINE)
+    return [(call, files) for call, files in rows]
+
+
+@pytest.mark.parametrize(("call", "files"), stops(), ids=[call for call, _ in stops()])
+def test_every_stop_on_the_way_of_an_event_exists(call: str, files: str) -> None:
+    """A newcomer finds each function and method where the page says it is."""
+    sources = ""
+    for name in quoted(files):
+        path = ROOT / "risk_manager" / name
+        assert path.exists(), name
+        paths = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        sources += "".join(text_of(p) for p in paths)
+    for stop in quoted(call):
+        for part in re.sub(r"\(.*\)", "", stop).split("."):
+            found = re.search(rf"\b(def|class) {part}\b|\bself\._?{part}\b|\b{part}\(", sources)
+            assert found, f"{stop}: {part} is not in {files}"

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from test_clock import START, Machine
 
 from risk_manager.clock import SystemClock, VenueTime
-from risk_manager.domain.doubt import CLOCK_AHEAD
-from risk_manager.domain.events import DoubtChanged, Tick
+from risk_manager.domain.events import HealthIssueChanged, Tick
+from risk_manager.domain.health_issue import CLOCK_AHEAD
 from risk_manager.domain.trading_calendar import TradingDay
-from risk_manager.vigil import Vigil
+from risk_manager.watchdog import Watchdog
 
 SPANS = [timedelta(0), *(s * timedelta(hours=h) for h in (1, 7, 24, 96, 9000) for s in (1, -1))]
 NOISE = timedelta(seconds=4)
@@ -101,13 +101,13 @@ class Day:
         await self.desk.restart()
 
     async def say_whether_ahead(self) -> None:
-        """As the vigil does each second."""
+        """As the watchdog does each second."""
         reason = "ahead" if self.machine.venue.is_ahead else ""
         if reason != self.said_ahead:
             self.said_ahead = reason
             kind, account_id, subject = CLOCK_AHEAD
             await self.desk.happens(
-                DoubtChanged(
+                HealthIssueChanged(
                     at=self.machine.clock.now(),
                     doubt=kind,
                     account_id=account_id,
@@ -178,23 +178,23 @@ def test_where_both_clocks_are_ahead_it_is_told(taken: list[tuple[str, timedelta
     told: list[str] = []
 
     def put(event: object) -> None:
-        if isinstance(event, DoubtChanged):
+        if isinstance(event, HealthIssueChanged):
             told.append(event.reason)
 
-    def vigil() -> Vigil:
-        return Vigil(
+    def watchdog() -> Watchdog:
+        return Watchdog(
             clock=machine.clock,
             put=put,
             state=lambda: it.desk.pipeline.state,
             reads=None,  # type: ignore[arg-type]
-            throw_doubt=lambda hub, why: None,
+            mark_suspect=lambda hub, why: None,
             heartbeat=None,  # type: ignore[arg-type]
             venue=machine.venue,
         )
 
     async def day() -> None:
         await it.begins()
-        watching = vigil()
+        watching = watchdog()
         for what, span in taken:
             if what in ("restart", "uncounted sleep"):
                 continue

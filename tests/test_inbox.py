@@ -5,7 +5,8 @@ from datetime import timedelta
 from desk import MORNING, DeskMaker, contract_id
 
 from risk_manager.domain.events import QuoteChanged
-from risk_manager.pipeline import Inbox, RightOfWay
+from risk_manager.pipeline import Inbox
+from risk_manager.right_of_way import RightOfWay
 
 MNQ, ES = contract_id("MNQ"), contract_id("ES")
 LATER = MORNING + timedelta(milliseconds=200)

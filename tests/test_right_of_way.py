@@ -7,12 +7,13 @@ from datetime import timedelta
 from virtual_time import BEGAN, in_virtual_time
 
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent, QuoteChanged, Tick
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Judged
-from risk_manager.pipeline import LONGEST_RIGHT_S, Pipeline, RightOfWay
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
+from risk_manager.pipeline import Pipeline
+from risk_manager.right_of_way import LONGEST_RIGHT_S, RightOfWay
 
 
 class SlowStore:

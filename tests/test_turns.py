@@ -8,12 +8,10 @@ from desk import MORNING, Desk, contract_id, rules_from
 from virtual_time import in_virtual_time
 
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.doubt import DoubtKind
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import (
     AdminAsked,
     AnyEvent,
-    DoubtChanged,
+    HealthIssueChanged,
     OrderChanged,
     PositionChanged,
     QuoteChanged,
@@ -21,8 +19,10 @@ from risk_manager.domain.events import (
     Tick,
     TradeExecuted,
 )
+from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Judged
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
 from risk_manager.pipeline import MOST_IN_A_TURN, Pipeline
 
 MNQ = contract_id("MNQ")
@@ -201,7 +201,7 @@ async def test_new_rules_are_never_passed_and_a_short_line_keeps_its_order() -> 
     running.cancel()
     inbox = pipeline.inbox
     asked = AdminAsked(at=AT, account_id=101, verb="lock", reason="enough")
-    doubt = DoubtChanged(at=AT, doubt=DoubtKind.SLOW, reason="late")
+    doubt = HealthIssueChanged(at=AT, doubt=IssueKind.SLOW, reason="late")
     orders = [order(number) for number in range(1, 300)]
     events: list[AnyEvent] = [*orders, doubt, position(1), asked, position(2)]
     for event in events:

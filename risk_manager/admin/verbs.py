@@ -14,9 +14,9 @@ from risk_manager.clock import Clock
 from risk_manager.domain.account import Account
 from risk_manager.domain.durations import parse_duration
 from risk_manager.domain.events import AdminAsked
-from risk_manager.domain.fold import may_be_cleared
 from risk_manager.domain.locks import Lock, LockKind
 from risk_manager.domain.state import State
+from risk_manager.engine.locking import may_be_cleared
 from risk_manager.feed.admin import AdminError, AdminSession
 from risk_manager.settings.problems import ConfigurationErrors
 

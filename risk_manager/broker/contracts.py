@@ -10,9 +10,9 @@ from typing import Annotated, Any, Protocol, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from risk_manager.broker.crew import Crew, OnError, log_error
 from risk_manager.broker.reconcile import first_problem
 from risk_manager.broker.replies import Reply
+from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.clock import Clock
 from risk_manager.domain.events import AnyEvent, ContractResolved, Unreadable
 from risk_manager.domain.records import WIRE
@@ -75,7 +75,7 @@ class ContractBook:
         self._clock = clock
         self._put = put
         self._known = {each.contract.id: each for each in known}
-        self._crew = Crew(on_error)
+        self._tasks = TaskGroup(on_error)
         self._wanted: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
@@ -91,7 +91,7 @@ class ContractBook:
 
     async def close(self) -> None:
         self._wanted.clear()
-        await self._crew.close()
+        await self._tasks.close()
 
     def want(self, contract_ids: Iterable[str]) -> None:
         """These, and only these, are in play from now on."""
@@ -102,7 +102,7 @@ class ContractBook:
             known = self._known.get(contract_id)
             if known is not None:
                 self._put(ContractResolved(at=self._clock.now(), contract=known.contract))
-            self._wanted[contract_id] = self._crew.start(
+            self._wanted[contract_id] = self._tasks.start(
                 f"contract {contract_id}", self._keep(contract_id)
             )
 

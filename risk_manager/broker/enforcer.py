@@ -7,7 +7,6 @@ from itertools import chain, repeat
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from risk_manager.broker.crew import Crew, OnError, log_error
 from risk_manager.broker.reconcile import EXPOSURE, Part, Parts, Reading
 from risk_manager.broker.replies import (
     CANCEL,
@@ -18,8 +17,8 @@ from risk_manager.broker.replies import (
     Answer,
     Reply,
 )
+from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.clock import Clock
-from risk_manager.domain.account import STOP_TYPES, TERMINAL, Position
 from risk_manager.domain.decisions import (
     Action,
     CancelOrder,
@@ -30,8 +29,9 @@ from risk_manager.domain.decisions import (
     ReducePosition,
 )
 from risk_manager.domain.events import ActionSettled, AnyEvent
-from risk_manager.domain.protection import OWN_TAG
+from risk_manager.domain.holdings import STOP_TYPES, TERMINAL, Position
 from risk_manager.domain.records import (
+    OWN_TAG,
     OrderSide,
     OrderStatus,
     OrderType,
@@ -155,7 +155,7 @@ class Enforcer:
         self._is_for_news = is_for_news
         self._patience = patience or Patience()
         self._on_error = on_error
-        self._crew = Crew(on_error)
+        self._tasks = TaskGroup(on_error)
         self._jobs: dict[str, _Job] = {}
         self._under_way: dict[tuple[int, str], _Job] = {}
         """The newest job of each key."""
@@ -194,16 +194,18 @@ class Enforcer:
             )
             return
         job = self._jobs[action.id] = self._under_way[key] = _Job(action)
-        self._crew.start(f"action {action.id}", self._carry_out(job, before, started), at_once=True)
+        self._tasks.start(
+            f"action {action.id}", self._carry_out(job, before, started), at_once=True
+        )
 
     async def drain(self, limit_seconds: float = 8.0) -> bool:
         """Let what is under way finish; False when the limit came first."""
-        return await self._crew.finish(limit_seconds)
+        return await self._tasks.finish(limit_seconds)
 
     async def close(self) -> None:
         """Stop. What is still under way is settled as unknown."""
         self._closed = True
-        await self._crew.close()
+        await self._tasks.close()
 
     async def _carry_out(self, job: _Job, before: _Job | None, started: float) -> None:
         action = job.action

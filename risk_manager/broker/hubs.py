@@ -22,7 +22,7 @@ from pysignalr.exceptions import ConnectionError as HubRefusedError
 from pysignalr.messages import CloseMessage
 
 from risk_manager.broker.normalize import MOST_RECORDS, USER_TARGETS, Read, read_quote
-from risk_manager.broker.quiet import hush
+from risk_manager.broker.sdk_logging import quieten_sdk_logging
 from risk_manager.broker.session import (
     CredentialsRefused,
     GatewayAddress,
@@ -31,9 +31,9 @@ from risk_manager.broker.session import (
 )
 from risk_manager.clock import Clock
 from risk_manager.domain.events import AnyEvent, Hub, HubChanged, HubState, Unreadable
-from risk_manager.pipeline import RightOfWay
+from risk_manager.right_of_way import RightOfWay
 
-hush()
+quieten_sdk_logging()
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Refusal:
 
 
 @dataclass
-class Manners:
+class ServerTraits:
     """What both hubs of a login have learnt of their gateway.
 
     `acknowledges`: whether it answers invocations, as it did on any link; None: not known. Where it
@@ -178,9 +178,9 @@ class HubLink:
                 await self._start(handlers)
                 await self._opened_or_doubted()
         except TimeoutError:
-            self.throw_doubt(f"no answer within {seconds:g} s")
+            self.mark_suspect(f"no answer within {seconds:g} s")
         except Exception as error:  # whatever the SDK raises is one more reason to try again
-            self.throw_doubt(self._describe(error))
+            self.mark_suspect(self._describe(error))
         self.raise_doubt()
         self.last_frame = self._monotonic()
 
@@ -199,7 +199,7 @@ class HubLink:
             connection.on(target, handler)
         connection.on(LOGOUT, self._on_logout)
         connection.on_open(self._opened.set)
-        connection.on_close(partial(self.throw_doubt, "the connection was lost"))
+        connection.on_close(partial(self.mark_suspect, "the connection was lost"))
         await connection.start()
         self._tap(connection)
 
@@ -215,7 +215,7 @@ class HubLink:
             self.frames += 1
             if type(message) is CloseMessage:
                 why = f": {message.error}" if message.error else ""
-                self.throw_doubt(f"the server closed the hub{why}")
+                self.mark_suspect(f"the server closed the hub{why}")
             await deliver(message)
 
         async def owned_keep_alive(conn: Any) -> None:
@@ -245,7 +245,7 @@ class HubLink:
 
     async def close(self, *, seconds: float) -> None:
         """Take the socket down; whatever resists is cut."""
-        self.throw_doubt("closed by us")
+        self.mark_suspect("closed by us")
         socket = getattr(getattr(self._client, "_transport", None), "_ws", None)
         try:
             async with asyncio.timeout(seconds):
@@ -266,7 +266,7 @@ class HubLink:
 
     # ---- doubt --------------------------------------------------------------------------------
 
-    def throw_doubt(self, reason: str) -> None:
+    def mark_suspect(self, reason: str) -> None:
         """Say that this link can no longer be trusted. Only the first reason counts."""
         if self.doubt is None:
             self.doubt = reason[:LONGEST_REASON]
@@ -286,18 +286,18 @@ class HubLink:
 
     def _run_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
-            self.throw_doubt("its task was cancelled")
+            self.mark_suspect("its task was cancelled")
             return
         error = task.exception()
         if error is None:
-            self.throw_doubt("its task ended")
+            self.mark_suspect("its task ended")
             return
         self.refused = isinstance(error, AuthorizationError)
-        self.throw_doubt(self._describe(error))
+        self.mark_suspect(self._describe(error))
 
     async def _on_logout(self, *arguments: Any) -> None:
         self.signed_out = True
-        self.throw_doubt("the gateway signed this login out; is it in use elsewhere?")
+        self.mark_suspect("the gateway signed this login out; is it in use elsewhere?")
 
     def _describe(self, error: BaseException) -> str:
         match error:
@@ -332,7 +332,7 @@ class HubLink:
             async with asyncio.timeout(seconds):
                 await self._client.send(method, list(arguments), on_invocation=completed)
         except Exception as error:  # a socket that cannot be written to is a dead one
-            self.throw_doubt(f"{method} could not be sent: {self._describe(error)}")
+            self.mark_suspect(f"{method} could not be sent: {self._describe(error)}")
             raise OpenFailed(self.doubt or method) from error
         return answer
 
@@ -362,7 +362,7 @@ class HubLine:
         timings: HubTimings,
         build: BuildRealtime,
         dice: random.Random,
-        manners: Manners,
+        traits: ServerTraits,
     ) -> None:
         self.hub = hub
         self.counters = HubCounters()
@@ -383,7 +383,7 @@ class HubLine:
         self._reported: HubState | None = None
         self._logged_out_at: float | None = None
         self._renewed_at: float | None = None
-        self._manners = manners
+        self._traits = traits
         self._closing: set[asyncio.Task[None]] = set()
 
     # ---- from outside -------------------------------------------------------------------------
@@ -403,10 +403,10 @@ class HubLine:
         frames = self.counters.frames + (self._link.frames if self._link is not None else 0)
         return replace(self.counters, frames=frames)
 
-    def throw_doubt(self, reason: str) -> None:
+    def mark_suspect(self, reason: str) -> None:
         """Have the link replaced, because somebody knows better than the socket."""
         if self._link is not None:
-            self._link.throw_doubt(reason)
+            self._link.mark_suspect(reason)
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -463,7 +463,7 @@ class HubLine:
         )
         try:
             await link.open(self._handlers, seconds=self._timings.open)
-            hush()
+            quieten_sdk_logging()
             await self._subscribe(link, wait=True)
             link.raise_doubt()
         except BaseException:
@@ -551,7 +551,7 @@ class HubLine:
         link.refusals = {call: one for call, one in link.refusals.items() if call in wanted}
         for call, answer in answers.items():
             answer.add_done_callback(partial(self._subscription_answered, link, call))
-        if wait and answers and self._manners.acknowledges is not False:
+        if wait and answers and self._traits.acknowledges is not False:
             await self._acknowledged(link, answers.values())
 
     async def _acknowledged(
@@ -559,21 +559,21 @@ class HubLine:
     ) -> None:
         """Wait for the answers to a new link's subscriptions; where none comes it may be mute."""
         # What is asked over REST after this cannot be older than what the stream will tell.
-        if not self._manners.acknowledges:
+        if not self._traits.acknowledges:
             done, _ = await asyncio.wait(answers, timeout=self._timings.acknowledge)
-            if not done and self._manners.acknowledges is None:
-                self._manners.acknowledges = False
+            if not done and self._traits.acknowledges is None:
+                self._traits.acknowledges = False
             return
         done, _ = await asyncio.wait(answers, timeout=self._timings.answer)
         if not done and not link.frames:
-            link.throw_doubt("mute since it was opened")
+            link.mark_suspect("mute since it was opened")
 
     def _subscription_answered(
         self, link: HubLink, call: Call, answer: asyncio.Future[str | None]
     ) -> None:
         if answer.cancelled():
             return
-        self._manners.acknowledges = True
+        self._traits.acknowledges = True
         error = answer.result()
         before = link.refusals.pop(call, None)
         if error is not None:
@@ -638,17 +638,19 @@ class HubLine:
                     await self._subscribe(link)
                 quiet = now - max(link.last_frame, judged_from)
                 if quiet >= times.silent:
-                    link.throw_doubt(f"nothing was received for {quiet:.0f} s")
+                    link.mark_suspect(f"nothing was received for {quiet:.0f} s")
                 elif asked_at is None or link.last_frame >= asked_at:
                     asked_at = await self._ask_for_a_sign(link, quiet)
                 elif now - asked_at >= times.answer:
-                    link.throw_doubt(f"no answer to a sign of life asked for, silent {quiet:.1f} s")
+                    link.mark_suspect(
+                        f"no answer to a sign of life asked for, silent {quiet:.1f} s"
+                    )
 
     async def _ask_for_a_sign(self, link: HubLink, quiet: float) -> float | None:
         """Probe a quiet link; when it was asked, or None if that was not needed or not possible."""
         patience = self._timings.quiet if self._exposed() else self._timings.quiet_idle
         call = self._probe()
-        if quiet < patience or not self._manners.acknowledges or call is None:
+        if quiet < patience or not self._traits.acknowledges or call is None:
             return None
         self.counters.probes += 1
         asked_at = self._clock.monotonic()
@@ -720,7 +722,7 @@ class HubSupervisor:
         self._quotes_read = 0
         self._quotes_complained: dict[str, float] = {}
 
-        manners = Manners()
+        traits = ServerTraits()
 
         def line(
             hub: Hub, handlers: dict[str, Handler], probe: Callable[[], Call | None]
@@ -738,7 +740,7 @@ class HubSupervisor:
                 timings=self._timings,
                 build=build,
                 dice=dice or random.Random(),
-                manners=manners,
+                traits=traits,
             )
 
         self._user = line(
@@ -772,9 +774,9 @@ class HubSupervisor:
         """Get quotes (no trades, no depth) of exactly these contracts."""
         self._market.want(("SubscribeContractQuotes", (one,)) for one in contract_ids)
 
-    def throw_doubt(self, hub: Hub, reason: str) -> None:
+    def mark_suspect(self, hub: Hub, reason: str) -> None:
         """Have a hub rebuilt because REST, or anybody, knows better than its socket."""
-        self._line(hub).throw_doubt(reason)
+        self._line(hub).mark_suspect(reason)
 
     # ---- status -------------------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol, Self
 import httpx
 from project_x_py import ProjectX
 
-from risk_manager.broker.crew import Crew, OnError, log_error
 from risk_manager.broker.replies import CANCEL, Answer, Reply, StatusError, reply_of, reply_of_error
 from risk_manager.broker.session import ask_once
+from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.clock import Clock
 from risk_manager.domain.read_budget import READS_A_MINUTE
 
@@ -214,7 +214,7 @@ class Lanes:
         self._limits = limits or Limits()
         self._on_call = on_call
         self._on_error = on_error
-        self._crew = Crew(on_error)
+        self._tasks = TaskGroup(on_error)
         self._fast = _Window(self._limits.window_seconds)
         self._slow = _Window(self._limits.window_seconds)
         self._acts = _Window(self._limits.window_seconds)
@@ -235,7 +235,7 @@ class Lanes:
 
     async def close(self) -> None:
         """Let go of requests still on their way. What they did is for the next start to read."""
-        await self._crew.close()
+        await self._tasks.close()
 
     @property
     def reads_paused_seconds(self) -> float:
@@ -271,7 +271,7 @@ class Lanes:
         """
         attempt = _Attempt()
         limit = self._limits.cancel_seconds if path == CANCEL else self._limits.act_seconds
-        task = self._crew.start(f"act {path}", self._act(path, body, attempt), at_once=True)
+        task = self._tasks.start(f"act {path}", self._act(path, body, attempt), at_once=True)
         if not task.done():
             try:
                 await asyncio.wait({task}, timeout=limit)
@@ -426,7 +426,7 @@ class Lanes:
 
     async def _renew_within(self, limit_seconds: float, stale_token: str) -> str | None:
         # Not cancelled when the waiting ends: others may be waiting for the same login.
-        task = self._crew.start("renew", self._renew(stale_token))
+        task = self._tasks.start("renew", self._renew(stale_token))
         await asyncio.wait({task}, timeout=limit_seconds)
         if not task.done() or task.cancelled():
             return f"logging in again took longer than {limit_seconds:g} s"

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from risk_manager.broker.whole_text import whole, with_whole_texts
+from risk_manager.broker.surrogates import without_surrogates, without_surrogates_in
 from risk_manager.domain.events import (
     AccountChanged,
     OrderChanged,
@@ -121,7 +121,7 @@ def _read_one(
     kind: type[UserEvent], source: str, data: Any, at: datetime
 ) -> UserEvent | Unreadable:
     try:
-        event = kind.model_validate({**with_whole_texts(data), "at": at})
+        event = kind.model_validate({**without_surrogates_in(data), "at": at})
         wrong = _implausible(event)
     except Exception as error:  # whatever a hostile payload provokes, it is told, not raised
         return _unread(source, _why(error), at, _account_in(kind, data))
@@ -174,7 +174,7 @@ def _shown(value: Any) -> str:
         text = str(value) if isinstance(value, Exception) else repr(value)
     except Exception as error:  # repr of a huge integer raises
         text = f"<{type(value).__name__}: {type(error).__name__}>"
-    text = whole(text)
+    text = without_surrogates(text)
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 

@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from risk_manager.broker.crew import Crew, OnError, log_error
 from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.replies import Answer, Reply
+from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.clock import Clock
 from risk_manager.domain.account import Account
 from risk_manager.domain.events import AccountReported, AnyEvent, Unreadable
@@ -219,7 +219,7 @@ class Reconciler:
         self._intervals = intervals or Intervals()
         self._on_accounts = on_accounts
         self._on_error = on_error
-        self._crew = Crew(on_error)
+        self._tasks = TaskGroup(on_error)
         self._desks: dict[int, _Desk] = {}
         self._listing_due = 0.0
         self._account_searches: dict[bool, tuple[float, asyncio.Task[Reply]]] = {}
@@ -238,7 +238,7 @@ class Reconciler:
 
     async def close(self) -> None:
         """End all passes; who waits for one gets None."""
-        await self._crew.close()
+        await self._tasks.close()
         for desk in self._desks.values():
             for waiting in (desk.running, desk.following):
                 if waiting is not None:
@@ -483,7 +483,7 @@ class Reconciler:
         now = self._clock.monotonic()
         if desks and now >= self._listing_due:
             self._listing_due = now + self._intervals.between_asked_seconds
-            self._crew.start("list accounts", self._read_list(desks))
+            self._tasks.start("list accounts", self._read_list(desks))
 
     async def _read_list(self, desks: list[_Desk]) -> None:
         asked_at = self._clock.now()
@@ -589,7 +589,7 @@ class Reconciler:
             desk.positions_at = self._clock.monotonic()
         if turn.parts >= EVERYTHING or desk.is_absent:
             desk.read_at = self._clock.monotonic()
-        desk.task = self._crew.start(f"read account {desk.account_id}", self._pass(desk, turn))
+        desk.task = self._tasks.start(f"read account {desk.account_id}", self._pass(desk, turn))
 
     async def _pass(self, desk: _Desk, turn: _Pass) -> None:
         asked_at = self._clock.now()
@@ -757,7 +757,7 @@ class Reconciler:
         if known is None or now - known[0] > SHARE_ACCOUNTS_WITHIN_SECONDS or known[1].cancelled():
             fetch = self._lanes.look if urgent else self._lanes.read
             body = {"onlyActiveAccounts": only_active}
-            task = self._crew.start("search accounts", fetch(PATHS[Part.ACCOUNT], body))
+            task = self._tasks.start("search accounts", fetch(PATHS[Part.ACCOUNT], body))
             if only_active:
                 task.add_done_callback(partial(self._tell_accounts, self._clock.now()))
             known = self._account_searches[only_active] = (now, task)

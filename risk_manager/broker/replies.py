@@ -20,7 +20,7 @@ from project_x_py.exceptions import (
     ProjectXServerError,
 )
 
-from risk_manager.broker.whole_text import whole
+from risk_manager.broker.surrogates import without_surrogates
 
 
 class Answer(StrEnum):
@@ -252,7 +252,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _because(error: BaseException) -> str:
-    words = whole(" ".join(str(error).split())[:200])
+    words = without_surrogates(" ".join(str(error).split())[:200])
     return f": {words}" if words else f" ({type(error).__name__})"
 
 

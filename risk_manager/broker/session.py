@@ -16,12 +16,12 @@ from project_x_py.exceptions import ProjectXAuthenticationError
 from pydantic import SecretStr, ValidationError
 
 from risk_manager.broker.answer_size import cap_answers
-from risk_manager.broker.quiet import hush
-from risk_manager.broker.whole_text import whole, with_whole_texts
+from risk_manager.broker.sdk_logging import quieten_sdk_logging
+from risk_manager.broker.surrogates import without_surrogates, without_surrogates_in
 from risk_manager.clock import Clock
 from risk_manager.domain.records import AccountRecord
 
-hush()
+quieten_sdk_logging()
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class GatewaySession:
         except BaseException:
             await self._clients.aclose()
             raise
-        hush()
+        quieten_sdk_logging()
         return self
 
     async def __aexit__(
@@ -370,7 +370,9 @@ async def ask_once(
     """
     sdk: Any = client  # its mixins annotate `self` with a protocol no type checker accepts
     await cap_answers(sdk)
-    return with_whole_texts(await sdk._execute_http_request(method, path, data=body, retry_count=1))
+    return without_surrogates_in(
+        await sdk._execute_http_request(method, path, data=body, retry_count=1)
+    )
 
 
 def _hand_over(client: ProjectX, token: str) -> None:
@@ -418,5 +420,5 @@ def _expiry(token: str) -> datetime | None:
 
 def _told(error: BaseException) -> str:
     """An error in one line."""
-    text = whole(" ".join(str(error).split()))
+    text = without_surrogates(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -32,7 +32,7 @@ def register(commands: "Commands") -> None:
 
 
 def _practice(arguments: argparse.Namespace) -> int:
-    from risk_manager.practice.gateway import serve
+    from risk_manager.practice.assembly import serve
 
     def announce(line: str) -> None:
         print(line, flush=True)

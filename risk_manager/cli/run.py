@@ -9,8 +9,8 @@ from risk_manager.cli.groups import add_command
 from risk_manager.cli.places import add_places
 
 if TYPE_CHECKING:
-    from risk_manager.claims import Claims
     from risk_manager.cli.groups import Commands
+    from risk_manager.instance_lock import InstanceLock
 
 
 def register(commands: "Commands") -> None:
@@ -20,10 +20,10 @@ def register(commands: "Commands") -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from risk_manager.claims import CannotStart, Claims
+    from risk_manager.instance_lock import CannotStart, InstanceLock
 
     try:
-        with Claims() as claims:
+        with InstanceLock() as claims:
             if arguments.data.exists():  # a mistyped --config makes no folder
                 claims.hold_the_folder(arguments.data)
             return _guard(arguments, claims)
@@ -31,7 +31,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise CommandFailed(Exit(problem.code), str(problem)) from None
 
 
-def _guard(arguments: argparse.Namespace, claims: "Claims") -> int:
+def _guard(arguments: argparse.Namespace, claims: "InstanceLock") -> int:
     from risk_manager.settings.loading import load
     from risk_manager.settings.problems import ConfigurationErrors
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from risk_manager.claims import CannotStart
 from risk_manager.daemon import Daemon, stop_on_signals
 from risk_manager.demo.screen import DemoDashboard
 from risk_manager.feed.client import FeedClient
-from risk_manager.practice.gateway import practice_gateway
+from risk_manager.instance_lock import CannotStart
+from risk_manager.practice.assembly import practice_gateway
 from risk_manager.practice.trader import Deed
 from risk_manager.settings.loading import load
 

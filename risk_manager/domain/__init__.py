@@ -1,1 +1,1 @@
-"""The core: what an account is, what may happen to it, and what must follow. Pure."""
+"""The values: what an account is, what may happen to it, what a rule may ask for. Pure."""

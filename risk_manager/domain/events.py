@@ -5,12 +5,12 @@ Gateway payloads are validated by alias straight from the raw dictionary.
 
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, InstanceOf
+from pydantic import AwareDatetime, BaseModel
 
 from risk_manager.domain.decisions import Outcome
-from risk_manager.domain.doubt import DoubtKind
+from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.records import (
     WIRE,
     AccountRecord,
@@ -18,7 +18,6 @@ from risk_manager.domain.records import (
     PositionRecord,
     TradeRecord,
 )
-from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.symbols import Contract
 
 
@@ -146,7 +145,7 @@ class Unreadable(Event):
     account_id: int | None = None
 
 
-class DoubtChanged(Event):
+class HealthIssueChanged(Event):
     """The daemon has a doubt only it can have (its reads, its clock), or, without reason, no more.
 
     A suspension ends by itself, once every account has been read anew.
@@ -155,7 +154,7 @@ class DoubtChanged(Event):
     touches = "all"
 
     kind: Literal["doubt_changed"] = "doubt_changed"
-    doubt: DoubtKind
+    doubt: IssueKind
     reason: str = ""
     account_id: int | None = None
     subject: str = ""
@@ -187,12 +186,15 @@ class Tick(Event):
 
 
 class RulebookReplaced(Event):
-    """New limits are in force from now on (validated before it gets here)."""
+    """New limits are in force from now on (validated before it gets here).
+
+    `rulebook` is a `Rulebook`. It is not named here, as the rules of a rulebook judge events.
+    """
 
     touches = "all"
 
     kind: Literal["rulebook_replaced"] = "rulebook_replaced"
-    rulebook: InstanceOf[Rulebook]
+    rulebook: Any
 
 
 class AdminAsked(AccountEvent):
@@ -230,7 +232,7 @@ AnyEvent = (
     | ActionSettled
     | HubChanged
     | Unreadable
-    | DoubtChanged
+    | HealthIssueChanged
     | GuardResumed
     | Tick
     | RulebookReplaced

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from risk_manager.domain.account import Order
+    from risk_manager.domain.holdings import Order
 
 SMALL = 64
 """Up to so many entries a plain dictionary is copied as quickly."""

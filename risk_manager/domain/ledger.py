@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cached_property, reduce
 from types import MappingProxyType
 
-from risk_manager.domain.evolve import evolve
+from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.records import LIST_LAG, OrderSide, TradeRecord
 from risk_manager.domain.trading_calendar import TradingDay
@@ -221,18 +221,18 @@ class Ledger:
                 execution, [p for p in parts if p not in rows]
             )
             if known is None:
-                execution = evolve(execution, part=len(parts))
+                execution = fast_replace(execution, part=len(parts))
             elif known.voided and not execution.voided:
                 rows.append(known)
                 continue
             else:
-                execution = evolve(execution, part=known.part, received_at=known.received_at)
+                execution = fast_replace(execution, part=known.part, received_at=known.received_at)
             rows.append(execution)
             _put(entries, totals, execution)
         if as_of is not None:
             for rows in taken.values():
                 for first_word in _superseded(rows, _parts(entries, rows[0].id), as_of):
-                    _put(entries, totals, evolve(first_word, voided=True))
+                    _put(entries, totals, fast_replace(first_word, voided=True))
         return self if entries == self.entries else Ledger(entries, totals)
 
     def carried_over(self, day: TradingDay, old: date, today: date) -> "Ledger":
@@ -240,7 +240,7 @@ class Ledger:
         for e in self.on(old):
             own = min(day.date_of(e.executed_at), today)
             if own > old:
-                self = self.record(evolve(e, trading_date=own))
+                self = self.record(fast_replace(e, trading_date=own))
         return self
 
     def forget_before(self, day: date) -> "Ledger":
@@ -363,7 +363,7 @@ def _parts(entries: Mapping[TradeKey, Execution], trade_id: int) -> list[Executi
 def _same(execution: Execution, parts: list[Execution]) -> Execution | None:
     """The one that this is a repeat of."""
     return next(
-        (p for p in parts if evolve(execution, part=p.part, received_at=p.received_at) == p),
+        (p for p in parts if fast_replace(execution, part=p.part, received_at=p.received_at) == p),
         None,
     )
 
@@ -392,7 +392,7 @@ def _superseded(
             continue
         bare = {"pnl": None, "fees": ZERO, "part": 0, "received_at": part.received_at}
         if as_of >= part.received_at + LIST_LAG and any(
-            evolve(r, **bare) == evolve(part, **bare) for r in rows
+            fast_replace(r, **bare) == fast_replace(part, **bare) for r in rows
         ):
             yield part
 

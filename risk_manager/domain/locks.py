@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from risk_manager.domain.evolve import evolve
+from risk_manager.domain.fast_replace import fast_replace
 
 ACCOUNT_SCOPE = "account"
 MANUAL_ID = "manual"
@@ -98,7 +98,7 @@ class Lock:
         ahead = later if above >= 0 else self
         by_the_clock = {self.release, later.release} <= {Release.TIME, Release.RESET}
         newest = max(self.trading_date, later.trading_date)
-        merged = evolve(
+        merged = fast_replace(
             ahead,
             set_at=self.set_at,
             policy=LockPolicy.FLAT if self.policy is LockPolicy.FLAT else later.policy,

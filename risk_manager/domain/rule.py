@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Verdict
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.money import Band
 from risk_manager.domain.view import View
 

@@ -12,10 +12,9 @@ from risk_manager.domain.trading_calendar import DayWindow
 
 if TYPE_CHECKING:
     from risk_manager.domain.account import Account
-    from risk_manager.domain.blindness import Baseline
-    from risk_manager.domain.doubt import Doubt, DoubtKey
     from risk_manager.domain.events import HubState, QuoteChanged
-    from risk_manager.domain.prices import Doubted
+    from risk_manager.domain.health_issue import Baseline, HealthIssue, IssueKey
+    from risk_manager.domain.quotes import DoubtedQuote
 
 
 def _none() -> Mapping[Any, Any]:
@@ -42,12 +41,12 @@ class DayRange(NamedTuple):
 class State:
     """`now` never goes back. `holders` says which accounts hold a contract, for quotes.
 
-    `quotes` are the prices that are believed, `doubted` those that are not yet (see `prices`).
+    `quotes` are the prices that are believed, `doubted` those that are not yet.
 
     `lead` is how far the gateway's clock is past `now`, which is the earlier of it and the
     machine's: what loosens goes by `now`, what tightens at an hour of the day by `latest`.
-    The last four are about what is in doubt (see `blindness`): the doubts; what changed without
-    a word of the stream, and when; balances to compare with; since when we have been awake.
+    The last four are about the health of what is known: the doubts; what changed without a word
+    of the stream, and when; balances to compare with; since when we have been awake.
     """
 
     now: datetime
@@ -58,11 +57,11 @@ class State:
     contracts: Mapping[str, Contract] = field(default_factory=_none)
     roots: Mapping[str, str] = field(default_factory=_none)
     quotes: Mapping[str, "QuoteChanged"] = field(default_factory=_none)
-    doubted: Mapping[str, "Doubted"] = field(default_factory=_none)
+    doubted: Mapping[str, "DoubtedQuote"] = field(default_factory=_none)
     ranges: Mapping[str, DayRange] = field(default_factory=_none)
     hubs: Mapping[str, HubStatus] = field(default_factory=_none)
     holders: Mapping[str, tuple[int, ...]] = field(default_factory=_none)
-    doubts: Mapping["DoubtKey", "Doubt"] = field(default_factory=_none)
+    doubts: Mapping["IssueKey", "HealthIssue"] = field(default_factory=_none)
     unheard: Mapping[tuple[int, str], datetime] = field(default_factory=_none)
     baselines: Mapping[int, "Baseline"] = field(default_factory=_none)
     awake_since: datetime | None = None
@@ -88,3 +87,10 @@ class State:
         """What a person calls the contract: ESZ6, or its root while unresolved."""
         contract = self.contracts.get(contract_id)
         return contract.name if contract and contract.name else self.root(contract_id)
+
+    def fresh_quote(self, contract_id: str) -> "QuoteChanged | None":
+        """The believed quote of a contract, unless it is too old to go by."""
+        quote = self.quotes.get(contract_id)
+        if quote is None or self.now - quote.at > self.rulebook.defaults.quote_max_age:
+            return None
+        return quote

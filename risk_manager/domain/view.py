@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from risk_manager.domain.account import Account, Mark, Order, Position
+from risk_manager.domain.account import Account, Mark
 from risk_manager.domain.decisions import Ask, Close, Flatten, Forget, LockOut, ReduceTo
 from risk_manager.domain.exchange_hours import trading_since
+from risk_manager.domain.exit_orders import Effect, effects
+from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import ROUND_TURN_SETTLE, DayTotals, Execution
 from risk_manager.domain.locks import (
     ACCOUNT_SCOPE,
@@ -21,7 +23,6 @@ from risk_manager.domain.money import ZERO
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rulebook import PnlBasis, PriceBasis
 from risk_manager.domain.state import State
-from risk_manager.domain.working_orders import Effect, effects
 
 if TYPE_CHECKING:
     from risk_manager.domain.events import Event, QuoteChanged

@@ -28,12 +28,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from risk_manager.clock import Clock
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent, HubChanged, QuoteChanged, Tick
 from risk_manager.domain.state import State
-from risk_manager.feed import messages, telling
+from risk_manager.engine.step import Step
+from risk_manager.feed import frames, messages
+from risk_manager.feed.access import ADMIN_PATH, FEED_PATH, host_names, refusal
 from risk_manager.feed.admin import MAX_ADMIN_FRAME, AdminChannel
-from risk_manager.feed.door import ADMIN_PATH, FEED_PATH, host_names, refusal
 from risk_manager.feed.messages import (
     CLOSED_SLOW,
     HEARTBEAT_S,
@@ -58,7 +58,7 @@ from risk_manager.feed.snapshot import (
     snapshot,
 )
 from risk_manager.feed.tokens import ADMIN_TOKEN, FEED_TOKEN, issue_token
-from risk_manager.pipeline import RightOfWay
+from risk_manager.right_of_way import RightOfWay
 
 HOST = "127.0.0.1"
 MAX_READERS = 16
@@ -122,7 +122,7 @@ class FeedServer:
         self._heartbeat_s = heartbeat_s
         self._right_of_way = right_of_way or RightOfWay()
         self._read_whole = read_whole
-        self._memory = telling.Memory(enforcements, alarms)
+        self._memory = frames.Memory(enforcements, alarms)
         self._trades = TradeBook()
         self._message = ""
         self._started = clock.monotonic()
@@ -239,7 +239,7 @@ class FeedServer:
 
     def publish(self, event: AnyEvent, before: State, outcome: Step) -> None:
         """Note one step. Returns at once; the frames are made by a task of its own."""
-        if not self._readers and not telling.is_worth_keeping(outcome):
+        if not self._readers and not frames.is_worth_keeping(outcome):
             return
         if type(event) is QuoteChanged:
             self._quoted.add(event.contract_id)
@@ -278,12 +278,12 @@ class FeedServer:
             await self._noted.wait()
 
     def _tell_step(self, event: AnyEvent, before: State, outcome: Step) -> None:
-        for account_id, data in telling.told(event, outcome):
+        for account_id, data in frames.told(event, outcome):
             if isinstance(data, EnforcementAction) and account_id is not None:
                 self._memory.enforced(account_id, data)
                 self._changed.add(account_id)
             self._tell(account_id, data)
-        for alarm in telling.alarms(outcome):
+        for alarm in frames.alarms(outcome):
             self._memory.alarmed(alarm)
             self._tell_status(alarm)
         if isinstance(event, HubChanged):
@@ -291,7 +291,7 @@ class FeedServer:
             self._changed.update(outcome.state.accounts)
         elif isinstance(event, Tick):
             self._tick(outcome.state)
-        self._changed.update(telling.touched(event, before, outcome))
+        self._changed.update(frames.touched(event, before, outcome))
         if outcome.state.doubts is not before.doubts:
             self._changed.update(outcome.state.accounts)
         if self._changed or self._moved:

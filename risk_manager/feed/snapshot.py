@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from risk_manager.domain.account import Account, Order, Position
+from risk_manager.domain.account import Account
 from risk_manager.domain.events import Tick
+from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import Ledger, round_turns_of
 from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, strictest
 from risk_manager.domain.money import cents

@@ -1,7 +1,7 @@
 """The control endpoint: lets a test in another process play the trader, the market and the outage.
 
 POST /practice/<verb> with a JSON object; loopback only, `Authorization: Bearer <control token>`.
-Served only when the gateway was given a control token. Verbs skip REST faults, tokens and limits.
+Served only by a gateway that was given their routes. Verbs skip REST faults, tokens and limits.
 """
 
 import hmac
@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
@@ -18,31 +19,33 @@ from aiohttp import web
 from risk_manager.practice import rest
 from risk_manager.practice.exchange import ALL_CONTRACTS, OrderStatus, OrderType, Side
 from risk_manager.practice.faults import HubFaults, HubName
+from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.hubs import ODD_FRAMES, OddFrame, PayloadShape
 from risk_manager.practice.words import Habits
-
-if TYPE_CHECKING:
-    from risk_manager.practice.gateway import PracticeGateway
 
 MAX_DEPTH_TICKS = 200
 
 type Body = Mapping[str, Any]
-type Verb = Callable[["PracticeGateway", Body], Awaitable[Any]]
+type Verb = Callable[[PracticeGateway, Body], Awaitable[Any]]
 
 
 class UnknownError(Exception):
     """The verb was asked something it does not know."""
 
 
-def add_control_routes(app: web.Application, gateway: "PracticeGateway") -> None:
-    """Serve the verbs for this gateway."""
+def control_routes(token: str) -> Callable[[web.Application, PracticeGateway], None]:
+    """The routes of the verbs, for who gives this token."""
+    return partial(_add_routes, token)
+
+
+def _add_routes(token: str, app: web.Application, gateway: PracticeGateway) -> None:
 
     async def control(request: web.Request) -> web.Response:
         remote = request.remote
         if remote is None or not ipaddress.ip_address(remote).is_loopback:
             return web.Response(status=403)
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), (gateway.control_token or "").encode()):
+        if not hmac.compare_digest(given.encode(), token.encode()):
             return web.Response(status=401)
         verb = VERBS.get(request.match_info["verb"])
         if verb is None:
@@ -67,7 +70,7 @@ def _answer(value: Any, status: int = 200) -> web.Response:
 def _through(path: str) -> Verb:
     """The REST endpoint's own body and reply; `root` may stand for `contractId`."""
 
-    async def verb(gateway: "PracticeGateway", body: Body) -> Any:
+    async def verb(gateway: PracticeGateway, body: Body) -> Any:
         full = dict(body)
         if "root" in full:
             full["contractId"] = gateway.exchange.contract_of(full.pop("root")).id
@@ -79,7 +82,7 @@ def _through(path: str) -> Verb:
 # ---- the market and the platform -----------------------------------------------------------
 
 
-async def price(gateway: "PracticeGateway", body: Body) -> Any:
+async def price(gateway: PracticeGateway, body: Body) -> Any:
     """{root|contractId, last, bid?, ask?, volume?}: one quote."""
     gateway.exchange.move_price(
         _contract_id(gateway, body),
@@ -92,7 +95,7 @@ async def price(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def flood(gateway: "PracticeGateway", body: Body) -> Any:
+async def flood(gateway: PracticeGateway, body: Body) -> Any:
     """{accountId, root|contractId, count}: so many limit orders far below, told at once."""
     contract_id = _contract_id(gateway, body)
     exchange = gateway.exchange
@@ -118,7 +121,7 @@ async def flood(gateway: "PracticeGateway", body: Body) -> Any:
     return {"placed": sum(isinstance(one, int) for one in placed)}
 
 
-async def push(gateway: "PracticeGateway", body: Body) -> Any:
+async def push(gateway: PracticeGateway, body: Body) -> Any:
     """{root, ticks, over_seconds}: lean on the seeded market."""
     if gateway.market is None:
         raise UnknownError("this gateway has no market")
@@ -126,7 +129,7 @@ async def push(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def pause_market(gateway: "PracticeGateway", body: Body) -> Any:
+async def pause_market(gateway: PracticeGateway, body: Body) -> Any:
     """{paused}: no more quotes from the seeded market."""
     if gateway.market is None:
         raise UnknownError("this gateway has no market")
@@ -134,7 +137,7 @@ async def pause_market(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def market_open(gateway: "PracticeGateway", body: Body) -> Any:
+async def market_open(gateway: PracticeGateway, body: Body) -> Any:
     """{open, root?|contractId?}: trading hours."""
     where = ALL_CONTRACTS
     if "root" in body or "contractId" in body:
@@ -143,7 +146,7 @@ async def market_open(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def can_trade(gateway: "PracticeGateway", body: Body) -> Any:
+async def can_trade(gateway: PracticeGateway, body: Body) -> Any:
     """{accountId, canTrade}."""
     gateway.exchange.set_can_trade(
         int(body["accountId"]), bool(body["canTrade"]), now=gateway.now()
@@ -151,13 +154,13 @@ async def can_trade(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def void(gateway: "PracticeGateway", body: Body) -> Any:
+async def void(gateway: PracticeGateway, body: Body) -> Any:
     """{tradeId}: bust a trade."""
     gateway.exchange.void_trade(int(body["tradeId"]), now=gateway.now())
     return {}
 
 
-async def end_order(gateway: "PracticeGateway", body: Body) -> Any:
+async def end_order(gateway: PracticeGateway, body: Body) -> Any:
     """{orderId, status: 4 expired | 5 rejected}."""
     status = OrderStatus(int(body["status"]))
     if status not in (OrderStatus.EXPIRED, OrderStatus.REJECTED):
@@ -173,7 +176,7 @@ async def end_order(gateway: "PracticeGateway", body: Body) -> Any:
 # ---- faults ---------------------------------------------------------------------
 
 
-async def fault(gateway: "PracticeGateway", body: Body) -> Any:
+async def fault(gateway: PracticeGateway, body: Body) -> Any:
     """The arguments of `Faults.add`; `refuse` as [code, message]."""
     given = dict(body)
     if given.get("refuse") is not None:
@@ -183,7 +186,7 @@ async def fault(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def hub_fault(gateway: "PracticeGateway", body: Body) -> Any:
+async def hub_fault(gateway: PracticeGateway, body: Body) -> Any:
     """{hub, ...attributes of HubFaults}."""
     hub = gateway.faults.hub(_hub(body))
     known = {one.name for one in fields(HubFaults)}
@@ -196,13 +199,13 @@ async def hub_fault(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def date_fault(gateway: "PracticeGateway", body: Body) -> Any:
+async def date_fault(gateway: PracticeGateway, body: Body) -> Any:
     """{aheadSeconds}: the Date header of each answer is so much later; negative: earlier."""
     gateway.faults.date_ahead = timedelta(seconds=float(body["aheadSeconds"]))
     return {}
 
 
-async def habits(gateway: "PracticeGateway", body: Body) -> Any:
+async def habits(gateway: PracticeGateway, body: Body) -> Any:
     """{...attributes of Habits, hidden?: [account ids]}: the rest is kind."""
     given = dict(body)
     hidden = given.pop("hidden", ())
@@ -212,31 +215,31 @@ async def habits(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def clear_faults(gateway: "PracticeGateway", body: Body) -> Any:
+async def clear_faults(gateway: PracticeGateway, body: Body) -> Any:
     """Nothing fails any more, and everything is told at once and as it is."""
     gateway.faults.clear()
     gateway.words.clear()
     return {}
 
 
-async def release(gateway: "PracticeGateway", body: Body) -> Any:
+async def release(gateway: PracticeGateway, body: Body) -> Any:
     """Let hanging requests go on."""
     gateway.faults.release()
     return {}
 
 
-async def drop(gateway: "PracticeGateway", body: Body) -> Any:
+async def drop(gateway: PracticeGateway, body: Body) -> Any:
     """{hub?, clean?}: cut connections."""
     hub = _hub(body) if "hub" in body else None
     return {"dropped": await gateway.drop(hub, clean=bool(body.get("clean", False)))}
 
 
-async def garble(gateway: "PracticeGateway", body: Body) -> Any:
+async def garble(gateway: PracticeGateway, body: Body) -> Any:
     """{hub}: an undecodable frame."""
     return {"at": await gateway.garble(_hub(body))}
 
 
-async def odd(gateway: "PracticeGateway", body: Body) -> Any:
+async def odd(gateway: PracticeGateway, body: Body) -> Any:
     """{hub, shape}: a decodable frame that a client may not expect."""
     shape = body["shape"]
     if shape not in ODD_FRAMES:
@@ -244,18 +247,18 @@ async def odd(gateway: "PracticeGateway", body: Body) -> Any:
     return {"at": await gateway.send_odd(_hub(body), cast(OddFrame, shape))}
 
 
-async def logout(gateway: "PracticeGateway", body: Body) -> Any:
+async def logout(gateway: PracticeGateway, body: Body) -> Any:
     """{hub?}: GatewayLogout."""
     return {"at": await gateway.logout(_hub(body) if "hub" in body else "user")}
 
 
-async def revoke_tokens(gateway: "PracticeGateway", body: Body) -> Any:
+async def revoke_tokens(gateway: PracticeGateway, body: Body) -> Any:
     """{closeHubs?}."""
     await gateway.revoke_tokens(close_hubs=bool(body.get("closeHubs", False)))
     return {}
 
 
-async def options(gateway: "PracticeGateway", body: Body) -> Any:
+async def options(gateway: PracticeGateway, body: Body) -> Any:
     """{payloadShape?, eventOrder?, rateLimit?, maxFill?, lotsPerTouch?}; null lifts a limit."""
     if "payloadShape" in body:
         if body["payloadShape"] not in ("wrapped", "plain", "list"):
@@ -272,7 +275,7 @@ async def options(gateway: "PracticeGateway", body: Body) -> Any:
     return {}
 
 
-async def send_user(gateway: "PracticeGateway", body: Body) -> Any:
+async def send_user(gateway: PracticeGateway, body: Body) -> Any:
     """{kind, data, action?}: a made-up user event; answers {at} in monotonic ns."""
     at = await gateway.send_user(body["kind"], body["data"], action=int(body.get("action", 1)))
     return {"at": at}
@@ -281,7 +284,7 @@ async def send_user(gateway: "PracticeGateway", body: Body) -> Any:
 # ---- the truth ---------------------------------------------------------------------
 
 
-async def truth(gateway: "PracticeGateway", body: Body) -> Any:
+async def truth(gateway: PracticeGateway, body: Body) -> Any:
     """{accountId?, since?}: what is really so, straight from the exchange."""
     exchange = gateway.exchange
     wanted = body.get("accountId")
@@ -310,7 +313,7 @@ async def truth(gateway: "PracticeGateway", body: Body) -> Any:
     }
 
 
-async def requests(gateway: "PracticeGateway", body: Body) -> Any:
+async def requests(gateway: PracticeGateway, body: Body) -> Any:
     """{path?, after?}: the REST requests seen, `at` in monotonic ns."""
     after, path = int(body.get("after", 0)), body.get("path")
     return {
@@ -322,7 +325,7 @@ async def requests(gateway: "PracticeGateway", body: Body) -> Any:
     }
 
 
-async def connections(gateway: "PracticeGateway", body: Body) -> Any:
+async def connections(gateway: PracticeGateway, body: Body) -> Any:
     """Open hub connections and what each subscribed to."""
     return {
         "connections": [
@@ -378,7 +381,7 @@ def _hub(body: Body) -> HubName:
     return cast(HubName, name)
 
 
-def _contract_id(gateway: "PracticeGateway", body: Body) -> str:
+def _contract_id(gateway: PracticeGateway, body: Body) -> str:
     if "root" in body:
         return gateway.exchange.contract_of(body["root"]).id
     return str(body["contractId"])

@@ -20,7 +20,6 @@ import orjson
 from aiohttp import web
 
 from risk_manager.practice import rest
-from risk_manager.practice.control import add_control_routes
 from risk_manager.practice.exchange import Event, Exchange
 from risk_manager.practice.faults import Faults, HubName, RestFault
 from risk_manager.practice.hubs import (
@@ -36,7 +35,7 @@ from risk_manager.practice.hubs import (
 )
 from risk_manager.practice.market import Market
 from risk_manager.practice.products import contracts_on
-from risk_manager.practice.trader import Deed, ExchangeHands, Trader
+from risk_manager.practice.trader import Deed, Trader
 from risk_manager.practice.words import Telling, Words
 
 log = logging.getLogger(__name__)
@@ -44,7 +43,6 @@ log = logging.getLogger(__name__)
 DEFAULT_USERNAME = "practice"
 INVALID_CREDENTIALS = 3
 LOGOUT = invocation("GatewayLogout", {"reason": "Logged in from another location"})
-IDS_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 OPEN_PATHS = frozenset({"/Auth/loginKey", "/Status/ping"})
 
 
@@ -129,7 +127,7 @@ class PracticeGateway:
         partial_quotes: bool = False,
         single_session: bool = False,
         expiry_closes_hubs: bool = False,
-        control_token: str | None = None,
+        routes: Callable[[web.Application, "PracticeGateway"], None] | None = None,
         request_log: int = 100_000,
         on_deed: Callable[[Deed], None] | None = None,
         trader_waits: bool = False,
@@ -148,7 +146,7 @@ class PracticeGateway:
         self.hide_locked_accounts = hide_locked_accounts
         self.single_session = single_session
         self.expiry_closes_hubs = expiry_closes_hubs
-        self.control_token = control_token
+        self._routes = routes
         self.requests: deque[Request] = deque(maxlen=request_log)
         self.user_hub = Hub(
             "user",
@@ -245,8 +243,8 @@ class PracticeGateway:
         app.router.add_get("/hubs/user", self.user_hub.connect)
         app.router.add_get("/hubs/market", self.market_hub.connect)
         app.router.add_route("*", "/api/{path:.+}", self._serve_rest)
-        if self.control_token is not None:
-            add_control_routes(app, self)
+        if self._routes is not None:
+            self._routes(app, self)
         return app
 
     async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -546,68 +544,6 @@ class PracticeGateway:
                 if self._on_deed is not None:
                     self._on_deed(deed)
             await asyncio.sleep(0.05 / self.speed)
-
-
-async def serve(
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    seed: int = 7,
-    speed: float = 1.0,
-    username: str = DEFAULT_USERNAME,
-    api_key: str | None = None,
-    control_token: str | None = None,
-    trader_account: int | None = None,
-    announce: Callable[[str], None] = print,
-) -> None:
-    """Run a gateway with a seeded market until cancelled, announcing its URLs line by line.
-
-    With `trader_account` the scripted trader works in that account. Raises OSError when the port
-    is taken.
-    """
-    gateway = practice_gateway(
-        host=host,
-        port=port,
-        seed=seed,
-        speed=speed,
-        username=username,
-        api_key=api_key,
-        control_token=control_token,
-        trader_account=trader_account,
-    )
-    async with gateway:
-        announce(f"api_url: {gateway.api_url}")
-        announce(f"user_hub_url: {gateway.user_hub_url}")
-        announce(f"market_hub_url: {gateway.market_hub_url}")
-        announce(f"username: {gateway.username}")
-        announce(f"api_key: {gateway.api_key}")
-        await asyncio.Event().wait()
-
-
-def practice_gateway(
-    *,
-    seed: int = 7,
-    speed: float = 1.0,
-    trader_account: int | None = None,
-    market: bool = True,
-    clock: Callable[[], datetime] = system_clock,
-    **options: Any,
-) -> PracticeGateway:
-    """A gateway with the usual parts: today's contracts, a seeded market, perhaps the trader.
-
-    Ids start from the clock, so that a guard which kept the last run's trades does not take this
-    run's for the same ones. `options` are those of `PracticeGateway`.
-    """
-    now = clock()
-    exchange = Exchange(
-        contracts=contracts_on(now.date()),
-        first_id=max(0, int((now - IDS_BEGAN).total_seconds())) * 10,
-    )
-    prices = Market(exchange, seed) if market else None
-    trader = None
-    if trader_account is not None:
-        trader = Trader(ExchangeHands(exchange, trader_account, prices))
-    return PracticeGateway(exchange, prices, trader, speed=speed, clock=clock, **options)
 
 
 def _report_crash(task: asyncio.Task[None]) -> None:

@@ -9,13 +9,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Ask, Close, Forget, Remember, Verdict, bookkeeping
 from risk_manager.domain.durations import Duration, plain_duration
+from risk_manager.domain.fill_attribution import enforced_by
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.ledger import HEARD_AT_ONCE, ROUND_TURN_SETTLE, Execution, RoundTurn
 from risk_manager.domain.locks import LockKind, LockPolicy
 from risk_manager.domain.money import ZERO, dollars
-from risk_manager.domain.own_closes import enforced_by
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View

@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import (
     Close,
     Forget,
@@ -20,6 +19,7 @@ from risk_manager.domain.decisions import (
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged
 from risk_manager.domain.exchange_hours import trading_since
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.missing_data import MissingData, flatten_after
 from risk_manager.domain.money import ZERO, Band, dollars
 from risk_manager.domain.rule import Meter, Rule

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Ask, Cancel, Flatten, ReduceTo, Verdict
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.lockout import LockoutSpec
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.rule import Meter, MeterState, Rule

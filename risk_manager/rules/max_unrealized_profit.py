@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Forget, Remember, Verdict, bookkeeping
 from risk_manager.domain.events import QuoteChanged
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.money import ZERO, Band, dollars
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.view import View

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from risk_manager.domain.account import Mark, Position
+from risk_manager.domain.account import Mark
 from risk_manager.domain.decisions import (
     Ask,
     Close,
@@ -24,10 +24,17 @@ from risk_manager.domain.decisions import (
     bookkeeping,
 )
 from risk_manager.domain.durations import Duration, plain_duration
-from risk_manager.domain.protection import is_through, stop_ticks
+from risk_manager.domain.exit_orders import (
+    Terms,
+    covered,
+    is_exit_stop,
+    is_through,
+    leftover_entries,
+    stop_ticks,
+)
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.records import OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
-from risk_manager.domain.stop_coverage import Terms, covered, is_exit_stop, leftover_entries
 from risk_manager.domain.view import View
 
 StopType = Literal["stop", "stop_limit", "trailing_stop"]
@@ -267,7 +274,7 @@ class NoStopLossGrace(Rule):
         # A stop that does not count may leave no room for one that does.
         if refused or working + size > position.size:
             return None
-        if is_through(view.state, contract_id, side, price):
+        if is_through(view.state.fresh_quote(contract_id), side, price):
             return None
         return Protect(contract_id, stop_price=price, size=size)
 

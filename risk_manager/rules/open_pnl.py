@@ -7,9 +7,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Ask, Close, Flatten, Verdict
 from risk_manager.domain.events import QuoteChanged
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.lockout import LockoutSpec
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.view import View

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from risk_manager.domain.account import Position
 from risk_manager.domain.decisions import Ask, Cancel, Close, LockOut, Severity, Unlock, Verdict
 from risk_manager.domain.durations import Duration, plain_duration
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.market_calendar import EVERY, MarketCalendar
 from risk_manager.domain.records import OrderType

@@ -19,7 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-from risk_manager.domain.account import Order
 from risk_manager.domain.decisions import Remember, Verdict, bookkeeping
 from risk_manager.domain.durations import parse_duration, plain_duration
 from risk_manager.domain.events import (
@@ -29,12 +28,12 @@ from risk_manager.domain.events import (
     RulebookReplaced,
     TradeExecuted,
 )
+from risk_manager.domain.fill_attribution import not_own
+from risk_manager.domain.holdings import Order
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.lockout import LockoutSpec
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
-from risk_manager.domain.own_closes import not_own
-from risk_manager.domain.protection import OWN_TAG
-from risk_manager.domain.records import OrderType
+from risk_manager.domain.records import OWN_TAG, OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.trading_calendar import TradingDay
 from risk_manager.domain.view import View

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
-from risk_manager.domain.account import Mark, Order, Position
+from risk_manager.domain.account import Mark
 from risk_manager.domain.decisions import (
     Ask,
     Close,
@@ -21,11 +21,11 @@ from risk_manager.domain.decisions import (
 )
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged, Tick
+from risk_manager.domain.exit_orders import WORKING, is_exit_stop, stop_ticks, target_ticks
+from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.money import Band
-from risk_manager.domain.protection import is_own, stop_ticks, target_ticks
 from risk_manager.domain.records import OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
-from risk_manager.domain.stop_coverage import WORKING, is_exit_stop
 from risk_manager.domain.symbols import Contract
 from risk_manager.domain.view import View
 
@@ -459,7 +459,7 @@ class _Plan:
         """The one stop that is moved: ours, else the trader's largest if it may be touched."""
         if not stops:
             return None
-        own = [o for o in stops if is_own(o)]
+        own = [o for o in stops if o.is_own]
         if own:
             return min(own, key=lambda o: o.id)
         if self.rule.adopt_manual_stops == "never":
@@ -519,7 +519,7 @@ class _Plan:
         if stands is not None and stands >= stop and not self.memory.seen:
             self.memory = replace(self.memory, seen=True)
         loosened = (
-            managed is not None and not is_own(managed) and self.memory.seen and stands is not None
+            managed is not None and not managed.is_own and self.memory.seen and stands is not None
         )
         if stands is not None and (stands >= stop or loosened):
             assert managed is not None
@@ -562,7 +562,7 @@ class _Plan:
         )
 
     def _target(self, limits: list[Order]) -> Iterator[Ask]:
-        own = [o for o in limits if is_own(o)]
+        own = [o for o in limits if o.is_own]
         working = sum(o.remaining for o in limits)
         if working > self.position.size and self.memory.target:
             # Cut back elsewhere; a target of the right size is placed when it is gone.

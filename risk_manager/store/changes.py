@@ -21,7 +21,6 @@ from risk_manager.domain.decisions import (
     PlaceExit,
     ReducePosition,
 )
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import (
     AccountOpened,
     ActionSettled,
@@ -35,8 +34,9 @@ from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract
-from risk_manager.domain.turn import Judged
 from risk_manager.domain.view import View
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
 from risk_manager.store import rows
 from risk_manager.store.audit import Columns, Entry, canonical, columns_of
 

@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from risk_manager.domain.decisions import Action, Decision, Fact
 from risk_manager.domain.events import AnyEvent, QuoteChanged, RulebookReplaced, Tick
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Turn
-from risk_manager.store import plain
+from risk_manager.engine.turn import Turn
+from risk_manager.store import serialization
 from risk_manager.store.schema import StoreError
 from risk_manager.store.upkeep import open_reader
 
@@ -63,14 +63,18 @@ def kind_of(event: AnyEvent, *, goes_on: bool = False) -> str:
 
 def written(event: AnyEvent) -> str:
     """An event as text."""
-    return plain.dumps(event) if isinstance(event, RulebookReplaced) else event.model_dump_json()
+    return (
+        serialization.dumps(event)
+        if isinstance(event, RulebookReplaced)
+        else event.model_dump_json()
+    )
 
 
 def read(kind: str, body: str) -> AnyEvent:
     """The event again. Raises `StoreError`."""
     try:
         if kind == "rulebook_replaced":
-            event: AnyEvent = plain.loads(body)
+            event: AnyEvent = serialization.loads(body)
         else:
             event = _KINDS[kind].model_validate_json(body)
     except (ValidationError, KeyError, ValueError) as error:
@@ -186,7 +190,7 @@ class Journal:
         events = [n for n in taken if not isinstance(n.what, State)]
         for noted in taken:
             if isinstance(noted.what, State):
-                state = zlib.compress(plain.dumps(noted.what).encode())
+                state = zlib.compress(serialization.dumps(noted.what).encode())
                 connection.execute(
                     "INSERT OR REPLACE INTO starts VALUES (?, ?, ?)",
                     (noted.seq, self._version, state),
@@ -346,8 +350,8 @@ def replay(database: Path, day: date) -> Replayed:
 
 def _state(text: bytes, version: str) -> State:
     try:
-        state = plain.loads(zlib.decompress(text))
-    except (plain.Unreadable, zlib.error) as error:
+        state = serialization.loads(zlib.decompress(text))
+    except (serialization.Unreadable, zlib.error) as error:
         raise StoreError(
             f"the journal was written by version {version or '?'} and cannot be judged by this "
             f"one: {error}"

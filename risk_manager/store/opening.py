@@ -11,12 +11,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from risk_manager.domain.locks import Lock, LockKey
-from risk_manager.store import rows, schema, seal
+from risk_manager.store import rows, schema, tamper_digest
 from risk_manager.store.audit import Entry, Head, head_of, set_anchor, verify
-from risk_manager.store.beside import Marker, audit_head_path, marker_path, read_marker
 from risk_manager.store.rows import instant, micros
 from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
-from risk_manager.store.seal import LOCKS, TRADES, Sealed, digest_of_locks
+from risk_manager.store.sidecar_files import Marker, audit_head_path, marker_path, read_marker
+from risk_manager.store.tamper_digest import LOCKS, TRADES, SealedTables, digest_of_locks
 from risk_manager.store.upkeep import back_up_before_migration
 from risk_manager.store.writer import Writer
 
@@ -70,7 +70,7 @@ class Opened:
     last_clean_stop: datetime | None
     migrated: int
     locks: tuple[Lock, ...]
-    last_seal: Sealed | None
+    last_seal: SealedTables | None
     seal_number: int
 
 
@@ -79,7 +79,7 @@ class _Connected:
     """A database before it is judged: the seal it carries, and what does not agree with it."""
 
     connection: sqlite3.Connection
-    seal: Sealed = field(default_factory=Sealed)
+    seal: SealedTables = field(default_factory=SealedTables)
     edited: list[str] = field(default_factory=list)
     migrated: int = 0
 
@@ -96,7 +96,7 @@ class _Found:
     had_locks: bool
     lost: list[Lock] = field(default_factory=list)
     trades_from: str | None = None
-    last_seal: Sealed | None = None
+    last_seal: SealedTables | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -262,7 +262,7 @@ class Opener:
             stored = json.loads(notes[UNRECONCILED])
             found = _Found(OpenedAs(stored["as"]), str(stored["why"]), bool(stored["locks"]))
             if "seal" in stored:
-                found.last_seal = Sealed(*stored["seal"])
+                found.last_seal = SealedTables(*stored["seal"])
             if connected.edited:
                 found.had_locks = True
             return found
@@ -336,7 +336,7 @@ class Opener:
         except (sqlite3.Error, StoreError):
             self.rescued.unlink(missing_ok=True)
 
-    def replace(self, database_id: str, head: Head, sealed: Sealed) -> sqlite3.Connection:
+    def replace(self, database_id: str, head: Head, sealed: SealedTables) -> sqlite3.Connection:
         """Put the rescued database in place, or an empty one that continues the same chain.
 
         What lies at the path now is kept under another name.
@@ -356,11 +356,11 @@ class Opener:
         return connection
 
 
-def _compared(connection: sqlite3.Connection, path: Path) -> tuple[Sealed, list[str]]:
+def _compared(connection: sqlite3.Connection, path: Path) -> tuple[SealedTables, list[str]]:
     """The seal and what does not agree with it. Raises `DatabaseCorrupt` where nobody can tell."""
     try:
-        found = seal.sealed(connection)
-        return found, seal.edited(connection, found) if found != Sealed() else []
+        found = tamper_digest.sealed(connection)
+        return found, tamper_digest.edited(connection, found) if found != SealedTables() else []
     except (sqlite3.OperationalError, TypeError) as error:
         code = getattr(error, "sqlite_errorcode", None)
         is_misshapen = code == sqlite3.SQLITE_ERROR or "decode" in str(error)
@@ -460,9 +460,9 @@ def put_back(writer: Writer, locks: Iterable[Lock], now: datetime) -> None:
         )
 
 
-def unreconciled(opened_as: OpenedAs, why: str, had_locks: bool, last: Sealed | None) -> str:
+def unreconciled(opened_as: OpenedAs, why: str, had_locks: bool, last: SealedTables | None) -> str:
     """The note that makes a second start find what the first one did."""
-    known = last or Sealed()
+    known = last or SealedTables()
     return json.dumps(
         {"as": opened_as, "why": why, "locks": had_locks, "seal": [known.number, known.content]}
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from risk_manager.domain.locks import Lock
-from risk_manager.store.beside import audit_head_path, marker_path, read_marker
-from risk_manager.store.seal import digest_of_note, sealed
+from risk_manager.store.sidecar_files import audit_head_path, marker_path, read_marker
+from risk_manager.store.tamper_digest import digest_of_note, sealed
 
 PRACTICE = "practice"
 DATABASE = "state.db"

@@ -8,13 +8,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from risk_manager.domain.account import Account, Breach, Mark, revalued
-from risk_manager.domain.brake import Brake
-from risk_manager.domain.fold import with_account
+from risk_manager.domain.account import Account, Breach, Mark
+from risk_manager.domain.call_brake import Brake
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock, Release
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
+from risk_manager.engine.account_updates import revalued
+from risk_manager.engine.fold import with_account
 from risk_manager.store import rows
 from risk_manager.store.rows import Row, decimal, instant, maybe_bool, maybe_instant
 

@@ -7,15 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from risk_manager.domain.account import (
-    Account,
-    Breach,
-    Closing,
-    Mark,
-    Order,
-    Position,
-)
+from risk_manager.domain.account import Account, Breach, Closing, Mark
 from risk_manager.domain.decisions import Severity
+from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import DayTotals, Execution, Ledger, TradeKey
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType, PositionType

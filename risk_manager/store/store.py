@@ -16,16 +16,15 @@ from typing import Any
 import aiosqlite
 
 from risk_manager.clock import Clock
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Judged
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
 from risk_manager.store import audit, place, reading, rows, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry, Head
-from risk_manager.store.beside import Marker, read_audit_head, write_marker, written_lock
 from risk_manager.store.changes import Batch, Kept, changes, everything, is_quiet
 from risk_manager.store.journal import INSERT as INSERT_EVENT
 from risk_manager.store.journal import Journal, kind_of, written
@@ -45,8 +44,9 @@ from risk_manager.store.opening import (
 from risk_manager.store.reading import AuditRow, ConnectionRow, DayRow, EnforcementRow, LockRow
 from risk_manager.store.rows import micros
 from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
-from risk_manager.store.seal import Sealed, digest_of_note
+from risk_manager.store.sidecar_files import Marker, read_audit_head, write_marker, written_lock
 from risk_manager.store.taken_back import TakenBack, take_back
+from risk_manager.store.tamper_digest import SealedTables, digest_of_note
 from risk_manager.store.witness import Reached, Witness, Witnesses
 from risk_manager.store.writer import Writer
 
@@ -120,7 +120,7 @@ class Store:
         self._reminded_at = 0.0
         self._looked_at = 0.0
         self._last_head = Head()
-        self._last_seal: Sealed | None = None
+        self._last_seal: SealedTables | None = None
         self._opened_locks: tuple[Lock, ...] = ()
         self._mirrored: Marker | None = None
         self._mirrored_at = 0.0
@@ -905,10 +905,10 @@ class Store:
         return found + [lock for account in latest.values() for lock in account.locks.values()]
 
     @property
-    def _sealed(self) -> Sealed:
+    def _sealed(self) -> SealedTables:
         if self._writer is not None:
             return self._writer.sealed
-        return Sealed() if self._mirrored is None else self._mirrored.seal
+        return SealedTables() if self._mirrored is None else self._mirrored.seal
 
     async def _checkpoint_when_idle(self) -> None:
         """Off the path of any commit: SQLite would else do it inside one, every 1000 pages."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from risk_manager.domain.locks import Lock
-from risk_manager.store.beside import locks_of, replace_file, written_lock
+from risk_manager.store.sidecar_files import locks_of, replace_file, written_lock
 
 HEADS_KEPT = 8
 

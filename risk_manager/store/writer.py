@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from risk_manager.store import audit
 from risk_manager.store.changes import Batch, Statement
-from risk_manager.store.seal import Seal, Sealed
+from risk_manager.store.tamper_digest import SealedTables, TamperDigest
 
 T = TypeVar("T")
 
@@ -28,10 +28,10 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.head = audit.head_of(connection)
-        self.seal = Seal(connection)
+        self.seal = TamperDigest(connection)
 
     @property
-    def sealed(self) -> Sealed:
+    def sealed(self) -> SealedTables:
         """The seal as it is durable."""
         return self.seal.written
 

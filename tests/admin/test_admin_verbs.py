@@ -7,10 +7,10 @@ from desk import make_desk
 
 from risk_manager.admin.verbs import AdminDesk
 from risk_manager.clock import SystemClock
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Judged
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
 from risk_manager.feed.admin import AdminSession
 
 

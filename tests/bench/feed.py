@@ -13,7 +13,7 @@ from bench.figures import line
 from bench.judging import position, state_with
 
 from risk_manager.clock import SystemClock
-from risk_manager.domain.engine import step
+from risk_manager.engine.step import step
 from risk_manager.feed.server import FeedServer
 
 ROUNDS = 200

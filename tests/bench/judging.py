@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from bench.figures import line, per_call_us
 from desk import contract, contract_id
 
-from risk_manager.domain.engine import step
 from risk_manager.domain.events import (
     AccountOpened,
     AnyEvent,
@@ -18,11 +17,12 @@ from risk_manager.domain.events import (
     QuoteChanged,
     Tick,
 )
-from risk_manager.domain.evolve import evolve
+from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.money import NOWHERE
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
+from risk_manager.engine.step import step
 from risk_manager.rules import RULES
 
 AT = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
@@ -179,7 +179,7 @@ def _one_account(state: State) -> None:
     def quote() -> None:
         step(state, QuoteChanged.model_validate(raw))
 
-    near = evolve(state, accounts={1: evolve(state.accounts[1])})
+    near = fast_replace(state, accounts={1: fast_replace(state.accounts[1])})
     near.accounts[1].quiet[contract_id("MNQ")] = (state.rulebook, NOWHERE)
 
     def quote_near_a_limit() -> None:

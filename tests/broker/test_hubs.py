@@ -33,11 +33,11 @@ from risk_manager.domain.events import (
     QuoteChanged,
     Unreadable,
 )
-from risk_manager.pipeline import RightOfWay
 from risk_manager.practice.exchange import OrderType, Side
 from risk_manager.practice.faults import HubName
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.hubs import OddFrame
+from risk_manager.right_of_way import RightOfWay
 
 WAIT = 10.0
 ES = "CON.F.US.EP.Z26"
@@ -356,7 +356,7 @@ async def test_quotes_arrive_and_a_feed_gone_mad_is_told_once_a_minute() -> None
 async def test_while_enforcement_is_at_work_user_events_are_read_and_quotes_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("risk_manager.pipeline.LONGEST_RIGHT_S", 60.0)
+    monkeypatch.setattr("risk_manager.right_of_way.LONGEST_RIGHT_S", 60.0)
     room = Room()
     room.hubs.watch([ES])
     async with both_up(room):
@@ -492,7 +492,7 @@ async def test_a_link_that_cannot_be_written_to_is_replaced() -> None:
 async def test_whoever_knows_better_can_have_a_hub_rebuilt() -> None:
     room = Room()
     async with both_up(room):
-        room.hubs.throw_doubt(Hub.USER, "REST shows a position the stream never told")
+        room.hubs.mark_suspect(Hub.USER, "REST shows a position the stream never told")
         assert room.witness.states(Hub.USER)[-1] is HubState.DOWN
         await until(room.up(Hub.USER, 2))
 

@@ -15,7 +15,7 @@ from project_x_py.exceptions import (
 )
 from pydantic import SecretStr
 
-from risk_manager.broker.quiet import hush
+from risk_manager.broker.sdk_logging import quieten_sdk_logging
 from risk_manager.broker.session import (
     CredentialsRefused,
     GatewayAddress,
@@ -337,7 +337,7 @@ def test_the_sdks_loggers_are_tamed() -> None:
     loud.propagate = False
     loud.setLevel(logging.DEBUG)
     logging.getLogger("pysignalr.transport").setLevel(logging.DEBUG)
-    hush()
+    quieten_sdk_logging()
     for name in logging.root.manager.loggerDict:
         if name.startswith("project_x_py"):
             known = logging.getLogger(name)
@@ -346,10 +346,10 @@ def test_the_sdks_loggers_are_tamed() -> None:
             assert known.getEffectiveLevel() == logging.WARNING
     for name in ("pysignalr.transport", "websockets.client", "httpx", "httpcore.http2", "hpack"):
         assert logging.getLogger(name).getEffectiveLevel() >= logging.WARNING
-    hush(level=logging.DEBUG)
+    quieten_sdk_logging(level=logging.DEBUG)
     assert loud.isEnabledFor(logging.DEBUG)
     assert not logging.getLogger("pysignalr.transport").isEnabledFor(logging.INFO)
-    hush()
+    quieten_sdk_logging()
 
 
 # ---- with the real SDK ---------------------------------------------------------------------------

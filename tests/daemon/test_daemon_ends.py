@@ -11,8 +11,8 @@ import pytest
 from daemon_process import ACCOUNT, DaemonProcess, still_gateway, until
 
 from risk_manager.daemon import Daemon
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AdminAsked, AnyEvent
+from risk_manager.engine.step import Step
 from risk_manager.feed.client import AdminClient, FeedUnreachable
 from risk_manager.settings.loading import load
 

@@ -13,7 +13,8 @@ from risk_manager.daemon import Daemon
 from risk_manager.domain.events import AnyEvent, RulebookReplaced
 from risk_manager.domain.rulebook import UNTIL_RESET
 from risk_manager.feed.client import AdminClient, AdminRefused
-from risk_manager.pipeline import Inbox, RightOfWay
+from risk_manager.pipeline import Inbox
+from risk_manager.right_of_way import RightOfWay
 from risk_manager.settings.commitment import Commitment
 
 THURSDAY, FRIDAY = date(2026, 11, 19), date(2026, 11, 20)

@@ -8,11 +8,11 @@ import pytest
 from on_exchange import carry_out, report, resolved, told
 
 from risk_manager.domain.decisions import Action, Decision, Severity
-from risk_manager.domain.engine import step
 from risk_manager.domain.events import AccountOpened, ActionSettled, AnyEvent, Tick
 from risk_manager.domain.locks import LockPolicy
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
+from risk_manager.engine.step import step
 from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.market import Market
 from risk_manager.practice.trader import ExchangeHands, Trader

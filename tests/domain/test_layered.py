@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risk_manager.domain import layered
-from risk_manager.domain.account import Account, Order
+from risk_manager.domain.account import Account
+from risk_manager.domain.holdings import Order
 from risk_manager.domain.layered import LAYER, SMALL, Layered, ManyOrders
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 

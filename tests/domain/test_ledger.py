@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk_manager.domain.evolve import evolve
+from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.ledger import Execution, Ledger
 from risk_manager.domain.records import OrderSide, TradeRecord
 from risk_manager.domain.trading_calendar import TradingDay
@@ -265,22 +265,22 @@ def test_fees_that_come_later_and_a_void_belong_to_their_own_half() -> None:
     ledger = ledger.record(CLOSING).record(OPENING)
     day = CLOSING.trading_date
     assert (ledger.day(day).fees, ledger.day(day).executions) == (Decimal(2), 2)
-    ledger = ledger.record(evolve(CLOSING, pnl=Decimal("-299.50")))
+    ledger = ledger.record(fast_replace(CLOSING, pnl=Decimal("-299.50")))
     assert ledger.day(day).pnl == Decimal("-299.50")
-    ledger = ledger.record(evolve(CLOSING, voided=True))
+    ledger = ledger.record(fast_replace(CLOSING, voided=True))
     assert (ledger.day(day).net, ledger.day(day).executions) == (Decimal(-1), 1)
     assert ledger.record(CLOSING) is ledger, "a void never comes back"
 
 
 def test_a_void_that_says_no_result_undoes_the_only_execution_of_its_id() -> None:
     """F1.5: A gateway may leave the P&L out of a void."""
-    ledger = Ledger().record(CLOSING).record(evolve(CLOSING, pnl=None, voided=True))
+    ledger = Ledger().record(CLOSING).record(fast_replace(CLOSING, pnl=None, voided=True))
     assert ledger.day(CLOSING.trading_date).executions == 0
 
 
 def test_a_list_says_how_many_executions_an_id_has() -> None:
     """F1.5: Rows of one list under one id that differ are as many executions; repeats are none."""
-    second = evolve(CLOSING, size=2, pnl=Decimal(-100))
+    second = fast_replace(CLOSING, size=2, pnl=Decimal(-100))
     ledger = Ledger().record(CLOSING).stated([second, CLOSING, OPENING, CLOSING, second])
     day = ledger.day(CLOSING.trading_date)
     assert (day.pnl, day.executions) == (Decimal(-400), 3)
@@ -296,7 +296,7 @@ def test_a_result_that_came_later_is_no_second_execution_when_the_list_shows_one
     assert early is ledger, "a list that may be older says nothing"
     ledger = ledger.stated([CLOSING], as_of=START + timedelta(seconds=5))
     assert (ledger.day(day).net, ledger.day(day).executions) == (Decimal(-301), 1)
-    flip = Ledger().record(evolve(OPENING, size=2)).record(CLOSING)
+    flip = Ledger().record(fast_replace(OPENING, size=2)).record(CLOSING)
     kept = flip.stated([CLOSING], as_of=START + timedelta(seconds=5))
     assert kept is flip, "of another size: this was no first word of the same"
     assert Ledger().record(OPENING).stated([], as_of=START + timedelta(hours=1)).entries

@@ -18,7 +18,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from risk_manager.domain.decisions import Action, Decision, Outcome, Severity, Verdict
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import (
     AdminAsked,
     AnyEvent,
@@ -33,6 +32,7 @@ from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
+from risk_manager.engine.step import Step
 from risk_manager.feed.messages import DEGRADED, Data
 from risk_manager.feed.server import FeedServer, FeedUnavailable
 from risk_manager.feed.snapshot import money
@@ -320,7 +320,7 @@ async def test_figures_stay_live_as_account_snapshots_at_most_twice_a_second(
 async def test_nothing_is_told_between_the_decision_and_the_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breach: str
 ) -> None:
-    monkeypatch.setattr("risk_manager.pipeline.LONGEST_RIGHT_S", 60.0)
+    monkeypatch.setattr("risk_manager.right_of_way.LONGEST_RIGHT_S", 60.0)
     steps: list[str] = []
 
     class Disk:

@@ -6,12 +6,13 @@ import pytest
 from project_x_py import ProjectX, ProjectXConfig
 from project_x_py.realtime import ProjectXRealtimeClient
 
+from risk_manager.practice.control import control_routes
 from risk_manager.practice.gateway import PracticeGateway
 
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[PracticeGateway]:
-    async with PracticeGateway(control_token="test-control") as running:
+    async with PracticeGateway(routes=control_routes("test-control")) as running:
         yield running
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from risk_manager.practice.assembly import practice_gateway
 from risk_manager.practice.control import VERBS
-from risk_manager.practice.gateway import PracticeGateway, practice_gateway
+from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.words import Habits
 
 pytestmark = pytest.mark.wire

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from risk_manager.practice.control import control_routes
 from risk_manager.practice.exchange import Bracket, Exchange, OrderStatus, OrderType, Side
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.market import Market
@@ -282,7 +283,7 @@ def test_a_silent_contract_quotes_nothing_while_its_market_is_open(desk: Desk) -
 @pytest.mark.wire
 async def test_the_control_endpoint_sets_habits_and_floods() -> None:
     async with (
-        PracticeGateway(control_token="c") as gateway,
+        PracticeGateway(routes=control_routes("c")) as gateway,
         httpx.AsyncClient(base_url=gateway.base_url, headers={"Authorization": "Bearer c"}) as http,
     ):
         token = {"Authorization": f"Bearer {gateway.issue_token()}"}

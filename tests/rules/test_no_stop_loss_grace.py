@@ -8,8 +8,8 @@ import pytest
 from desk import Desk, DeskMaker, contract_id, rules_from
 from pydantic import ValidationError
 
-from risk_manager.domain.account import Order
 from risk_manager.domain.decisions import Outcome
+from risk_manager.domain.holdings import Order
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 from risk_manager.domain.rulebook import Mode
 

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 from on_exchange import carry_out, report, resolved, told
 
-from risk_manager.domain.account import Account, Order
+from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import (
     Action,
     Alarm,
@@ -39,7 +39,6 @@ from risk_manager.domain.decisions import (
     ReducePosition,
     Severity,
 )
-from risk_manager.domain.engine import Step, step
 from risk_manager.domain.events import (
     AccountOpened,
     ActionSettled,
@@ -49,11 +48,13 @@ from risk_manager.domain.events import (
     RulebookReplaced,
     Tick,
 )
+from risk_manager.domain.holdings import Order
 from risk_manager.domain.locks import Lock, LockPolicy, Release, strictest
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
+from risk_manager.engine.step import Step, step
 from risk_manager.practice.exchange import (
     Account as Broker,
 )

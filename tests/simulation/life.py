@@ -17,21 +17,23 @@ from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.reconcile import Reconciler, is_exposed
 from risk_manager.clock import SystemClock, VenueTime
-from risk_manager.domain.account import Position, is_for_news
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AccountOpened, AnyEvent, Hub, Tick
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Judged
+from risk_manager.engine.account_updates import is_for_news
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
 from risk_manager.pipeline import Enforcer as Submits
-from risk_manager.pipeline import Pipeline, RightOfWay
+from risk_manager.pipeline import Pipeline
 from risk_manager.pipeline import Store as Commits
+from risk_manager.right_of_way import RightOfWay
 from risk_manager.store.journal import Journal
 from risk_manager.store.opening import Opener
 from risk_manager.store.schema import shipped_migrations
 from risk_manager.store.store import BACKLOG_LIMIT, PATIENCE, Store
 from risk_manager.store.writer import Writer
-from risk_manager.vigil import Vigil
+from risk_manager.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from simulation.planted import Plant
@@ -239,8 +241,8 @@ class Life:
             right_of_way=right_of_way,
         )
         world.oracle.on_restored(self, state)
-        vigil = self._vigil()
-        doubt = vigil.first_doubt_of_time()
+        watchdog = self._watchdog()
+        doubt = watchdog.first_doubt_of_time()
         if doubt is not None:
             await self.pipeline.process(doubt)
         for account_id in world.account_ids:
@@ -252,7 +254,7 @@ class Life:
             loop.create_task(self._guarded(self.pipeline.run()), name="pipeline"),
             loop.create_task(self.reconciler.run(), name="reconciler"),
             loop.create_task(self._tick(), name="ticker"),
-            loop.create_task(vigil.run(), name="vigil"),
+            loop.create_task(watchdog.run(), name="watchdog"),
         ]
         self._watch(frozenset(state.roots) | frozenset(self.pipeline.state.roots))
         self._tasks.append(loop.create_task(self.hubs.run(), name="hubs"))
@@ -280,13 +282,13 @@ class Life:
             self.clock.correct(judged_at)
         await self.venue.agree(ask)
 
-    def _vigil(self) -> Vigil:
-        return Vigil(
+    def _watchdog(self) -> Watchdog:
+        return Watchdog(
             clock=self.clock,
             put=self.put,
             state=self.state,
             reads=self.reconciler,
-            throw_doubt=self.hubs.throw_doubt,
+            mark_suspect=self.hubs.mark_suspect,
             heartbeat=self.world.folder / "heartbeat",
             venue=self.venue,
             elapsed=self.clock.monotonic,

@@ -26,7 +26,6 @@ from risk_manager.domain.decisions import (
     LockSet,
     ReducePosition,
 )
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import (
     ActionSettled,
     AdminAsked,
@@ -36,6 +35,7 @@ from risk_manager.domain.events import (
     QuoteChanged,
 )
 from risk_manager.domain.state import State
+from risk_manager.engine.step import Step
 from risk_manager.practice.exchange import Event, Order, OrderStatus, OrderType
 
 if TYPE_CHECKING:

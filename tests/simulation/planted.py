@@ -16,7 +16,6 @@ from risk_manager.domain.decisions import (
     ReducePosition,
     Verdict,
 )
-from risk_manager.domain.engine import Step, step
 from risk_manager.domain.events import (
     AccountReported,
     ActionSettled,
@@ -24,7 +23,7 @@ from risk_manager.domain.events import (
     OrderChanged,
     QuoteChanged,
 )
-from risk_manager.domain.evolve import evolve
+from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.ledger import Execution, Ledger
 from risk_manager.domain.locks import LockPolicy
 from risk_manager.domain.records import OrderStatus
@@ -32,6 +31,7 @@ from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.domain.trading_calendar import DayWindow, TradingDay
 from risk_manager.domain.view import View
+from risk_manager.engine.step import Step, step
 from risk_manager.pipeline import Enforcer, Pipeline, Store
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 
@@ -131,10 +131,10 @@ class CountsTwice(Plant):
         accounts = {
             i: a
             if isinstance(a.ledger, _TwiceLedger)
-            else evolve(a, ledger=_TwiceLedger(a.ledger.entries, a.ledger.totals))
+            else fast_replace(a, ledger=_TwiceLedger(a.ledger.entries, a.ledger.totals))
             for i, a in state.accounts.items()
         }
-        return evolve(state, accounts=accounts)
+        return fast_replace(state, accounts=accounts)
 
 
 # --- the lock after the call ----------------------------------------------------------------

@@ -12,9 +12,9 @@ from simulation.options import options_for
 from simulation.oracle import Oracle
 from simulation.world import simulate
 
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.state import State
+from risk_manager.engine.step import Step
 from risk_manager.store.journal import replay
 
 

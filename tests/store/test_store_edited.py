@@ -16,11 +16,11 @@ from stored_desk import Disk, StoppedClock, StoredDesk, at, opened, rows, stored
 
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.rulebook import Rulebook
-from risk_manager.store.beside import marker_path
 from risk_manager.store.opening import OpenedAs
 from risk_manager.store.schema import StoreError, shipped_migrations
-from risk_manager.store.seal import edited, sealed
+from risk_manager.store.sidecar_files import marker_path
 from risk_manager.store.store import Store, verify_audit
+from risk_manager.store.tamper_digest import edited, sealed
 
 RULES: dict[str, Any] = {
     "daily_realized_loss": {"limit": 5000},

@@ -15,11 +15,11 @@ from stored_desk import StoppedClock, StoredDesk, opened
 
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Decision
-from risk_manager.domain.engine import Step
 from risk_manager.domain.events import AnyEvent, RulebookReplaced, Tick
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Judged
-from risk_manager.store import plain
+from risk_manager.engine.step import Step
+from risk_manager.engine.turn import Judged
+from risk_manager.store import serialization
 from risk_manager.store.journal import Journal, days, file_of, prune, replay
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
@@ -251,22 +251,25 @@ def test_a_day_without_journal_is_said_to_be_without(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", '{"$value":"os:system","fields":{}}', '{"$x":1}'])
 def test_what_is_no_value_of_the_domain_is_refused(text: str) -> None:
-    with pytest.raises(plain.Unreadable):
-        plain.loads(text)
+    with pytest.raises(serialization.Unreadable):
+        serialization.loads(text)
 
 
 def test_nothing_outside_the_domain_is_written_or_made() -> None:
     with pytest.raises(TypeError):
-        plain.dumps(object())
-    with pytest.raises(plain.Unreadable):
-        plain.loads('{"$value":"store.journal:Replayed","fields":{"day":null}}')
+        serialization.dumps(object())
+    with pytest.raises(serialization.Unreadable):
+        serialization.loads('{"$value":"store.journal:Replayed","fields":{"day":null}}')
 
 
 def test_every_rule_survives_being_written_down() -> None:
     rules = rules_from(**_known(RULES))
     assert len(rules) >= 5
-    assert plain.loads(plain.dumps(tuple(rules))) == tuple(rules)
-    assert replace(State.at(MORNING, plain.loads(plain.dumps(desk_rulebook())))).now == MORNING
+    assert serialization.loads(serialization.dumps(tuple(rules))) == tuple(rules)
+    assert (
+        replace(State.at(MORNING, serialization.loads(serialization.dumps(desk_rulebook())))).now
+        == MORNING
+    )
 
 
 def desk_rulebook() -> Any:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from stored_desk import StoppedClock, at, tamper
 
-from risk_manager.store.beside import marker_path
 from risk_manager.store.place import PRACTICE, database_of, folder_of, gateway_name, locks_of
+from risk_manager.store.sidecar_files import marker_path
 from risk_manager.store.store import Store
 
 REAL, OWN = "api.topstepx.com", "127.0.0.1-9999"

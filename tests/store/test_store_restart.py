@@ -12,16 +12,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stored_desk import StoppedClock, StoredDesk, at, opened, rows, stored_desk, tamper
 
-from risk_manager.domain.account import Account, Breach, Closing, Mark, Order, Position
-from risk_manager.domain.brake import Brake
+from risk_manager.domain.account import Account, Breach, Closing, Mark
+from risk_manager.domain.call_brake import Brake
 from risk_manager.domain.decisions import ClosePosition, DayReset, Severity
-from risk_manager.domain.engine import Step, step
 from risk_manager.domain.events import Tick
+from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 from risk_manager.domain.rulebook import Defaults, Rulebook
 from risk_manager.domain.state import State
+from risk_manager.engine.step import Step, step
 from risk_manager.store.opening import OpenedAs
 from risk_manager.store.rows import instant, ledger_of, micros
 

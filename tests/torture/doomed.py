@@ -27,9 +27,9 @@ from risk_manager.clock import Clock
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import QuoteChanged, Tick
 from risk_manager.domain.state import State
-from risk_manager.domain.turn import Judged
+from risk_manager.engine.turn import Judged
 from risk_manager.pipeline import Pipeline
-from risk_manager.store import beside, witness
+from risk_manager.store import sidecar_files, witness
 from risk_manager.store.store import Store
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows: both are TerminateProcess
@@ -145,8 +145,8 @@ def live(told: dict[str, Any]) -> int:
         ("Pipeline", MarkedPipeline),
     ):
         setattr(daemon, name, part)
-    marked = _marked(beside.replace_file)
-    for module in (beside, witness):
+    marked = _marked(sidecar_files.replace_file)
+    for module in (sidecar_files, witness):
         setattr(module, "replace_file", marked)  # noqa: B010 - by name, as its user imports it
     return cli.main(["run", "--config", told["config"], "--data", told["data"]])
 

@@ -24,8 +24,8 @@ from torture.lives import scratch
 
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.store.audit import head_of
-from risk_manager.store.beside import Marker, write_marker
 from risk_manager.store.schema import StoreError
+from risk_manager.store.sidecar_files import Marker, write_marker
 
 SECTOR_BYTES = 512
 DATABASE = "state.db"

@@ -1,0 +1,83 @@
+"""Which executions are our own doing: the close call returns no order id to know them by.
+
+Kept as marks of the account, so that they outlive a restart.
+"""
+
+from datetime import datetime, timedelta
+
+from risk_manager.domain.account import Account, Attempt, Mark, MarkKey
+from risk_manager.domain.decisions import ClosePosition, Outcome, ReducePosition
+from risk_manager.domain.events import ActionSettled
+from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.ledger import HEARD_AT_ONCE, Execution
+
+ENFORCER = "enforcer"
+"""Under this name the marks are kept; no rule has it."""
+
+SLACK = timedelta(seconds=2)
+"""By so much the gateway's clock may differ, and an execution come after the answer."""
+
+
+def noted(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
+    """The account after an action ended that may have been executed."""
+    if event.outcome not in (Outcome.DONE, Outcome.UNKNOWN):
+        return account
+    marks: dict[MarkKey, Mark] = {}
+    if isinstance(attempt.action, ClosePosition | ReducePosition):
+        subject = f"close:{attempt.action.contract_id}:{attempt.action.id}"
+        marks[ENFORCER, subject] = Mark(
+            rule_id=ENFORCER,
+            subject=subject,
+            set_at=attempt.asked_at,
+            value=f"{event.at.isoformat()} {','.join(attempt.rule_ids)}",
+        )
+    if event.order_id is not None:
+        subject = f"order:{event.order_id}"
+        marks[ENFORCER, subject] = Mark(rule_id=ENFORCER, subject=subject, set_at=event.at)
+    return fast_replace(account, marks={**account.marks, **marks}) if marks else account
+
+
+def without_older(account: Account, at: datetime) -> Account:
+    """The account without what was noted before an instant."""
+    kept = {k: m for k, m in account.marks.items() if k[0] != ENFORCER or m.set_at >= at}
+    return account if len(kept) == len(account.marks) else fast_replace(account, marks=kept)
+
+
+def enforced_by(account: Account, execution: Execution) -> tuple[str, ...]:
+    """The rules whose close this execution is; empty for what the trader did."""
+    if execution.pnl is None:
+        return ()
+    for attempt in account.attempts.values():
+        action = attempt.action
+        if (
+            isinstance(action, ClosePosition | ReducePosition)
+            and action.contract_id == execution.contract_id
+            and _within(execution, attempt.asked_at, attempt.settled_at)
+        ):
+            return attempt.rule_ids
+    prefix = f"close:{execution.contract_id}:"
+    for (owner, subject), mark in account.marks.items():
+        if owner == ENFORCER and subject.startswith(prefix):
+            settled_at, _, rule_ids = mark.value.partition(" ")
+            if _within(execution, mark.set_at, datetime.fromisoformat(settled_at)):
+                return tuple(rule_ids.split(","))
+    return ()
+
+
+def not_own(account: Account, executions: list[Execution]) -> list[Execution]:
+    """Those we did not cause, be it by a close or by an order we placed."""
+    if not account.attempts and not any(owner == ENFORCER for owner, _ in account.marks):
+        return executions
+    return [
+        e
+        for e in executions
+        if (ENFORCER, f"order:{e.order_id}") not in account.marks and not enforced_by(account, e)
+    ]
+
+
+def _within(execution: Execution, asked_at: datetime, settled_at: datetime | None) -> bool:
+    if execution.received_at - execution.executed_at <= HEARD_AT_ONCE:
+        at, since = execution.received_at, asked_at
+    else:  # reported afterwards: by the gateway's clock
+        at, since = execution.executed_at, asked_at - SLACK
+    return since <= at and (settled_at is None or at <= settled_at + SLACK)

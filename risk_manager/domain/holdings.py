@@ -1,0 +1,89 @@
+"""A position and a working order, as frozen values."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+
+from risk_manager.domain.money import Valuation
+from risk_manager.domain.records import OWN_TAG, OrderSide, OrderStatus, OrderType
+
+TERMINAL = frozenset(
+    {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
+)
+STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """What is held of one contract. `net` is signed (long > 0) and never 0.
+
+    `sided` is False when the gateway did not say which side: then `net` counts gross and no P&L
+    is known. `episode` numbers the life of this position from flat (or reversal) to flat (or
+    reversal); whatever hangs on a position hangs on its episode. `average_price` None: unknown;
+    `average_stated` False: the broker's last word left it out, or was far from that of the fills,
+    which counts.
+    """
+
+    contract_id: str
+    net: int
+    episode: int
+    opened_at: datetime
+    increased_at: datetime
+    average_price: Decimal | None = None
+    average_stated: bool = True
+    created_at: datetime | None = None
+    gateway_id: int = 0
+    sided: bool = True
+    valuation: Valuation | None = None
+
+    @property
+    def size(self) -> int:
+        return abs(self.net)
+
+    @property
+    def side(self) -> int:
+        """+1 long, -1 short."""
+        return 1 if self.net > 0 else -1
+
+    @cached_property
+    def subject(self) -> str:
+        """The episode by name, for what rules remember or say about it."""
+        return f"{self.contract_id}:{self.episode}"
+
+    @cached_property
+    def worked_out(self) -> dict[str, tuple[object, ...]]:
+        """What rules (by id) have worked out about this very value; a changed one begins anew."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A working order (not terminal). `seen_at` is when we first heard of it."""
+
+    id: int
+    contract_id: str
+    type: OrderType
+    status: OrderStatus
+    side: OrderSide
+    size: int
+    seen_at: datetime
+    filled: int = 0
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    custom_tag: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def remaining(self) -> int:
+        return max(self.size - self.filled, 0)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this program placed it."""
+        return self.custom_tag is not None and self.custom_tag.startswith(OWN_TAG)
+
+    @property
+    def is_stop(self) -> bool:
+        return self.type in STOP_TYPES

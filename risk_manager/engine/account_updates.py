@@ -1,0 +1,470 @@
+"""How an account changes by what the broker says of it: the stream word by word, and its lists.
+
+Statements are weighed by when they were true. Where two of them cannot both be, a dispute is kept
+until a list decides.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+
+from risk_manager.domain import layered
+from risk_manager.domain.account import Account, Dispute, Ended, Outlived
+from risk_manager.domain.decisions import (
+    Action,
+    CancelOrder,
+    ClosePosition,
+    MoveStop,
+    ReducePosition,
+)
+from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.holdings import TERMINAL, Order, Position
+from risk_manager.domain.money import Valuation
+from risk_manager.domain.records import (
+    LIST_LAG,
+    AccountRecord,
+    OrderRecord,
+    OrderStatus,
+    PositionRecord,
+    PositionType,
+)
+from risk_manager.domain.symbols import Contract
+
+ORDERS_REMEMBERED = 500
+
+# A stated average so far (as a fraction, and in ticks) from that of the fills is not believed.
+MISSTATED = Decimal("0.2")
+MISSTATED_TICKS = 100
+
+
+def with_position(
+    account: Account, record: PositionRecord, at: datetime, contract: Contract | None
+) -> Account:
+    """The account after the gateway stated this position."""
+    held = account.positions.get(record.contract_id)
+    if held is not None and _is_of_an_earlier_one(record, held):
+        return account
+    net = -record.size if record.type is PositionType.SHORT else record.size
+    if net == 0:
+        if held is None:
+            return account
+        account = fast_replace(account, positions=_without(account.positions, record.contract_id))
+        return _ended(account, held)
+    sided = record.type is not PositionType.UNDEFINED
+    goes_on = held is not None and (held.net > 0) == (net > 0) and not _is_another(record, held)
+    known = held.average_price if held is not None and goes_on else None
+    average, by_fills = record.average_price or None, None
+    if sided and (average is None or average != known):
+        by_fills = account.ledger.average_of(record.contract_id, net)
+    if average is not None and by_fills is not None and _is_far(average, by_fills, contract):
+        average = None
+    stated = average is not None
+    if average is None:
+        # What is taken off leaves the average as it was.
+        took_off = held is not None and abs(net) <= held.size
+        average = known if known is not None and took_off else by_fills
+    if held is not None and goes_on:
+        grew = abs(net) > held.size
+        position = fast_replace(
+            held,
+            net=net,
+            sided=sided,
+            average_price=average,
+            average_stated=stated,
+            increased_at=at if grew else held.increased_at,
+            created_at=held.created_at or record.creation_timestamp,
+            gateway_id=record.id,
+            valuation=_valuation(net, average, sided, contract),
+        )
+        if position == held:
+            return account
+    else:
+        position = Position(
+            contract_id=record.contract_id,
+            net=net,
+            sided=sided,
+            average_price=average,
+            average_stated=stated,
+            episode=account.next_episode,
+            opened_at=at,
+            increased_at=at,
+            created_at=record.creation_timestamp,
+            gateway_id=record.id,
+            valuation=_valuation(net, average, sided, contract),
+        )
+        account = fast_replace(account, next_episode=account.next_episode + 1)
+        if held is not None:
+            account = _ended(account, held)
+    return fast_replace(account, positions={**account.positions, record.contract_id: position})
+
+
+def _is_far(average: Decimal, by_fills: Decimal, contract: Contract | None) -> bool:
+    """Whether an average cannot be that of these fills, however it is worked out."""
+    least = MISSTATED_TICKS * contract.tick_size if contract is not None else 0
+    return abs(average - by_fills) > max(MISSTATED * abs(by_fills), least)
+
+
+def averaged(account: Account, contracts: Mapping[str, Contract]) -> Account:
+    """The account with the fills' average where the broker has stated none and none is known."""
+    for position in account.positions.values():
+        if position.average_price is None and position.sided:
+            contract_id = position.contract_id
+            average = account.ledger.average_of(contract_id, position.net)
+            if average is not None:
+                known = fast_replace(position, average_price=average)
+                known = revalued(known, contracts.get(contract_id))
+                positions = {**account.positions, contract_id: known}
+                account = fast_replace(account, positions=positions)
+    return account
+
+
+def _ended(account: Account, position: Position) -> Account:
+    return fast_replace(account, ended={**account.ended, position.contract_id: position})
+
+
+def is_back(account: Account, contract_id: str) -> bool:
+    """Whether what is held is by id and age the position that ended last: a late word of it, or,
+    which is not known, a gateway that lets an id live on."""
+    held, over = account.positions.get(contract_id), account.ended.get(contract_id)
+    return (
+        held is not None
+        and over is not None
+        and held.created_at is not None
+        and (held.gateway_id, held.created_at) == (over.gateway_id, over.created_at)
+    )
+
+
+def _is_another(record: PositionRecord, held: Position) -> bool:
+    """Whether this was opened after the one we hold had ended, though nobody told us of the end."""
+    return (
+        record.id != held.gateway_id
+        and record.creation_timestamp is not None
+        and held.created_at is not None
+        and record.creation_timestamp > held.created_at
+    )
+
+
+def _is_of_an_earlier_one(record: PositionRecord, held: Position) -> bool:
+    """Whether this is a late word of a position that had ended before the one we hold began."""
+    return (
+        record.id != held.gateway_id
+        and record.creation_timestamp is not None
+        and held.created_at is not None
+        and record.creation_timestamp < held.created_at
+    )
+
+
+def revalued(position: Position, contract: Contract | None) -> Position:
+    """With its P&L arithmetic prepared, where side, average price and contract are known."""
+    valuation = _valuation(position.net, position.average_price, position.sided, contract)
+    return (
+        position if valuation == position.valuation else fast_replace(position, valuation=valuation)
+    )
+
+
+def _valuation(
+    net: int, average: Decimal | None, sided: bool, contract: Contract | None
+) -> Valuation | None:
+    if contract is None or average is None or not sided:
+        return None
+    return Valuation.of(net, average, contract)
+
+
+def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
+    """The account after the stream stated this order.
+
+    A word counts by when it was true. That an order has ended is taken back by a newer word; words
+    that cannot be told apart by their age are a dispute, which the list decides.
+    """
+    known = account.orders.get(record.id)
+    ended = account.finished.get(record.id)
+    if record.status in TERMINAL:
+        if known is None:
+            if ended is None:
+                return _with_ended(account, record.id, at, record.update_timestamp)
+            if not _is_older(ended.updated_at, record.update_timestamp):
+                return account
+            # Told again: a list has had the time to know it since the first word.
+            ended = Ended(ended.at, record.update_timestamp, ended.cancelled)
+            return fast_replace(account, finished={**account.finished, record.id: ended})
+        if _is_older(record.update_timestamp, known.updated_at):
+            return _disputed(account, known.id, known.contract_id, at + LIST_LAG)
+        return _over(account, known, at, record.update_timestamp)
+    if ended is not None:
+        if _is_older(record.update_timestamp, ended.updated_at):
+            return account
+        if not _is_older(ended.updated_at, record.update_timestamp):
+            # A word that is only repeated does not put off the decision.
+            return _disputed(account, record.id, record.contract_id, max(at, ended.at + LIST_LAG))
+        account = _disputed(account, record.id, record.contract_id, at + LIST_LAG)
+    elif is_late(account, record):
+        return _disputed(account, record.id, record.contract_id, at)
+    elif known is not None and _is_older(record.update_timestamp, known.updated_at):
+        return account
+    return _working(account, record, at)
+
+
+def _working(account: Account, record: OrderRecord, at: datetime) -> Account:
+    """With this order working, whatever was known of it."""
+    known = account.orders.get(record.id)
+    order = Order(
+        id=record.id,
+        contract_id=record.contract_id,
+        type=record.type,
+        status=record.status,
+        side=record.side,
+        size=record.size,
+        filled=record.fill_volume,
+        limit_price=record.limit_price,
+        stop_price=record.stop_price,
+        custom_tag=record.custom_tag,
+        seen_at=known.seen_at if known else at,
+        created_at=record.creation_timestamp,
+        updated_at=record.update_timestamp,
+    )
+    if order == known:
+        return account
+    ended = account.finished.get(order.id)
+    if ended is not None:
+        if ended.cancelled:
+            before = account.outlived.get(order.id)
+            times = before.times + 1 if before is not None else 1
+            outlived = _capped({**account.outlived, order.id: Outlived(times, at)})
+            account = fast_replace(account, outlived=outlived)
+        account = fast_replace(account, finished=_without(account.finished, order.id))
+    return fast_replace(account, orders=layered.with_order(account.orders, order))
+
+
+def without_order(account: Account, order_id: int, at: datetime) -> Account:
+    """The account after the gateway said it knows no such working order."""
+    order = account.orders.get(order_id)
+    return account if order is None else _over(account, order, at)
+
+
+def is_told_freshly(account: Account, key: str, asked_at: datetime) -> bool:
+    """Whether the stream has spoken of an order ("order:7"), a contract or the account so lately
+    that what was asked for at this instant need not know it yet."""
+    heard = account.heard.get(key)
+    return heard is not None and asked_at < heard + LIST_LAG
+
+
+def is_for_news(account: Account, action: Action, now: datetime) -> bool:
+    """Whether an action is for an order or a position that the stream has told of so lately that
+    REST may not know it."""
+    if isinstance(action, CancelOrder | MoveStop):
+        return action.order_id in account.orders and is_told_freshly(account, action.key, now)
+    if not isinstance(action, ClosePosition | ReducePosition):
+        return False
+    held = account.positions.get(action.contract_id)
+    return (
+        held is not None
+        and held.episode == action.episode
+        and opened_freshly(account, action.contract_id, now)
+    )
+
+
+def with_record_reported(
+    account: Account, record: AccountRecord, asked_at: datetime, at: datetime
+) -> Account:
+    """The account after a list stated balance and permission. The permission that the stream has
+    stated so shortly before that the list need not know it stands."""
+    heard, may = account.heard.get("account"), account.can_trade
+    if heard is not None and heard > asked_at:
+        return account
+    differs = None not in (record.can_trade, may) and record.can_trade is not may
+    if heard is not None and differs and is_told_freshly(account, "account", asked_at):
+        account = with_dispute(account, "account", Dispute("", heard + LIST_LAG))
+        record = record.model_copy(update={"can_trade": None})
+    elif "account" in account.disputes:
+        account = fast_replace(account, disputes=_without(account.disputes, "account"))
+    return with_record(account, record, at)
+
+
+def with_record(account: Account, record: AccountRecord, at: datetime) -> Account:
+    """The account after the gateway stated balance and permission; what is missing stays."""
+    can_trade = account.can_trade if record.can_trade is None else record.can_trade
+    changed = fast_replace(
+        account,
+        name=account.name or record.name,  # the operator's nickname wins
+        balance=account.balance if record.balance is None else record.balance,
+        can_trade=can_trade,
+        can_trade_since=account.can_trade_since if can_trade == account.can_trade else at,
+        simulated=account.simulated if record.simulated is None else record.simulated,
+    )
+    return account if changed == account else changed
+
+
+def with_positions_reported(
+    account: Account,
+    records: Iterable[PositionRecord],
+    asked_at: datetime,
+    at: datetime,
+    contracts: Mapping[str, Contract],
+) -> Account:
+    """The account after a full list of positions, except where the stream spoke later.
+
+    One that the stream has told of as new so shortly before that the list need not know it stands.
+    """
+    stated = {r.contract_id: r for r in records}
+    for contract_id in sorted({*stated, *account.positions}):
+        heard = account.heard.get(contract_id)
+        if heard is not None and heard > asked_at:
+            continue
+        if contract_id not in stated and opened_freshly(account, contract_id, asked_at):
+            decided_from = account.positions[contract_id].opened_at + LIST_LAG
+            dispute = Dispute(contract_id, decided_from, left_out=True)
+            account = with_dispute(account, contract_id, dispute)
+            continue
+        record = stated.get(contract_id) or PositionRecord(
+            account_id=account.id, contract_id=contract_id, size=0
+        )
+        account = with_position(account, record, at, contracts.get(contract_id))
+    return account
+
+
+def opened_freshly(account: Account, contract_id: str, asked_at: datetime) -> bool:
+    """Whether the stream has told of a new position so lately that what was asked for at this
+    instant need not know it. A late word of one that has ended is none."""
+    held, heard = account.positions.get(contract_id), account.heard.get(contract_id)
+    return (
+        held is not None
+        and heard is not None
+        and heard >= held.opened_at
+        and asked_at < held.opened_at + LIST_LAG
+        and not is_back(account, contract_id)
+    )
+
+
+def with_orders_reported(
+    account: Account, records: Iterable[OrderRecord], asked_at: datetime, at: datetime
+) -> Account:
+    """The account after a full list of working orders.
+
+    What the stream has told since, or so shortly before that the list need not know it, stands.
+    """
+    stated = {r.id: r for r in records}
+    for record in stated.values():
+        account = _with_listed(account, record, asked_at, at)
+    for order in list(account.orders.values()):
+        if order.id in stated or order.seen_at > asked_at:
+            continue
+        heard = account.heard.get(f"order:{order.id}")
+        if heard is not None and heard > asked_at:
+            continue
+        if order.status is OrderStatus.SUSPENDED:
+            if not _may_wait(account, order, stated, asked_at):
+                account = _without_working(account, order, at)
+        elif heard is not None and asked_at < heard + LIST_LAG:
+            dispute = Dispute(order.contract_id, heard + LIST_LAG, left_out=True)
+            account = with_dispute(account, f"order:{order.id}", dispute)
+        else:
+            unlisted = _capped({**account.unlisted, order.id: asked_at})
+            account = fast_replace(_without_working(account, order, at), unlisted=unlisted)
+    return account
+
+
+def _may_wait(
+    account: Account, child: Order, stated: Mapping[int, OrderRecord], asked_at: datetime
+) -> bool:
+    """Whether a suspended bracket child may be waiting for its entry.
+
+    No list shows such children. They end with an event of their own, which may be lost; but
+    without an entry that works none of them can be waiting.
+    """
+    return any(
+        r.contract_id == child.contract_id and r.side is not child.side for r in stated.values()
+    ) or any(
+        o.side is not child.side and is_told_freshly(account, f"order:{o.id}", asked_at)
+        for o in account.orders_in(child.contract_id)
+    )
+
+
+def _with_listed(
+    account: Account, record: OrderRecord, asked_at: datetime, at: datetime
+) -> Account:
+    """The account after a list stated this order."""
+    known = account.orders.get(record.id)
+    ended = account.finished.get(record.id)
+    if record.status in TERMINAL:
+        is_news = known is not None and not is_told_freshly(account, f"order:{known.id}", asked_at)
+        return _over(account, known, at, record.update_timestamp) if is_news and known else account
+    if ended is not None and not _is_older(ended.updated_at, record.update_timestamp):
+        decided_from = ended.at + LIST_LAG
+        if asked_at < ended.at:
+            return account
+        if asked_at < decided_from:
+            return _disputed(account, record.id, record.contract_id, decided_from)
+    elif (
+        known is not None
+        and is_told_freshly(account, f"order:{known.id}", asked_at)
+        and not _is_older(known.updated_at, record.update_timestamp)
+    ):
+        return account
+    return _working(account, record, at)
+
+
+def with_dispute(account: Account, key: str, dispute: Dispute) -> Account:
+    """With it noted that two words about an order, a contract or the account differ."""
+    if account.disputes.get(key) == dispute:
+        return account
+    return fast_replace(account, disputes={**account.disputes, key: dispute})
+
+
+def without_disputes(account: Account, asked_at: datetime) -> Account:
+    """The account without what a list of positions and orders, asked for then, has decided."""
+    left = {
+        k: d for k, d in account.disputes.items() if k == "account" or d.decided_from > asked_at
+    }
+    return account if len(left) == len(account.disputes) else fast_replace(account, disputes=left)
+
+
+def _disputed(account: Account, order_id: int, contract_id: str, decided_from: datetime) -> Account:
+    return with_dispute(account, f"order:{order_id}", Dispute(contract_id, decided_from))
+
+
+def is_late(account: Account, record: OrderRecord) -> bool:
+    """Whether the stream says of an order that it works, but as of before a list left it out."""
+    return (
+        record.id not in account.orders
+        and record.status not in TERMINAL
+        and _is_older(record.update_timestamp, account.unlisted.get(record.id))
+    )
+
+
+def _over(
+    account: Account, order: Order, at: datetime, updated_at: datetime | None = None
+) -> Account:
+    account = _without_working(account, order, at)
+    return _with_ended(account, order.id, at, updated_at)
+
+
+def _with_ended(
+    account: Account, order_id: int, at: datetime, updated_at: datetime | None
+) -> Account:
+    attempt = account.attempts.get(f"order:{order_id}")
+    cancelled = attempt is not None and isinstance(attempt.action, CancelOrder)
+    ended = Ended(at, updated_at, cancelled)
+    return fast_replace(account, finished=_capped({**account.finished, order_id: ended}))
+
+
+def _without_working(account: Account, order: Order, at: datetime) -> Account:
+    orders = layered.without_order(account.orders, order.id)
+    if account.net(order.contract_id) * order.side.sign >= 0:
+        return fast_replace(account, orders=orders)
+    return fast_replace(
+        account, orders=orders, exit_over={**account.exit_over, order.contract_id: at}
+    )
+
+
+def _is_older(stated: datetime | None, known: datetime | None) -> bool:
+    return stated is not None and known is not None and stated < known
+
+
+def _without[K, V](mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
+    return {k: v for k, v in mapping.items() if k != key}
+
+
+def _capped[V](orders: dict[int, V]) -> Mapping[int, V]:
+    while len(orders) > ORDERS_REMEMBERED:
+        del orders[next(iter(orders))]
+    return orders

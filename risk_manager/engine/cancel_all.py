@@ -1,0 +1,117 @@
+"""Which orders an administrator has called off with `cancel_all`, or have ended with a position
+that was closed, until each of them is gone.
+
+Kept as marks of the account, so that they outlive a refusal, the brake and a restart. That an order
+has ended is taken for certain once a list has borne it out: a cancel may be confirmed and not take.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from risk_manager.domain.account import Account, Mark, MarkKey
+from risk_manager.domain.events import AdminAsked
+from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.fill_attribution import ENFORCER
+from risk_manager.domain.holdings import Order
+from risk_manager.domain.records import OrderStatus
+from risk_manager.domain.view import in_scope
+from risk_manager.engine.lock_enforcement import Wanted
+
+ONE = "called off:"
+ALL = "all called off:"
+WITH_POSITION = "closed with its position:"
+
+
+def noted(account: Account, event: AdminAsked, root: Callable[[str], str]) -> Account:
+    """With a mark for each order now known that the administrator means, and one for those that
+    are met when the account is read, if it has not been."""
+    subjects = [f"{ONE}{order_id}" for order_id in _within(account, event.scope, root)]
+    if account.is_only_remembered(event.at):
+        subjects.append(f"{ALL}{event.scope}")
+    return _with(account, subjects, event.at, event.reason)
+
+
+def with_let_go(before: Account, after: Account) -> Account:
+    """`after`, with a mark for each order of a closing let go whose end is to be borne out."""
+    if after.closings is before.closings:
+        return after
+    marks: dict[MarkKey, Mark] = {}
+    for contract_id, closing in before.closings.items():
+        if contract_id in after.closings:
+            continue
+        for order_id in closing.order_ids & after.finished.keys():
+            if not after.is_gone(order_id):
+                subject = f"{WITH_POSITION}{order_id}"
+                marks[ENFORCER, subject] = Mark(
+                    rule_id=ENFORCER,
+                    subject=subject,
+                    set_at=after.finished[order_id].at,
+                    value=f"{','.join(closing.rule_ids)} {closing.reason}",
+                )
+    return fast_replace(after, marks={**after.marks, **marks}) if marks else after
+
+
+def is_called_off(account: Account, order_id: int) -> bool:
+    return any(
+        (ENFORCER, f"{prefix}{order_id}") in account.marks for prefix in (ONE, WITH_POSITION)
+    )
+
+
+def demanded(account: Account, wanted: dict[str, Wanted], root: Callable[[str], str]) -> Account:
+    """Add a cancel of each to `wanted`; returns the account with marks for those that are left."""
+    gone = set()
+    for mark in account.marks_of(ENFORCER):
+        if mark.subject.startswith(ALL):
+            gone.add((ENFORCER, mark.subject))
+            met = _within(account, mark.subject.removeprefix(ALL), root)
+            account = _with(account, [f"{ONE}{i}" for i in met], mark.set_at, mark.value)
+    for mark in account.marks_of(ENFORCER):
+        order_id = _order_id(mark)
+        if order_id is None:
+            continue
+        order = account.orders.get(order_id)
+        if order is None:
+            # A list that left it out may have been wrong: then it is met again.
+            unsure = order_id in account.finished or order_id in account.unlisted
+            if account.is_gone(order_id) or not unsure:
+                gone.add((ENFORCER, mark.subject))
+        elif mark.subject.startswith(WITH_POSITION) and _only_reduces(account, order):
+            continue  # of what the trader has opened since: it is an exit again
+        elif order.status is not OrderStatus.PENDING_CANCELLATION:  # that is under way
+            want = wanted.setdefault(order.contract_id, Wanted())
+            rule_ids, reason = ["manual"], mark.value
+            if mark.subject.startswith(WITH_POSITION):
+                names, _, reason = mark.value.partition(" ")
+                rule_ids = names.split(",")
+            want.cancel_orders([order_id], rule_ids, reason)
+    if not gone:
+        return account
+    return fast_replace(account, marks={k: m for k, m in account.marks.items() if k not in gone})
+
+
+def _only_reduces(account: Account, order: Order) -> bool:
+    net = account.net(order.contract_id)
+    return net * order.side.sign < 0 and order.remaining <= abs(net)
+
+
+def _order_id(mark: Mark) -> int | None:
+    """The order that a mark is about; None where it is about something else."""
+    for prefix in (ONE, WITH_POSITION):
+        if mark.subject.startswith(prefix):
+            return int(mark.subject.removeprefix(prefix))
+    return None
+
+
+def _within(account: Account, scope: str, root: Callable[[str], str]) -> list[int]:
+    orders = account.orders.values()
+    return [o.id for o in orders if in_scope(scope, root(o.contract_id), o.contract_id)]
+
+
+def _with(account: Account, subjects: list[str], at: datetime, reason: str) -> Account:
+    if not subjects:
+        return account
+    marks = {
+        (ENFORCER, subject): Mark(rule_id=ENFORCER, subject=subject, set_at=at, value=reason)
+        for subject in subjects
+    }
+    return fast_replace(account, marks={**account.marks, **marks})

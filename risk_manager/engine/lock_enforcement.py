@@ -1,0 +1,179 @@
+"""What the locks and closings in force demand, whatever any rule says now."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from risk_manager.domain.account import Account, Closing
+from risk_manager.domain.decisions import Protect
+from risk_manager.domain.exit_orders import exit_lots
+from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.holdings import Order
+from risk_manager.domain.locks import LockPolicy, strictest
+from risk_manager.domain.records import OrderStatus, OrderType
+from risk_manager.domain.state import State
+
+# A market order fills by itself within moments, and may be our own close; older, it is stuck.
+MARKET_ORDER_PATIENCE = timedelta(seconds=3)
+# A smaller position may be the fill of an exit whose own report comes in a moment.
+FILL_PATIENCE = timedelta(milliseconds=500)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What must happen in one contract, merged over everyone who asks: the strongest wins.
+
+    `keep` None: leave the position; 0: close it; n: reduce to n.
+    """
+
+    keep: int | None = None
+    cancel: set[int] = field(default_factory=set)
+    cancel_again: set[int] = field(
+        default_factory=set
+    )  # told to be over, on the stream's word only
+    shrink: dict[int, int] = field(default_factory=dict)  # stop -> the lots it may keep
+    rule_ids: list[str] = field(default_factory=list)
+    reason: str = ""
+    protect: Protect | None = None
+
+    def hold_at_most(self, keep: int, rule_ids: Iterable[str], reason: str) -> None:
+        if self.keep is None or keep < self.keep:
+            self.keep = keep
+            self.reason = reason
+        self.name(rule_ids)
+
+    def cancel_orders(self, orders: Iterable[int], rule_ids: Iterable[str], reason: str) -> None:
+        self.cancel.update(orders)
+        self.reason = self.reason or reason
+        self.name(rule_ids)
+
+    def shrink_stops(self, stops: dict[int, int], rule_ids: Iterable[str], reason: str) -> None:
+        self.shrink.update(stops)
+        self.reason = self.reason or reason
+        self.name(rule_ids)
+
+    def name(self, rule_ids: Iterable[str]) -> None:
+        self.rule_ids += [r for r in rule_ids if r not in self.rule_ids]
+
+
+def demands(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
+    """Add what locks and closings demand to `wanted`; returns the account with done ones let go."""
+    if account.locks:
+        for contract_id in account.contract_ids():
+            _under_locks(state, account, contract_id, wanted)
+    if account.closings:
+        account = _closings(state, account, wanted)
+    return account
+
+
+def _under_locks(
+    state: State, account: Account, contract_id: str, wanted: dict[str, Wanted]
+) -> None:
+    root = state.root(contract_id)
+    locks = [x for x in account.locks.values() if x.covers(root, contract_id)]
+    policy = strictest(locks)
+    if policy is None:
+        return
+    decisive = [x for x in locks if x.policy is policy]
+    rules = [x.rule_id for x in decisive]
+    reason = f"locked: {decisive[0].reason}"
+    want = wanted.setdefault(contract_id, Wanted())
+    net = account.net(contract_id)
+    ceiling = 0 if policy is LockPolicy.FLAT else account.ceilings.get(contract_id, 0)
+    too_much = net * ceiling < 0 or abs(net) > abs(ceiling)
+    if too_much and not _is_let_finish(state, account, contract_id):
+        want.hold_at_most(abs(ceiling) if net * ceiling > 0 else 0, rules, reason)
+    cancel, shrink = _stray_orders(state, account, contract_id)
+    if cancel:
+        want.cancel_orders(cancel, rules, reason)
+    if shrink:
+        want.shrink_stops(shrink, rules, reason)
+
+
+def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
+    kept: dict[str, Closing] = {}
+    for contract_id, closing in account.closings.items():
+        position = account.positions.get(contract_id)
+        open_still = position is not None and position.episode == closing.episode
+        if open_still:
+            # Whatever else starts working before it is flat belongs to what is being closed.
+            orders = closing.order_ids | {o.id for o in account.orders_in(contract_id)}
+            if orders != closing.order_ids:
+                closing = fast_replace(closing, order_ids=orders)
+            want = wanted.setdefault(contract_id, Wanted())
+            if not _is_let_finish(state, account, contract_id):
+                want.hold_at_most(0, closing.rule_ids, closing.reason)
+        left = closing.order_ids & account.orders.keys()
+        if not open_still and not left:
+            continue
+        kept[contract_id] = closing
+        cancel, shrink = _stray_orders(state, account, contract_id)
+        if cancel & closing.order_ids:
+            want = wanted.setdefault(contract_id, Wanted())
+            want.cancel_orders(cancel & closing.order_ids, closing.rule_ids, closing.reason)
+        if shrink and open_still:
+            wanted[contract_id].shrink_stops(shrink, closing.rule_ids, closing.reason)
+    return account if kept == account.closings else fast_replace(account, closings=kept)
+
+
+def _is_let_finish(state: State, account: Account, contract_id: str) -> bool:
+    """Whether a lockout leaves it to an order the trader has sent to reduce the position first.
+
+    A close on top of it would meet his fill halfway, and the rest of his order would open anew.
+    """
+    if not (state.rulebook.defaults.keep_reducing_fills and account.locks):
+        return False
+    root = state.root(contract_id)
+    if not any(lock.covers(root, contract_id) for lock in account.locks.values()):
+        return False
+    net = account.net(contract_id)
+    market = [o for o in account.orders_in(contract_id) if o.type is OrderType.MARKET]
+    return 0 < sum(o.remaining for o in market) <= abs(net) and all(
+        net * o.side.sign < 0 and state.now - o.seen_at < MARKET_ORDER_PATIENCE for o in market
+    )
+
+
+def _stray_orders(
+    state: State, account: Account, contract_id: str
+) -> tuple[set[int], dict[int, int]]:
+    """What would enter: orders to cancel, and stops to make smaller with the lots they keep.
+
+    Exits that fit the position stay until it is flat: it is never left without its stops.
+    """
+    cancel: set[int] = set()
+    shrink: dict[int, int] = {}
+    orders = account.orders_in(contract_id)
+    if not orders:
+        return cancel, shrink
+    net = account.net(contract_id)
+    keeps = exit_lots(net, orders)
+    reduced_just_now = _reduced_just_now(state, account, contract_id)
+    for order in orders:
+        keep = keeps[order.id]
+        is_exit = net * order.side.sign < 0
+        if (is_exit and keep == order.remaining) or _fills_by_itself(state, order):
+            continue
+        if is_exit and reduced_just_now:
+            continue
+        if keep and order.is_stop:
+            shrink[order.id] = keep
+        else:
+            cancel.add(order.id)
+    return cancel, shrink
+
+
+def _reduced_just_now(state: State, account: Account, contract_id: str) -> bool:
+    heard = account.heard.get(contract_id)
+    position = account.positions.get(contract_id)
+    return (
+        position is not None
+        and heard is not None
+        and heard > position.increased_at
+        and state.now - heard < FILL_PATIENCE
+    )
+
+
+def _fills_by_itself(state: State, order: Order) -> bool:
+    if order.status is OrderStatus.PENDING_CANCELLATION:
+        return True
+    return order.type is OrderType.MARKET and state.now - order.seen_at < MARKET_ORDER_PATIENCE

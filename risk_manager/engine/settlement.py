@@ -1,0 +1,184 @@
+"""How a call to the broker ended: what it means for the account, and when it may be repeated."""
+
+from datetime import datetime, timedelta
+
+from risk_manager.domain import fill_attribution
+from risk_manager.domain.account import Account, Attempt
+from risk_manager.domain.decisions import (
+    Alarm,
+    CancelOrder,
+    ClosePosition,
+    Fact,
+    MoveStop,
+    Outcome,
+    PlaceExit,
+    ReducePosition,
+    Severity,
+)
+from risk_manager.domain.events import (
+    ActionSettled,
+)
+from risk_manager.domain.exchange_hours import CHICAGO, opens_next
+from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.records import PositionRecord
+from risk_manager.domain.state import State
+from risk_manager.engine import account_updates as accounts
+from risk_manager.engine import (
+    unproven_cancels,
+)
+from risk_manager.engine.locking import lower_ceilings
+
+# How long a call is left alone before it is repeated: after it was refused, or, where its fate is
+# unknown, after it was sent. While the exchange is known to be shut nobody need hurry.
+REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 5, 5, 5, 5, 5, 10))
+SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
+# The enforcer leaves the gateway a moment first.
+NOT_KNOWN_YET_PAUSES = tuple(timedelta(seconds=s) for s in (*[0] * 9, 1, 2, 5))
+UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 5))
+# An exit that was placed shows up in the list of orders within this, or is gone again.
+PLACED_PAUSE = timedelta(seconds=1)
+
+
+def settled(state: State, account: Account, event: ActionSettled, facts: list[Fact]) -> Account:
+    key, attempt = next(
+        ((k, a) for k, a in account.attempts.items() if a.action.id == event.action_id), ("", None)
+    )
+    if attempt is None:
+        return account
+    if key != attempt.action.key:  # another one has followed: what is to be done is its matter
+        ended = fast_replace(attempt, settled_at=event.at, outcome=event.outcome)
+        account = fast_replace(account, attempts={**account.attempts, key: ended})
+        return fill_attribution.noted(account, ended, event)
+    account = _ended_by(account, attempt, event)
+    refused = 0
+    if event.outcome is Outcome.REFUSED:
+        refused = attempt.refused + 1 if event.error_code == attempt.refused_code else 1
+    attempt = fast_replace(attempt, refused=refused, refused_code=event.error_code)
+    not_before = event.at + _pause(state, account, event, attempt)
+    opens_at = _opens_at(state, attempt, event.at) if refused else None
+    if opens_at is not None:
+        pause = SHUT_PAUSES[min(refused, len(SHUT_PAUSES)) - 1]
+        not_before = min(event.at + pause, opens_at)
+        if attempt.tries == 1:
+            facts.append(_market_shut(state, account, attempt, event, opens_at))
+    account = unproven_cancels.answered(account, attempt, event)
+    if unproven_cancels.is_noted(account, attempt.action):
+        not_before = event.at + unproven_cancels.pause(attempt.tries)
+    ended = fast_replace(attempt, settled_at=event.at, outcome=event.outcome, not_before=not_before)
+    if event.outcome not in (Outcome.DONE, Outcome.GONE) and opens_at is None:
+        limit = state.rulebook.defaults.max_attempts
+        if attempt.tries == limit or (attempt.tries > limit and attempt.tries % 10 == 0):
+            facts.append(
+                Alarm(
+                    at=event.at,
+                    account_id=account.id,
+                    code="cannot_enforce",
+                    message=(
+                        f"{attempt.tries} attempts on {state.name(attempt.action.contract_id)} "
+                        f"have failed ({event.message or event.outcome}); still trying. "
+                        "Close it by hand in the trading platform."
+                    ),
+                    severity=Severity.CRITICAL,
+                )
+            )
+    account = fast_replace(account, attempts={**account.attempts, key: ended})
+    return fill_attribution.noted(account, ended, event)
+
+
+def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
+    """The account without what a call has ended, or that the gateway does not know.
+
+    Who answers may not know yet what the stream has just told: then it is asked again.
+    """
+    action = attempt.action
+    if event.outcome is Outcome.GONE and isinstance(action, CancelOrder | MoveStop):
+        if accounts.is_for_news(account, action, event.at):
+            return account
+        return accounts.without_order(account, action.order_id, event.at)
+    if event.outcome is not Outcome.DONE or not event.verified:
+        return account
+    if isinstance(action, CancelOrder) and _stream_alone(account, action.key, attempt.asked_at):
+        return accounts.without_order(account, action.order_id, event.at)
+    if isinstance(action, ClosePosition):
+        held = account.positions.get(action.contract_id)
+        alone = _stream_alone(account, action.contract_id, attempt.asked_at)
+        if held is not None and held.episode == action.episode and alone:
+            flat = PositionRecord(
+                id=held.gateway_id, account_id=account.id, contract_id=held.contract_id, size=0
+            )
+            account = accounts.with_position(account, flat, event.at, None)
+            disputes = {k: d for k, d in account.disputes.items() if k != held.contract_id}
+            return lower_ceilings(fast_replace(account, disputes=disputes))
+    return account
+
+
+def _stream_alone(account: Account, key: str, asked_at: datetime) -> bool:
+    """Whether the stream alone told of an order or position, before an action was asked for, and a
+    list has left it out: if the call was accepted, that was its effect."""
+    dispute, heard = account.disputes.get(key), account.heard.get(key)
+    return dispute is not None and dispute.left_out and heard is not None and heard <= asked_at
+
+
+def _opens_at(state: State, attempt: Attempt, at: datetime) -> datetime | None:
+    """When the exchange opens again for what could not be closed; None while it is open."""
+    calendar = state.rulebook.calendar
+    return opens_next(calendar, state.root(attempt.action.contract_id), at)
+
+
+def _market_shut(
+    state: State, account: Account, attempt: Attempt, event: ActionSettled, opens_at: datetime
+) -> Alarm:
+    name = state.name(attempt.action.contract_id)
+    return Alarm(
+        at=event.at,
+        account_id=account.id,
+        code="market_shut",
+        message=(
+            f"{name} cannot be closed or cancelled while the exchange is shut "
+            f"({event.message or event.outcome}). It is decided on: tried again each minute, and "
+            f"at the opening, {opens_at.astimezone(CHICAGO):%a %H:%M} in Chicago. Or do it by "
+            "hand in the trading platform as soon as it opens."
+        ),
+        severity=Severity.CRITICAL,
+    )
+
+
+def _pause(state: State, account: Account, event: ActionSettled, attempt: Attempt) -> timedelta:
+    # A try that took its time has been a pause already.
+    took = max(event.at - attempt.asked_at, timedelta(0))
+    apart = UNKNOWN_PAUSES[min(attempt.tries, len(UNKNOWN_PAUSES)) - 1]
+    growing = max(apart - took, timedelta(0))
+    placed = PLACED_PAUSE if isinstance(attempt.action, PlaceExit) else timedelta(0)
+    match event.outcome:
+        case Outcome.REFUSED:
+            return REFUSED_PAUSES[min(attempt.refused, len(REFUSED_PAUSES)) - 1]
+        case Outcome.GONE if accounts.is_for_news(account, attempt.action, event.at):
+            return NOT_KNOWN_YET_PAUSES[min(attempt.tries, len(NOT_KNOWN_YET_PAUSES)) - 1]
+        case Outcome.UNSENT:
+            return growing
+        case Outcome.UNKNOWN if event.verified or isinstance(attempt.action, CancelOrder):
+            return max(growing, placed)
+        case Outcome.UNKNOWN if isinstance(attempt.action, ClosePosition):
+            # Nobody could look, but closing twice is no more than closing: a close sent so long
+            # ago would show in the stream by now.
+            return max(state.rulebook.defaults.reissue_after - took, growing)
+        case Outcome.DONE if not event.verified and _has_shown(account, attempt):
+            return growing
+        case _ if not event.verified:
+            return state.rulebook.defaults.reissue_after
+    return placed
+
+
+def _has_shown(account: Account, attempt: Attempt) -> bool:
+    """Whether the stream has told of a close's fill, and of the position after it: what is more
+    than may be held by now is new."""
+    if not isinstance(attempt.action, ClosePosition | ReducePosition):
+        return False
+    contract_id = attempt.action.contract_id
+    heard = account.heard.get(contract_id)
+    return heard is not None and any(
+        e.contract_id == contract_id
+        and e.pnl is not None
+        and attempt.asked_at < e.received_at <= heard
+        for e in account.ledger.standing()
+    )

@@ -1,0 +1,109 @@
+"""Facts that arrived together, judged one after the other, and acted on once."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from risk_manager.domain.account import Account
+from risk_manager.domain.decisions import Action, ClosePosition, ReducePosition
+from risk_manager.domain.events import (
+    AccountChanged,
+    AccountReported,
+    ActionSettled,
+    AnyEvent,
+    OrderChanged,
+    PositionChanged,
+    TradeExecuted,
+)
+from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.fill_attribution import ENFORCER
+from risk_manager.domain.state import State
+from risk_manager.engine import attempts
+from risk_manager.engine.exit_placement import cut_subject
+from risk_manager.engine.fold import with_account
+from risk_manager.engine.left_behind import subject_of as left_subject
+from risk_manager.engine.step import Step, step
+
+SHARES_A_TURN = frozenset(
+    {PositionChanged, OrderChanged, TradeExecuted, AccountChanged, AccountReported, ActionSettled}
+)
+"""What the broker says and did. All else (time, prices, people) has a turn of its own."""
+
+
+class Judged(NamedTuple):
+    """One event of a turn, with the state before it."""
+
+    event: AnyEvent
+    before: State
+    outcome: Step
+
+
+class Turn:
+    """Takes events in their order; `end` says what came of all of them.
+
+    Each event is judged by itself, with its own decisions. Of the actions only those are left that
+    still stand after the last event: no close for a position that the next frame has ended, no
+    cancel of an order that it filled. The others have never been under way.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._judged: list[Judged] = []
+        self._unsent: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._judged)
+
+    def take(self, event: AnyEvent) -> None:
+        before = self.state
+        outcome = step(before, event, self._unsent)
+        self._unsent.update(action.id for action in outcome.actions)
+        self._judged.append(Judged(event, before, outcome))
+        self.state = outcome.state
+
+    def end(self) -> list[Judged]:
+        """The events with what each gave rise to; the last outcome holds the state after all."""
+        if len(self._judged) < 2 or not self._unsent:
+            return self._judged
+        left: set[str] = set()
+        for judged in self._judged:
+            left |= {a.id for a in judged.outcome.actions if self._stands(a, judged.before)}
+        if len(left) < len(self._unsent):
+            self._judged = [_with_only(judged, left) for judged in self._judged]
+            event, before, outcome = self._judged[-1]
+            self._judged[-1] = Judged(event, before, outcome._replace(state=self.state))
+        return self._judged
+
+    def _stands(self, action: Action, before: State) -> bool:
+        account = self.state.accounts[action.account_id]
+        attempt = account.attempts.get(action.key)
+        if attempt is None or attempt.action.id != action.id:
+            return False  # another one has taken its place
+        if attempts.stands(account, action):
+            return True
+        unsent = attempts.without_unsent(account, action)
+        if isinstance(action, ClosePosition | ReducePosition):
+            unsent = _as_noted(unsent, action.contract_id, before.accounts[account.id])
+        self.state = with_account(self.state, account, unsent)
+        return False
+
+
+def _as_noted(account: Account, contract_id: str, before: Account) -> Account:
+    """The account with what was noted of the exits in a contract before it was acted on."""
+    noted = [(ENFORCER, subject_of(contract_id)) for subject_of in (cut_subject, left_subject)]
+    marks = {k: m for k, m in account.marks.items() if k not in noted}
+    marks |= {k: before.marks[k] for k in noted if k in before.marks}
+    return fast_replace(account, marks=marks)
+
+
+def _with_only(judged: Judged, left: set[str]) -> Judged:
+    event, before, outcome = judged
+    actions = tuple(action for action in outcome.actions if action.id in left)
+    return Judged(event, before, outcome._replace(actions=actions))
+
+
+def take_turn(state: State, events: Iterable[AnyEvent]) -> list[Judged]:
+    """Judge these events as one turn. Pure, like `step`."""
+    turn = Turn(state)
+    for event in events:
+        turn.take(event)
+    return turn.end()

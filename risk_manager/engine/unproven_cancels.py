@@ -1,0 +1,89 @@
+"""Orders that we cancelled and that the stream says are over, while no list could bear it out.
+
+A gateway may confirm a cancel and not carry it out. Where lists can be had, the next one shows the
+order again. Where none can be had the cancel is sent again a few times, which harms nothing: what
+is over cannot be cancelled. Kept as marks of the account, so that a restart makes no difference.
+"""
+
+from datetime import timedelta
+
+from risk_manager.domain.account import Account, Attempt, Mark
+from risk_manager.domain.decisions import Action, CancelOrder, Outcome
+from risk_manager.domain.events import ActionSettled
+from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.fill_attribution import ENFORCER
+from risk_manager.engine.lock_enforcement import Wanted
+
+PREFIX = "cancel not borne out:"
+PAUSES = tuple(timedelta(seconds=s) for s in (1, 3, 10, 30))
+
+
+def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
+    """The account after a call was answered, with a mark of an order that is to be cancelled again.
+
+    Not where the gateway refuses for a reason of its own, as it does what is over already: then two
+    words agree. And not once enough has been tried.
+    """
+    action = attempt.action
+    if not isinstance(action, CancelOrder):
+        return account
+    key = (ENFORCER, f"{PREFIX}{action.order_id}")
+    if attempt.tries > len(PAUSES) or not _is_unproven(account, action, event):
+        if key not in account.marks:
+            return account
+        return fast_replace(account, marks={k: m for k, m in account.marks.items() if k != key})
+    if key in account.marks:
+        return account
+    value = f"{action.contract_id} {','.join(attempt.rule_ids)} {attempt.reason}"
+    mark = Mark(rule_id=ENFORCER, subject=key[1], set_at=event.at, value=value)
+    return fast_replace(account, marks={**account.marks, key: mark})
+
+
+def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) -> bool:
+    """Whether the order is over on the word of the stream only."""
+    order_id = action.order_id
+    if event.outcome is Outcome.REFUSED and event.error_code is not None:
+        return False
+    if event.outcome not in (Outcome.DONE, Outcome.UNKNOWN, Outcome.REFUSED):
+        return False
+    dispute = account.disputes.get(f"order:{order_id}")
+    unread = not event.verified or (dispute is not None and not dispute.left_out)
+    told_over = order_id in account.finished and order_id not in account.orders
+    return unread and told_over and not account.is_gone(order_id)
+
+
+def is_noted(account: Account, action: Action) -> bool:
+    return (
+        isinstance(action, CancelOrder)
+        and (ENFORCER, f"{PREFIX}{action.order_id}") in account.marks
+    )
+
+
+def pause(tries: int) -> timedelta:
+    """How long after so many tries the next one waits."""
+    return PAUSES[min(tries, len(PAUSES)) - 1]
+
+
+def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:
+    """Add a cancel of each to `wanted`; returns the account without the marks that are done.
+
+    Nothing is repeated while a position is held: the order may be an exit of that one.
+    """
+    over = set()
+    for mark in account.marks_of(ENFORCER):
+        if not mark.subject.startswith(PREFIX):
+            continue
+        order_id = int(mark.subject.removeprefix(PREFIX))
+        is_open_question = order_id in account.finished and not account.is_gone(order_id)
+        if not is_open_question or order_id in account.orders:
+            over.add((ENFORCER, mark.subject))
+            continue
+        contract_id, names, reason = mark.value.split(" ", 2)
+        if account.net(contract_id) == 0:
+            want = wanted.setdefault(contract_id, Wanted())
+            want.cancel_again.add(order_id)
+            want.reason = want.reason or reason
+            want.name(names.split(","))
+    if not over:
+        return account
+    return fast_replace(account, marks={k: m for k, m in account.marks.items() if k not in over})

@@ -1,0 +1,415 @@
+"""One step of the pipeline as the messages it gives rise to, and the memory of the last ones."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from risk_manager.domain.account import Attempt
+from risk_manager.domain.decisions import (
+    Action,
+    Alarm,
+    Ask,
+    Cancel,
+    CancelOrder,
+    Close,
+    ClosePosition,
+    DayReset,
+    Decision,
+    Fact,
+    Flatten,
+    LockCleared,
+    LockOut,
+    LockSet,
+    MoveStop,
+    Outcome,
+    PlaceExit,
+    Protect,
+    ReducePosition,
+    ReduceTo,
+)
+from risk_manager.domain.events import (
+    ActionSettled,
+    AnyEvent,
+    OrderChanged,
+    PositionChanged,
+    TradeExecuted,
+)
+from risk_manager.domain.locks import LockKind, LockPolicy
+from risk_manager.domain.money import cents
+from risk_manager.domain.state import State
+from risk_manager.engine.step import Step
+from risk_manager.feed.messages import (
+    AlarmRow,
+    DailyReset,
+    Data,
+    EnforcementAction,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    GatewayUserTrade,
+    LockoutCleared,
+    LockoutSet,
+    with_alarm,
+)
+from risk_manager.feed.snapshot import lockout_id, price, utc
+
+REMEMBERED = 20
+
+Told = tuple[int | None, Data]
+
+
+class Memory:
+    """The last enforcements of each account and the last alarms, newest first."""
+
+    def __init__(
+        self,
+        enforcements: Iterable[tuple[int, EnforcementAction]] = (),
+        alarms: Iterable[AlarmRow] = (),
+    ) -> None:
+        """What was kept from an earlier run, oldest first."""
+        self._enforcements: dict[int, deque[EnforcementAction]] = {}
+        self.alarms: tuple[AlarmRow, ...] = ()
+        self.version = 0  # rises with every entry
+        for account_id, entry in enforcements:
+            self.enforced(account_id, entry)
+        for alarm in alarms:
+            self.alarmed(alarm)
+
+    def of(self, account_id: int) -> tuple[EnforcementAction, ...]:
+        return tuple(self._enforcements.get(account_id, ()))
+
+    def alarmed(self, alarm: AlarmRow) -> None:
+        self.version += 1
+        self.alarms = with_alarm(self.alarms, alarm)[:REMEMBERED]
+
+    def enforced(self, account_id: int, entry: EnforcementAction) -> None:
+        """Keep this one; the end of a call takes the place of its beginning."""
+        self.version += 1
+        kept = self._enforcements.setdefault(account_id, deque(maxlen=REMEMBERED))
+        if entry.action_id is not None:
+            for i, known in enumerate(kept):
+                if known.action_id == entry.action_id:
+                    kept[i] = entry
+                    return
+        kept.appendleft(entry)
+
+
+def is_worth_keeping(outcome: Step) -> bool:
+    """Whether this step must be remembered even while nobody listens."""
+    return bool(outcome.decisions or outcome.actions or outcome.facts or outcome.settled)
+
+
+def told(event: AnyEvent, outcome: Step) -> Iterator[Told]:
+    """What this step says, in the order it came about. Alarms are told by `alarms`."""
+    state = outcome.state
+    match event:
+        case TradeExecuted() if event.account_id in state.accounts:
+            yield event.account_id, _trade(state, event)
+        case PositionChanged() if event.account_id in state.accounts:
+            yield event.account_id, _position(state, event)
+        case OrderChanged() if event.account_id in state.accounts:
+            yield event.account_id, _order(state, event)
+    for attempt in outcome.settled:
+        if isinstance(event, ActionSettled):
+            yield attempt.action.account_id, _ended(state, attempt, event)
+    for decision in outcome.decisions:
+        yield decision.account_id, _decided(decision)
+    for fact in outcome.facts:
+        yield from _fact(fact)
+    for action in outcome.actions:
+        yield action.account_id, _started(state, action)
+
+
+def alarms(outcome: Step) -> Iterator[AlarmRow]:
+    for fact in outcome.facts:
+        if isinstance(fact, Alarm):
+            yield AlarmRow(
+                at=fact.at,
+                code=fact.code,
+                message=fact.message,
+                severity=fact.severity.value,
+                account_id=fact.account_id,
+                about=fact.about,
+                over_at=fact.at if fact.ends else None,
+            )
+
+
+def touched(event: AnyEvent, before: State, outcome: Step) -> Iterator[int]:
+    """The accounts this step changed."""
+    after = outcome.state.accounts
+    if after is before.accounts and outcome.state.contracts is before.contracts:
+        return
+    renamed = outcome.state.contracts is not before.contracts
+    for account_id, account in after.items():
+        if renamed or before.accounts.get(account_id) is not account:
+            yield account_id
+
+
+# --- the gateway's own ---
+
+
+def _trade(state: State, event: TradeExecuted) -> GatewayUserTrade:
+    account = state.accounts[event.account_id]
+    today = account.ledger.day(account.trading_date)
+    return GatewayUserTrade(
+        id=event.id,
+        contractId=event.contract_id,
+        symbol=state.name(event.contract_id),
+        profitAndLoss=price(event.profit_and_loss),
+        quantity=event.size,
+        side=int(event.side),
+        size=event.size,
+        price=float(event.price),
+        fees=float(event.fees),
+        voided=event.voided,
+        orderId=event.order_id,
+        creationTimestamp=event.creation_timestamp,
+        executionTime=event.creation_timestamp,
+        timestamp=event.at,
+        realized_today=float(cents(today.net)),
+        realized_today_gross=float(cents(today.pnl)),
+    )
+
+
+def _position(state: State, event: PositionChanged) -> GatewayUserPosition:
+    return GatewayUserPosition(
+        id=event.id,
+        contractId=event.contract_id,
+        symbol=state.name(event.contract_id),
+        type=int(event.type),
+        size=event.size,
+        averagePrice=price(event.average_price),
+        creationTimestamp=event.creation_timestamp,
+        timestamp=event.at,
+    )
+
+
+def _order(state: State, event: OrderChanged) -> GatewayUserOrder:
+    return GatewayUserOrder(
+        id=event.id,
+        contractId=event.contract_id,
+        symbol=state.name(event.contract_id),
+        symbolId=event.symbol_id,
+        type=int(event.type),
+        side=int(event.side),
+        size=event.size,
+        status=int(event.status),
+        limitPrice=price(event.limit_price),
+        stopPrice=price(event.stop_price),
+        fillVolume=event.fill_volume,
+        filledPrice=price(event.filled_price),
+        customTag=event.custom_tag,
+        creationTimestamp=event.creation_timestamp,
+        updateTimestamp=event.update_timestamp,
+        timestamp=event.at,
+    )
+
+
+# --- ours ---
+
+
+def _fact(fact: Fact) -> Iterator[Told]:
+    match fact:
+        case LockSet(lock=lock):
+            yield (
+                lock.account_id,
+                LockoutSet(
+                    lockout_id=lockout_id(lock),
+                    rule_id=lock.rule_id,
+                    scope=lock.scope,
+                    policy=lock.policy.value,
+                    kind=lock.kind.value,
+                    release=lock.release.value,
+                    reason=lock.reason,
+                    locked_at=lock.set_at,
+                    locked_until=utc(lock.expires_at),
+                    admin_may_clear=lock.admin_may_clear,
+                ),
+            )
+        case LockCleared(lock=lock):
+            yield (
+                lock.account_id,
+                LockoutCleared(
+                    lockout_id=lockout_id(lock),
+                    rule_id=lock.rule_id,
+                    scope=lock.scope,
+                    cleared_at=fact.at,
+                    cleared_by=fact.cleared_by.upper(),
+                ),
+            )
+        case DayReset():
+            yield (
+                fact.account_id,
+                DailyReset(
+                    reset_time=fact.at,
+                    previous_date=fact.old_date,
+                    trading_date=fact.new_date,
+                    previous_pnl=float(cents(fact.previous_net)),
+                    previous_trade_count=fact.previous_executions,
+                    lockouts_cleared=fact.locks_cleared > 0,
+                    lockouts_cleared_count=fact.locks_cleared,
+                ),
+            )
+
+
+def _decided(decision: Decision) -> EnforcementAction:
+    return EnforcementAction(
+        phase="decided",
+        action=_asked(decision.asks),
+        reason=decision.reason,
+        rule_ids=(decision.rule_id,),
+        timestamp=decision.at,
+        shadow=decision.shadow,
+        severity=decision.severity.value,
+        details={
+            "spec_id": decision.spec_id,
+            "subject": decision.subject,
+            "count": decision.count,
+        },
+    )
+
+
+def _asked(asks: Iterable[Ask]) -> str:
+    """The weightiest thing a decision asks for, in one word."""
+    words = {_ask_word(ask) for ask in asks}
+    for word in _WEIGHT:
+        if word in words:
+            return word
+    return "WARN"
+
+
+_WEIGHT = (
+    "CLOSE_ALL_AND_LOCKOUT",
+    "COOLDOWN",
+    "LOCKOUT",
+    "CLOSE_ALL_POSITIONS",
+    "CLOSE_POSITION",
+    "REDUCE_POSITION",
+    "CANCEL_ORDER",
+    "AUTO_STOP_LOSS",
+)
+
+
+def _ask_word(ask: Ask) -> str:
+    match ask:
+        case LockOut(lock) if lock.kind is LockKind.COOLDOWN:
+            return "COOLDOWN"
+        case LockOut(lock) if lock.policy is LockPolicy.FLAT and lock.scope == "account":
+            return "CLOSE_ALL_AND_LOCKOUT"
+        case LockOut():
+            return "LOCKOUT"
+        case Flatten():
+            return "CLOSE_ALL_POSITIONS"
+        case Close():
+            return "CLOSE_POSITION"
+        case ReduceTo():
+            return "REDUCE_POSITION"
+        case Cancel():
+            return "CANCEL_ORDER"
+        case Protect():
+            return "AUTO_STOP_LOSS"
+    return ""
+
+
+def _started(state: State, action: Action) -> EnforcementAction:
+    attempt = state.accounts[action.account_id].attempts.get(action.key)
+    return _call(
+        state,
+        action,
+        phase="started",
+        at=state.now,
+        attempt=attempt.tries if attempt else 1,
+        reason=attempt.reason if attempt else "",
+        rule_ids=attempt.rule_ids if attempt else (),
+        details=_details(action),
+    )
+
+
+def _ended(state: State, attempt: Attempt, event: ActionSettled) -> EnforcementAction:
+    phase, success = _PHASES[event.outcome]
+    if success and not event.verified:
+        phase, success = "uncertain", None
+    details = {**_details(attempt.action), "outcome": event.outcome.value}
+    if event.message:
+        details["message"] = event.message
+    if event.error_code is not None:
+        details["error_code"] = event.error_code
+    return _call(
+        state,
+        attempt.action,
+        phase=phase,
+        at=event.at,
+        attempt=attempt.tries,
+        reason=attempt.reason,
+        rule_ids=attempt.rule_ids,
+        success=success,
+        duration_ms=round((event.at - attempt.asked_at).total_seconds() * 1000, 3),
+        details=details,
+    )
+
+
+_PHASES: dict[Outcome, tuple[str, bool | None]] = {
+    Outcome.DONE: ("confirmed", True),
+    Outcome.GONE: ("confirmed", True),
+    Outcome.REFUSED: ("failed", False),
+    Outcome.UNSENT: ("failed", False),
+    Outcome.UNKNOWN: ("uncertain", None),
+}
+
+
+def _call(
+    state: State,
+    action: Action,
+    *,
+    phase: str,
+    at: datetime,
+    attempt: int,
+    reason: str,
+    rule_ids: tuple[str, ...],
+    details: dict[str, object],
+    success: bool | None = None,
+    duration_ms: float | None = None,
+) -> EnforcementAction:
+    return EnforcementAction(
+        phase=phase,
+        action=_WORDS.get(type(action), type(action).__name__.upper()),
+        reason=reason,
+        rule_ids=rule_ids,
+        timestamp=at,
+        action_id=action.id,
+        success=success,
+        contract_id=action.contract_id,
+        symbol=state.name(action.contract_id),
+        attempt=attempt,
+        duration_ms=duration_ms,
+        details=details,
+    )
+
+
+_WORDS: dict[type[Action], str] = {
+    ClosePosition: "CLOSE_POSITION",
+    ReducePosition: "REDUCE_POSITION",
+    CancelOrder: "CANCEL_ORDER",
+    PlaceExit: "PLACE_EXIT",
+    MoveStop: "MOVE_STOP",
+}
+
+
+def _details(action: Action) -> dict[str, object]:
+    match action:
+        case ReducePosition():
+            return {"keep": action.keep}
+        case CancelOrder():
+            return {"order_id": action.order_id}
+        case PlaceExit():
+            return {
+                "size": action.size,
+                "stop_price": price(action.stop_price),
+                "limit_price": price(action.limit_price),
+            }
+        case MoveStop():
+            return {
+                "order_id": action.order_id,
+                "size": action.size,
+                "stop_price": price(action.stop_price),
+            }
+    return {}

@@ -1,0 +1,162 @@
+"""What the daemon does for its own order: daily backups, pruning, and the audit of its calls."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from risk_manager.broker.lanes import Call, Lane
+from risk_manager.clock import Clock
+from risk_manager.domain.ledger import Ledger
+from risk_manager.domain.money import cents
+from risk_manager.domain.state import State
+from risk_manager.store.audit import Entry
+from risk_manager.store.rows import micros
+from risk_manager.store.schema import StoreError
+from risk_manager.store.upkeep import newest_backup
+
+if TYPE_CHECKING:
+    from risk_manager.store.store import Store
+
+LOOK_EVERY_S = 60.0
+WRITE_CALLS_EVERY_S = 0.5
+MOST_CALLS_WAITING = 10_000
+
+log = structlog.get_logger("risk_manager.maintenance")
+
+
+class Maintenance:
+    """A backup and a round of pruning after each turn of the trading day.
+
+    A daemon that was not running at the turn makes up for it. What fails is told, and tried
+    again a minute later; nothing here is ever waited for by enforcement.
+    """
+
+    def __init__(
+        self,
+        store: "Store",
+        state: Callable[[], State],
+        clock: Clock,
+        *,
+        is_running: Callable[[], bool],
+        prune_more: Callable[[datetime], object] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._state = state
+        self._clock = clock
+        self._is_running = is_running
+        self._prune_more = prune_more
+        self._failed: str | None = None
+
+    async def run(self) -> None:
+        """Look once a minute, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.look()
+
+    async def look(self) -> Path | None:
+        """Back up and prune if this trading day has no backup yet; the copy made."""
+        if not self._is_running() or self._store.trouble is not None:
+            return None
+        try:
+            newest = await asyncio.to_thread(newest_backup, self._store.path)
+            if newest is not None and newest >= self._state().day.starts_at:
+                return None
+            made = await self._store.backup()
+            removed = await self._store.prune(self._clock.now())
+            await asyncio.to_thread(self._prune_more, self._clock.now())
+        except (StoreError, OSError) as error:
+            if str(error) != self._failed:
+                self._failed = str(error)
+                log.error("backup_failed", reason=str(error))
+                await self._store.audit(
+                    "daemon", "database.backup", "database", new={"error": str(error)}, ok=False
+                )
+            return None
+        self._failed = None
+        log.info("backed_up", file=made.name, pruned=removed)
+        await self._store.audit("daemon", "database.backup", "database", new={"file": made.name})
+        return made
+
+
+class CallAudit:
+    """Every order to the broker and its answer, as audit rows, written a little later.
+
+    `note` is called on the way of a close: it only remembers.
+    """
+
+    def __init__(self, store: "Store") -> None:
+        self.dropped = 0
+        self._store = store
+        self._waiting: deque[Entry] = deque()
+
+    def note(self, call: Call) -> None:
+        if call.lane is not Lane.FAST or "search" in call.path:
+            return
+        if len(self._waiting) >= MOST_CALLS_WAITING:
+            self.dropped += 1
+            return
+        self._waiting.append(
+            Entry(
+                at=micros(call.at),
+                actor="gateway",
+                action="call.answered",
+                target=f"account:{call.body.get('accountId', '?')}",
+                new={
+                    "path": call.path,
+                    "body": dict(call.body),
+                    "answer": str(call.answer),
+                    "code": call.code,
+                    "message": call.message,
+                    "took_ms": round(call.took_ms, 1),
+                    "late": call.late,
+                },
+                ok=call.answer == "ok",
+            )
+        )
+
+    async def run(self) -> None:
+        """Write what was noted, until cancelled."""
+        while True:
+            await asyncio.sleep(WRITE_CALLS_EVERY_S)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what was noted so far."""
+        if self._waiting:
+            entries = list(self._waiting)
+            self._waiting.clear()
+            await self._store.audit_all(entries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A time in which nobody guarded. `clean`: the daemon had been asked to stop."""
+
+    began_at: datetime
+    ended_at: datetime
+    clean: bool
+
+    def traded(self, ledger: Ledger) -> dict[str, Any]:
+        """What the broker says was traded in it."""
+        totals = ledger.between(self.began_at, self.ended_at)
+        return {
+            "from": self.began_at,
+            "to": self.ended_at,
+            "stopped_cleanly": self.clean,
+            "executions": totals.executions,
+            "net": str(cents(totals.net)),
+        }
+
+
+def last_sign_of_life(heartbeat: Path) -> datetime | None:
+    """When the heartbeat file was touched last; None without one."""
+    try:
+        return datetime.fromtimestamp(heartbeat.stat().st_mtime, UTC)
+    except OSError:
+        return None

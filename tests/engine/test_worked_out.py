@@ -1,0 +1,232 @@
+"""What is worked out once and kept with a value only saves time: it never changes an answer."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from functools import cached_property
+from random import Random
+from typing import Any
+
+import pytest
+from desk import MORNING, DeskMaker, contract, contract_id, rules_from
+
+from risk_manager.domain.events import (
+    AccountOpened,
+    AccountReported,
+    AdminAsked,
+    AnyEvent,
+    ContractResolved,
+    OrderChanged,
+    PositionChanged,
+    QuoteChanged,
+    RulebookReplaced,
+    Tick,
+)
+from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.money import Valuation
+from risk_manager.domain.rulebook import AccountRules, Rulebook
+from risk_manager.domain.state import State
+from risk_manager.engine.step import step
+
+SYMBOLS = ("MNQ", "ES", "M2K")
+SECTIONS: tuple[dict[str, Any], ...] = (
+    {
+        "max_contracts": {"limit": 5},
+        "max_contracts_per_instrument": {"limits": {"MNQ": 3}, "unknown_symbol": "block"},
+        "daily_unrealized_loss": {"limit": 100},
+        "max_unrealized_profit": {"target": 150},
+        "no_stop_loss_grace": {"grace": "20s"},
+        "session_block_outside": {
+            "timezone": "America/Chicago",
+            "sessions": [{"days": ["fri"], "start": "08:30", "end": "10:07"}],
+        },
+        "symbol_blocks": {"blocked": ["M2*"]},
+        "trade_management": {"enabled": True},
+    },
+    {
+        "daily_unrealized_loss": {
+            "limit": 200,
+            "action": "close_all_and_lockout",
+            "lockout": "30s",
+        },
+        "max_unrealized_profit": {"mode": "breakeven", "arm_at": 60, "floor": 10},
+        "trade_management": {"enabled": True, "initial_stop": {"enabled": True}},
+    },
+    {
+        "daily_unrealized_loss": {"limit": 5000},
+        "max_unrealized_profit": {"target": 9000},
+        "trade_management": {"enabled": True, "breakeven": {"enabled": False}},
+        "session_block_outside": {
+            "sessions": [{"days": ["mon", "fri"], "start": "00:00", "end": "24:00"}]
+        },
+    },
+)
+
+
+def forgetful(state: State) -> State:
+    """An equal state with nothing worked out."""
+    return replace(
+        state,
+        accounts={
+            number: replace(
+                account,
+                positions={c: replace(p) for c, p in account.positions.items()},
+                ledger=replace(account.ledger),
+            )
+            for number, account in state.accounts.items()
+        },
+    )
+
+
+def book(section: int) -> Rulebook:
+    return Rulebook(accounts={1: AccountRules.of(rules_from(**SECTIONS[section]))})
+
+
+class Trading:
+    """Events of a wild hour: prices that walk, positions and orders that come and go."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = Random(seed)
+        self.now = MORNING
+        self.prices = dict.fromkeys(SYMBOLS, 1000.0)
+        self.nets = dict.fromkeys(SYMBOLS, 0)
+        self.orders = 0
+
+    def next(self) -> AnyEvent:
+        dice = self.dice
+        self.now += timedelta(milliseconds=dice.choice([0, 5, 200, 900, 4000]))
+        symbol = dice.choice(SYMBOLS[: dice.choice([1, 2, 3])])
+        about = {"at": self.now, "contract_id": contract_id(symbol)}
+        match dice.randrange(100):
+            case n if n < 55:
+                self.prices[symbol] += dice.choice([-2.5, -0.5, 0.0, 0.5, 2.5])
+                price = self.prices[symbol]
+                bid = dice.choice([price, price, price, None, price + 1])
+                quote = {"last_price": price, "best_bid": bid, "best_ask": price + 0.5}
+                return QuoteChanged.model_validate({**about, **quote})
+            case n if n < 70:
+                self.nets[symbol] = net = dice.choice([0, 1, 2, -1, self.nets[symbol]])
+                average = self.prices[symbol] + dice.choice([0, 0, 1.5])
+                held = {"type": 1 if net > 0 else 2, "size": abs(net), "average_price": average}
+                return PositionChanged.model_validate({**about, "account_id": 1, **held})
+            case n if n < 82:
+                self.orders += 1
+                order = {
+                    "id": dice.randint(max(self.orders - 4, 1), self.orders),
+                    "status": dice.choice([1, 1, 1, 2, 3]),
+                    "type": dice.choice([1, 4, 4]),
+                    "side": 1 if self.nets[symbol] > 0 else dice.choice([0, 1]),
+                    "size": dice.choice([1, 2]),
+                    "stop_price": self.prices[symbol] - 5,
+                    "custom_tag": dice.choice([None, "rm-x"]),
+                }
+                return OrderChanged.model_validate({**about, "account_id": 1, **order})
+            case n if n < 96:
+                return Tick(at=self.now)
+            case 96:
+                verb = dice.choice(["lock", "unlock", "flatten"])
+                return AdminAsked(
+                    at=self.now, account_id=1, verb=verb, reason="by hand", until=self.now
+                )
+            case 97:
+                return RulebookReplaced(at=self.now, rulebook=book(dice.randrange(len(SECTIONS))))
+        return AccountReported(at=self.now, account_id=1, asked_at=self.now, positions=())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_state_with_all_worked_out_is_judged_as_one_without(seed: int) -> None:
+    trading = Trading(seed)
+    state = State.at(MORNING, book(seed % len(SECTIONS)))
+    begin: list[AnyEvent] = [ContractResolved(at=MORNING, contract=contract(s)) for s in SYMBOLS]
+    for event in (*begin, AccountOpened(at=MORNING, account_id=1)):
+        state = step(state, event).state
+    told = quiet = 0
+    for _ in range(400):
+        event = trading.next()
+        warm = step(state, event)
+        assert warm == step(forgetful(state), event)
+        told += len(warm.decisions)
+        quiet += type(event) is QuoteChanged and bool(state.accounts[1].quiet)
+        state = warm.state
+    assert told > 5
+    assert quiet > 5
+
+
+async def test_a_quote_that_was_nothing_to_the_old_rules_is_asked_of_the_new(
+    desk: DeskMaker,
+) -> None:
+    d = desk(daily_unrealized_loss={"limit": 500})
+    await d.position("MNQ", 1, 21000)
+    for _ in range(2):
+        await d.quote("MNQ", 20990)  # down $20
+        await d.wait(seconds=1)
+    await d.quote("MNQ", 20990)
+    before = d.account()
+    assert before.quiet
+    await d.new_rules(rules_from(daily_unrealized_loss={"limit": 50}))
+    assert d.account() is before
+    await d.quote("MNQ", 20970)
+    assert d.actions == ["close MNQ"]
+
+
+async def test_a_breakeven_is_not_missed_between_quiet_prices(desk: DeskMaker) -> None:
+    d = desk(trade_management={"enabled": True, "breakeven": {"trigger_ticks": 10}})
+    await d.position("MNQ", 1, 21000)
+    stop = await d.stop("MNQ", -1, price=20990)
+    for ticks in (2, 3, 9):
+        await d.quote("MNQ", 21000 + ticks * 0.25)
+    assert d.account().quiet
+    assert d.actions == []
+    await d.quote("MNQ", 21000 + 10 * 0.25)
+    assert d.actions == [f"move {stop} to 21000.25 for 1"]
+
+
+async def test_a_stop_that_waits_for_the_clock_is_asked_for_on_each_quote(
+    desk: DeskMaker,
+) -> None:
+    d = desk(trade_management={"enabled": True, "breakeven": {"enabled": False}})
+    await d.position("MNQ", 1, 21000)
+    stop = await d.stop("MNQ", -1, price=20990)
+    await d.quote("MNQ", 21005)
+    await d.obey()
+    await d.wait(seconds=5)
+    await d.quote("MNQ", 21010)
+    await d.obey()
+    moved = d.now
+    for milliseconds, price in ((200, 21020), (300, 21020), (400, 21018), (1100, 21018)):
+        assert len(d.actions) == 2
+        d.now = moved + timedelta(milliseconds=milliseconds)
+        await d.quote("MNQ", price)
+    assert d.actions[2:] == [f"move {stop} to 21017.50 for 1"]
+
+
+def test_a_band_of_quiet_prices_ends_before_the_result_is_reached() -> None:
+    for net in (3, -2):
+        valuation = Valuation.of(net, Decimal("1000.25"), contract("MNQ"))
+        for result in (Decimal("-80"), Decimal("12.34"), Decimal(0)):
+            above, below = valuation.above(result), valuation.below(result)
+            for ticks in range(3700, 4300):
+                price = ticks * 0.25
+                if above.low < price < above.high:
+                    assert valuation.unrealised(price) > result
+                if below.low < price < below.high:
+                    assert valuation.unrealised(price) < result
+
+
+@dataclass(frozen=True)
+class Square:
+    side: int
+    name: str = ""
+
+    @cached_property
+    def area(self) -> int:
+        return self.side**2
+
+
+def test_what_follows_from_the_old_fields_is_not_kept() -> None:
+    square = Square(3)
+    assert square.area == 9
+    assert fast_replace(square, side=4).area == 16
+    assert fast_replace(square, side=3) == square
+    with pytest.raises(TypeError, match="no field colour"):
+        fast_replace(square, colour="red")

@@ -5,6 +5,7 @@ import structlog
 from risk_manager.domain.decisions import Alarm, DayReset, LockCleared, LockSet, Severity
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.state import State
+from risk_manager.engine.report import Report, reported
 from risk_manager.engine.step import Step
 from risk_manager.pipeline import Feed
 
@@ -20,11 +21,11 @@ class EnforcementLog:
     def publish(self, event: AnyEvent, before: State, outcome: Step) -> None:
         self._feed.publish(event, before, outcome)
         if outcome.decisions or outcome.actions or outcome.facts or outcome.settled:
-            _write_down(outcome)
+            _write_down(reported(event, outcome))
 
 
-def _write_down(outcome: Step) -> None:
-    for decision in outcome.decisions:
+def _write_down(report: Report) -> None:
+    for decision in report.decisions:
         log.warning(
             "decided",
             account=decision.account_id,
@@ -33,7 +34,8 @@ def _write_down(outcome: Step) -> None:
             shadow=decision.shadow,
             count=decision.count,
         )
-    for action in outcome.actions:
+    for call in report.calls:
+        action = call.action
         log.info(
             "asked",
             action=type(action).__name__,
@@ -41,19 +43,20 @@ def _write_down(outcome: Step) -> None:
             account=action.account_id,
             contract=action.contract_id,
         )
-    for attempt in outcome.settled:
+    for settled in report.settled:
+        call, action = settled.call, settled.call.action
         log.info(
             "settled",
-            action=type(attempt.action).__name__,
-            id=attempt.action.id,
-            account=attempt.action.account_id,
-            contract=attempt.action.contract_id,
-            outcome=str(attempt.outcome),
-            tries=attempt.tries,
-            rules=list(attempt.rule_ids),
-            reason=attempt.reason,
+            action=type(action).__name__,
+            id=action.id,
+            account=action.account_id,
+            contract=action.contract_id,
+            outcome=str(settled.outcome),
+            tries=call.tries,
+            rules=list(call.rule_ids),
+            reason=call.reason,
         )
-    for fact in outcome.facts:
+    for fact in report.facts:
         match fact:
             case LockSet(lock=lock):
                 log.warning(

@@ -4,28 +4,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from risk_manager.domain.account import Attempt
 from risk_manager.domain.decisions import (
     Action,
     Alarm,
-    Ask,
-    Cancel,
     CancelOrder,
-    Close,
-    ClosePosition,
     DayReset,
     Decision,
     Fact,
-    Flatten,
     LockCleared,
-    LockOut,
     LockSet,
     MoveStop,
-    Outcome,
     PlaceExit,
-    Protect,
     ReducePosition,
-    ReduceTo,
 )
 from risk_manager.domain.events import (
     ActionSettled,
@@ -34,9 +24,9 @@ from risk_manager.domain.events import (
     PositionChanged,
     TradeExecuted,
 )
-from risk_manager.domain.locks import LockKind, LockPolicy
 from risk_manager.domain.money import cents
 from risk_manager.domain.state import State
+from risk_manager.engine.report import Call, Result, Settled, effect_of, reported
 from risk_manager.engine.step import Step
 from risk_manager.feed.messages import (
     AlarmRow,
@@ -108,15 +98,16 @@ def told(event: AnyEvent, outcome: Step) -> Iterator[Told]:
             yield event.account_id, _position(state, event)
         case OrderChanged() if event.account_id in state.accounts:
             yield event.account_id, _order(state, event)
-    for attempt in outcome.settled:
-        if isinstance(event, ActionSettled):
-            yield attempt.action.account_id, _ended(state, attempt, event)
-    for decision in outcome.decisions:
+    told_of = reported(event, outcome)
+    if isinstance(event, ActionSettled):
+        for settled in told_of.settled:
+            yield settled.call.action.account_id, _ended(state, settled, event)
+    for decision in told_of.decisions:
         yield decision.account_id, _decided(decision)
-    for fact in outcome.facts:
+    for fact in told_of.facts:
         yield from _fact(fact)
-    for action in outcome.actions:
-        yield action.account_id, _started(state, action)
+    for call in told_of.calls:
+        yield call.action.account_id, _started(state, call)
 
 
 def alarms(outcome: Step) -> Iterator[AlarmRow]:
@@ -254,7 +245,7 @@ def _fact(fact: Fact) -> Iterator[Told]:
 def _decided(decision: Decision) -> EnforcementAction:
     return EnforcementAction(
         phase="decided",
-        action=_asked(decision.asks),
+        action=effect_of(decision.asks).upper(),
         reason=decision.reason,
         rule_ids=(decision.rule_id,),
         timestamp=decision.at,
@@ -268,130 +259,54 @@ def _decided(decision: Decision) -> EnforcementAction:
     )
 
 
-def _asked(asks: Iterable[Ask]) -> str:
-    """The weightiest thing a decision asks for, in one word."""
-    words = {_ask_word(ask) for ask in asks}
-    for word in _WEIGHT:
-        if word in words:
-            return word
-    return "WARN"
+def _started(state: State, call: Call) -> EnforcementAction:
+    return _call(state, call, phase="started", at=state.now, details=_details(call.action))
 
 
-_WEIGHT = (
-    "CLOSE_ALL_AND_LOCKOUT",
-    "COOLDOWN",
-    "LOCKOUT",
-    "CLOSE_ALL_POSITIONS",
-    "CLOSE_POSITION",
-    "REDUCE_POSITION",
-    "CANCEL_ORDER",
-    "AUTO_STOP_LOSS",
-)
-
-
-def _ask_word(ask: Ask) -> str:
-    match ask:
-        case LockOut(lock) if lock.kind is LockKind.COOLDOWN:
-            return "COOLDOWN"
-        case LockOut(lock) if lock.policy is LockPolicy.FLAT and lock.scope == "account":
-            return "CLOSE_ALL_AND_LOCKOUT"
-        case LockOut():
-            return "LOCKOUT"
-        case Flatten():
-            return "CLOSE_ALL_POSITIONS"
-        case Close():
-            return "CLOSE_POSITION"
-        case ReduceTo():
-            return "REDUCE_POSITION"
-        case Cancel():
-            return "CANCEL_ORDER"
-        case Protect():
-            return "AUTO_STOP_LOSS"
-    return ""
-
-
-def _started(state: State, action: Action) -> EnforcementAction:
-    attempt = state.accounts[action.account_id].attempts.get(action.key)
-    return _call(
-        state,
-        action,
-        phase="started",
-        at=state.now,
-        attempt=attempt.tries if attempt else 1,
-        reason=attempt.reason if attempt else "",
-        rule_ids=attempt.rule_ids if attempt else (),
-        details=_details(action),
-    )
-
-
-def _ended(state: State, attempt: Attempt, event: ActionSettled) -> EnforcementAction:
-    phase, success = _PHASES[event.outcome]
-    if success and not event.verified:
-        phase, success = "uncertain", None
-    details = {**_details(attempt.action), "outcome": event.outcome.value}
+def _ended(state: State, settled: Settled, event: ActionSettled) -> EnforcementAction:
+    details = {**_details(settled.call.action), "outcome": settled.outcome.value}
     if event.message:
         details["message"] = event.message
     if event.error_code is not None:
         details["error_code"] = event.error_code
     return _call(
         state,
-        attempt.action,
-        phase=phase,
+        settled.call,
+        phase=settled.result.value,
         at=event.at,
-        attempt=attempt.tries,
-        reason=attempt.reason,
-        rule_ids=attempt.rule_ids,
-        success=success,
-        duration_ms=round((event.at - attempt.asked_at).total_seconds() * 1000, 3),
+        success=_SUCCESS[settled.result],
+        duration_ms=round(settled.took.total_seconds() * 1000, 3),
         details=details,
     )
 
 
-_PHASES: dict[Outcome, tuple[str, bool | None]] = {
-    Outcome.DONE: ("confirmed", True),
-    Outcome.GONE: ("confirmed", True),
-    Outcome.REFUSED: ("failed", False),
-    Outcome.UNSENT: ("failed", False),
-    Outcome.UNKNOWN: ("uncertain", None),
-}
+_SUCCESS = {Result.CONFIRMED: True, Result.FAILED: False, Result.UNCERTAIN: None}
 
 
 def _call(
     state: State,
-    action: Action,
+    call: Call,
     *,
     phase: str,
     at: datetime,
-    attempt: int,
-    reason: str,
-    rule_ids: tuple[str, ...],
     details: dict[str, object],
     success: bool | None = None,
     duration_ms: float | None = None,
 ) -> EnforcementAction:
     return EnforcementAction(
         phase=phase,
-        action=_WORDS.get(type(action), type(action).__name__.upper()),
-        reason=reason,
-        rule_ids=rule_ids,
+        action=call.kind.upper(),
+        reason=call.reason,
+        rule_ids=call.rule_ids,
         timestamp=at,
-        action_id=action.id,
+        action_id=call.action.id,
         success=success,
-        contract_id=action.contract_id,
-        symbol=state.name(action.contract_id),
-        attempt=attempt,
+        contract_id=call.action.contract_id,
+        symbol=state.name(call.action.contract_id),
+        attempt=call.tries,
         duration_ms=duration_ms,
         details=details,
     )
-
-
-_WORDS: dict[type[Action], str] = {
-    ClosePosition: "CLOSE_POSITION",
-    ReducePosition: "REDUCE_POSITION",
-    CancelOrder: "CANCEL_ORDER",
-    PlaceExit: "PLACE_EXIT",
-    MoveStop: "MOVE_STOP",
-}
 
 
 def _details(action: Action) -> dict[str, object]:

@@ -17,7 +17,6 @@ from risk_manager.domain.decisions import (
     LockCleared,
     LockSet,
     MoveStop,
-    Outcome,
     PlaceExit,
     ReducePosition,
 )
@@ -35,6 +34,7 @@ from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract
 from risk_manager.domain.view import View
+from risk_manager.engine.report import Call, Result, reported, result_of
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
 from risk_manager.store import rows
@@ -120,12 +120,13 @@ def changes(kept: Kept, turn: Sequence[Judged]) -> Batch:
             _keep_day(batch, account, after, reset)
     _keep_locks(batch, kept, after, facts)
     for event, before, outcome in turn:
-        for fact in outcome.facts:
+        told_of = reported(event, outcome)
+        for fact in told_of.facts:
             _tell_fact(batch, fact, event, before)
-        for decision in outcome.decisions:
+        for decision in told_of.decisions:
             _tell_decision(batch, decision, outcome.state)
-        for action in outcome.actions:
-            _tell_action(batch, action, before, outcome.state)
+        for call in told_of.calls:
+            _tell_call(batch, call, before, outcome.state)
         _tell_event(batch, event, before, outcome.state)
     return batch
 
@@ -446,15 +447,6 @@ def _tell_decision(batch: Batch, d: Decision, after: State) -> None:
     )
 
 
-_KINDS = {
-    "ClosePosition": "close_position",
-    "ReducePosition": "reduce_position",
-    "CancelOrder": "cancel_order",
-    "PlaceExit": "place_exit",
-    "MoveStop": "move_stop",
-}
-
-
 def _target_size(action: Action) -> int | None:
     match action:
         case CancelOrder():
@@ -466,13 +458,10 @@ def _target_size(action: Action) -> int | None:
     return 0
 
 
-def _tell_action(batch: Batch, action: Action, before: State, after: State) -> None:
-    account = after.accounts.get(action.account_id)
-    attempt = account.attempts.get(action.key) if account else None
-    rule_ids = attempt.rule_ids if attempt else ()
-    reason = attempt.reason if attempt else ""
+def _tell_call(batch: Batch, call: Call, before: State, after: State) -> None:
+    action, rule_ids, reason = call.action, call.rule_ids, call.reason
     at = rows.micros(after.now)
-    kind = _KINDS.get(type(action).__name__, type(action).__name__)
+    kind = call.kind
     if not action.follows:
         _close_superseded(batch, action, before, at)
     told = {"rule_ids": rule_ids, "reason": reason, "action": rows.plain(action)}
@@ -487,7 +476,7 @@ def _tell_action(batch: Batch, action: Action, before: State, after: State) -> N
         _target_size(action),
         ",".join(rule_ids),
         canonical(told),
-        attempt.tries if attempt else 1,
+        call.tries,
         at,
         at,
     )
@@ -498,7 +487,7 @@ def _tell_action(batch: Batch, action: Action, before: State, after: State) -> N
         action.id,
         at,
         at,
-        attempt.tries if attempt else 1,
+        call.tries,
         action.account_id,
         after.day.date.isoformat(),
         ",".join(rule_ids),
@@ -539,15 +528,6 @@ def _close_superseded(batch: Batch, action: Action, before: State, at: int) -> N
         at,
         known.action.id,
     )
-
-
-def _fate(event: ActionSettled) -> str:
-    match event.outcome:
-        case Outcome.REFUSED | Outcome.UNSENT:
-            return "FAILED"
-        case Outcome.DONE | Outcome.GONE if event.verified:
-            return "CONFIRMED"
-    return "UNCERTAIN"
 
 
 def _tell_event(batch: Batch, event: AnyEvent, before: State, after: State) -> None:
@@ -608,12 +588,13 @@ def _tell_event(batch: Batch, event: AnyEvent, before: State, after: State) -> N
 
 def _tell_settlement(batch: Batch, event: ActionSettled) -> None:
     at = rows.micros(event.at)
-    fate = _fate(event)
+    result = result_of(event)
+    is_confirmed = result is Result.CONFIRMED
     batch.put(
         "UPDATE intents SET state = ?, updated_at = ?, last_error = ? WHERE id = ?",
-        fate,
+        result.value.upper(),
         at,
-        None if fate == "CONFIRMED" else event.message or event.outcome.value,
+        None if is_confirmed else event.message or event.outcome.value,
         event.action_id,
     )
     told = {
@@ -626,7 +607,7 @@ def _tell_settlement(batch: Batch, event: ActionSettled) -> None:
     batch.put(
         "UPDATE enforcement_log SET outcome = ?, last_seen = ?, duration_ms = ?, details = ?"
         " WHERE intent_id = ?",
-        fate.lower(),
+        result.value,
         at,
         event.took_ms,
         canonical(told),
@@ -639,6 +620,6 @@ def _tell_settlement(batch: Batch, event: ActionSettled) -> None:
             action="settled",
             target=f"action:{event.action_id}",
             new=_stated(told),
-            ok=fate == "CONFIRMED",
+            ok=is_confirmed,
         )
     )

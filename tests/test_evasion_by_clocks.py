@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from test_clock import START, Machine
 
 from risk_manager.clock import SystemClock, VenueTime
+from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.events import HealthIssueChanged, Tick
 from risk_manager.domain.health_issue import CLOCK_AHEAD
 from risk_manager.domain.trading_calendar import TradingDay
-from risk_manager.watchdog import Watchdog
 
 SPANS = [timedelta(0), *(s * timedelta(hours=h) for h in (1, 7, 24, 96, 9000) for s in (1, -1))]
 NOISE = timedelta(seconds=4)

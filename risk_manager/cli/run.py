@@ -46,6 +46,6 @@ def _guard(arguments: argparse.Namespace, claims: "InstanceLock") -> int:
         # One that cannot be held is told once there is a log.
         claims.hold_the_accounts(gateway.api_url, listed, configuration.label_of)
 
-    from risk_manager.daemon import run  # only now: everything heavy comes with it
+    from risk_manager.daemon.process import run  # only now: everything heavy comes with it
 
     return run(configuration, arguments.data, claims, getattr(arguments, "debug", False))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from risk_manager.daemon import Daemon, stop_on_signals
+from risk_manager.daemon.daemon import Daemon
+from risk_manager.daemon.process import stop_on_signals
 from risk_manager.demo.screen import DemoDashboard
 from risk_manager.feed.client import FeedClient
 from risk_manager.instance_lock import CannotStart

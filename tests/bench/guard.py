@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from risk_manager.broker.lanes import Limits
-from risk_manager.daemon import Daemon
+from risk_manager.daemon.daemon import Daemon
 from risk_manager.settings.loading import load
 
 NO_LIMIT = Limits(reads=1_000_000, looks=1_000_000, reads_and_looks=1_000_000)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, still_gateway, until
 
-from risk_manager.daemon import Daemon
+from risk_manager.daemon.daemon import Daemon
 from risk_manager.domain.events import AdminAsked, AnyEvent
 from risk_manager.engine.step import Step
 from risk_manager.feed.client import AdminClient, FeedUnreachable
@@ -43,14 +43,14 @@ async def test_a_crash_ends_the_process_though_an_administrator_waits(
         daemon = Daemon(load(where.config), where.data, console=False)
         running = asyncio.create_task(daemon.run(asyncio.Event()))
         await until(daemon.running.is_set, "RUNNING")
-        process = daemon.pipeline.process
+        process = daemon.parts.pipeline.process
 
         async def fails(event: AnyEvent) -> Step:
             if isinstance(event, AdminAsked):
                 raise ZeroDivisionError("a bug")
             return await process(event)
 
-        monkeypatch.setattr(daemon.pipeline, "process", fails)
+        monkeypatch.setattr(daemon.parts.pipeline, "process", fails)
         async with AdminClient.connect(where.data) as admin:
             wanted = {"account_id": ACCOUNT, "reason": "enough"}
             asked = asyncio.create_task(admin.call("close_all", wanted))
@@ -65,7 +65,7 @@ async def test_a_crash_ends_the_process_though_an_administrator_waits(
         stop = asyncio.Event()
         running = asyncio.create_task(again.run(stop))
         await until(again.running.is_set, "RUNNING")
-        assert again.store.last_clean_stop is None, "it was no clean stop"
+        assert again.parts.store.last_clean_stop is None, "it was no clean stop"
         stop.set()
         await running
 

@@ -12,7 +12,7 @@ import pytest
 from daemon_process import DaemonProcess, buy, lose, still_gateway, until
 
 from risk_manager.clock import SystemClock
-from risk_manager.daemon import Daemon
+from risk_manager.daemon.daemon import Daemon
 from risk_manager.feed.client import AdminClient
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings.loading import load
@@ -135,15 +135,14 @@ async def test_a_detour_to_another_gateway_opens_nothing(
         async with guarding(where, ahead=machine_ahead) as daemon:
             # An address of the trader's own may lead to the same accounts.
             locks = [
-                lock.rule_id for a in daemon._state().accounts.values() for lock in a.locks.values()
+                lock.rule_id for a in daemon.state.accounts.values() for lock in a.locks.values()
             ]
             assert "manual" in locks
             limits = {
-                rule.model_dump()["limit"]
-                for rule in daemon._state().rulebook.for_account(101).rules
+                rule.model_dump()["limit"] for rule in daemon.state.rulebook.for_account(101).rules
             }
             assert Decimal(100) in limits
-            told = [d.reason for d in daemon._state().doubts.values()]
+            told = [d.reason for d in daemon.state.doubts.values()]
             assert any("nobody guards now" in reason for reason in told)
         where.point_at(gateway, XDG_STATE_HOME=str(tmp_path))
         async with where.running():
@@ -168,7 +167,7 @@ async def test_a_day_turned_by_two_clocks_that_were_ahead_is_taken_back(
             await where.stop()
         gateway.faults.date_ahead = AHEAD
         async with guarding(where, ahead=AHEAD) as daemon:
-            await until(lambda: not daemon._state().accounts[101].locks, "nobody can tell")
+            await until(lambda: not daemon.state.accounts[101].locks, "nobody can tell")
         gateway.faults.date_ahead = timedelta(0)
         async with where.running():
             await are_locked(where, 101, 102)
@@ -192,12 +191,12 @@ async def test_a_machines_clock_turned_back_is_not_believed_before_what_was_judg
             account = await where.account()
             await where.stop()
         async with guarding(where, ahead=-AHEAD) as daemon:
-            state = daemon._state()
+            state = daemon.state
             set_at = max(datetime.fromisoformat(lock["set_at"]) for lock in account["locks"])
             assert state.now >= set_at
             assert str(state.accounts[101].trading_date) == account["trading_date"]
             assert state.accounts[101].locks
             await until(
-                lambda: any("earlier than" in d.reason for d in daemon._state().doubts.values()),
+                lambda: any("earlier than" in d.reason for d in daemon.state.doubts.values()),
                 "told",
             )

@@ -9,7 +9,9 @@ import pytest
 from config_folder import ConfigFolder
 from daemon_process import DaemonProcess, still_gateway, until
 
-from risk_manager.daemon import Daemon
+from risk_manager.clock import SystemClock
+from risk_manager.daemon.data_place import DataPlace
+from risk_manager.daemon.limits_in_force import LimitsInForce
 from risk_manager.domain.events import AnyEvent, RulebookReplaced
 from risk_manager.domain.rulebook import UNTIL_RESET
 from risk_manager.feed.client import AdminClient, AdminRefused
@@ -59,18 +61,26 @@ def folder(tmp_path: Path) -> ConfigFolder:
     return made
 
 
-def daemon_on(folder: ConfigFolder, today: date, store: Notes) -> Any:
-    """A daemon on this trading date, with its edges in memory."""
-    daemon: Any = Daemon(folder.load(), folder.path.parent, console=False)
-    daemon.store = store
-    day = SimpleNamespace(date=today, ends_at=datetime(2026, 11, 20, 22, 0, tzinfo=UTC))
-    state = SimpleNamespace(day=day)
-    daemon.pipeline = SimpleNamespace(state=state, inbox=Inbox(RightOfWay()))
-    return daemon
+class InMemory:
+    """The parts that limits in force need, on this trading date, with their edges in memory."""
+
+    def __init__(self, today: date, store: Notes) -> None:
+        self.store = store
+        self.clock = SystemClock()
+        self.inbox = Inbox(RightOfWay())
+        self.put = self.inbox.put_nowait
+        day = SimpleNamespace(date=today, ends_at=datetime(2026, 11, 20, 22, 0, tzinfo=UTC))
+        self.state = SimpleNamespace(day=day)
 
 
-async def limits_told(daemon: Any) -> dict[str, int]:
-    event: AnyEvent = await daemon.pipeline.inbox.get()
+def limits_on(folder: ConfigFolder, today: date, store: Notes) -> tuple[LimitsInForce, InMemory]:
+    parts: Any = InMemory(today, store)
+    where = DataPlace(folder.path.parent, folder.path.parent, "practice")
+    return LimitsInForce(parts, folder.load(), where, lambda _: None), parts
+
+
+async def limits_told(parts: InMemory) -> dict[str, int]:
+    event: AnyEvent = await parts.inbox.get()
     assert isinstance(event, RulebookReplaced)
     rules = event.rulebook.for_account(101).rules
     return {rule.id: rule.model_dump()["limit"] for rule in rules}
@@ -82,34 +92,32 @@ async def test_at_the_reset_what_was_read_counts_and_not_what_the_file_is_by_the
 ) -> None:
     before = Commitment(in_force=folder.load().texts)
     folder.write("risk_config.yaml", LIMIT.format(6))
-    daemon = daemon_on(folder, FRIDAY, Notes())
-    daemon.commitment = before.after_reading(daemon.configuration, THURSDAY)
+    limits, parts = limits_on(folder, FRIDAY, Notes())
+    limits.commitment = before.after_reading(limits.configuration, THURSDAY)
     file = folder.path / "risk_config.yaml"
     if by_then is None:
         file.unlink()
     else:
         file.write_bytes(by_then)
-    await daemon._adopt_what_waited()
-    assert await limits_told(daemon) == {"max_contracts": 6}
-    assert daemon.commitment.in_force["risk_config.yaml"] == LIMIT.format(6)
+    await limits.adopt_what_waited()
+    assert await limits_told(parts) == {"max_contracts": 6}
+    assert limits.commitment.in_force["risk_config.yaml"] == LIMIT.format(6)
 
     folder.write("risk_config.yaml", LIMIT.format(500))
-    daemon._is_open = True
-    told = await daemon.reload()
+    told = await limits.reload()
     assert told["waits_for_reset"] == ["max_contracts"]
-    assert await limits_told(daemon) == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 6}
+    assert await limits_told(parts) == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 6}
 
 
 async def test_a_file_saved_while_the_login_is_tried_has_not_been_in_force(
     folder: ConfigFolder,
 ) -> None:
     before = Commitment(in_force=folder.load().texts)
-    daemon = daemon_on(folder, THURSDAY, Notes(limits=before.text()))
+    limits, parts = limits_on(folder, THURSDAY, Notes(limits=before.text()))
     folder.write("risk_config.yaml", LIMIT.format(500))
-    await daemon._commit_to_limits(await daemon._limits_in_force())
-    daemon._is_open = True
-    await daemon.reload()
-    assert await limits_told(daemon) == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 5}
+    await limits.commit(await limits.last_known())
+    await limits.reload()
+    assert await limits_told(parts) == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 5}
 
 
 @pytest.mark.parametrize(
@@ -127,9 +135,9 @@ async def test_a_file_saved_while_the_login_is_tried_has_not_been_in_force(
 async def test_limits_that_were_in_force_and_cannot_be_read_are_in_doubt(
     folder: ConfigFolder, kept: str
 ) -> None:
-    daemon = daemon_on(folder, THURSDAY, Notes(limits=kept))
-    await daemon._commit_to_limits(await daemon._limits_in_force())
-    assert daemon._limits_in_doubt
+    limits, _ = limits_on(folder, THURSDAY, Notes(limits=kept))
+    await limits.commit(await limits.last_known())
+    assert limits.are_in_doubt
 
 
 @pytest.mark.wire

@@ -12,7 +12,7 @@ from daemon_process import ACCOUNT, DaemonProcess, lose, still_gateway, until
 
 from risk_manager.admin.password import HASH_FILE
 from risk_manager.clock import SystemClock
-from risk_manager.daemon import Daemon
+from risk_manager.daemon.daemon import Daemon
 from risk_manager.feed.client import AdminClient, AdminRefused
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings.loading import load
@@ -72,7 +72,7 @@ async def test_an_order_given_before_the_login_is_not_taken_and_ends_no_lock(
                 gateway.faults.clear()
                 await until(daemon.running.is_set, "RUNNING")
                 await admin.call("set_lockout", wanted)
-            locks = {lock.rule_id for lock in daemon._state().accounts[ACCOUNT].locks.values()}
+            locks = {lock.rule_id for lock in daemon.state.accounts[ACCOUNT].locks.values()}
             assert locks == {"daily_realized_loss", "manual"}
 
 
@@ -85,7 +85,7 @@ async def test_the_reset_that_a_changed_password_waits_for_does_not_come_by_it(
         for days in (0, 5):
             async with guarding(where, days=days) as daemon:
                 await until(daemon.running.is_set, "RUNNING")
-                assert daemon.password.is_set
+                assert daemon.parts.password.is_set
 
 
 async def test_a_removed_password_is_gone_at_the_first_start_after_the_reset(
@@ -96,10 +96,10 @@ async def test_a_removed_password_is_gone_at_the_first_start_after_the_reset(
         await set_and_remove_a_password(where)
         async with guarding(where, days=0) as daemon:
             await until(daemon.running.is_set, "RUNNING")
-            assert daemon.password.is_set
-            text = json.loads(await daemon.store.note("admin_hash_waiting") or "")
+            assert daemon.parts.password.is_set
+            text = json.loads(await daemon.parts.store.note("admin_hash_waiting") or "")
             text["since"] = str(date.fromisoformat(text["since"]) - timedelta(days=1))
-            await daemon.store.put_note("admin_hash_waiting", json.dumps(text))
+            await daemon.parts.store.put_note("admin_hash_waiting", json.dumps(text))
         async with guarding(where, days=0) as daemon:
             await until(daemon.running.is_set, "RUNNING")
-            assert not daemon.password.is_set
+            assert not daemon.parts.password.is_set

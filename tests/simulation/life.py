@@ -17,6 +17,7 @@ from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.reconcile import Reconciler, is_exposed
 from risk_manager.clock import SystemClock, VenueTime
+from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import AccountOpened, AnyEvent, Hub, Tick
 from risk_manager.domain.holdings import Position
@@ -33,7 +34,6 @@ from risk_manager.store.opening import Opener
 from risk_manager.store.schema import shipped_migrations
 from risk_manager.store.store import BACKLOG_LIMIT, PATIENCE, Store
 from risk_manager.store.writer import Writer
-from risk_manager.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from simulation.planted import Plant

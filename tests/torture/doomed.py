@@ -20,10 +20,11 @@ from typing import Any, ClassVar
 
 from torture.remembering import remembered
 
-from risk_manager import cli, daemon
+from risk_manager import cli
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.lanes import Body, Lane, SdkGateway
 from risk_manager.clock import Clock
+from risk_manager.daemon import assembly
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import QuoteChanged, Tick
 from risk_manager.domain.state import State
@@ -144,7 +145,7 @@ def live(told: dict[str, Any]) -> int:
         ("SdkGateway", MarkedGateway),
         ("Pipeline", MarkedPipeline),
     ):
-        setattr(daemon, name, part)
+        setattr(assembly, name, part)
     marked = _marked(sidecar_files.replace_file)
     for module in (sidecar_files, witness):
         setattr(module, "replace_file", marked)  # noqa: B010 - by name, as its user imports it

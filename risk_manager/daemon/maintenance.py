@@ -27,7 +27,7 @@ LOOK_EVERY_S = 60.0
 WRITE_CALLS_EVERY_S = 0.5
 MOST_CALLS_WAITING = 10_000
 
-log = structlog.get_logger("risk_manager.maintenance")
+log = structlog.get_logger("risk_manager.daemon.maintenance")
 
 
 class Maintenance:

@@ -33,7 +33,7 @@ LEAPT: IssueKey = (IssueKind.CLOCK_TURNED, None, "leapt")
 DIFFER: IssueKey = (IssueKind.CLOCK_TURNED, None, "differ")
 WALL: IssueKey = (IssueKind.CLOCK_TURNED, None, "wall")
 
-log = structlog.get_logger("risk_manager.watchdog")
+log = structlog.get_logger("risk_manager.daemon.watchdog")
 
 
 class ReadStatus(Protocol):

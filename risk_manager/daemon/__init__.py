@@ -1,0 +1,1 @@
+"""The daemon: every part built, started in order, stopped in reverse."""

@@ -1,0 +1,353 @@
+"""The composition root: builds every part and hands each what it needs."""
+
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import SecretStr
+
+from risk_manager import __version__, logs
+from risk_manager.admin.password import AdminPassword
+from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
+from risk_manager.broker.contracts import ContractBook
+from risk_manager.broker.enforcer import Enforcer
+from risk_manager.broker.hubs import HubSupervisor
+from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SdkGateway
+from risk_manager.broker.reconcile import Reconciler, is_exposed
+from risk_manager.broker.session import (
+    GatewayAddress,
+    GatewaySession,
+)
+from risk_manager.clock import Clock, SystemClock, VenueTime
+from risk_manager.daemon.enforcement_log import EnforcementLog
+from risk_manager.daemon.maintenance import CallAudit, Maintenance
+from risk_manager.daemon.watchdog import Watchdog
+from risk_manager.domain.decisions import Action
+from risk_manager.domain.events import (
+    AnyEvent,
+    Hub,
+)
+from risk_manager.domain.holdings import Position
+from risk_manager.domain.records import AccountRecord
+from risk_manager.domain.state import State
+from risk_manager.engine.account_updates import is_for_news
+from risk_manager.feed.admin import AdminChannel
+from risk_manager.feed.messages import Vitals
+from risk_manager.feed.server import FeedServer
+from risk_manager.instance_lock import (
+    EXIT_DATABASE,
+    CannotStart,
+)
+from risk_manager.pipeline import Pipeline
+from risk_manager.right_of_way import RightOfWay
+from risk_manager.settings.configuration import Configuration
+from risk_manager.settings.secrets import SecretUnavailable
+from risk_manager.store import journal
+from risk_manager.store.schema import StoreError
+from risk_manager.store.store import Store
+
+if TYPE_CHECKING:
+    from risk_manager.practice.gateway import PracticeGateway
+
+from risk_manager.daemon.data_place import Announce, DataPlace
+from risk_manager.daemon.exits import EXIT_CREDENTIALS
+
+log = structlog.get_logger("risk_manager.daemon")
+api_log = structlog.get_logger("risk_manager.broker.lanes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the parts ask of the daemon, which is there before them and after them.
+
+    `is_open`: the accounts are watched, under limits that are known.
+    """
+
+    on_accounts: Callable[[tuple[AccountRecord, ...]], None]
+    vitals: Callable[[], Vitals]
+    reload: Callable[[], Awaitable[dict[str, Any]]]
+    shut_down: Callable[[], None]
+    status: Callable[[], dict[str, Any]]
+    is_open: Callable[[], bool]
+    is_running: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Every part of a running daemon."""
+
+    clock: Clock
+    venue: VenueTime | None
+    store: Store
+    password: AdminPassword
+    session: GatewaySession
+    calls: CallAudit
+    lanes: Lanes
+    reconciler: Reconciler
+    enforcer: Enforcer
+    contracts: ContractBook
+    hubs: HubSupervisor
+    feed: FeedServer
+    pipeline: Pipeline
+    watchdog: Watchdog
+    maintenance: Maintenance
+
+    @property
+    def state(self) -> State:
+        return self.pipeline.state
+
+    def put(self, event: AnyEvent) -> None:
+        """Put a fact in line."""
+        self.pipeline.inbox.put_nowait(event)
+
+    async def take(self, *events: AnyEvent) -> None:
+        """Put facts in line, and return once the last has been judged and is stored."""
+        await self.pipeline.inbox.take(*events)
+
+    def lead(self) -> timedelta:
+        """How far the gateway's time is past ours."""
+        return self.venue.lead if self.venue is not None else timedelta(0)
+
+    def watch(self, contract_ids: frozenset[str]) -> None:
+        """Have what is known of these contracts, and their prices."""
+        self.contracts.want(contract_ids)
+        self.hubs.watch(contract_ids)
+
+
+async def assemble(
+    stack: contextlib.AsyncExitStack,
+    configuration: Configuration,
+    where: DataPlace,
+    wishes: Wishes,
+    *,
+    clock: Clock,
+    run_id: str,
+    announce: Announce,
+    limits: Limits | None = None,
+    practice: "PracticeGateway | None" = None,
+) -> Parts:
+    """Build the parts on what was remembered. `stack` closes what is opened. Raises CannotStart."""
+    venue = VenueTime(clock) if isinstance(clock, SystemClock) else None
+    store = await _open_store(stack, where, clock)
+    await store.belongs_to(where.gateway)
+    restored = await store.restore(configuration.rulebook(), clock.now())
+    await _keep_journal(store, where)
+
+    def state() -> State:
+        return pipeline.state
+
+    def put(event: AnyEvent) -> None:
+        pipeline.inbox.put_nowait(event)
+
+    password = AdminPassword(
+        store, where.data_dir, clock, lambda: state().day.date if wishes.is_open() else None
+    )
+    try:
+        await password.load()
+    except (StoreError, OSError) as error:
+        raise CannotStart(EXIT_DATABASE, f"the admin password cannot be read: {error}") from None
+    address = await _address(stack, configuration, practice, announce)
+    session = await stack.enter_async_context(GatewaySession(address, clock=clock))
+    calls = CallAudit(store)
+    stack.push_async_callback(calls.write)
+    gateway = SdkGateway(session, on_date=venue.note if venue else _ignore)
+    lanes = await stack.enter_async_context(
+        Lanes(gateway, clock, limits=limits, on_call=partial(_note_call, calls))
+    )
+    right_of_way = RightOfWay()
+    reconciler = Reconciler(lanes, clock, put, state, on_accounts=wishes.on_accounts)
+    enforcer = Enforcer(
+        lanes,
+        reconciler,
+        clock,
+        put,
+        lambda account_id, contract_id: _position_in(state(), account_id, contract_id),
+        run_id=run_id,
+        is_for_news=lambda action: _is_for_news(state(), action, clock.now()),
+    )
+    contracts = ContractBook(lanes, clock, put)
+    hubs = HubSupervisor(
+        address,
+        session,
+        clock=clock,
+        put=put,
+        on_open=lambda hub: reconciler.ask() if hub is Hub.USER else None,
+        on_unreadable=reconciler.ask,
+        exposed=lambda: any(is_exposed(a) for a in state().accounts.values()),
+        right_of_way=right_of_way,
+    )
+
+    async def take(*events: AnyEvent) -> None:
+        await pipeline.inbox.take(*events)
+
+    desk = AdminDesk(
+        take,
+        state,
+        clock,
+        password=password,
+        shut_down=wishes.shut_down,
+        reload=wishes.reload,
+        status=wishes.status,
+        is_open=wishes.is_open,
+        read=reconciler.look_again,
+    )
+    feed = FeedServer(
+        feed_source=state,
+        clock=clock,
+        data_dir=where.data_dir,
+        run_id=run_id,
+        version=__version__,
+        port=configuration.settings.feed.port,
+        vitals=wishes.vitals,
+        right_of_way=right_of_way,
+        read_whole=lambda i: reconciler.status(i).last_ok_at is not None,
+        admin=AdminChannel(
+            desk.handle,
+            login_required=lambda: password.is_set,
+            open_methods=WITHOUT_PASSWORD,
+        ),
+    )
+
+    def watch(contract_ids: frozenset[str]) -> None:
+        contracts.want(contract_ids)
+        hubs.watch(contract_ids)
+
+    pipeline = Pipeline(
+        restored,
+        store=store,
+        enforcer=enforcer,
+        feed=EnforcementLog(feed),
+        watch=watch,
+        read=reconciler.look_again,
+        right_of_way=right_of_way,
+    )
+    watchdog = Watchdog(
+        clock=clock,
+        put=put,
+        state=state,
+        reads=reconciler,
+        mark_suspect=hubs.mark_suspect,
+        heartbeat=where.heartbeat,
+        venue=venue,
+    )
+    maintenance = Maintenance(
+        store,
+        state,
+        clock,
+        is_running=wishes.is_running,
+        prune_more=lambda _: journal.prune(where.journal, state().day.date),
+    )
+    return Parts(
+        clock=clock,
+        venue=venue,
+        store=store,
+        password=password,
+        session=session,
+        calls=calls,
+        lanes=lanes,
+        reconciler=reconciler,
+        enforcer=enforcer,
+        contracts=contracts,
+        hubs=hubs,
+        feed=feed,
+        pipeline=pipeline,
+        watchdog=watchdog,
+        maintenance=maintenance,
+    )
+
+
+async def _open_store(stack: contextlib.AsyncExitStack, where: DataPlace, clock: Clock) -> Store:
+    try:
+        return await stack.enter_async_context(
+            Store.open(where.database, clock, on_trouble=_tell_trouble)
+        )
+    except StoreError as error:
+        raise CannotStart(EXIT_DATABASE, str(error)) from None
+
+
+async def _keep_journal(store: Store, where: DataPlace) -> None:
+    try:
+        await store.keep_journal(where.journal, __version__)
+    except (StoreError, OSError) as error:
+        # A guard without a journal is a guard all the same.
+        log.error("journal_unavailable", reason=str(error))
+
+
+async def _address(
+    stack: contextlib.AsyncExitStack,
+    configuration: Configuration,
+    given: "PracticeGateway | None",
+    announce: Announce,
+) -> GatewayAddress:
+    gateway = configuration.settings.gateway
+    if gateway.kind == "practice":
+        # Only here: a guard of a real account carries no exchange with it.
+        from risk_manager.practice.assembly import practice_gateway
+
+        practice = given or practice_gateway()
+        await stack.enter_async_context(practice)
+        logs.conceal(practice.api_key)
+        announce(f"practice gateway at {practice.base_url}")
+        return GatewayAddress(
+            kind="practice",
+            api_url=practice.api_url,
+            user_hub_url=practice.user_hub_url,
+            market_hub_url=practice.market_hub_url,
+            username=practice.username,
+            api_key=SecretStr(practice.api_key),
+        )
+    try:
+        credentials = configuration.credentials(os.environ)
+    except SecretUnavailable as error:
+        raise CannotStart(EXIT_CREDENTIALS, str(error)) from None
+    logs.conceal(credentials.api_key.get_secret_value())
+    return GatewayAddress(
+        kind="projectx",
+        api_url=gateway.api_url,
+        user_hub_url=gateway.user_hub_url,
+        market_hub_url=gateway.market_hub_url,
+        username=credentials.username,
+        api_key=credentials.api_key,
+    )
+
+
+def _position_in(state: State, account_id: int, contract_id: str) -> Position | None:
+    account = state.accounts.get(account_id)
+    return account.positions.get(contract_id) if account is not None else None
+
+
+def _is_for_news(state: State, action: Action, now: datetime) -> bool:
+    account = state.accounts.get(action.account_id)
+    return account is not None and is_for_news(account, action, now)
+
+
+def _note_call(calls: CallAudit, call: Call) -> None:
+    if call.lane is not Lane.FAST:
+        return
+    calls.note(call)
+    api_log.info(
+        "call",
+        path=call.path,
+        body=dict(call.body),
+        answer=str(call.answer),
+        code=call.code,
+        message=call.message,
+        took_ms=round(call.took_ms, 1),
+        late=call.late,
+    )
+
+
+def _ignore(_: str) -> None:
+    """A clock of the caller's own follows nobody."""
+
+
+def _tell_trouble(trouble: str | None) -> None:
+    if trouble is None:
+        log.info("database_writes_again")
+    else:
+        log.critical("database_trouble", reason=trouble)

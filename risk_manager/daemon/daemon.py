@@ -1,0 +1,262 @@
+"""One daemon: its life from the first line to the last."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from risk_manager import __version__, logs
+from risk_manager.broker.lanes import Limits
+from risk_manager.broker.reconcile import FEW_ACCOUNTS
+from risk_manager.clock import Clock, SystemClock, tick
+from risk_manager.daemon.maintenance import last_sign_of_life
+from risk_manager.domain.state import State
+from risk_manager.feed.admin import AdminError
+from risk_manager.feed.server import FeedUnavailable
+from risk_manager.instance_lock import (
+    CannotStart,
+    InstanceLock,
+)
+from risk_manager.settings.configuration import Configuration
+
+if TYPE_CHECKING:
+    from risk_manager.practice.gateway import PracticeGateway
+
+from risk_manager.daemon.assembly import Parts, Wishes, assemble
+from risk_manager.daemon.data_place import HEARTBEAT, Announce, DataPlace
+from risk_manager.daemon.exits import EXIT_CONFIGURATION, EXIT_DONE, exit_hard_after
+from risk_manager.daemon.guarded_accounts import GuardedAccounts
+from risk_manager.daemon.limits_in_force import LimitsInForce
+from risk_manager.daemon.startup import Startup
+from risk_manager.daemon.status import Progress, Status, troubles, vitals
+
+log = structlog.get_logger("risk_manager.daemon")
+
+DRAIN_LIMIT_S = 8.0
+STOP_LIMIT_S = 15.0
+
+
+class Daemon:
+    """One process, one event loop, all accounts of one login."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        data_dir: Path,
+        *,
+        clock: Clock | None = None,
+        debug: bool = False,
+        announce: Announce = lambda _: None,
+        gateway: "PracticeGateway | None" = None,
+        console: bool = True,
+        limits: Limits | None = None,
+        claims: InstanceLock | None = None,
+    ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.run_id = secrets.token_hex(4)
+        self.running = asyncio.Event()
+        self.progress = Progress()
+        self._configuration = configuration
+        self._data_dir = data_dir
+        self._debug = debug
+        self._announce = announce
+        self._practice = gateway
+        self._console = console
+        self._lane_limits = limits
+        self._claims = claims or InstanceLock()
+        self._tasks: list[asyncio.Task[None]] = []
+        # From here on as they are built, in this order, by `_guard`.
+        self.parts: Parts
+        self.status: Status
+        self.limits: LimitsInForce
+        self.accounts: GuardedAccounts
+        self.startup: Startup
+
+    @property
+    def state(self) -> State:
+        return self.parts.state
+
+    # --- life ---
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Guard the accounts until `stop` is set. Raises CannotStart."""
+        async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self._claims)  # first in, last out
+            self._claims.hold_the_folder(self._data_dir)
+            stack.enter_context(
+                logs.running(
+                    self._configuration.settings.logging,
+                    self._data_dir,
+                    debug=self._debug,
+                    run_id=self.run_id,
+                    console=logs.terminal() if self._console else None,
+                )
+            )
+            log.info("starting", run_id=self.run_id, version=__version__)
+            for warning in self._configuration.warnings:
+                self._announce(f"warning: {warning}")
+            try:
+                await self._guard(stack, last, stop)
+            except BaseExceptionGroup as group:
+                first = _innermost(group)
+                if not isinstance(first, CannotStart):
+                    log.critical("crashed", exc_info=group)
+                raise first from group
+            finally:
+                # Also after a crash: a process that guards nothing and does not end is never
+                # started again.
+                last.enter_context(exit_hard_after(STOP_LIMIT_S))
+        return EXIT_DONE
+
+    async def _guard(
+        self,
+        stack: contextlib.AsyncExitStack,
+        last: contextlib.AsyncExitStack,
+        stop: asyncio.Event,
+    ) -> None:
+        self.status = Status(self._data_dir, self.run_id, self.progress)
+        self.status.write_file()
+        stack.push(self._say_stopped)
+        last_alive_at = last_sign_of_life(self._data_dir / HEARTBEAT)
+        where = DataPlace.find(self._data_dir, self._configuration.settings.gateway, self._announce)
+        self.status.database = where.database
+        self.parts = await assemble(
+            stack,
+            self._configuration,
+            where,
+            self._wishes(stop),
+            clock=self.clock,
+            run_id=self.run_id,
+            announce=self._announce,
+            limits=self._lane_limits,
+            practice=self._practice,
+        )
+        self.limits = LimitsInForce(self.parts, self._configuration, where, self._announce)
+        self.accounts = GuardedAccounts(self.parts, self.limits, self._claims, self._announce)
+        self.startup = Startup(
+            self.parts,
+            self.limits,
+            self.accounts,
+            self.status,
+            where,
+            running=self.running,
+            last_alive_at=last_alive_at,
+            announce=self._announce,
+        )
+        self.status.feed = self.parts.feed
+        try:
+            await stack.enter_async_context(self.parts.feed)
+        except FeedUnavailable as error:
+            raise CannotStart(EXIT_CONFIGURATION, str(error)) from None
+        self.status.write_file()
+        self._announce(f"risk_manager {__version__} starting; feed {self.parts.feed.url}")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        stack.callback(stopping.cancel)
+        if not await _until(stopping, self.startup.log_in()):
+            return
+        await stack.enter_async_context(self.parts.contracts)
+        await stack.enter_async_context(self.parts.reconciler)
+        await stack.enter_async_context(self.parts.enforcer)
+        async with asyncio.TaskGroup() as group:
+            self._start_tasks(group)
+            await _until(stopping, self.startup.arm())
+            await stopping
+            last.enter_context(exit_hard_after(STOP_LIMIT_S))
+            await self._stop()
+        log.info("stopped", run_id=self.run_id)
+
+    def _wishes(self, stop: asyncio.Event) -> Wishes:
+        return Wishes(
+            on_accounts=lambda records: self.accounts.listed(records),
+            vitals=lambda: vitals(self.parts),
+            reload=self.reload,
+            shut_down=stop.set,
+            status=lambda: {"status": self.progress.status, "run_id": self.run_id},
+            is_open=self._are_accounts_open,
+            is_running=self.running.is_set,
+        )
+
+    def _are_accounts_open(self) -> bool:
+        return hasattr(self, "accounts") and self.accounts.is_open
+
+    def _start_tasks(self, group: asyncio.TaskGroup) -> None:
+        parts = self.parts
+        for name, work in (
+            ("pipeline", parts.pipeline.run()),
+            ("session", parts.session.run()),
+            ("hubs", parts.hubs.run()),
+            ("reconciler", self.startup.read_accounts()),
+            ("ticker", tick(parts.clock, parts.put, parts.lead)),
+            ("status", self._watch_status()),
+            ("watchdog", parts.watchdog.run()),
+            ("maintenance", parts.maintenance.run()),
+            ("audit of calls", parts.calls.run()),
+        ):
+            self._tasks.append(group.create_task(work, name=name))
+        parts.watch(frozenset(parts.state.roots))
+
+    async def _watch_status(self) -> None:
+        """RUNNING or DEGRADED, as the parts say, looked at each second."""
+        while True:
+            await asyncio.sleep(1.0)
+            await self.limits.adopt_what_waited()
+            self.accounts.follow_those_found()
+            if self.running.is_set():
+                found = troubles(self.parts)
+                if sum(self.parts.reconciler.owed().values()) > FEW_ACCOUNTS:
+                    found.append(self.startup.what_waits(0))
+                self.status.set("DEGRADED" if found else "RUNNING", "; ".join(found))
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the files again. Raises ConfigurationErrors or AdminError, changing nothing."""
+        if not self._are_accounts_open():
+            # Which day it is, and so what may be loosened, is not known before.
+            raise AdminError(
+                "starting", "the daemon is still logging in to the gateway; try again once it has"
+            )
+        return await self.limits.reload()
+
+    # --- stopping ---
+
+    async def _stop(self) -> None:
+        self._announce("stopping")
+        self.status.set("STOPPING")
+        await self.parts.enforcer.drain(DRAIN_LIMIT_S)
+        await self.parts.pipeline.inbox.join()
+        for task in self._tasks:
+            task.cancel()
+
+    def _say_stopped(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """The last word in daemon.json. After a crash it keeps the one before."""
+        if exc is None or isinstance(_innermost(exc), CannotStart):
+            self.status.write_file(status="STOPPED")
+
+
+async def _until(stopping: asyncio.Task[bool], work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done before a stop was asked for; its errors are raised."""
+    task = asyncio.create_task(work, name="starting")
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+        return not stopping.done()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return False
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What really happened: the first exception inside, not the group around it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,170 @@
+"""The limits in force: what the files say, but for what they loosen before the next reset."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from risk_manager.domain.events import (
+    RulebookReplaced,
+)
+from risk_manager.settings.changes import changes
+from risk_manager.settings.commitment import Commitment
+from risk_manager.settings.configuration import Configuration
+from risk_manager.settings.loading import load
+
+if TYPE_CHECKING:
+    pass
+
+from risk_manager.daemon.assembly import Parts
+from risk_manager.daemon.data_place import Announce, DataPlace
+
+log = structlog.get_logger("risk_manager.daemon")
+
+LIMITS_NOTE = "limits"
+LIMITS_FILE = "limits.json"
+
+
+class LimitsInForce:
+    """Keeps the commitment of the day, in the database and beside it, and the rulebook it gives.
+
+    `are_in_doubt`: nobody can tell which limits were in force before this start. `unlisted` are
+    accounts of the login that accounts.yaml does not name.
+    """
+
+    def __init__(
+        self, parts: Parts, configuration: Configuration, place: DataPlace, announce: Announce
+    ) -> None:
+        self.configuration = self._started_with = configuration
+        self.commitment = Commitment(in_force=configuration.texts)
+        self.are_in_doubt = False
+        self.unlisted: frozenset[int] = frozenset()
+        self._parts = parts
+        self._place = place
+        self._announce = announce
+
+    async def commit(self, before: Commitment | None) -> None:
+        """What the files say is in force, but for what they loosen: that waits for the reset."""
+        known = before or Commitment(in_force=self.configuration.texts)
+        today = known.trading_date(self._parts.clock.now())
+        self.commitment = known.after_reading(self.configuration, today)
+        if self.commitment != before:
+            await self._keep_commitment()
+        self._parts.store.now_in_force(self.commitment.text())
+        self._tell_what_waits()
+
+    async def last_known(self, elsewhere: Iterable[str] = ()) -> Commitment | None:
+        """Those of the last time; None at the first start, and where nobody can tell them.
+
+        `elsewhere` are those that were in force by the word of another database.
+        """
+        kept = await self._kept_limits()
+        found: Commitment | None = None
+        for text in dict.fromkeys((*([] if kept is None else [kept]), *elsewhere)):
+            read = self._readable_limits(text)
+            if read is None:
+                self.are_in_doubt = True
+            elif found is None:
+                found = read
+            else:
+                found = found.beside(read, found.trading_date(self._parts.clock.now()))
+        return found
+
+    def _readable_limits(self, text: str) -> Commitment | None:
+        try:
+            found = Commitment.read(text)
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("limits_note_unreadable", reason=str(error))
+            return None
+        if found.is_readable:
+            return found
+        log.error("limits_unreadable", reason="this version cannot read the limits in force")
+        return None
+
+    async def _kept_limits(self) -> str | None:
+        """The limits last in force. Another hand may have written what a database says of them."""
+        noted, beside = (
+            await self._parts.store.note(LIMITS_NOTE),
+            self._limits_beside_the_database(),
+        )
+        for kept in (noted, beside):
+            if kept and self._parts.store.is_as_sealed(LIMITS_NOTE, kept):
+                return kept
+        if self._parts.store.needs_reconciling and not self._parts.store.is_as_sealed(
+            LIMITS_NOTE, noted
+        ):
+            self.are_in_doubt = True
+        return noted or beside
+
+    def _limits_beside_the_database(self) -> str | None:
+        """A deleted database must not make a loosened file count at once, nor another gateway."""
+        for folder in self._place.folders:
+            try:
+                return (folder / LIMITS_FILE).read_text(encoding="utf-8")
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                log.warning("limits_file_unreadable", reason=str(error))
+        return None
+
+    async def _keep_commitment(self) -> None:
+        await self._parts.store.put_note(LIMITS_NOTE, self.commitment.text())
+        try:
+            (self._place.folder / LIMITS_FILE).write_text(self.commitment.text(), encoding="utf-8")
+        except OSError as error:
+            log.warning("limits_file_unwritable", reason=str(error))
+        await self._parts.store.audit(
+            "daemon",
+            "limits.changed",
+            "configuration",
+            new={
+                "digest": self.configuration.digest,
+                "waiting_since": str(self.commitment.since) if self.commitment.since else None,
+            },
+        )
+
+    def _tell_what_waits(self) -> None:
+        if self.commitment.waiting is not None:
+            names = ", ".join(self.commitment.kept_today(self.configuration))
+            self._announce(
+                "the limits were edited: until the next reset the older ones hold as well, where "
+                f"they are tighter ({names})"
+                if names
+                else "the limits were edited: part of that counts from the next reset"
+            )
+            log.warning("limits_wait_for_the_reset", rules=names)
+
+    async def adopt_what_waited(self) -> None:
+        since = self.commitment.since
+        today = self._parts.state.day.date
+        if self.commitment.waiting is None or since is None or today <= since:
+            return
+        # As they were read, not as the files are by now: those may be edited, locked or broken.
+        self.commitment = self.commitment.after_reading(self.configuration, today)
+        await self._keep_commitment()
+        self._parts.store.now_in_force(self.commitment.text())
+        self.put_rulebook()
+        log.info("limits_in_force", digest=self.configuration.digest)
+
+    def put_rulebook(self) -> None:
+        book = self.commitment.rulebook(self.configuration, self.unlisted)
+        self._parts.put(RulebookReplaced(at=self._parts.clock.now(), rulebook=book))
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the files again. Raises ConfigurationErrors, changing nothing."""
+        before = self.configuration
+        self.configuration = await asyncio.to_thread(load, before.folder)
+        await self.commit(self.commitment)
+        self.put_rulebook()
+        in_force = self.commitment.rulebook(self.configuration)
+        edited = changes(self._started_with, before, self.configuration, in_force)
+        for change in edited:
+            log.info("configuration_edited", **change.plain())
+        waits = self.commitment.waiting is not None
+        return {
+            "digest": self.configuration.digest,
+            "waits_for_reset": list(self.commitment.kept_today(self.configuration)),
+            "next_reset": self._parts.state.day.ends_at.isoformat() if waits else None,
+            "changes": [change.plain() for change in edited],
+        }

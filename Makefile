@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.installed
 
-.PHONY: run demo dashboard test check bench torture simulate lock clean setup
+.PHONY: run demo dashboard test check coverage bench torture simulate lock clean setup
 
 setup: $(STAMP)
 
@@ -35,6 +35,10 @@ test: $(STAMP)
 check: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(PY) -m pytest -q tests/test_layering.py
 
+# Of the judgement alone, by its own tests; the floor stands in pyproject.toml.
+coverage: $(STAMP)
+	@$(PY) -m pytest -q --cov --cov-report=term tests/domain tests/rules $(ARGS)
+
 # Long: kills, power loss, disk faults, simulated days. MINUTES=50 for all of it, WRITE=docs/reliability.md to note it.
 torture: $(STAMP)
 	@$(PY) tests/torture --minutes $(or $(MINUTES),10) $(if $(WRITE),--write $(WRITE))
@@ -52,4 +56,4 @@ lock: $(STAMP)
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 -c requirements-dev.lock pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from daemon_process import ACCOUNT, buy, lose, now, until
 
 from risk_manager.daemon import Daemon
+from risk_manager.domain.account import Account
 from risk_manager.feed.client import AdminClient
 from risk_manager.practice.exchange import OrderType, Side
 from risk_manager.practice.gateway import PracticeGateway, practice_gateway
@@ -78,13 +79,16 @@ async def trade(folder: Path) -> None:
     for contract in exchange.contracts.values():
         exchange.move_price(contract.id, contract.product.start_price, now=now())
     async with guarded(folder, exchange) as daemon:
-        accounts = lambda: daemon.pipeline.state.accounts  # noqa: E731
+
+        def account(account_id: int) -> Account:
+            return daemon.pipeline.state.accounts[account_id]
+
         buy(exchange, "MNQ", 1, account=102)
-        await until(lambda: accounts()[102].positions, "102 holds")
+        await until(lambda: account(102).positions, "102 holds")
         buy(exchange, "RTY", 1, account=102)
         await until(lambda: not exchange.net(102, exchange.contract_of("RTY").id), "RTY closed")
         lose(exchange, "MNQ", 1, 120)
-        await until(lambda: accounts()[ACCOUNT].locks, "101 is locked")
+        await until(lambda: account(ACCOUNT).locks, "101 is locked")
     async with guarded(folder, exchange) as daemon:
         buy(exchange, "MES", 1, account=102)
         exchange.place(

@@ -15,7 +15,13 @@ from risk_manager.store import rows, schema, tamper_digest
 from risk_manager.store.audit import Entry, Head, head_of, set_anchor, verify
 from risk_manager.store.rows import instant, micros
 from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
-from risk_manager.store.sidecar_files import Marker, audit_head_path, marker_path, read_marker
+from risk_manager.store.sidecar_files import (
+    Marker,
+    audit_head_path,
+    marker_path,
+    read_audit_head,
+    read_marker,
+)
 from risk_manager.store.tamper_digest import LOCKS, TRADES, SealedTables, digest_of_locks
 from risk_manager.store.upkeep import back_up_before_migration
 from risk_manager.store.writer import Writer
@@ -52,6 +58,11 @@ class OpenedAs(StrEnum):
     @property
     def is_trusted(self) -> bool:
         return self in (OpenedAs.FRESH, OpenedAs.RESTORED)
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether the database is a new one, whatever was there before."""
+        return self in (OpenedAs.FRESH, OpenedAs.MISSING_BUT_MARKED, OpenedAs.CORRUPT)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -254,8 +265,11 @@ class Opener:
     ) -> _Found:
         head = audit_head_path(self.path)
         told_by = marker_path(self.path).name if marker is not None else head.name
-        # Without a marker that can be read nobody knows of any.
-        had_locks = marker is not None and marker.had_locks
+        mirror = read_audit_head(self.path)
+        # The marker is written before audit.head: one that is behind it is an older copy.
+        is_behind = mirror is not None and marker is not None and mirror.seq > marker.last_audit_seq
+        # Of a database that cannot be read only the last marker knows the locks.
+        had_locks = marker.had_locks or is_behind if marker is not None else bool(damage)
         if UNRECONCILED in connected.edited:
             notes.pop(UNRECONCILED, None)  # not our word
         if UNRECONCILED in notes:
@@ -287,6 +301,9 @@ class Opener:
         why = _unlike(connected, notes, marker)
         if why:
             return _Found(OpenedAs.ROLLED_BACK, f"{self.path} is {why}; {STAYS_LOCKED}", had_locks)
+        if mirror is not None and head_of(connected.connection).seq < mirror.seq:
+            why = f"{self.path} and {told_by} are older than {head.name}"
+            return _Found(OpenedAs.ROLLED_BACK, f"{why}; {ALL_LOCKED}", True)
         return self._unless_edited(connected, notes, marker)
 
     def _unless_edited(

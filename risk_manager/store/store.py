@@ -371,7 +371,7 @@ class Store:
                     f"{self.path.parent}; its locks hold here as well",
                     had_locks=witness.had_locks,
                 )
-        if unread and self.opened_as is OpenedAs.FRESH:
+        if unread and self.opened_as.knows_nothing:
             names = ", ".join(map(str, unread))
             why = f"what is kept of account {names} beside its lock file cannot be read"
             self._suspect(OpenedAs.ELSEWHERE, f"{why}; {ALL_LOCKED}", had_locks=True)

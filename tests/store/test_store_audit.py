@@ -284,3 +284,53 @@ async def test_a_row_flipped_by_the_disk_is_found_in_the_chain(traded: Path) -> 
         broken = await store.verify_audit()
         assert broken is not None
         assert broken.seq == 2
+
+
+@pytest.mark.parametrize("database_is", ["older", "gone", "damaged"])
+async def test_a_marker_behind_audit_head_is_an_older_copy(
+    tmp_path: Path, database_is: str
+) -> None:
+    """F6.3: An older marker beside the newer audit.head hides no lock."""
+    async with at(tmp_path) as store:
+        await opened(stored_desk(store, **LOSS))
+    shutil.copytree(tmp_path, tmp_path / "morning")
+    async with at(tmp_path) as store:
+        desk = await opened(await stored_desk(store, **LOSS).restored())
+        await desk.admin("lock", reason="enough of it")
+    for name in ("state.db", "state.marker"):
+        shutil.copy(tmp_path / "morning" / name, tmp_path / name)
+    if database_is == "gone":
+        delete(tmp_path)
+    elif database_is == "damaged":
+        overwrite(tmp_path)
+    for _ in range(2):  # a second start does not forget
+        async with at(tmp_path) as store:
+            assert store.needs_reconciling
+            assert store.had_locks
+
+
+async def test_a_marker_behind_audit_head_is_no_matter_where_the_database_is_not(
+    tmp_path: Path,
+) -> None:
+    """F6.3: After a power cut between the writes the database itself knows all."""
+    async with at(tmp_path) as store:
+        await opened(stored_desk(store, **LOSS))
+    kept = marker_path(database(tmp_path)).read_text()
+    async with at(tmp_path) as store:
+        desk = await opened(await stored_desk(store, **LOSS).restored())
+        await desk.admin("lock", reason="enough of it")
+    marker_path(database(tmp_path)).write_text(kept)
+    assert (await found_as(tmp_path))[0] is OpenedAs.RESTORED
+
+
+@pytest.mark.parametrize("hide", [no_marker, neither_file], ids=lambda hide: hide.__name__)
+async def test_a_damaged_database_without_a_marker_locks_every_account(
+    traded: Path, hide: Callable[[Path], None]
+) -> None:
+    """F6.3: Locks that stood in a damaged file and nowhere else are unknown, not gone."""
+    overwrite(traded)
+    hide(traded)
+    for _ in range(2):
+        async with at(traded) as store:
+            assert store.opened_as is OpenedAs.CORRUPT
+            assert store.had_locks

@@ -192,6 +192,29 @@ async def test_one_that_cannot_be_read_locks_a_new_folder_and_no_known_one(
         assert store.opened_as is OpenedAs.RESTORED
 
 
+@pytest.mark.parametrize("database", ["gone", "damaged"])
+async def test_one_that_cannot_be_read_locks_where_the_database_says_nothing_either(
+    a: Path, database: str
+) -> None:
+    """F6.4: A lost database, a marker of the morning and a garbled file beside open nothing."""
+    async with at(a) as store:
+        await guarding(store, a)
+    shutil.copytree(a, a.parent / "morning")
+    await locked_in(a)
+    shutil.rmtree(a)
+    shutil.copytree(a.parent / "morning", a)
+    if database == "gone":
+        (a / "state.db").unlink()
+    else:
+        (a / "state.db").write_bytes(b"no database")
+    (a.parent / "accounts" / "api.topstepx.com-101.json").write_text("{")
+    for _ in range(2):  # a second start does not forget
+        async with at(a) as store:
+            await store.heed(witnesses(a), [101])
+            assert store.had_locks
+            assert "cannot be read" in store.opened_why
+
+
 def a_file_in_place_of(folder: Path) -> None:
     folder.write_text("a file where the folder should be")
 

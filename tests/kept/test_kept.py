@@ -19,9 +19,9 @@ from daemon_process import buy, now, until
 from stored_desk import StoppedClock, at
 
 from risk_manager.daemon import Daemon
-from risk_manager.practice.gateway import practice_gateway
+from risk_manager.practice.assembly import practice_gateway
 from risk_manager.settings.loading import load
-from risk_manager.store import plain
+from risk_manager.store import serialization
 from risk_manager.store.journal import replay
 from risk_manager.store.store import verify_audit
 
@@ -107,4 +107,4 @@ async def test_a_daemon_goes_on_from_it(folder: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", (HERE / "stored_names.txt").read_text("utf-8").split())
 def test_a_name_that_was_once_written_is_still_read(name: str) -> None:
     """Journals of the last days hold the class and module of each value."""
-    assert isinstance(plain._class(name, object), type)
+    assert isinstance(serialization._class(name, object), type)

@@ -81,6 +81,11 @@ class Daemon:
     def state(self) -> State:
         return self.parts.state
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the accounts are watched, under limits that are known."""
+        return hasattr(self, "accounts") and self.accounts.is_open
+
     # --- life ---
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -177,12 +182,9 @@ class Daemon:
             reload=self.reload,
             shut_down=stop.set,
             status=lambda: {"status": self.progress.status, "run_id": self.run_id},
-            is_open=self._are_accounts_open,
+            is_open=lambda: self.is_open,
             is_running=self.running.is_set,
         )
-
-    def _are_accounts_open(self) -> bool:
-        return hasattr(self, "accounts") and self.accounts.is_open
 
     def _start_tasks(self, group: asyncio.TaskGroup) -> None:
         parts = self.parts
@@ -214,7 +216,7 @@ class Daemon:
 
     async def reload(self) -> dict[str, Any]:
         """Read the files again. Raises ConfigurationErrors or AdminError, changing nothing."""
-        if not self._are_accounts_open():
+        if not self.is_open:
             # Which day it is, and so what may be loosened, is not known before.
             raise AdminError(
                 "starting", "the daemon is still logging in to the gateway; try again once it has"

@@ -16,10 +16,10 @@ ROOMS = ("domain", "rules")
 
 WRITTEN_AS = {
     "domain.call_brake:Brake": "domain.brake:Brake",
-    "domain.events:HealthIssueChanged": "domain.events:HealthIssueChanged",
+    "domain.events:HealthIssueChanged": "domain.events:DoubtChanged",
     "domain.health_issue:Baseline": "domain.blindness:Baseline",
-    "domain.health_issue:HealthIssue": "domain.doubt:HealthIssue",
-    "domain.health_issue:IssueKind": "domain.doubt:IssueKind",
+    "domain.health_issue:HealthIssue": "domain.doubt:Doubt",
+    "domain.health_issue:IssueKind": "domain.doubt:DoubtKind",
     "domain.quotes:Candidate": "domain.prices:Candidate",
     "domain.quotes:DoubtedQuote": "domain.prices:Doubted",
 }

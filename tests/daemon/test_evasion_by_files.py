@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from daemon_process import DaemonProcess, lose, still_gateway, until
 
-from risk_manager.daemon import Daemon
+from risk_manager.daemon.daemon import Daemon
 from risk_manager.domain.locks import Lock, LockPolicy, Release
 from risk_manager.feed.client import AdminClient
 from risk_manager.practice.gateway import PracticeGateway
@@ -154,7 +154,7 @@ async def guarding(where: DaemonProcess, said: list[str]) -> AsyncIterator[Daemo
     stop = asyncio.Event()
     running = asyncio.create_task(daemon.run(stop))
     try:
-        await until(lambda: daemon._is_open or running.done(), "the accounts are open")
+        await until(lambda: daemon.is_open or running.done(), "the accounts are open")
         yield daemon
     finally:
         stop.set()
@@ -168,7 +168,7 @@ def desk_in(folder: Path, gateway: PracticeGateway) -> DaemonProcess:
 
 def locks_of(daemon: Daemon, account_id: int) -> frozenset[Lock]:
     """Those that lock the account itself, flat."""
-    locks = daemon._state().accounts[account_id].locks.values()
+    locks = daemon.state.accounts[account_id].locks.values()
     return frozenset(k for k in locks if k.policy is LockPolicy.FLAT and k.scope == "account")
 
 
@@ -181,7 +181,7 @@ def is_locked_for_the_day(daemon: Daemon, account_id: int) -> bool:
 
 
 def strictest_limit(daemon: Daemon, account_id: int) -> Decimal:
-    rules = daemon._state().rulebook.for_account(account_id).rules
+    rules = daemon.state.rulebook.for_account(account_id).rules
     return min(r.limit for r in rules if isinstance(r, DailyRealizedLoss) and not r.shadow)
 
 
@@ -227,9 +227,9 @@ def lay_out(case: Case, evening: Evening, folder: Path) -> DaemonProcess:
         for name, file in (*named, ("limits_file", "limits.json")):
             edit(where.data / file, getattr(case, name), disk / "data.morning" / file)
     shutil.copytree(disk / "user_state", folder / "user_state")
-    for file in (folder / "user_state").rglob("*.json"):
-        of_the_morning = disk / "user_state.morning" / file.relative_to(folder / "user_state")
-        edit(file, case.witness, of_the_morning)
+    for witness in (folder / "user_state").rglob("*.json"):
+        of_the_morning = disk / "user_state.morning" / witness.relative_to(folder / "user_state")
+        edit(witness, case.witness, of_the_morning)
     return where
 
 
@@ -259,7 +259,9 @@ async def test_whatever_is_done_to_the_files_no_lock_and_no_limit_is_lost(
         ask(where, evening.gateway)
     async with guarding(where, said) as daemon:
         told = [line for line in said if line.startswith("warning: ") and "guards at" not in line]
-        told += [r.action for r in await daemon.store.audit_tail(99) if r.action == "lock.put_back"]
+        told += [
+            r.action for r in await daemon.parts.store.audit_tail(99) if r.action == "lock.put_back"
+        ]
         assert bool(told) is case.must_be_told, told
         if case.is_forgotten:
             assert not locks_of(daemon, BY_HAND)
@@ -267,7 +269,9 @@ async def test_whatever_is_done_to_the_files_no_lock_and_no_limit_is_lost(
                 await until(lambda: locks_of(daemon, BY_LOSS), "the broker's trades tell of it")
             if case.database == "older":  # as if nobody had guarded since the morning
                 await until(daemon.running.is_set, "RUNNING")
-                gaps = [r for r in await daemon.store.audit_tail(99) if r.action == "was_down"]
+                gaps = [
+                    r for r in await daemon.parts.store.audit_tail(99) if r.action == "was_down"
+                ]
                 [gap] = [r.new for r in gaps if r.target == f"account:{BY_LOSS}"]
                 assert gap is not None
                 assert gap["executions"] == 2  # the loss of the evening

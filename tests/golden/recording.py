@@ -1,7 +1,8 @@
 """A simulated stretch of trading as everybody outside sees it: feed, enforcement log, database.
 
 The lines are made by the real parts: the pipeline and the store of `simulation`, the feed server
-with one client, the enforcement_log. Nothing in them depends on the machine, the hour or the hash seed.
+with one client, the enforcement log. Nothing in them depends on the machine, the hour or the hash
+seed.
 """
 
 import asyncio
@@ -21,12 +22,12 @@ from typing import Any
 import orjson
 import pytest
 import structlog
-from risk_manager.enforcement_log import EnforcementLog
 from simulation.life import Life
 from simulation.options import Options, options_for
 from simulation.oracle import Oracle
 from simulation.world import World, simulate
 
+from risk_manager.daemon.enforcement_log import EnforcementLog
 from risk_manager.domain.events import AnyEvent, RulebookReplaced
 from risk_manager.domain.rulebook import Mode, Rulebook
 from risk_manager.domain.state import State

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from daemon_process import ACCOUNT, buy, lose, now, until
 
-from risk_manager.daemon import Daemon
+from risk_manager.daemon.daemon import Daemon
 from risk_manager.domain.account import Account
 from risk_manager.feed.client import AdminClient
 from risk_manager.practice.assembly import practice_gateway
@@ -82,7 +82,7 @@ async def trade(folder: Path) -> None:
     async with guarded(folder, exchange) as daemon:
 
         def account(account_id: int) -> Account:
-            return daemon.pipeline.state.accounts[account_id]
+            return daemon.parts.pipeline.state.accounts[account_id]
 
         buy(exchange, "MNQ", 1, account=102)
         await until(lambda: account(102).positions, "102 holds")
@@ -96,7 +96,7 @@ async def trade(folder: Path) -> None:
             102, exchange.contract_of("MES").id, Side.SELL, 1,
             type=OrderType.STOP, stop_price=Decimal(6000), now=now(),
         )  # fmt: skip
-        await until(lambda: daemon.pipeline.state.accounts[102].orders, "102 has a stop")
+        await until(lambda: daemon.parts.pipeline.state.accounts[102].orders, "102 has a stop")
         async with AdminClient.connect(folder / "data") as admin:
             await admin.call(
                 "set_lockout",

@@ -18,7 +18,7 @@ import time_machine
 from daemon_process import buy, now, until
 from stored_desk import StoppedClock, at
 
-from risk_manager.daemon import Daemon
+from risk_manager.daemon.daemon import Daemon
 from risk_manager.practice.assembly import practice_gateway
 from risk_manager.settings.loading import load
 from risk_manager.store import serialization
@@ -93,10 +93,10 @@ async def test_a_daemon_goes_on_from_it(folder: Path, monkeypatch: pytest.Monkey
         stop = asyncio.Event()
         running = asyncio.create_task(daemon.run(stop))
         await until(daemon.running.is_set, "RUNNING")
-        assert daemon.store.opened_as.is_trusted
-        accounts = daemon.pipeline.state.accounts
+        assert daemon.parts.store.opened_as.is_trusted
+        accounts = daemon.parts.pipeline.state.accounts
         assert {(a.id, *key) for a in accounts.values() for key in a.locks} >= LOCKS
-        assert daemon.pipeline.state.day.ends_at > LATER + timedelta(hours=1)
+        assert daemon.parts.pipeline.state.day.ends_at > LATER + timedelta(hours=1)
         stop.set()
         assert await running == 0
     assert verify_audit(folder / "data" / "state.db") is None

@@ -84,8 +84,9 @@ class Attempt:
 
     `tries` counts this one and those before it; `refused` how many in a row the broker
     refused with the same `refused_code`. `shown_at` is when the account was first known to hold
-    nothing any more of what the action was to close. `is_behind`: when it was asked for, an
-    execution had been told of that the position known then did not show yet.
+    nothing any more of what the action was to close. `leapt_at`: when the time last leapt forward
+    while it was under way. `is_behind`: when it was asked for, an execution had been told of that
+    the position known then did not show yet.
     """
 
     action: Action
@@ -99,11 +100,17 @@ class Attempt:
     outcome: Outcome | None = None
     not_before: datetime | None = None
     shown_at: datetime | None = None
+    leapt_at: datetime | None = None
     is_behind: bool = False
 
     @property
     def in_flight(self) -> bool:
         return self.settled_at is None
+
+    @property
+    def under_way_since(self) -> datetime:
+        """From when on it is counted how long it has been under way."""
+        return self.leapt_at or self.asked_at
 
 
 @dataclass(frozen=True, slots=True)

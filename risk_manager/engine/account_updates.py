@@ -199,9 +199,34 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
         account = _disputed(account, record.id, record.contract_id, at + LIST_LAG)
     elif is_late(account, record):
         return _disputed(account, record.id, record.contract_id, at)
-    elif known is not None and _is_older(record.update_timestamp, known.updated_at):
-        return account
+    elif known is not None:
+        if _is_older(record.update_timestamp, known.updated_at):
+            return account
+        if _is_of_an_earlier_stage(record, known):
+            if None in (record.update_timestamp, known.updated_at):
+                return _disputed(account, record.id, record.contract_id, at + LIST_LAG)
+            return account
     return _working(account, record, at)
+
+
+def _is_of_an_earlier_stage(one: OrderRecord | Order, other: OrderRecord | Order) -> bool:
+    """Whether one statement of an order comes before another, though their dates do not say so.
+
+    A gateway may date all that happens to an order at one instant alike. But what has begun to work
+    does not sleep again at that instant, and what has filled stays filled.
+    """
+    if _is_older(_dated(other), _dated(one)):
+        return False
+    slept = one.status is OrderStatus.SUSPENDED and other.status is not OrderStatus.SUSPENDED
+    return slept or _filled(one) < _filled(other)
+
+
+def _dated(stated: OrderRecord | Order) -> datetime | None:
+    return stated.updated_at if isinstance(stated, Order) else stated.update_timestamp
+
+
+def _filled(stated: OrderRecord | Order) -> int:
+    return stated.filled if isinstance(stated, Order) else stated.fill_volume
 
 
 def _working(account: Account, record: OrderRecord, at: datetime) -> Account:
@@ -230,9 +255,19 @@ def _working(account: Account, record: OrderRecord, at: datetime) -> Account:
             before = account.outlived.get(order.id)
             times = before.times + 1 if before is not None else 1
             outlived = _capped({**account.outlived, order.id: Outlived(times, at)})
-            account = fast_replace(account, outlived=outlived)
+            account = _without_settled(fast_replace(account, outlived=outlived), order.id)
         account = fast_replace(account, finished=_without(account.finished, order.id))
     return fast_replace(account, orders=layered.with_order(account.orders, order))
+
+
+def _without_settled(account: Account, order_id: int) -> Account:
+    """Without the answered cancel of an order that outlived it: the next one is a new matter, and
+    waits for nothing that was said of the one before."""
+    key = f"order:{order_id}"
+    attempt = account.attempts.get(key)
+    if attempt is None or attempt.in_flight:
+        return account
+    return fast_replace(account, attempts=_without(account.attempts, key))
 
 
 def without_order(account: Account, order_id: int, at: datetime) -> Account:
@@ -398,6 +433,7 @@ def _with_listed(
         known is not None
         and is_told_freshly(account, f"order:{known.id}", asked_at)
         and not _is_older(known.updated_at, record.update_timestamp)
+        and not _is_of_an_earlier_stage(known, record)
     ):
         return account
     return _working(account, record, at)

@@ -68,6 +68,8 @@ from risk_manager.engine.settlement import settled
 # Where no price came for so long, the first one after it may be that of a market open again.
 PRICES_STOPPED = timedelta(seconds=5)
 HEARD_FOR = timedelta(minutes=2)
+# A tick comes each second: with so much between two events our clock was set, or the machine slept.
+LEAP = timedelta(seconds=10)
 
 
 AccountFact = (
@@ -91,6 +93,8 @@ class Folded(NamedTuple):
 
 def fold(state: State, event: AnyEvent) -> Folded:
     """Apply one event. Time never goes back; a new trading date is noticed by whoever is first."""
+    if event.at - state.now >= LEAP:
+        state = _leapt(state, event.at)
     if type(event) is QuoteChanged:
         return _quote(state, event)
     if event.at > state.now:
@@ -458,6 +462,21 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
 
 
 # --- time -----------------------------------------------------------------------------------------
+
+
+def _leapt(state: State, now: datetime) -> State:
+    """The time leaps forward: what is under way has not been so any longer for that, and must not
+    be taken for lost and sent beside itself."""
+    for account in state.accounts.values():
+        attempts = {
+            key: fast_replace(attempt, leapt_at=now)
+            for key, attempt in account.attempts.items()
+            if attempt.in_flight
+        }
+        if attempts:
+            counted = fast_replace(account, attempts={**account.attempts, **attempts})
+            state = with_account(state, account, counted)
+    return state
 
 
 def _is_ahead(state: State) -> bool:

@@ -62,8 +62,7 @@ def settled(state: State, account: Account, event: ActionSettled, facts: list[Fa
         if attempt.tries == 1:
             facts.append(_market_shut(state, account, attempt, event, opens_at))
     account = unproven_cancels.answered(account, attempt, event)
-    if unproven_cancels.is_noted(account, attempt.action):
-        not_before = event.at + unproven_cancels.pause(attempt.tries)
+    not_before = unproven_cancels.due_at(account, attempt.action) or not_before
     ended = fast_replace(attempt, settled_at=event.at, outcome=event.outcome, not_before=not_before)
     if event.outcome not in (Outcome.DONE, Outcome.GONE) and opens_at is None:
         limit = state.rulebook.defaults.max_attempts

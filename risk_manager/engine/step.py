@@ -43,7 +43,7 @@ from risk_manager.domain.events import (
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.money import NOWHERE, Band
-from risk_manager.domain.records import LIST_LAG
+from risk_manager.domain.records import LIST_LAG, OrderStatus
 from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import UNTIL_RESET, Mode, is_older
 from risk_manager.domain.state import State
@@ -370,7 +370,9 @@ class _Working:
                     tries = 0
                 if not tries or not self._may_pass(account, brake, action, tries, want):
                     continue
-                if _adds_exits(account, action) and not self._sees(account, contract_id):
+                if _adds_exits(account, action) and (
+                    _may_have_woken(account, action) or not self._sees(account, contract_id)
+                ):
                     decided_from = account.disputed(contract_id)
                     if decided_from is None or now >= decided_from:
                         self._look(account)
@@ -559,6 +561,22 @@ class _Working:
                 yield action
 
 
+def _may_have_woken(account: Account, action: Action) -> bool:
+    """Whether an exit like the one to be placed was last told to sleep, as a bracket's do until
+    their entry fills, and no list asked for since the position grew has said more of it."""
+    contract_id = action.contract_id
+    position, listed_as_of = account.positions[contract_id], account.reported_as_of
+    if listed_as_of is not None and listed_as_of >= position.increased_at + LIST_LAG:
+        return False
+    is_stop = not isinstance(action, PlaceExit) or action.stop_price is not None
+    return any(
+        order.status is OrderStatus.SUSPENDED
+        and order.is_stop is is_stop
+        and order.side.sign != position.side
+        for order in account.orders_in(contract_id)
+    )
+
+
 def _exits_noted(account: Account, action: Action, now: datetime) -> Account:
     """The account with it noted that the exits of this position are to follow it."""
     if isinstance(action, ReducePosition):
@@ -674,7 +692,7 @@ def _without_ended(
         if key in live
         or (
             attempt.in_flight
-            and (key == attempt.action.key or now - attempt.asked_at <= LOST_AFTER)
+            and (key == attempt.action.key or now - attempt.under_way_since <= LOST_AFTER)
         )
     }
 
@@ -690,7 +708,7 @@ def _may_send(account: Account, known: Attempt | None, action: Action, now: date
         return 1
     same = _is_same(known.action, action)
     if known.in_flight:
-        lost = now - known.asked_at > LOST_AFTER
+        lost = now - known.under_way_since > LOST_AFTER
         return known.tries + 1 if lost else 0
     # An exit just placed may not be listed yet: a second one would be one too many.
     if not same and not isinstance(action, PlaceExit):

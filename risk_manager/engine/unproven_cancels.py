@@ -5,7 +5,7 @@ order again. Where none can be had the cancel is sent again a few times, which h
 is over cannot be cancelled. Kept as marks of the account, so that a restart makes no difference.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from risk_manager.domain.account import Account, Attempt, Mark
 from risk_manager.domain.decisions import Action, CancelOrder, Outcome
@@ -28,15 +28,28 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
     if not isinstance(action, CancelOrder):
         return account
     key = (ENFORCER, f"{PREFIX}{action.order_id}")
-    if attempt.tries > len(PAUSES) or not _is_unproven(account, action, event):
-        if key not in account.marks:
+    known = account.marks.get(key)
+    pause = _next_pause(known)
+    if pause is None or not _is_unproven(account, action, event):
+        if known is None:
             return account
         return fast_replace(account, marks={k: m for k, m in account.marks.items() if k != key})
-    if key in account.marks:
-        return account
     value = f"{action.contract_id} {','.join(attempt.rule_ids)} {attempt.reason}"
-    mark = Mark(rule_id=ENFORCER, subject=key[1], set_at=event.at, value=value)
+    mark = Mark(
+        rule_id=ENFORCER,
+        subject=key[1],
+        set_at=event.at,
+        due_at=event.at + pause,
+        value=value if known is None else known.value,
+    )
     return fast_replace(account, marks={**account.marks, key: mark})
+
+
+def _next_pause(known: Mark | None) -> timedelta | None:
+    """After the pause that the mark says came last; None where there were enough. Calls that failed
+    before the order was told to be over are none of these tries."""
+    last = None if known is None or known.due_at is None else known.due_at - known.set_at
+    return PAUSES[0] if last is None else next((p for p in PAUSES if p > last), None)
 
 
 def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) -> bool:
@@ -53,15 +66,15 @@ def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) ->
 
 
 def is_noted(account: Account, action: Action) -> bool:
-    return (
-        isinstance(action, CancelOrder)
-        and (ENFORCER, f"{PREFIX}{action.order_id}") in account.marks
-    )
+    return due_at(account, action) is not None
 
 
-def pause(tries: int) -> timedelta:
-    """How long after so many tries the next one waits."""
-    return PAUSES[min(tries, len(PAUSES)) - 1]
+def due_at(account: Account, action: Action) -> datetime | None:
+    """From when on a cancel is sent again that no list has borne out; None: it is not."""
+    if not isinstance(action, CancelOrder):
+        return None
+    mark = account.marks.get((ENFORCER, f"{PREFIX}{action.order_id}"))
+    return None if mark is None else mark.due_at or mark.set_at
 
 
 def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:

@@ -835,17 +835,7 @@ class Store:
 
     async def _mirror(self) -> None:
         """Bring the files beside the database up to what is durable in it."""
-        head, sealed = self._last_head, self._sealed
-        marker = Marker(
-            database_id=self._database_id,
-            last_audit_seq=head.seq,
-            last_audit_hash=head.hash,
-            had_locks=self._may_have_locks(),
-            seal_number=sealed.number,
-            seal_content=sealed.content,
-            locks=tuple(sorted(map(written_lock, self._locks_in_force()))),
-            gateway=self.gateway,
-        )
+        marker = self._marker()
         if self._is_mirrored(marker):
             return
         try:
@@ -855,6 +845,20 @@ class Store:
             return
         self._mirrored = marker
         self._mirrored_at = self._clock.monotonic()
+
+    def _marker(self) -> Marker:
+        """What the files beside the database have to say now."""
+        head, sealed = self._last_head, self._sealed
+        return Marker(
+            database_id=self._database_id,
+            last_audit_seq=head.seq,
+            last_audit_hash=head.hash,
+            had_locks=self._may_have_locks(),
+            seal_number=sealed.number,
+            seal_content=sealed.content,
+            locks=tuple(sorted(map(written_lock, self._locks_in_force()))),
+            gateway=self.gateway,
+        )
 
     def _may_have_locks(self) -> bool:
         if self._latest is None:

@@ -9,6 +9,7 @@ from desk import MORNING, Desk, make_desk, rules_from
 from risk_manager.domain.events import HealthIssueChanged, RulebookReplaced, Tick
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.health_issue import CLOCK_AHEAD, IssueKind
+from risk_manager.domain.records import OrderType
 
 DAY = timedelta(days=1)
 TODAY, NEXT = date(2026, 11, 20), date(2026, 11, 23)  # a Friday, and the Monday after it
@@ -122,3 +123,22 @@ async def test_the_lead_of_the_gateways_clock_is_what_the_last_tick_said() -> No
     await desk.happens(Tick(at=MORNING))
     assert desk.pipeline.state.latest == MORNING
     assert desk.pipeline.state.day.date == TODAY
+
+
+@pytest.mark.parametrize("first", ["tick", "quote", "order"])
+async def test_what_is_under_way_is_not_sent_again_when_the_time_leaps(first: str) -> None:
+    """Our clock is set right by 40 minutes within a second after a close was sent. The call is
+    still under way, and counts as lost only once it has been so for long by any clock."""
+    desk = make_desk()
+    await desk.admin("lock")
+    await desk.position("MES", 1, 6000)
+    assert desk.actions == ["close MES"]
+    desk.now += timedelta(minutes=40)
+    if first == "quote":
+        await desk.quote("MES", 6000)
+    if first == "order":
+        await desk.order("MES", -1, kind=OrderType.MARKET)
+    await desk.wait(seconds=25)
+    assert desk.actions.count("close MES") == 1
+    await desk.wait(seconds=10)
+    assert desk.actions.count("close MES") == 2, "nobody has told of it for half a minute"

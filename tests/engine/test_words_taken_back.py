@@ -1,6 +1,7 @@
 """Orders, positions and executions of which one word says this and another that."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -524,6 +525,128 @@ async def test_a_list_that_lags_does_not_turn_the_permission_to_trade(
     assert d.account().disputes == {}
 
 
+# --- a word of an earlier stage in an order's life, with the date of a later one ------------------
+
+
+def child(
+    d: Desk, status: OrderStatus, dated: datetime | None, *, stop: float | None, filled: int = 0
+) -> OrderChanged:
+    """A stop that came with its entry: it sleeps until that fills, and has no price so long."""
+    told = frame(d, status, stop=5990.0, updated_at=dated)
+    price = None if stop is None else Decimal(str(stop))
+    changed = {"size": 3, "stop_price": price, "fill_volume": filled}
+    return told.model_copy(update=changed)
+
+
+@pytest.mark.parametrize("dated", [True, False])
+async def test_a_stop_that_works_does_not_fall_asleep_by_a_late_word(
+    desk: DeskMaker, dated: bool
+) -> None:
+    """A gateway dates a bracket's stop with the instant of its entry, asleep and awake alike. The
+    earlier word comes late: the stop works on, and no other is placed beside it."""
+    d = desk(no_stop_loss_grace={"grace": "2s", "action": "place_stop", "place_stop_ticks": 20})
+    entered_at = d.now if dated else None
+    awake = child(d, OrderStatus.OPEN, entered_at, stop=5990.0)
+    await d.position("MES", 3, 6000)
+    await d.happens(awake)
+    await d.wait(seconds=1.5)
+    await d.happens(child(d, OrderStatus.SUSPENDED, entered_at, stop=None))
+    assert d.account().orders[ORDER].status is OrderStatus.OPEN
+    d.listed = [awake]
+    await d.wait(seconds=20)
+    assert d.actions == []
+    assert d.account().orders[ORDER].status is OrderStatus.OPEN
+    assert d.account().disputes == {}
+
+
+async def test_a_list_that_shows_a_stop_awake_is_believed_at_once(desk: DeskMaker) -> None:
+    """The word that the stop works was lost, and the one that it sleeps came late. A list asked for
+    a moment later knows better, though both are of the same date."""
+    d = desk(no_stop_loss_grace={"grace": "2s", "action": "place_stop", "place_stop_ticks": 20})
+    entered_at = d.now
+    awake = child(d, OrderStatus.OPEN, entered_at, stop=5990.0)
+    await d.position("MES", 3, 6000)
+    d.listed = [awake]
+    await d.wait(seconds=1.5)
+    await d.happens(child(d, OrderStatus.SUSPENDED, entered_at, stop=None))
+    await d.wait(seconds=0.2)
+    await lists(d, awake, asked_ago=0.1, MES=3)
+    assert d.account().orders[ORDER].status is OrderStatus.OPEN
+    await d.wait(seconds=20)
+    assert d.actions == []
+
+
+@pytest.mark.parametrize("dated", [True, False])
+async def test_a_fill_is_not_taken_back_by_a_late_word(desk: DeskMaker, dated: bool) -> None:
+    """The word of an order before a part of it filled comes after the one that tells the fill."""
+    d = desk()
+    worked_at = d.now if dated else None
+    await d.position("MES", 3, 6000)
+    filled = child(d, OrderStatus.OPEN, worked_at, stop=5990.0, filled=2)
+    await d.happens(filled)
+    await d.wait(seconds=0.5)
+    await d.happens(child(d, OrderStatus.OPEN, worked_at, stop=5990.0))
+    assert d.account().orders[ORDER].remaining == 1
+
+
+async def test_an_order_that_sleeps_again_by_a_newer_word_does(desk: DeskMaker) -> None:
+    """A date that is later decides, whatever the stage."""
+    d = desk()
+    await d.position("MES", 3, 6000)
+    await d.happens(child(d, OrderStatus.OPEN, d.now, stop=5990.0))
+    await d.wait(seconds=1)
+    await d.happens(child(d, OrderStatus.SUSPENDED, d.now, stop=None))
+    assert d.account().orders[ORDER].status is OrderStatus.SUSPENDED
+
+
+async def bracket_filled(d: Desk) -> OrderChanged:
+    """A bracket's entry fills; the word that its stop works now is lost. Returns that word."""
+    await d.happens(child(d, OrderStatus.SUSPENDED, d.now, stop=None))
+    await d.wait(seconds=4)
+    await d.position("MES", 3, 6000)
+    return child(d, OrderStatus.OPEN, d.now, stop=5990.0)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"no_stop_loss_grace": {"grace": "2s", "action": "place_stop", "place_stop_ticks": 20}},
+        {"trade_management": {"enabled": True, "initial_stop": {"enabled": True, "ticks": 20}}},
+    ],
+)
+async def test_no_stop_is_placed_beside_a_sleeping_one_that_may_have_woken(
+    desk: DeskMaker, rules: dict[str, Any]
+) -> None:
+    """While no list can be had the stop of a filled bracket may work: a second one beside it would
+    be one too many. The list shows it, and nothing is placed."""
+    d = desk(**rules)
+    d.rest = False
+    await d.quote("MES", 6000)
+    awake = await bracket_filled(d)
+    for _ in range(20):
+        await d.quote("MES", 6000)
+        await d.wait(seconds=1)
+    assert not [a for a in d.actions if "stop" in a]
+    d.rest, d.listed = True, [awake]
+    await d.wait(seconds=10)
+    assert not [a for a in d.actions if "stop" in a]
+    assert d.account().orders[ORDER].status is OrderStatus.OPEN
+
+
+async def test_a_stop_is_placed_once_a_list_shows_that_the_sleeping_one_is_gone(
+    desk: DeskMaker,
+) -> None:
+    d = desk(trade_management={"enabled": True, "initial_stop": {"enabled": True, "ticks": 20}})
+    await d.quote("MES", 6000)
+    d.listed = []
+    await bracket_filled(d)
+    for _ in range(6):
+        await d.quote("MES", 6000)
+        await d.wait(seconds=1)
+    assert ORDER not in d.account().orders
+    assert [a for a in d.actions if "stop" in a]
+
+
 # --- a cancel that no list can bear out -----------------------------------------------------------
 
 
@@ -550,8 +673,56 @@ async def test_a_cancel_that_no_list_can_bear_out_is_sent_again(
     assert d.actions == [f"cancel {ORDER}"] * 2
     for _ in range(5):
         await d.settle(d.enforcer.actions[-1], verified=False)
-        await d.wait(seconds=40)
+        await d.wait(seconds=31)
     assert d.actions == [f"cancel {ORDER}"] * 5, "a few times, not for ever"
+
+
+@pytest.mark.parametrize("failed", [Outcome.REFUSED, Outcome.UNSENT])
+async def test_calls_that_failed_before_the_confirmed_one_do_not_count(
+    desk: DeskMaker, failed: Outcome
+) -> None:
+    """The gateway was too busy for the first cancels. The one that it confirms is the first that
+    may not have taken, and is repeated as soon and as often as any."""
+    d = desk()
+    d.rest = False
+    await d.admin("lock")
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    while len(d.enforcer.actions) < 6:
+        await d.settle(d.enforcer.actions[-1], failed, verified=False)
+        await d.wait(seconds=6)
+    await says(d, OrderStatus.CANCELLED, stop=None, limit=5950.0, side=OrderSide.BUY)
+    await d.settle(d.enforcer.actions[-1], verified=False)
+    await d.wait(seconds=2)
+    assert len(d.actions) == 7
+    for _ in range(5):
+        await d.settle(d.enforcer.actions[-1], verified=False)
+        await d.wait(seconds=31)
+    assert len(d.actions) == 10, "a few times, not for ever"
+
+
+async def test_an_order_that_a_list_shows_does_not_wait_for_the_next_repeating(
+    desk: DeskMaker,
+) -> None:
+    """While no list can be had, a cancel is repeated ever more seldom. The list that shows the
+    order at last ends that: it works, and is cancelled at once."""
+    d = desk()
+    await cancelled_without_a_list(d)
+    for _ in range(3):
+        await d.wait(seconds=11)
+        await d.settle(d.enforcer.actions[-1], verified=False)
+    sent = len(d.actions)
+    works = frame(
+        d,
+        OrderStatus.OPEN,
+        stop=None,
+        limit=5950.0,
+        side=OrderSide.BUY,
+        updated_at=d.now - timedelta(minutes=1),
+    )
+    await d.wait(seconds=1)
+    assert len(d.actions) == sent
+    await lists(d, works)
+    assert len(d.actions) == sent + 1
 
 
 async def test_a_second_word_ends_the_repeating(desk: DeskMaker) -> None:

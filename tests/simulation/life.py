@@ -32,6 +32,7 @@ from risk_manager.right_of_way import RightOfWay
 from risk_manager.store.journal import Journal
 from risk_manager.store.opening import Opener
 from risk_manager.store.schema import shipped_migrations
+from risk_manager.store.sidecar_files import write_marker
 from risk_manager.store.store import BACKLOG_LIMIT, PATIENCE, Store
 from risk_manager.store.writer import Writer
 
@@ -85,7 +86,7 @@ class InlineStore(Store):
         return work()
 
     async def _mirror(self) -> None:
-        return None
+        write_marker(self.path, self._marker())
 
     @classmethod
     async def begin(cls, path: Path, clock: LoopClock) -> "InlineStore":
@@ -118,10 +119,12 @@ class InlineStore(Store):
             self.journal = None
 
     def abandon(self) -> None:
-        """As a crash leaves it: nothing more is written."""
+        """As a crash leaves it: nothing more is written. The keeper had written the marker up to a
+        moment ago; nobody keeps it while a simulated life goes on."""
         self.end_journal()
         direct: Any = self._connection
         if direct is not None:
+            write_marker(self.path, self._marker())
             direct.connection.close()
 
 

@@ -28,7 +28,9 @@ from simulation.oracle import (
     next_session,
     trading_date,
 )
-from simulation.world import simulate
+from simulation.world import World, simulate
+
+from risk_manager.store.opening import OpenedAs
 
 MAIN = Path(__file__).parent / "__main__.py"
 SEEDS_TO_FIND_A_BUG = 6
@@ -48,6 +50,21 @@ def test_a_rough_hour_with_a_broker_that_is_ill_violates_nothing() -> None:
     assert not result.violations, options.expanded()
     assert result.trades > 50
     assert result.spans_ill
+
+
+def test_each_start_trusts_the_database_that_the_life_before_has_left() -> None:
+    """As a daemon's does that nobody has edited: or its clock would not go by the record."""
+    opened: dict[int, OpenedAs] = {}
+
+    async def watch(world: World) -> None:
+        while True:
+            if world.life is not None and world.life.is_judging:
+                opened[world.life.number] = world.life.store.opened_as
+            await asyncio.sleep(1)
+
+    simulate(drill_for(2, "lock_after_call", hours=0.4), watch=watch)
+    assert opened.pop(1) is OpenedAs.FRESH
+    assert set(opened.values()) == {OpenedAs.RESTORED}
 
 
 @pytest.mark.parametrize("day", CLOCK_CHANGES)

@@ -8,15 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from risk_manager.broker.reconcile import EXPOSURE, Part, Parts, Reading
-from risk_manager.broker.replies import (
-    CANCEL,
-    CLOSE,
-    MODIFY,
-    PARTIAL_CLOSE,
-    PLACE,
-    Answer,
-    Reply,
-)
+from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE, Answer, Reply
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.clock import Clock
 from risk_manager.domain.decisions import (

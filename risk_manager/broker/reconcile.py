@@ -20,12 +20,7 @@ from risk_manager.clock import Clock
 from risk_manager.domain.account import Account
 from risk_manager.domain.events import AccountReported, AnyEvent, Unreadable
 from risk_manager.domain.read_budget import EXPOSED_RESERVE, RESERVED_READS
-from risk_manager.domain.records import (
-    AccountRecord,
-    OrderRecord,
-    PositionRecord,
-    TradeRecord,
-)
+from risk_manager.domain.records import AccountRecord, OrderRecord, PositionRecord, TradeRecord
 from risk_manager.domain.state import State
 
 BEFORE_THE_DAY = timedelta(minutes=5)

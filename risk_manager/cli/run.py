@@ -23,15 +23,15 @@ def _run(arguments: argparse.Namespace) -> int:
     from risk_manager.instance_lock import CannotStart, InstanceLock
 
     try:
-        with InstanceLock() as claims:
+        with InstanceLock() as instance_lock:
             if arguments.data.exists():  # a mistyped --config makes no folder
-                claims.hold_the_folder(arguments.data)
-            return _guard(arguments, claims)
+                instance_lock.hold_the_folder(arguments.data)
+            return _guard(arguments, instance_lock)
     except CannotStart as problem:
         raise CommandFailed(Exit(problem.code), str(problem)) from None
 
 
-def _guard(arguments: argparse.Namespace, claims: "InstanceLock") -> int:
+def _guard(arguments: argparse.Namespace, instance_lock: "InstanceLock") -> int:
     from risk_manager.settings.loading import load
     from risk_manager.settings.problems import ConfigurationErrors
 
@@ -44,8 +44,8 @@ def _guard(arguments: argparse.Namespace, claims: "InstanceLock") -> int:
     if gateway.kind == "projectx":  # a practice gateway has no address before it runs
         listed = [account.id for account in configuration.accounts.enabled]
         # One that cannot be held is told once there is a log.
-        claims.hold_the_accounts(gateway.api_url, listed, configuration.label_of)
+        instance_lock.hold_the_accounts(gateway.api_url, listed, configuration.label_of)
 
     from risk_manager.daemon.process import run  # only now: everything heavy comes with it
 
-    return run(configuration, arguments.data, claims, getattr(arguments, "debug", False))
+    return run(configuration, arguments.data, instance_lock, getattr(arguments, "debug", False))

@@ -19,19 +19,13 @@ from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SdkGateway
 from risk_manager.broker.reconcile import Reconciler, is_exposed
-from risk_manager.broker.session import (
-    GatewayAddress,
-    GatewaySession,
-)
+from risk_manager.broker.session import GatewayAddress, GatewaySession
 from risk_manager.clock import Clock, SystemClock, VenueTime
 from risk_manager.daemon.enforcement_log import EnforcementLog
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
 from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.decisions import Action
-from risk_manager.domain.events import (
-    AnyEvent,
-    Hub,
-)
+from risk_manager.domain.events import AnyEvent, Hub
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
@@ -39,10 +33,7 @@ from risk_manager.engine.account_updates import is_for_news
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.messages import Vitals
 from risk_manager.feed.server import FeedServer
-from risk_manager.instance_lock import (
-    EXIT_DATABASE,
-    CannotStart,
-)
+from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
 from risk_manager.pipeline import Pipeline
 from risk_manager.right_of_way import RightOfWay
 from risk_manager.settings.configuration import Configuration
@@ -112,11 +103,6 @@ class Parts:
     def lead(self) -> timedelta:
         """How far the gateway's time is past ours."""
         return self.venue.lead if self.venue is not None else timedelta(0)
-
-    def watch(self, contract_ids: frozenset[str]) -> None:
-        """Have what is known of these contracts, and their prices."""
-        self.contracts.want(contract_ids)
-        self.hubs.watch(contract_ids)
 
 
 async def assemble(
@@ -213,16 +199,12 @@ async def assemble(
         ),
     )
 
-    def watch(contract_ids: frozenset[str]) -> None:
-        contracts.want(contract_ids)
-        hubs.watch(contract_ids)
-
     pipeline = Pipeline(
         restored,
         store=store,
         enforcer=enforcer,
         feed=EnforcementLog(feed),
-        watch=watch,
+        watch=partial(watch, contracts, hubs),
         read=reconciler.look_again,
         right_of_way=right_of_way,
     )
@@ -259,6 +241,12 @@ async def assemble(
         watchdog=watchdog,
         maintenance=maintenance,
     )
+
+
+def watch(contracts: ContractBook, hubs: HubSupervisor, contract_ids: frozenset[str]) -> None:
+    """Have what is known of these contracts, and their prices."""
+    contracts.want(contract_ids)
+    hubs.watch(contract_ids)
 
 
 async def _open_store(stack: contextlib.AsyncExitStack, where: DataPlace, clock: Clock) -> Store:

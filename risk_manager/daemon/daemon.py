@@ -18,16 +18,13 @@ from risk_manager.daemon.maintenance import last_sign_of_life
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminError
 from risk_manager.feed.server import FeedUnavailable
-from risk_manager.instance_lock import (
-    CannotStart,
-    InstanceLock,
-)
+from risk_manager.instance_lock import CannotStart, InstanceLock
 from risk_manager.settings.configuration import Configuration
 
 if TYPE_CHECKING:
     from risk_manager.practice.gateway import PracticeGateway
 
-from risk_manager.daemon.assembly import Parts, Wishes, assemble
+from risk_manager.daemon.assembly import Parts, Wishes, assemble, watch
 from risk_manager.daemon.data_place import HEARTBEAT, Announce, DataPlace
 from risk_manager.daemon.exits import EXIT_CONFIGURATION, EXIT_DONE, exit_hard_after
 from risk_manager.daemon.guarded_accounts import GuardedAccounts
@@ -55,7 +52,7 @@ class Daemon:
         gateway: "PracticeGateway | None" = None,
         console: bool = True,
         limits: Limits | None = None,
-        claims: InstanceLock | None = None,
+        instance_lock: InstanceLock | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.run_id = secrets.token_hex(4)
@@ -68,7 +65,7 @@ class Daemon:
         self._practice = gateway
         self._console = console
         self._lane_limits = limits
-        self._claims = claims or InstanceLock()
+        self._instance_lock = instance_lock or InstanceLock()
         self._tasks: list[asyncio.Task[None]] = []
         # From here on as they are built, in this order, by `_guard`.
         self.parts: Parts
@@ -91,8 +88,8 @@ class Daemon:
     async def run(self, stop: asyncio.Event) -> int:
         """Guard the accounts until `stop` is set. Raises CannotStart."""
         async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as stack:
-            stack.enter_context(self._claims)  # first in, last out
-            self._claims.hold_the_folder(self._data_dir)
+            stack.enter_context(self._instance_lock)  # first in, last out
+            self._instance_lock.hold_the_folder(self._data_dir)
             stack.enter_context(
                 logs.running(
                     self._configuration.settings.logging,
@@ -142,7 +139,9 @@ class Daemon:
             practice=self._practice,
         )
         self.limits = LimitsInForce(self.parts, self._configuration, where, self._announce)
-        self.accounts = GuardedAccounts(self.parts, self.limits, self._claims, self._announce)
+        self.accounts = GuardedAccounts(
+            self.parts, self.limits, self._instance_lock, self._announce
+        )
         self.startup = Startup(
             self.parts,
             self.limits,
@@ -200,7 +199,7 @@ class Daemon:
             ("audit of calls", parts.calls.run()),
         ):
             self._tasks.append(group.create_task(work, name=name))
-        parts.watch(frozenset(parts.state.roots))
+        watch(parts.contracts, parts.hubs, frozenset(parts.state.roots))
 
     async def _watch_status(self) -> None:
         """RUNNING or DEGRADED, as the parts say, looked at each second."""

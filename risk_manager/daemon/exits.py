@@ -4,11 +4,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 EXIT_DONE = 0
 EXIT_CREDENTIALS = 4

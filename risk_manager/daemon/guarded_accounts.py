@@ -1,13 +1,11 @@
 """Which accounts of the login are guarded, and what is done about one that comes or was missing."""
 
-from typing import TYPE_CHECKING
-
 import structlog
 
-from risk_manager.domain.events import (
-    AccountOpened,
-    HealthIssueChanged,
-)
+from risk_manager.daemon.assembly import Parts
+from risk_manager.daemon.data_place import Announce
+from risk_manager.daemon.limits_in_force import LimitsInForce
+from risk_manager.domain.events import AccountOpened, HealthIssueChanged
 from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.records import AccountRecord
 from risk_manager.instance_lock import (
@@ -20,13 +18,6 @@ from risk_manager.instance_lock import (
 from risk_manager.store.schema import StoreError
 from risk_manager.store.witness import Witnesses
 
-if TYPE_CHECKING:
-    pass
-
-from risk_manager.daemon.assembly import Parts
-from risk_manager.daemon.data_place import Announce
-from risk_manager.daemon.limits_in_force import LimitsInForce
-
 log = structlog.get_logger("risk_manager.daemon")
 
 
@@ -35,7 +26,7 @@ class GuardedAccounts:
     are in the login and left alone. `is_open`: they are watched under limits that are known."""
 
     def __init__(
-        self, parts: Parts, limits: LimitsInForce, claims: InstanceLock, announce: Announce
+        self, parts: Parts, limits: LimitsInForce, instance_lock: InstanceLock, announce: Announce
     ) -> None:
         self.watched: set[int] = set()
         self.missing: set[int] = set()
@@ -43,13 +34,13 @@ class GuardedAccounts:
         self.is_open = False
         self._parts = parts
         self._limits = limits
-        self._claims = claims
+        self._instance_lock = instance_lock
         self._announce = announce
         self._witnesses: Witnesses | None = None
 
     def hold(self, account_ids: set[int]) -> None:
         """Those that accounts.yaml names are held already, where `run` could know the gateway."""
-        unusable = self._claims.hold_the_accounts(
+        unusable = self._instance_lock.hold_the_accounts(
             self._parts.session.address.api_url, account_ids, self._limits.configuration.label_of
         )
         for name, reason in unusable.items():

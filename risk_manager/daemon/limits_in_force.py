@@ -2,23 +2,17 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
-from risk_manager.domain.events import (
-    RulebookReplaced,
-)
+from risk_manager.daemon.assembly import Parts
+from risk_manager.daemon.data_place import Announce, DataPlace
+from risk_manager.domain.events import RulebookReplaced
 from risk_manager.settings.changes import changes
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
-
-if TYPE_CHECKING:
-    pass
-
-from risk_manager.daemon.assembly import Parts
-from risk_manager.daemon.data_place import Announce, DataPlace
 
 log = structlog.get_logger("risk_manager.daemon")
 

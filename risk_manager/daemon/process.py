@@ -8,29 +8,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import structlog
 
-from risk_manager.instance_lock import (
-    InstanceLock,
-)
-from risk_manager.settings.configuration import Configuration
-
-if TYPE_CHECKING:
-    pass
-
 from risk_manager.daemon.daemon import Daemon
+from risk_manager.instance_lock import InstanceLock
+from risk_manager.settings.configuration import Configuration
 
 log = structlog.get_logger("risk_manager.daemon")
 
 
 def run(
-    configuration: Configuration, data_dir: Path, claims: InstanceLock, debug: bool = False
+    configuration: Configuration, data_dir: Path, instance_lock: InstanceLock, debug: bool = False
 ) -> int:
     """Run the daemon until it is told to stop; the exit code. Raises CannotStart."""
     try:
-        return asyncio.run(_run_until_signalled(configuration, data_dir, claims, debug))
+        return asyncio.run(_run_until_signalled(configuration, data_dir, instance_lock, debug))
     finally:
         _let_go_of_stdout()
 
@@ -46,11 +39,13 @@ def _let_go_of_stdout() -> None:
 
 
 async def _run_until_signalled(
-    configuration: Configuration, data_dir: Path, claims: InstanceLock, debug: bool
+    configuration: Configuration, data_dir: Path, instance_lock: InstanceLock, debug: bool
 ) -> int:
     stop = asyncio.Event()
     with stop_on_signals(stop):
-        daemon = Daemon(configuration, data_dir, debug=debug, announce=_say, claims=claims)
+        daemon = Daemon(
+            configuration, data_dir, debug=debug, announce=_say, instance_lock=instance_lock
+        )
         return await daemon.run(stop)
 
 

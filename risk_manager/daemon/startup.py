@@ -5,17 +5,19 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import structlog
 
 from risk_manager.broker.reconcile import Part, is_exposed
-from risk_manager.broker.session import (
-    CredentialsRefused,
-    GatewayUnavailable,
-)
+from risk_manager.broker.session import CredentialsRefused, GatewayUnavailable
 from risk_manager.clock import CLOCK_IS_WRONG, SystemClock
+from risk_manager.daemon.assembly import Parts
+from risk_manager.daemon.data_place import Announce, DataPlace
+from risk_manager.daemon.exits import EXIT_CONFIGURATION, EXIT_CREDENTIALS
+from risk_manager.daemon.guarded_accounts import GuardedAccounts
+from risk_manager.daemon.limits_in_force import LimitsInForce
 from risk_manager.daemon.maintenance import Gap
+from risk_manager.daemon.status import Status
 from risk_manager.daemon.watchdog import missing_from_login
 from risk_manager.domain.events import (
     AccountOpened,
@@ -30,23 +32,11 @@ from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.read_budget import in_minutes, reading_time, time_for
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
-from risk_manager.instance_lock import (
-    CannotStart,
-)
+from risk_manager.instance_lock import CannotStart
 from risk_manager.settings.settings_file import is_same_site
 from risk_manager.store import place
 from risk_manager.store.opening import OpenedAs
 from risk_manager.store.schema import StoreError
-
-if TYPE_CHECKING:
-    pass
-
-from risk_manager.daemon.assembly import Parts
-from risk_manager.daemon.data_place import Announce, DataPlace
-from risk_manager.daemon.exits import EXIT_CONFIGURATION, EXIT_CREDENTIALS
-from risk_manager.daemon.guarded_accounts import GuardedAccounts
-from risk_manager.daemon.limits_in_force import LimitsInForce
-from risk_manager.daemon.status import Status
 
 log = structlog.get_logger("risk_manager.daemon")
 

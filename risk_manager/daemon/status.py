@@ -4,24 +4,16 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
 from risk_manager import __version__
-from risk_manager.domain.events import (
-    Hub,
-    HubState,
-)
+from risk_manager.daemon.assembly import Parts
+from risk_manager.domain.events import Hub, HubState
 from risk_manager.domain.health_issue import IssueKind
 from risk_manager.feed.messages import DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer
 from risk_manager.store import place
-
-if TYPE_CHECKING:
-    pass
-
-from risk_manager.daemon.assembly import Parts
 
 log = structlog.get_logger("risk_manager.daemon")
 

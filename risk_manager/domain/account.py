@@ -9,19 +9,13 @@ from types import MappingProxyType
 from typing import Any
 
 from risk_manager.domain.call_brake import Brake
-from risk_manager.domain.decisions import (
-    Action,
-    Outcome,
-    Severity,
-)
+from risk_manager.domain.decisions import Action, Outcome, Severity
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.money import Band
-from risk_manager.domain.records import (
-    LIST_LAG,
-)
+from risk_manager.domain.records import LIST_LAG
 
 # After a start the broker is read before anything is done, but not waited for longer than this.
 READ_FIRST = timedelta(seconds=3)

@@ -11,14 +11,7 @@ from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import ROUND_TURN_SETTLE, DayTotals, Execution
-from risk_manager.domain.locks import (
-    ACCOUNT_SCOPE,
-    Lock,
-    LockKind,
-    LockPolicy,
-    Release,
-    strictest,
-)
+from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, LockKind, LockPolicy, Release, strictest
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rulebook import PnlBasis, PriceBasis

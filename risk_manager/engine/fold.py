@@ -7,14 +7,7 @@ from typing import NamedTuple
 
 from risk_manager.domain import fill_attribution, layered
 from risk_manager.domain.account import Account
-from risk_manager.domain.decisions import (
-    Alarm,
-    DayReset,
-    Fact,
-    LockCleared,
-    Outcome,
-    Severity,
-)
+from risk_manager.domain.decisions import Alarm, DayReset, Fact, LockCleared, Outcome, Severity
 from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.events import (
     AccountChanged,
@@ -50,12 +43,7 @@ from risk_manager.domain.trading_calendar import DayWindow
 from risk_manager.domain.view import in_scope
 from risk_manager.engine import account_updates as accounts
 from risk_manager.engine import attempts as calls
-from risk_manager.engine import (
-    cancel_all,
-    data_health,
-    quote_belief,
-    rule_migration,
-)
+from risk_manager.engine import cancel_all, data_health, quote_belief, rule_migration
 from risk_manager.engine.locking import (
     close_down,
     lower_ceilings,

@@ -5,15 +5,8 @@ from datetime import date, datetime, timedelta
 from itertools import count
 
 from risk_manager.domain.account import Account, Closing
-from risk_manager.domain.decisions import (
-    Alarm,
-    Fact,
-    LockCleared,
-    LockSet,
-)
-from risk_manager.domain.events import (
-    AdminAsked,
-)
+from risk_manager.domain.decisions import Alarm, Fact, LockCleared, LockSet
+from risk_manager.domain.events import AdminAsked
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.locks import MANUAL_ID, Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.state import State

@@ -15,17 +15,13 @@ from risk_manager.domain.decisions import (
     ReducePosition,
     Severity,
 )
-from risk_manager.domain.events import (
-    ActionSettled,
-)
+from risk_manager.domain.events import ActionSettled
 from risk_manager.domain.exchange_hours import CHICAGO, opens_next
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.records import PositionRecord
 from risk_manager.domain.state import State
 from risk_manager.engine import account_updates as accounts
-from risk_manager.engine import (
-    unproven_cancels,
-)
+from risk_manager.engine import unproven_cancels
 from risk_manager.engine.locking import lower_ceilings
 
 # How long a call is left alone before it is repeated: after it was refused, or, where its fate is

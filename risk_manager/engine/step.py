@@ -32,14 +32,7 @@ from risk_manager.domain.decisions import (
     Unlock,
     Verdict,
 )
-from risk_manager.domain.events import (
-    ActionSettled,
-    AnyEvent,
-    Hub,
-    HubState,
-    QuoteChanged,
-    Tick,
-)
+from risk_manager.domain.events import ActionSettled, AnyEvent, Hub, HubState, QuoteChanged, Tick
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.money import NOWHERE, Band

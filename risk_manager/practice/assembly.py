@@ -7,11 +7,7 @@ from typing import Any
 
 from risk_manager.practice.control import control_routes
 from risk_manager.practice.exchange import Exchange
-from risk_manager.practice.gateway import (
-    DEFAULT_USERNAME,
-    PracticeGateway,
-    system_clock,
-)
+from risk_manager.practice.gateway import DEFAULT_USERNAME, PracticeGateway, system_clock
 from risk_manager.practice.market import Market
 from risk_manager.practice.products import contracts_on
 from risk_manager.practice.trader import ExchangeHands, Trader

@@ -8,14 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from risk_manager.domain.decisions import (
-    Close,
-    Forget,
-    Remember,
-    Severity,
-    Verdict,
-    bookkeeping,
-)
+from risk_manager.domain.decisions import Close, Forget, Remember, Severity, Verdict, bookkeeping
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged
 from risk_manager.domain.exchange_hours import trading_since

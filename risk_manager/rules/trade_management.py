@@ -10,15 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from risk_manager.domain.account import Mark
-from risk_manager.domain.decisions import (
-    Ask,
-    Close,
-    Forget,
-    Protect,
-    Remember,
-    Severity,
-    Verdict,
-)
+from risk_manager.domain.decisions import Ask, Close, Forget, Protect, Remember, Severity, Verdict
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged, Tick
 from risk_manager.domain.exit_orders import WORKING, is_exit_stop, stop_ticks, target_ticks

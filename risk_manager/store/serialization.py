@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 PACKAGE = __name__.partition(".")[0]
 ROOMS = ("domain", "rules")
+"""Only what is defined in these is ever written, or made from what was written."""
 
 WRITTEN_AS = {
     "domain.call_brake:Brake": "domain.brake:Brake",
@@ -25,7 +26,6 @@ WRITTEN_AS = {
 }
 """Class -> the name it had when records of it were first written, and is still written under."""
 _NOW = {written: now for now, written in WRITTEN_AS.items()}
-"""Only what is defined in these is ever written, or made from what was written."""
 
 
 class Unreadable(ValueError):

@@ -5,12 +5,7 @@ from datetime import UTC, datetime, timedelta
 from desk import Desk, make_desk
 
 from risk_manager.domain.call_brake import Brake
-from risk_manager.domain.decisions import (
-    MoveStop,
-    Outcome,
-    PlaceExit,
-    Severity,
-)
+from risk_manager.domain.decisions import MoveStop, Outcome, PlaceExit, Severity
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.rulebook import Defaults
 from risk_manager.store.reading import BRAKE_READ_BACK

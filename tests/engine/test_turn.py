@@ -6,13 +6,7 @@ from typing import Any
 from desk import MORNING, Desk, contract_id, rules_from
 
 from risk_manager.domain.decisions import Action, CancelOrder, ClosePosition, ReducePosition
-from risk_manager.domain.events import (
-    AnyEvent,
-    OrderChanged,
-    PositionChanged,
-    Tick,
-    TradeExecuted,
-)
+from risk_manager.domain.events import AnyEvent, OrderChanged, PositionChanged, Tick, TradeExecuted
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
 from risk_manager.engine.step import step

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 from risk_manager.broker.hubs import HubTimings
 from risk_manager.broker.replies import CANCEL
 from risk_manager.domain.account import Account
-from risk_manager.domain.decisions import (
-    Action,
-    ClosePosition,
-    Outcome,
-    ReducePosition,
-    Verdict,
-)
+from risk_manager.domain.decisions import Action, ClosePosition, Outcome, ReducePosition, Verdict
 from risk_manager.domain.events import (
     AccountReported,
     ActionSettled,

@@ -69,9 +69,11 @@ class Patience:
     The tuples are the pauses before each look after a call that was accepted, and before each
     look after one whose fate is open: then looking goes on until somebody has answered.
     `look_seconds` bounds one look, `looks_seconds` all of them, which for a close of unknown fate
-    count from when it was sent. A call whose answer took longer than `sure_seconds` may have met
-    what was opened meanwhile. `not_known_yet_seconds`: a gateway that does not know what the
-    stream has just told of is left so long to learn of it.
+    count from when it was sent. `before_seconds` bounds the look before an action that depends on
+    the size held. A call whose answer took longer than `sure_seconds` may have met what was opened
+    meanwhile; the look whether it did is bounded by `between_seconds`, as the trader is in a new
+    position all the while. `not_known_yet_seconds`: a gateway that does not know what the stream
+    has just told of is left so long to learn of it.
     """
 
     accepted_seconds: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0)
@@ -79,6 +81,7 @@ class Patience:
     look_seconds: float = 1.2
     looks_seconds: float = 3.0
     before_seconds: float = 1.0
+    between_seconds: float = 0.25
     sure_seconds: float = 0.1
     not_known_yet_seconds: float = 0.2
 
@@ -229,7 +232,7 @@ class Enforcer:
             return None
         await before.answered.wait()
         if action.wary or self._clock.monotonic() - began > self._patience.sure_seconds:
-            held, verified = await self._held(action)
+            held, verified = await self._held(action, self._patience.between_seconds)
             if verified and not held.size:
                 return _Result(outcome=Outcome.GONE, verified=True, message="closed meanwhile")
             await asyncio.sleep(self._patience.sure_seconds)
@@ -287,7 +290,7 @@ class Enforcer:
         return await self._conclude(action, reply, POSITIONS, met, looks_seconds)
 
     async def _reduce(self, action: ReducePosition) -> _Result:
-        held, verified = await self._held(action)
+        held, verified = await self._held(action, self._patience.before_seconds)
         if not held.is_on(action.side) or held.size <= action.keep:
             message = f"holding {held.size}, nothing above {action.keep} to close"
             return _Result(outcome=Outcome.GONE, verified=verified, message=message)
@@ -300,11 +303,9 @@ class Enforcer:
         met = _at_most(action, action.side, action.keep)
         return await self._conclude(action, reply, POSITIONS, met)
 
-    async def _held(self, action: Action) -> tuple[_Held, bool]:
+    async def _held(self, action: Action, limit_seconds: float) -> tuple[_Held, bool]:
         """The position now, and whether the broker said so; else what the stream knows."""
-        reading = await self._reader.read_back(
-            action.account_id, POSITIONS, self._patience.before_seconds
-        )
+        reading = await self._reader.read_back(action.account_id, POSITIONS, limit_seconds)
         return self._held_by(reading, action)
 
     def _held_by(self, reading: Reading | None, action: Action) -> tuple[_Held, bool]:
@@ -397,7 +398,7 @@ class Enforcer:
         )
 
     async def _move(self, action: MoveStop) -> _Result:
-        held, verified = await self._held(action)
+        held, verified = await self._held(action, self._patience.before_seconds)
         if not held.is_on(action.side):
             # Not GONE: that would say that the order is.
             message = "the position is closed; its stop was not moved"

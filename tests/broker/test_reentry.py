@@ -235,11 +235,14 @@ async def test_a_first_close_that_never_answers_does_not_hold_up_the_next_for_lo
         assert broker.reversals == 0
 
 
+@pytest.mark.parametrize(("reads", "within_seconds"), [("429", 0.15), ("slowly", 0.4)])
 @in_virtual_time
-async def test_a_reversal_under_one_position_id_is_closed_once_and_at_once() -> None:
+async def test_a_reversal_under_one_position_id_is_closed_once_and_at_once(
+    reads: str, within_seconds: float
+) -> None:
     """F2.1: A gateway that keeps the id over a reversal: the other side is a new position."""
     broker = PaperBroker(fill_seconds=0.02)
-    async with trading(broker, NO_NQ, reads=READ_ANSWERS["429"]) as (b, stream):
+    async with trading(broker, NO_NQ, reads=READ_ANSWERS[reads]) as (b, stream):
         stream.enter(2)
         await called(broker, CLOSE, 1)
         await asyncio.sleep(0.02)
@@ -247,7 +250,7 @@ async def test_a_reversal_under_one_position_id_is_closed_once_and_at_once() -> 
         broker.hold(101, MNQ, -1)
         stream.say(-1)
         now = asyncio.get_running_loop().time()
-        assert await called(broker, CLOSE, 2) - now < 0.15
+        assert await called(broker, CLOSE, 2) - now < within_seconds
         assert (broker.held[101, MNQ], b.account().net(MNQ)) == (-3, -3)
         await b.until_flat()
         assert len(broker.executed) == 2

@@ -15,7 +15,7 @@ from risk_manager.domain.fill_attribution import ENFORCER
 from risk_manager.domain.holdings import Order
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.view import in_scope
-from risk_manager.engine.lock_enforcement import Wanted
+from risk_manager.engine.wanted import Wanted
 
 ONE = "called off:"
 ALL = "all called off:"

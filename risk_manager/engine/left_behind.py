@@ -11,7 +11,7 @@ from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.fill_attribution import ENFORCER
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.records import OrderStatus
-from risk_manager.engine.lock_enforcement import Wanted
+from risk_manager.engine.wanted import Wanted
 
 REASON = "its position is closed"
 

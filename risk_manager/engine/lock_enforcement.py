@@ -1,59 +1,20 @@
 """What the locks and closings in force demand, whatever any rule says now."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from risk_manager.domain.account import Account, Closing
-from risk_manager.domain.decisions import Protect
 from risk_manager.domain.exit_orders import exit_lots
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.holdings import Order
 from risk_manager.domain.locks import LockPolicy, strictest
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
+from risk_manager.engine.wanted import Wanted
 
 # A market order fills by itself within moments, and may be our own close; older, it is stuck.
 MARKET_ORDER_PATIENCE = timedelta(seconds=3)
 # A smaller position may be the fill of an exit whose own report comes in a moment.
 FILL_PATIENCE = timedelta(milliseconds=500)
-
-
-@dataclass(slots=True)
-class Wanted:
-    """What must happen in one contract, merged over everyone who asks: the strongest wins.
-
-    `keep` None: leave the position; 0: close it; n: reduce to n.
-    """
-
-    keep: int | None = None
-    cancel: set[int] = field(default_factory=set)
-    cancel_again: set[int] = field(
-        default_factory=set
-    )  # told to be over, on the stream's word only
-    shrink: dict[int, int] = field(default_factory=dict)  # stop -> the lots it may keep
-    rule_ids: list[str] = field(default_factory=list)
-    reason: str = ""
-    protect: Protect | None = None
-
-    def hold_at_most(self, keep: int, rule_ids: Iterable[str], reason: str) -> None:
-        if self.keep is None or keep < self.keep:
-            self.keep = keep
-            self.reason = reason
-        self.name(rule_ids)
-
-    def cancel_orders(self, orders: Iterable[int], rule_ids: Iterable[str], reason: str) -> None:
-        self.cancel.update(orders)
-        self.reason = self.reason or reason
-        self.name(rule_ids)
-
-    def shrink_stops(self, stops: dict[int, int], rule_ids: Iterable[str], reason: str) -> None:
-        self.shrink.update(stops)
-        self.reason = self.reason or reason
-        self.name(rule_ids)
-
-    def name(self, rule_ids: Iterable[str]) -> None:
-        self.rule_ids += [r for r in rule_ids if r not in self.rule_ids]
 
 
 def demands(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:

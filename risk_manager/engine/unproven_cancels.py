@@ -12,7 +12,7 @@ from risk_manager.domain.decisions import Action, CancelOrder, Outcome
 from risk_manager.domain.events import ActionSettled
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.fill_attribution import ENFORCER
-from risk_manager.engine.lock_enforcement import Wanted
+from risk_manager.engine.wanted import Wanted
 
 PREFIX = "cancel not borne out:"
 PAUSES = tuple(timedelta(seconds=s) for s in (1, 3, 10, 30))

@@ -1,0 +1,41 @@
+"""Between which prices no quote of a contract is news for an account, so that no rule is asked."""
+
+from risk_manager.domain.money import NOWHERE, Band
+from risk_manager.domain.rule import Rule
+from risk_manager.domain.state import State
+from risk_manager.domain.view import View
+
+
+def is_within_quiet_band(state: State, account_id: int, contract_id: str) -> bool:
+    """Whether the newest quote of a contract is where no rule had, or has, anything to say."""
+    known = state.accounts[account_id].quiet.get(contract_id)
+    if known is None or known[0] is not state.rulebook:
+        return False
+    low, high = known[1]
+    quote = state.quotes[contract_id]
+    bid, ask, last = quote.best_bid, quote.best_ask, quote.last_price
+    if bid is None or ask is None or last is None:
+        return False
+    return low < bid < high and low < ask < high and low < last < high
+
+
+def keep_quiet_band(view: View, rules: tuple[Rule, ...], contract_id: str) -> None:
+    """Work out once, for an account as it is, what then need not be asked on each quote."""
+    account, rulebook = view.account, view.state.rulebook
+    known = account.quiet.get(contract_id)
+    if known is None or known[0] is not rulebook:
+        account.quiet[contract_id] = (rulebook, _quiet_between(view, rules, contract_id))
+
+
+def _quiet_between(view: View, rules: tuple[Rule, ...], contract_id: str) -> Band:
+    account = view.account
+    position = account.positions.get(contract_id)
+    if position is None or account.locks or account.closings or account.attempts:
+        return NOWHERE
+    band = Band()
+    for rule in rules:
+        own = rule.quiet_between(view, position)
+        if own is None:
+            return NOWHERE
+        band = band.within(own)
+    return band

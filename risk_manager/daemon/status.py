@@ -81,7 +81,7 @@ def troubles(parts: Parts) -> list[str]:
     ]
     found += [
         doubt.reason
-        for doubt in parts.state.doubts.values()
+        for doubt in parts.state.health_issues.values()
         if doubt.stands and doubt.kind not in TOLD_OTHERWISE
     ]
     if parts.store.trouble:

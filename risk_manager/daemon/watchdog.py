@@ -280,7 +280,7 @@ class Watchdog:
 
     def _remedy(self) -> None:
         """What a doubt calls for, once each time it begins."""
-        standing = {key: d for key, d in self._state().doubts.items() if d.stands}
+        standing = {key: d for key, d in self._state().health_issues.items() if d.stands}
         self._remedied &= standing.keys()
         for key, doubt in standing.items():
             if key not in self._remedied and self._is_remedied(doubt):

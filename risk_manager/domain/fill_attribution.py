@@ -18,7 +18,7 @@ SLACK = timedelta(seconds=2)
 """By so much the gateway's clock may differ, and an execution come after the answer."""
 
 
-def noted(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
+def with_answer(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
     """The account after an action ended that may have been executed."""
     if event.outcome not in (Outcome.DONE, Outcome.UNKNOWN):
         return account

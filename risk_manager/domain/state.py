@@ -45,8 +45,9 @@ class State:
 
     `lead` is how far the gateway's clock is past `now`, which is the earlier of it and the
     machine's: what loosens goes by `now`, what tightens at an hour of the day by `latest`.
-    The last four are about the health of what is known: the doubts; what changed without a word
-    of the stream, and when; balances to compare with; since when we have been awake.
+    The last four are about the health of what is known: the issues that stand or have just ended;
+    what changed without a word of the stream, and when; balances to compare with; since when this
+    program has been awake.
     """
 
     now: datetime
@@ -61,7 +62,7 @@ class State:
     ranges: Mapping[str, DayRange] = field(default_factory=_none)
     hubs: Mapping[str, HubStatus] = field(default_factory=_none)
     holders: Mapping[str, tuple[int, ...]] = field(default_factory=_none)
-    doubts: Mapping["IssueKey", "HealthIssue"] = field(default_factory=_none)
+    health_issues: Mapping["IssueKey", "HealthIssue"] = field(default_factory=_none)
     unheard: Mapping[tuple[int, str], datetime] = field(default_factory=_none)
     baselines: Mapping[int, "Baseline"] = field(default_factory=_none)
     awake_since: datetime | None = None

@@ -128,7 +128,7 @@ class _Acting:
         if all_were_asked:
             under_way = _without_ended(under_way, live, now)
         if brake is not account.brake:
-            self._tell_brake(account, brake, limit)
+            self._report_brake(account, brake, limit)
             account = fast_replace(account, brake=brake)
         if under_way == account.attempts:
             return account
@@ -192,7 +192,7 @@ class _Acting:
             return True
         return outgrown and order.is_own
 
-    def _tell_brake(self, account: Account, brake: Brake, limit: int) -> None:
+    def _report_brake(self, account: Account, brake: Brake, limit: int) -> None:
         on, was_on = brake.on_since is not None, account.brake.on_since is not None
         if on is was_on:
             return
@@ -259,7 +259,7 @@ def _with_exits_to_follow(account: Account, action: Action, now: datetime) -> Ac
     if isinstance(action, ReducePosition):
         return cut_back(account, account.positions[action.contract_id], now)
     if isinstance(action, ClosePosition):
-        return left_behind.noted(account, account.positions[action.contract_id], now)
+        return left_behind.with_exits_marked(account, account.positions[action.contract_id], now)
     return account
 
 

@@ -16,10 +16,10 @@ from risk_manager.domain.decisions import (
     ReducePosition,
 )
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.engine.unproven_cancels import is_noted
+from risk_manager.engine.unproven_cancels import is_marked
 
 
-def noted(account: Account, contract_id: str, at: datetime, *, by_stream: bool) -> Account:
+def with_end_shown(account: Account, contract_id: str, at: datetime, *, by_stream: bool) -> Account:
     """The account after a word on this position: whether it leaves a call nothing to close.
 
     That a position has been cut back counts only from the stream. A list may be of before it grew.
@@ -106,7 +106,7 @@ def stands(account: Account, action: Action) -> bool:
             on_side = position is not None and position.side == action.side
             return on_side and action.order_id in account.orders
         case CancelOrder():
-            return action.order_id in account.orders or is_noted(account, action)
+            return action.order_id in account.orders or is_marked(account, action)
     return True
 
 

@@ -22,7 +22,7 @@ ALL = "all called off:"
 WITH_POSITION = "closed with its position:"
 
 
-def noted(account: Account, event: AdminAsked, root: Callable[[str], str]) -> Account:
+def with_called_off(account: Account, event: AdminAsked, root: Callable[[str], str]) -> Account:
     """With a mark for each order now known that the administrator means, and one for those that
     are met when the account is read, if it has not been."""
     subjects = [f"{ONE}{order_id}" for order_id in _within(account, event.scope, root)]

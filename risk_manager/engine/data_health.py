@@ -1,4 +1,4 @@
-"""How doubts begin, become an emergency, and end. Looked at on each tick, never on a quote."""
+"""How issues begin, become an emergency, and end. Looked at on each tick, never on a quote."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -53,10 +53,10 @@ def is_exposed(account: Account) -> bool:
 # --- what events bring ----------------------------------------------------------------------------
 
 
-def noted(state: State, event: HealthIssueChanged) -> State:
-    """With a doubt the daemon reports about itself or its reads, or without it."""
+def with_issue(state: State, event: HealthIssueChanged) -> State:
+    """With an issue the daemon reports about itself or its reads, or without it."""
     key = (event.doubt, event.account_id, event.subject)
-    known = state.doubts.get(key)
+    known = state.health_issues.get(key)
     if not event.reason:
         if known is None or not known.stands:
             return state
@@ -155,32 +155,32 @@ def _fees_alarm(state: State, account: Account, fees: Decimal) -> Alarm:
 
 
 def looked(state: State, facts: list[Fact]) -> State:
-    """The state with its doubts brought up to date, and what is to be told of them."""
+    """The state with its issues brought up to date, and what is to be told of them."""
     if state.awake_since is None:
         state = fast_replace(state, awake_since=state.now)
     if state.unheard:
         state = _without_explained(state)
     standing = {d.key: d for d in _found(state)}
-    doubts: dict[IssueKey, HealthIssue] = {}
-    for key, known in state.doubts.items():
+    issues: dict[IssueKey, HealthIssue] = {}
+    for key, known in state.health_issues.items():
         if key[0] in _REPORTED or key in standing or not known.stands:
-            doubts[key] = known
+            issues[key] = known
         else:
-            doubts[key] = fast_replace(known, over_at=state.now)
+            issues[key] = fast_replace(known, over_at=state.now)
     for key, found in standing.items():
-        known = doubts.get(key)  # type: ignore[assignment]
+        known = issues.get(key)  # type: ignore[assignment]
         if known is None or not known.stands:
-            doubts[key] = _begun(state, key, found.reason, found.since)
+            issues[key] = _begun(state, key, found.reason, found.since)
         elif known.reason != found.reason:
-            doubts[key] = fast_replace(known, reason=found.reason)
-    if not doubts:
-        return state if not state.doubts else fast_replace(state, doubts={})
+            issues[key] = fast_replace(known, reason=found.reason)
+    if not issues:
+        return state if not state.health_issues else fast_replace(state, health_issues={})
     told = {
-        key: _told(state, doubt, facts)
-        for key, doubt in doubts.items()
-        if doubt.over_at is None or state.now - doubt.over_at < FLICKER
+        key: _with_alarms(state, issue, facts)
+        for key, issue in issues.items()
+        if issue.over_at is None or state.now - issue.over_at < FLICKER
     }
-    return state if told == state.doubts else fast_replace(state, doubts=told)
+    return state if told == state.health_issues else fast_replace(state, health_issues=told)
 
 
 def _found(state: State) -> Iterator[HealthIssue]:
@@ -226,7 +226,7 @@ def _found(state: State) -> Iterator[HealthIssue]:
                 since=now,
                 reason=baseline.reason,
             )
-    slept = state.doubts.get((IssueKind.SUSPENDED, None, ""))
+    slept = state.health_issues.get((IssueKind.SUSPENDED, None, ""))
     if slept is not None and slept.stands and not _all_read_since(state, slept.since):
         yield slept
 
@@ -301,7 +301,7 @@ def _all_read_since(state: State, at: datetime) -> bool:
 
 def _begun(state: State, key: IssueKey, reason: str, since: datetime) -> HealthIssue:
     kind, account_id, subject = key
-    known = state.doubts.get(key)
+    known = state.health_issues.get(key)
     return HealthIssue(
         kind=kind,
         account_id=account_id,
@@ -313,74 +313,74 @@ def _begun(state: State, key: IssueKey, reason: str, since: datetime) -> HealthI
     )
 
 
-def _told(state: State, doubt: HealthIssue, facts: list[Fact]) -> HealthIssue:
-    """The doubt after its alarms: once when it begins, once when it is an emergency, once over."""
+def _with_alarms(state: State, issue: HealthIssue, facts: list[Fact]) -> HealthIssue:
+    """The issue after its alarms: once when it begins, once when it is an emergency, once over."""
     now = state.now
-    if doubt.over_at is not None:
-        if not doubt.told or doubt.over_told:
-            return doubt
-        if doubt.critical:
-            blind = _rounded(doubt.over_at - doubt.since)
-            facts.append(_over(state, doubt, f"was blind for {blind}, over: {doubt.reason}"))
-        elif doubt.kind not in _TOLD_BY_OTHERS:
-            facts.append(_over(state, doubt, f"over: {doubt.reason}"))
-        return fast_replace(doubt, over_told=True)
-    age = now - doubt.since
-    patience = FLICKERS_UNTIL if doubt.flickers else _TOLD_AFTER.get(doubt.kind, timedelta(0))
-    if not doubt.told and age >= patience:
-        severity = Severity.CRITICAL if doubt.kind in _CRITICAL_AT_ONCE else Severity.WARNING
-        facts.append(_alarm(state, doubt, severity, doubt.reason))
-        doubt = fast_replace(doubt, told=True)
+    if issue.over_at is not None:
+        if not issue.told or issue.over_told:
+            return issue
+        if issue.critical:
+            blind = _rounded(issue.over_at - issue.since)
+            facts.append(_over(state, issue, f"was blind for {blind}, over: {issue.reason}"))
+        elif issue.kind not in _TOLD_BY_OTHERS:
+            facts.append(_over(state, issue, f"over: {issue.reason}"))
+        return fast_replace(issue, over_told=True)
+    age = now - issue.since
+    patience = FLICKERS_UNTIL if issue.flickers else _TOLD_AFTER.get(issue.kind, timedelta(0))
+    if not issue.told and age >= patience:
+        severity = Severity.CRITICAL if issue.kind in _CRITICAL_AT_ONCE else Severity.WARNING
+        facts.append(_alarm(state, issue, severity, issue.reason))
+        issue = fast_replace(issue, told=True)
     if (
-        not doubt.critical
-        and doubt.kind in BLIND
+        not issue.critical
+        and issue.kind in BLIND
         and age > CRITICAL_AFTER
-        and _at_stake(state, doubt)
+        and _at_stake(state, issue)
     ):
         facts.extend(
             _alarm(
                 state,
-                fast_replace(doubt, account_id=account_id),
+                fast_replace(issue, account_id=account_id),
                 Severity.CRITICAL,
-                f"blind for {_rounded(age)} while exposed: {doubt.reason}. "
+                f"blind for {_rounded(age)} while exposed: {issue.reason}. "
                 "Look at the trading platform, and close by hand what must not stay open.",
             )
-            for account_id in _at_stake(state, doubt)
+            for account_id in _at_stake(state, issue)
         )
-        doubt = fast_replace(doubt, told=True, critical=True)
-    return doubt
+        issue = fast_replace(issue, told=True, critical=True)
+    return issue
 
 
-def _at_stake(state: State, doubt: HealthIssue) -> list[int]:
-    """The accounts for which this doubt is an emergency."""
-    about = state.accounts if doubt.account_id is None else (doubt.account_id,)
+def _at_stake(state: State, issue: HealthIssue) -> list[int]:
+    """The accounts for which this issue is an emergency."""
+    about = state.accounts if issue.account_id is None else (issue.account_id,)
     accounts = (state.accounts.get(account_id) for account_id in about)
     return [a.id for a in accounts if a is not None and is_exposed(a)]
 
 
 def about(kind: IssueKind, subject: str) -> str:
-    """The matter of the alarms of a doubt."""
+    """The matter of the alarms of an issue."""
     return f"{kind}:{subject}"
 
 
-def _alarm(state: State, doubt: HealthIssue, severity: Severity, message: str) -> Alarm:
+def _alarm(state: State, issue: HealthIssue, severity: Severity, message: str) -> Alarm:
     return Alarm(
         at=state.now,
-        account_id=doubt.account_id,
-        code=doubt.kind.value,
+        account_id=issue.account_id,
+        code=issue.kind.value,
         message=message,
         severity=severity,
-        about=about(doubt.kind, doubt.subject),
+        about=about(issue.kind, issue.subject),
     )
 
 
-def _over(state: State, doubt: HealthIssue, message: str) -> Alarm:
-    return replace(_alarm(state, doubt, Severity.INFO, message), ends=True)
+def _over(state: State, issue: HealthIssue, message: str) -> Alarm:
+    return replace(_alarm(state, issue, Severity.INFO, message), ends=True)
 
 
 def _rounded(span: timedelta) -> str:
     return plain_duration(timedelta(seconds=round(span.total_seconds())))
 
 
-def _with(state: State, doubt: HealthIssue) -> State:
-    return fast_replace(state, doubts={**state.doubts, doubt.key: doubt})
+def _with(state: State, issue: HealthIssue) -> State:
+    return fast_replace(state, health_issues={**state.health_issues, issue.key: issue})

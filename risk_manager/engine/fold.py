@@ -42,8 +42,13 @@ from risk_manager.domain.state import HubStatus, State
 from risk_manager.domain.trading_calendar import DayWindow
 from risk_manager.domain.view import in_scope
 from risk_manager.engine import account_updates as accounts
-from risk_manager.engine import attempts as calls
-from risk_manager.engine import cancel_all, data_health, quote_belief, rule_migration
+from risk_manager.engine import (
+    attempts,
+    cancel_all,
+    data_health,
+    quote_belief,
+    rule_migration,
+)
 from risk_manager.engine.locking import (
     close_down,
     lower_ceilings,
@@ -128,7 +133,7 @@ def _apply(state: State, event: AnyEvent, facts: list[Fact]) -> tuple[State, tup
             )
             return state, ()
         case HealthIssueChanged():
-            return data_health.noted(state, event), ()
+            return data_health.with_issue(state, event), ()
         case GuardResumed():
             facts += _gap(state, event)
             return state, ()
@@ -168,7 +173,7 @@ def _account_event(
             account = fast_replace(account, heard=heard)
             contract = state.contracts.get(event.contract_id)
             account = accounts.with_position(account, event, event.at, contract)
-            account = calls.noted(account, event.contract_id, event.at, by_stream=True)
+            account = attempts.with_end_shown(account, event.contract_id, event.at, by_stream=True)
             return lower_ceilings(account)
         case OrderChanged():
             heard = layered.plus(account.heard, f"order:{event.id}", event.at)
@@ -379,7 +384,7 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
         )
         for attempt in tuple(account.attempts.values()):
             contract_id = attempt.action.contract_id
-            account = calls.noted(account, contract_id, event.at, by_stream=False)
+            account = attempts.with_end_shown(account, contract_id, event.at, by_stream=False)
         account = lower_ceilings(account)
     if event.orders is not None:
         orders = event.orders
@@ -446,7 +451,7 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
             chosen = [c for c in account.contract_ids() if in_scope(event.scope, state.root(c), c)]
             return close_down(account, chosen, now, MANUAL_ID, event.reason)
         case "cancel_all":
-            return cancel_all.noted(account, event, state.root)
+            return cancel_all.with_called_off(account, event, state.root)
 
 
 # --- time -----------------------------------------------------------------------------------------
@@ -469,7 +474,7 @@ def _leapt(state: State, now: datetime) -> State:
 
 def _is_ahead(state: State) -> bool:
     """Whether our time is later than the gateway's: then nothing ends by it."""
-    ahead = state.doubts.get(CLOCK_AHEAD) if state.doubts else None
+    ahead = state.health_issues.get(CLOCK_AHEAD) if state.health_issues else None
     return ahead is not None and ahead.stands
 
 
@@ -536,13 +541,13 @@ def _redated(state: State, account: Account) -> State:
 
 def _told_redated(state: State, account: Account, reason: str) -> State:
     key = (IssueKind.CLOCK_TURNED, account.id, "dated")
-    if not reason and key not in state.doubts:
+    if not reason and key not in state.health_issues:
         return state
     kind, account_id, subject = key
-    doubt = HealthIssueChanged(
+    issue = HealthIssueChanged(
         at=state.now, doubt=kind, account_id=account_id, subject=subject, reason=reason
     )
-    return data_health.noted(state, doubt)
+    return data_health.with_issue(state, issue)
 
 
 _ENDED_BY = {Release.RESET: "daily_reset", Release.SESSION_START: "session_start"}

@@ -20,7 +20,7 @@ def subject_of(contract_id: str) -> str:
     return f"left:{contract_id}"
 
 
-def noted(account: Account, position: Position, at: datetime) -> Account:
+def with_exits_marked(account: Account, position: Position, at: datetime) -> Account:
     """The account when the whole position is about to be closed: which exits it has."""
     contract_id = position.contract_id
     exits = {o.id for o in account.orders_in(contract_id) if o.side.sign != position.side}

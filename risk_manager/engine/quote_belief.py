@@ -214,7 +214,7 @@ def weighed(
     if at is None:
         return None, left
     price = last.newest if last_stands else last.stands
-    if known is not None and (at, low, high, price) == _told(known):
+    if known is not None and (at, low, high, price) == _stated(known):
         return known, left
     quote = QuoteChanged(
         at=at, contract_id=contract_id, best_bid=low, best_ask=high, last_price=price
@@ -222,7 +222,7 @@ def weighed(
     return quote, left
 
 
-def _told(quote: QuoteChanged) -> tuple[datetime, float | None, float | None, float | None]:
+def _stated(quote: QuoteChanged) -> tuple[datetime, float | None, float | None, float | None]:
     return quote.at, quote.best_bid, quote.best_ask, quote.last_price
 
 
@@ -246,7 +246,7 @@ def _sides(
     if event is not None:
         stated = (event.best_bid, event.best_ask, event.last_price)
     before = (doubted.bid, doubted.ask, doubted.last)
-    stands = (None, None, None) if known is None else _told(known)[1:]
+    stands = (None, None, None) if known is None else _stated(known)[1:]
     others = [*trusted, *[p for p in stated if p], *[c.price for c in before if c is not None]]
 
     def side(price: float | None, waited: Candidate | None, stood: float | None) -> _Side:

@@ -44,7 +44,7 @@ def settled(state: State, account: Account, event: ActionSettled, facts: list[Fa
     if key != attempt.action.key:  # another one has followed: what is to be done is its matter
         ended = fast_replace(attempt, settled_at=event.at, outcome=event.outcome)
         account = fast_replace(account, attempts={**account.attempts, key: ended})
-        return fill_attribution.noted(account, ended, event)
+        return fill_attribution.with_answer(account, ended, event)
     account = _ended_by(account, attempt, event)
     refused = 0
     if event.outcome is Outcome.REFUSED:
@@ -77,7 +77,7 @@ def settled(state: State, account: Account, event: ActionSettled, facts: list[Fa
                 )
             )
     account = fast_replace(account, attempts={**account.attempts, key: ended})
-    return fill_attribution.noted(account, ended, event)
+    return fill_attribution.with_answer(account, ended, event)
 
 
 def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Account:

@@ -143,7 +143,7 @@ class _Working:
         wanted: dict[str, Wanted] = {}
         for rule, verdict in answers:
             shadow = rule.shadow or in_force.mode is Mode.SHADOW
-            account = self._tell(account, rule, verdict, shadow)
+            account = self._decide(account, rule, verdict, shadow)
             account = self._grant(account, rule, verdict, shadow, wanted)
         if account.breaches:
             account = _calm(account, rules, {(r.id, v.subject) for r, v in answers})
@@ -179,7 +179,7 @@ class _Working:
                 said = rule.judge(view)
             except Exception as error:  # one rule's fault must not silence the others
                 failed.add(rule.id)
-                self._tell_failure(view.account, rule, error)
+                self._report_failure(view.account, rule, error)
                 continue
             if said is None:  # as nearly always
                 continue
@@ -189,9 +189,7 @@ class _Working:
                     view.project(verdict.asks)
         return answers
 
-    # --- telling ---
-
-    def _tell(self, account: Account, rule: Rule, verdict: Verdict, shadow: bool) -> Account:
+    def _decide(self, account: Account, rule: Rule, verdict: Verdict, shadow: bool) -> Account:
         if verdict.silent:
             return account
         key = (rule.id, verdict.subject)
@@ -225,7 +223,7 @@ class _Working:
         )
         return fast_replace(account, breaches={**account.breaches, key: breach})
 
-    def _tell_failure(self, account: Account, rule: Rule, error: Exception) -> None:
+    def _report_failure(self, account: Account, rule: Rule, error: Exception) -> None:
         if rule.id in account.failed_rules:
             return
         self.facts.append(

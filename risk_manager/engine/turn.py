@@ -82,12 +82,12 @@ class Turn:
             return True
         unsent = attempts.without_unsent(account, action)
         if isinstance(action, ClosePosition | ReducePosition):
-            unsent = _as_noted(unsent, action.contract_id, before.accounts[account.id])
+            unsent = _with_exit_marks_of(unsent, action.contract_id, before.accounts[account.id])
         self.state = with_account(self.state, account, unsent)
         return False
 
 
-def _as_noted(account: Account, contract_id: str, before: Account) -> Account:
+def _with_exit_marks_of(account: Account, contract_id: str, before: Account) -> Account:
     """The account with what was noted of the exits in a contract before it was acted on."""
     noted = [(ENFORCER, subject_of(contract_id)) for subject_of in (cut_subject, left_subject)]
     marks = {k: m for k, m in account.marks.items() if k not in noted}

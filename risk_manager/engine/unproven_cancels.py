@@ -65,7 +65,7 @@ def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) ->
     return unread and told_over and not account.is_gone(order_id)
 
 
-def is_noted(account: Account, action: Action) -> bool:
+def is_marked(account: Account, action: Action) -> bool:
     return due_at(account, action) is not None
 
 

@@ -292,7 +292,7 @@ class FeedServer:
         elif isinstance(event, Tick):
             self._tick(outcome.state)
         self._changed.update(frames.touched(event, before, outcome))
-        if outcome.state.doubts is not before.doubts:
+        if outcome.state.health_issues is not before.health_issues:
             self._changed.update(outcome.state.accounts)
         if self._changed or self._moved:
             self._stirred.set()

@@ -209,7 +209,9 @@ def doubt_rows(state: State, now: datetime) -> tuple[DoubtRow, ...]:
             subject=doubt.subject,
             critical=doubt.critical,
         )
-        for doubt in sorted(state.doubts.values(), key=lambda d: (d.since, d.kind, d.subject))
+        for doubt in sorted(
+            state.health_issues.values(), key=lambda d: (d.since, d.kind, d.subject)
+        )
         if doubt.stands
     )
 

@@ -27,6 +27,9 @@ WRITTEN_AS = {
 """Class -> the name it had when records of it were first written, and is still written under."""
 _NOW = {written: now for now, written in WRITTEN_AS.items()}
 
+FIELDS_WRITTEN_AS = {"domain.state:State": {"health_issues": "doubts"}}
+"""Class -> its fields that are written under the name they had when records were first written."""
+
 
 class Unreadable(ValueError):
     """The text was not written by this version of the program."""
@@ -75,8 +78,13 @@ def _plain(value: Any) -> Any:
         fields = {name: _plain(getattr(value, name)) for name in type(value).model_fields}
         return {"$model": _name(value), "fields": fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"$value": _name(value), "fields": fields}
+        name = _name(value)
+        written = FIELDS_WRITTEN_AS.get(name, {})
+        fields = {
+            written.get(f.name, f.name): _plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+        }
+        return {"$value": name, "fields": fields}
     raise TypeError(f"a {type(value).__name__} cannot be written down")
 
 
@@ -108,7 +116,8 @@ def _value(plain: Any) -> Any:
         return make(content)
     if tag == "$enum":
         return _class(content, Enum)(plain["value"])
-    fields = {name: _value(v) for name, v in plain["fields"].items()}
+    now = {written: name for name, written in FIELDS_WRITTEN_AS.get(content, {}).items()}
+    fields = {now.get(name, name): _value(v) for name, v in plain["fields"].items()}
     if tag == "$model":
         # As it was: checked when it was made, and some fields are not spelt as in a file.
         return _class(content, BaseModel).model_construct(**fields)

@@ -142,7 +142,7 @@ async def test_a_detour_to_another_gateway_opens_nothing(
                 rule.model_dump()["limit"] for rule in daemon.state.rulebook.for_account(101).rules
             }
             assert Decimal(100) in limits
-            told = [d.reason for d in daemon.state.doubts.values()]
+            told = [d.reason for d in daemon.state.health_issues.values()]
             assert any("nobody guards now" in reason for reason in told)
         where.point_at(gateway, XDG_STATE_HOME=str(tmp_path))
         async with where.running():
@@ -197,6 +197,8 @@ async def test_a_machines_clock_turned_back_is_not_believed_before_what_was_judg
             assert str(state.accounts[101].trading_date) == account["trading_date"]
             assert state.accounts[101].locks
             await until(
-                lambda: any("earlier than" in d.reason for d in daemon.state.doubts.values()),
+                lambda: any(
+                    "earlier than" in d.reason for d in daemon.state.health_issues.values()
+                ),
                 "told",
             )

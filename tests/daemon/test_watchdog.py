@@ -74,7 +74,9 @@ class Watched:
             HealthIssue(kind=IssueKind(kind), since=MORNING, reason=why, account_id=101)
             for kind, why in by_kind.items()
         ]
-        self.state = fast_replace(self.state, doubts=MappingProxyType({d.key: d for d in found}))
+        self.state = fast_replace(
+            self.state, health_issues=MappingProxyType({d.key: d for d in found})
+        )
 
 
 def test_a_quiet_second_says_nothing_and_leaves_a_heartbeat(tmp_path: Path) -> None:

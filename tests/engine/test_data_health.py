@@ -16,7 +16,7 @@ MNQ = contract_id("MNQ")
 
 
 def standing(desk: Desk) -> dict[str, HealthIssue]:
-    return {d.kind.value: d for d in desk.pipeline.state.doubts.values() if d.stands}
+    return {d.kind.value: d for d in desk.pipeline.state.health_issues.values() if d.stands}
 
 
 def told(desk: Desk) -> list[tuple[str, Severity]]:

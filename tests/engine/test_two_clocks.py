@@ -64,13 +64,13 @@ async def test_an_account_dated_on_a_day_to_come_is_dated_today_again() -> None:
     desk.pipeline.state = fast_replace(state, accounts={101: dated})
     await desk.restart()
     assert desk.account().trading_date == TODAY
-    (doubt,) = [d for d in desk.pipeline.state.doubts.values() if d.stands]
+    (doubt,) = [d for d in desk.pipeline.state.health_issues.values() if d.stands]
     assert (doubt.kind, doubt.account_id) == (IssueKind.CLOCK_TURNED, 101)
     assert desk.resets == []
     await desk.loss(400)  # 550 in all
     assert desk.locked_by() == {"daily_realized_loss": "account"}
     await desk.wait_until(desk.pipeline.state.day.ends_at + timedelta(seconds=1))
-    assert not any(d.stands for d in desk.pipeline.state.doubts.values())
+    assert not any(d.stands for d in desk.pipeline.state.health_issues.values())
 
 
 CHICAGO = ZoneInfo("America/Chicago")

@@ -18,6 +18,7 @@ from project_x_py.realtime import ProjectXRealtimeClient
 from pysignalr.messages import CompletionMessage, InvocationMessage, PingMessage
 
 from risk_manager.broker.session import GatewayAddress
+from risk_manager.broker.warm_connections import WarmConnections
 from risk_manager.clock import SystemClock
 
 type Handler = Callable[..., Any]
@@ -71,11 +72,18 @@ class FakeApi:
         """Requests wait for it; it stands open unless cleared."""
         self.gate.set()
         self.clients: list[FakeProjectX] = []
+        self.connections: list[FakeConnections] = []
+        self.pings = 0
 
     def build(self, address: GatewayAddress, timeout_seconds: int) -> ProjectX:
         client = FakeProjectX(self, address.config(timeout_seconds=timeout_seconds))
         self.clients.append(client)
         return cast(ProjectX, client)
+
+    def connect(self, address: GatewayAddress, answer_seconds: float) -> WarmConnections:
+        connections = FakeConnections(self)
+        self.connections.append(connections)
+        return cast(WarmConnections, connections)
 
     def count(self, path: str) -> int:
         return sum(1 for asked, _ in self.requests if asked == path)
@@ -101,6 +109,24 @@ class FakeApi:
         self.tokens.append(token)
         self.valid.add(token)
         return {"token": token, "success": True, "errorCode": 0, "errorMessage": None}
+
+
+class FakeConnections:
+    """`WarmConnections`, as far as the session sees them."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self.api = api
+        self.opened = self.closed = False
+
+    async def __aenter__(self) -> "FakeConnections":
+        self.opened = True
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.closed = True
+
+    async def keep_warm(self) -> None:
+        self.api.pings += 1
 
 
 class FakeProjectX:

@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import httpx
+import orjson
 from project_x_py import ProjectX
 
 from risk_manager.broker.replies import CANCEL, Answer, Reply, StatusError, reply_of, reply_of_error
 from risk_manager.broker.session import ask_once
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
+from risk_manager.broker.warm_connections import WarmConnections
 from risk_manager.clock import Clock
 from risk_manager.domain.read_budget import READS_A_MINUTE
 
@@ -49,10 +51,10 @@ class Gateway(Protocol):
 
 
 class Session(Protocol):
-    """What is needed of the gateway session: two logged-in clients and the login they share."""
+    """What is needed of the gateway session: both ways to its REST, and the login they share."""
 
-    fast: ProjectX
-    slow: ProjectX
+    client: ProjectX
+    connections: WarmConnections
 
     @property
     def token(self) -> str: ...
@@ -80,8 +82,9 @@ async def _note_status(response: httpx.Response) -> None:
         seen.date = response.headers.get("Date")
 
 
-class SdkGateway:
-    """The SDK's own single request, below its retries and its sleeps.
+class SessionGateway:
+    """One request of the session, below all retries: enforcement goes by its own connections, all
+    else by the SDK's client.
 
     The SDK folds 401, 429 and lost answers of an order into one exception, and reads a status
     into words; here the status is noted on the wire, where nothing can reword it.
@@ -98,7 +101,22 @@ class SdkGateway:
         return self._session.token
 
     async def request(self, lane: Lane, path: str, body: Body) -> object:
-        client = self._session.fast if lane is Lane.FAST else self._session.slow
+        if lane is Lane.FAST:
+            return await self._by_connections(path, body)
+        return await self._by_sdk(path, body)
+
+    async def _by_connections(self, path: str, body: Body) -> object:
+        session = self._session
+        answered = await session.connections.post(path, body, session.token)
+        if answered.date is not None:
+            self._on_date(answered.date)
+        status = answered.status
+        if 200 <= status < 300:
+            return answered.body
+        raise StatusError(status, _said(status, answered.text), answered.retry_after)
+
+    async def _by_sdk(self, path: str, body: Body) -> object:
+        client = self._session.client
         await _watch_answers(client)
         seen = _Seen()
         token = _seen.set(seen)
@@ -116,6 +134,19 @@ class SdkGateway:
 
     async def renew(self, stale_token: str) -> object:
         return await self._session.renew(stale_token)
+
+
+def _said(status: int, text: str) -> str:
+    """The words that came with a status, as far as they are words for people."""
+    if status in (401, 429):
+        return ""
+    try:
+        told = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text[:200]
+    if isinstance(told, dict):
+        told = told.get("message") or told.get("error") or told.get("title") or ""
+    return str(told)[:200]
 
 
 async def _watch_answers(client: Any) -> None:

@@ -10,6 +10,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
+import aiohttp
 import httpx
 from project_x_py.exceptions import (
     OrderSubmissionUncertainError,
@@ -21,6 +22,7 @@ from project_x_py.exceptions import (
 )
 
 from risk_manager.broker.surrogates import without_surrogates
+from risk_manager.broker.warm_connections import UnreadableAnswer
 
 
 class Answer(StrEnum):
@@ -143,6 +145,9 @@ _NEVER_SENT = (
     httpx.PoolTimeout,
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
 )
 
 
@@ -184,11 +189,11 @@ def reply_of_error(path: str, error: BaseException) -> Reply:
             return Reply(answer=Answer.LIMITED, message="too many requests")
         case OrderSubmissionUncertainError():
             return _reply_of_uncertain(path, error)
-        case ProjectXConnectionError() | httpx.HTTPError() | TimeoutError():
+        case ProjectXConnectionError() | httpx.HTTPError() | aiohttp.ClientError() | TimeoutError():
             return _unknown(f"connection trouble in {path}{_because(error)}")
         case ProjectXServerError():
             return _unknown(f"the gateway has a problem{_because(error)}")
-        case ProjectXDataError():
+        case ProjectXDataError() | UnreadableAnswer():
             return _unknown(f"the answer to {path} cannot be read{_because(error)}")
     return _unknown(f"{path} ended in {type(error).__name__}{_because(error)}")
 

@@ -1,4 +1,4 @@
-"""One login at the gateway, shared by the two REST clients and the hubs."""
+"""One login at the gateway, shared by REST in both lanes and the hubs."""
 
 import asyncio
 import base64
@@ -18,6 +18,7 @@ from pydantic import SecretStr, ValidationError
 from risk_manager.broker.answer_size import cap_answers
 from risk_manager.broker.sdk_logging import quieten_sdk_logging
 from risk_manager.broker.surrogates import without_surrogates, without_surrogates_in
+from risk_manager.broker.warm_connections import WarmConnections
 from risk_manager.clock import Clock
 from risk_manager.domain.records import AccountRecord
 
@@ -88,7 +89,7 @@ class SessionTimings:
     check: float = 30.0
     """How often the token's age is looked at; short enough that a stepped clock is no trouble."""
     keep_warm: float = 45.0
-    """How often the fast client's connection is used so that a close finds it open."""
+    """How often the connections of enforcement are used so that a close finds them open."""
     request: int = 5
     login: float = 15.0
     between_logins: float = 1.0
@@ -116,6 +117,13 @@ def build_client(address: GatewayAddress, timeout_seconds: int) -> ProjectX:
     )
 
 
+type BuildConnections = Callable[[GatewayAddress, float], WarmConnections]
+
+
+def build_connections(address: GatewayAddress, answer_seconds: float) -> WarmConnections:
+    return WarmConnections(address.api_url, answer_seconds=answer_seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A session token and when it must be replaced."""
@@ -141,9 +149,9 @@ class Token:
 class GatewaySession:
     """The login. An async context manager: entering builds the clients, it does not log in.
 
-    `fast` is for enforcement, `slow` for reads; they share the token, never a connection. Call
-    `log_in` until it succeeds, then let `run` live in the daemon's task group: it renews the token
-    in time and keeps the fast connection open. Whoever is answered 401 calls `renew`.
+    `connections` are for enforcement, `client` is for reads; they share the token, never a
+    connection. Call `log_in` until it succeeds, then let `run` live in the daemon's task group: it
+    renews the token in time and keeps the connections open. Whoever is answered 401 calls `renew`.
     """
 
     def __init__(
@@ -153,32 +161,34 @@ class GatewaySession:
         clock: Clock,
         timings: SessionTimings | None = None,
         build: BuildClient = build_client,
+        connect: BuildConnections = build_connections,
     ) -> None:
         self.address = address
-        self.fast: ProjectX
-        self.slow: ProjectX
+        self.client: ProjectX
+        self.connections: WarmConnections
         self.logins = 0
         self.trouble: str | None = None
         """Why the last renewal failed, for the status display; None while all is well."""
         self._clock = clock
         self._timings = timings or SessionTimings()
         self._build = build
+        self._connect = connect
         self._token: Token | None = None
         self._logged_in_at: float | None = None
         self._renewal: asyncio.Task[str] | None = None
-        self._clients = AsyncExitStack()
+        self._opened = AsyncExitStack()
 
     # ---- life ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         # Building an httpx client reads the certificate store: 20-50 ms that no close should pay.
-        self.fast = self._build(self.address, self._timings.request)
-        self.slow = self._build(self.address, self._timings.request)
+        self.client = self._build(self.address, self._timings.request)
+        self.connections = self._connect(self.address, self._timings.request)
         try:
-            await self._clients.enter_async_context(self.fast)
-            await self._clients.enter_async_context(self.slow)
+            await self._opened.enter_async_context(self.client)
+            await self._opened.enter_async_context(self.connections)
         except BaseException:
-            await self._clients.aclose()
+            await self._opened.aclose()
             raise
         quieten_sdk_logging()
         return self
@@ -193,7 +203,7 @@ class GatewaySession:
         if renewal is not None:
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
-        await self._clients.aclose()
+        await self._opened.aclose()
 
     async def run(self) -> None:
         """Renew the token in time, and keep the fast connection warm, until cancelled."""
@@ -253,8 +263,7 @@ class GatewaySession:
         self._logged_in_at = self._clock.monotonic()
         self.logins += 1
         self.trouble = None
-        for client in (self.fast, self.slow):
-            _hand_over(client, text)
+        _hand_over(self.client, text)
         log.info("logged in, token good until %s", self._token.expires_at.isoformat())
         return text
 
@@ -270,7 +279,7 @@ class GatewaySession:
         }
         try:
             async with asyncio.timeout(self._timings.login):
-                reply = await ask_once(self.fast, "/Auth/loginKey", body)
+                reply = await ask_once(self.client, "/Auth/loginKey", body)
         except ProjectXAuthenticationError as error:
             raise CredentialsRefused("the gateway refused the login (HTTP 401)") from error
         except TimeoutError as error:
@@ -305,10 +314,10 @@ class GatewaySession:
             async with asyncio.timeout(self._timings.login):
                 used = self.token
                 try:
-                    reply = await ask_once(self.slow, "/Account/search", body)
+                    reply = await ask_once(self.client, "/Account/search", body)
                 except ProjectXAuthenticationError:
                     await self.renew(used)
-                    reply = await ask_once(self.slow, "/Account/search", body)
+                    reply = await ask_once(self.client, "/Account/search", body)
         except (CredentialsRefused, GatewayUnavailable):
             raise
         except TimeoutError as error:
@@ -350,7 +359,7 @@ class GatewaySession:
         while True:
             try:
                 async with asyncio.timeout(self._timings.login):
-                    await ask_once(self.fast, "/Status/ping", method="GET")
+                    await self.connections.keep_warm()
             except Exception as error:  # only a courtesy; whoever needs the connection will tell
                 log.debug("keep-warm ping failed: %s", _told(error))
             await asyncio.sleep(self._timings.keep_warm)

@@ -17,7 +17,7 @@ from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.hubs import HubSupervisor
-from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SdkGateway
+from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SessionGateway
 from risk_manager.broker.reconcile import Reconciler, is_exposed
 from risk_manager.broker.session import GatewayAddress, GatewaySession
 from risk_manager.clock import Clock, SystemClock, VenueTime
@@ -141,7 +141,7 @@ async def assemble(
     session = await stack.enter_async_context(GatewaySession(address, clock=clock))
     calls = CallAudit(store)
     stack.push_async_callback(calls.write)
-    gateway = SdkGateway(session, on_date=venue.note if venue else _ignore)
+    gateway = SessionGateway(session, on_date=venue.note if venue else _ignore)
     lanes = await stack.enter_async_context(
         Lanes(gateway, clock, limits=limits, on_call=partial(_note_call, calls))
     )

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcer import Patience
-from risk_manager.broker.lanes import Lane, Lanes, Limits, SdkGateway
+from risk_manager.broker.lanes import Lane, Lanes, Limits, SessionGateway
 from risk_manager.broker.replies import Answer
 from risk_manager.broker.session import GatewayAddress, GatewaySession
 from risk_manager.clock import SystemClock
@@ -59,7 +59,7 @@ async def desk(
     async with (
         logged_in(gateway) as session,
         bench(
-            SdkGateway(session), SystemClock(), rules=rules, limits=limits, patience=patience
+            SessionGateway(session), SystemClock(), rules=rules, limits=limits, patience=patience
         ) as b,
     ):
         await b.until(lambda: b.account().reported_at is not None)
@@ -346,7 +346,7 @@ async def test_everything_the_sdk_can_raise_becomes_an_answer(gateway: PracticeG
         Answer.GONE: [{"refuse": (2, "no")}, {}],
     }
     async with logged_in(gateway) as session:
-        async with Lanes(SdkGateway(session), SystemClock(), limits=UNLIMITED) as lanes:
+        async with Lanes(SessionGateway(session), SystemClock(), limits=UNLIMITED) as lanes:
             body = {"accountId": ACCOUNT, "contractId": gateway.exchange.contract_of("MNQ").id}
             for answer, faults in expected.items():
                 for fault in faults:
@@ -357,7 +357,7 @@ async def test_everything_the_sdk_can_raise_becomes_an_answer(gateway: PracticeG
             gateway.faults.add(CLOSE, status=429, retry_after=3)
             assert (await lanes.act(CLOSE, body)).retry_after_seconds == 3
         await gateway.close()
-        async with Lanes(SdkGateway(session), SystemClock(), limits=UNLIMITED) as lanes:
+        async with Lanes(SessionGateway(session), SystemClock(), limits=UNLIMITED) as lanes:
             await lanes.act(CLOSE, body)  # may still meet a connection that is just being closed
             assert (await lanes.act(CLOSE, body)).answer is Answer.UNSENT
 
@@ -368,7 +368,7 @@ async def test_contracts_come_from_the_gateway(gateway: PracticeGateway) -> None
     async with logged_in(gateway) as session:
         clock = SystemClock()
         async with (
-            Lanes(SdkGateway(session), clock) as lanes,
+            Lanes(SessionGateway(session), clock) as lanes,
             ContractBook(lanes, clock, inbox.put_nowait) as book,
         ):
             book.want(wanted)

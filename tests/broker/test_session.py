@@ -61,7 +61,9 @@ def api(clock: MovableClock) -> FakeApi:
 
 @pytest.fixture
 async def session(api: FakeApi, clock: MovableClock) -> AsyncIterator[GatewaySession]:
-    async with GatewaySession(address(), clock=clock, timings=QUICK, build=api.build) as entered:
+    async with GatewaySession(
+        address(), clock=clock, timings=QUICK, build=api.build, connect=api.connect
+    ) as entered:
         yield entered
 
 
@@ -71,15 +73,15 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_one_login_serves_both_clients(api: FakeApi, session: GatewaySession) -> None:
+async def test_one_login_serves_reads_and_enforcement(
+    api: FakeApi, session: GatewaySession
+) -> None:
     assert not session.logged_in
     await session.log_in()
     assert session.logged_in
     assert api.count(LOGIN) == 1
-    assert session.fast is not session.slow
-    for client in (session.fast, session.slow):
-        assert client.session_token == session.token == api.tokens[0]
-        assert client.headers["Authorization"] == f"Bearer {session.token}"
+    assert session.client.session_token == session.token == api.tokens[0]
+    assert session.client.headers["Authorization"] == f"Bearer {session.token}"
     assert api.requests[0] == (LOGIN, {"userName": "trader", "apiKey": "secret-api-key"})
 
 
@@ -91,20 +93,20 @@ async def test_half_an_emoji_in_an_answer_can_be_kept(
         "success": True,
         "orders": [{"id": 7, "customTag": "to the \ud83d", "\udc00": None}, {"customTag": "Käse"}],
     }
-    reply = await ask_once(session.slow, "/Order/searchOpen", {"accountId": 101})
+    reply = await ask_once(session.client, "/Order/searchOpen", {"accountId": 101})
     assert reply["success"] is True
     assert reply["orders"] == [{"id": 7, "customTag": "to the ?", "?": None}, {"customTag": "Käse"}]
 
 
-async def test_the_clients_are_built_on_entering_and_closed_on_leaving(
+async def test_client_and_connections_are_built_on_entering_and_closed_on_leaving(
     api: FakeApi, clock: MovableClock
 ) -> None:
-    async with GatewaySession(address(), clock=clock, build=api.build):
-        assert [client.opened for client in api.clients] == [True, True]
-        assert [client.config.timeout_seconds for client in api.clients] == [5, 5]
+    async with GatewaySession(address(), clock=clock, build=api.build, connect=api.connect):
+        assert [api.clients[0].opened, api.connections[0].opened] == [True, True]
+        assert [client.config.timeout_seconds for client in api.clients] == [5]
         assert all(client.config.requests_per_minute > 100_000 for client in api.clients)
         assert {client.config.api_url for client in api.clients} == {"http://127.0.0.1:9/api"}
-    assert [client.closed for client in api.clients] == [True, True]
+    assert [api.clients[0].closed, api.connections[0].closed] == [True, True]
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 7, 9, 10])
@@ -164,7 +166,9 @@ async def test_a_login_answered_401_is_a_refused_key(api: FakeApi, session: Gate
 async def test_a_login_that_hangs_is_given_up(api: FakeApi, clock: MovableClock) -> None:
     api.gate.clear()
     timings = SessionTimings(login=0.02)
-    async with GatewaySession(address(), clock=clock, timings=timings, build=api.build) as session:
+    async with GatewaySession(
+        address(), clock=clock, timings=timings, build=api.build, connect=api.connect
+    ) as session:
         with pytest.raises(GatewayUnavailable, match="no answer"):
             await session.log_in()
 
@@ -216,7 +220,9 @@ async def test_a_caller_that_is_cancelled_does_not_take_the_login_with_it(
 
 async def test_two_logins_in_a_row_keep_a_distance(api: FakeApi, clock: MovableClock) -> None:
     timings = SessionTimings(between_logins=3600)
-    async with GatewaySession(address(), clock=clock, timings=timings, build=api.build) as session:
+    async with GatewaySession(
+        address(), clock=clock, timings=timings, build=api.build, connect=api.connect
+    ) as session:
         await session.log_in()
         again = asyncio.create_task(session.renew(session.token))
         done, _ = await asyncio.wait([again], timeout=0.05)
@@ -232,12 +238,12 @@ async def test_the_token_is_renewed_two_hours_before_it_ends(
     await session.log_in()
     task = asyncio.create_task(session.run())
     clock.move(timedelta(hours=21, minutes=59))
-    pings = api.count("/Status/ping")
-    await until(lambda: api.count("/Status/ping") > pings + 2)
+    pings = api.pings
+    await until(lambda: api.pings > pings + 2)
     assert api.count(LOGIN) == 1
     clock.move(timedelta(minutes=1))
     await until(lambda: api.count(LOGIN) == 2)
-    assert session.fast.session_token == api.tokens[1]
+    assert session.client.session_token == api.tokens[1]
     task.cancel()
 
 
@@ -373,15 +379,16 @@ async def gateway() -> AsyncIterator[PracticeGateway]:
 
 
 @pytest.mark.wire
-async def test_the_real_sdk_logs_in_and_reads_through_both_clients(
+async def test_the_real_sdk_logs_in_and_reads_while_enforcement_has_connections_of_its_own(
     gateway: PracticeGateway,
 ) -> None:
     async with GatewaySession(address_of(gateway), clock=SystemClock()) as session:
         await session.log_in()
         assert [one.id for one in await session.accounts()] == [101, 102]
-        for client in (session.fast, session.slow):
-            reply = await ask_once(client, "/Position/searchOpen", {"accountId": 101})
-            assert reply["success"] is True
+        path, body = "/Position/searchOpen", {"accountId": 101}
+        assert (await ask_once(session.client, path, body))["success"] is True
+        answered = await session.connections.post(path, body, session.token)
+        assert (answered.status, answered.body["success"]) == (200, True)
     assert [one.path for one in gateway.requests].count(LOGIN) == 1
 
 
@@ -425,7 +432,7 @@ async def test_the_real_sdk_never_logs_in_behind_our_back(gateway: PracticeGatew
         await session.log_in()
         await gateway.revoke_tokens()
         with pytest.raises(ProjectXAuthenticationError):
-            await ask_once(session.slow, "/Position/searchOpen", {"accountId": 101})
+            await ask_once(session.client, "/Position/searchOpen", {"accountId": 101})
         assert [one.path for one in gateway.requests].count(LOGIN) == 1
         await session.renew(session.token)
-        assert await ask_once(session.fast, "/Position/searchOpen", {"accountId": 101})
+        assert await ask_once(session.client, "/Position/searchOpen", {"accountId": 101})

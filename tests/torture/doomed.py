@@ -22,7 +22,7 @@ from torture.remembering import remembered
 
 from risk_manager import cli
 from risk_manager.broker.enforcer import Enforcer
-from risk_manager.broker.lanes import Body, Lane, SdkGateway
+from risk_manager.broker.lanes import Body, Lane, SessionGateway
 from risk_manager.clock import Clock
 from risk_manager.daemon import assembly
 from risk_manager.domain.decisions import Action
@@ -103,7 +103,7 @@ class MarkedEnforcer(Enforcer):
         Fate.step(f"after submit {type(action).__name__}")
 
 
-class MarkedGateway(SdkGateway):
+class MarkedGateway(SessionGateway):
     async def request(self, lane: Lane, path: str, body: Body) -> object:
         Fate.step(f"before request {path}")
         try:
@@ -142,7 +142,7 @@ def live(told: dict[str, Any]) -> int:
     for name, part in (
         ("Store", MarkedStore),
         ("Enforcer", MarkedEnforcer),
-        ("SdkGateway", MarkedGateway),
+        ("SessionGateway", MarkedGateway),
         ("Pipeline", MarkedPipeline),
     ):
         setattr(assembly, name, part)

@@ -200,7 +200,7 @@ class Account:
     @cached_property
     def _contract_ids(self) -> tuple[str, ...]:
         orders = self.orders
-        named = orders.contracts if isinstance(orders, ManyOrders) else self._orders_in
+        named = orders.contracts if type(orders) is ManyOrders else self._orders_in
         return tuple(sorted({*self.positions, *named}))
 
     @cached_property
@@ -218,7 +218,7 @@ class Account:
 
     def orders_in(self, contract_id: str) -> Sequence[Order]:
         orders = self.orders
-        if isinstance(orders, ManyOrders):
+        if type(orders) is ManyOrders:
             return orders.in_contract(contract_id)
         return self._orders_in.get(contract_id, ()) if orders else ()
 

@@ -27,6 +27,27 @@ def demands(state: State, account: Account, wanted: dict[str, Wanted]) -> Accoun
     return account
 
 
+def is_at_rest(state: State, account: Account) -> bool:
+    """Whether what the locks demand can change only with a new fact, not with time or a price.
+
+    Time counts for what is being closed, for market orders, and for exits that do not fit.
+    """
+    if account.closings:
+        return False
+    for contract_id in account.contract_ids() if account.locks else ():
+        orders = account.orders_in(contract_id)
+        root = state.root(contract_id)
+        if not orders or not any(x.covers(root, contract_id) for x in account.locks.values()):
+            continue
+        net = account.net(contract_id)
+        keeps = exit_lots(net, orders)
+        for order in orders:
+            fits = net * order.side.sign < 0 and keeps[order.id] == order.remaining
+            if not fits or order.type is OrderType.MARKET:
+                return False
+    return True
+
+
 def _under_locks(
     state: State, account: Account, contract_id: str, wanted: dict[str, Wanted]
 ) -> None:

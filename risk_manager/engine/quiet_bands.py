@@ -4,6 +4,7 @@ from risk_manager.domain.money import NOWHERE, Band
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
+from risk_manager.engine.lock_enforcement import is_at_rest
 
 
 def is_within_quiet_band(state: State, account_id: int, contract_id: str) -> bool:
@@ -20,7 +21,10 @@ def is_within_quiet_band(state: State, account_id: int, contract_id: str) -> boo
 
 
 def keep_quiet_band(view: View, rules: tuple[Rule, ...], contract_id: str) -> None:
-    """Work out once, for an account as it is, what then need not be asked on each quote."""
+    """Work out once, for an account as it is, what then need not be asked on each quote.
+
+    Only where this quote was no news: no rule had anything to say, and nothing was wanted.
+    """
     account, rulebook = view.account, view.state.rulebook
     known = account.quiet.get(contract_id)
     if known is None or known[0] is not rulebook:
@@ -30,7 +34,7 @@ def keep_quiet_band(view: View, rules: tuple[Rule, ...], contract_id: str) -> No
 def _quiet_between(view: View, rules: tuple[Rule, ...], contract_id: str) -> Band:
     account = view.account
     position = account.positions.get(contract_id)
-    if position is None or account.locks or account.closings or account.attempts:
+    if position is None or account.attempts or not is_at_rest(view.state, account):
         return NOWHERE
     band = Band()
     for rule in rules:

@@ -166,7 +166,11 @@ class _Working:
             self._look(account)
         if account is not before:
             self.state = with_account(self.state, before, account)
-        elif type(self.event) is QuoteChanged and not (answers or failed or account.failed_rules):
+        elif (
+            type(self.event) is QuoteChanged
+            and not (answers or failed or account.failed_rules)
+            and all(want.is_nothing for want in wanted.values())
+        ):
             keep_quiet_band(view, rules, self.event.contract_id)
 
     def _ask(

@@ -88,9 +88,11 @@ def a_socket() -> Iterator[tuple[str, "list[socket.socket]"]]:
 
 
 async def test_what_is_asked_arrives_with_the_token_and_the_answer_comes_whole() -> None:
-    async with serving(saying(OK, Date="Thu, 26 Nov 2026 12:00:00 GMT")) as server:
-        async with WarmConnections(server.url + "/", answer_seconds=5) as connections:
-            answered = await connections.post(CLOSE, BODY, "token-1")
+    async with (
+        serving(saying(OK, Date="Thu, 26 Nov 2026 12:00:00 GMT")) as server,
+        WarmConnections(server.url + "/", answer_seconds=5) as connections,
+    ):
+        answered = await connections.post(CLOSE, BODY, "token-1")
     (request,) = server.asked
     assert (request.method, request.path) == ("POST", "/api" + CLOSE)
     assert await request.json() == BODY
@@ -124,22 +126,26 @@ async def test_a_request_has_left_before_anything_is_waited_for() -> None:
 
 
 async def test_connections_are_open_beforehand_and_used_again() -> None:
-    async with serving(saying(OK)) as server:
-        async with WarmConnections(server.url, answer_seconds=5) as connections:
-            for _ in range(3):
-                await connections.keep_warm()
-            assert len(set(server.peers)) == KEPT_OPEN
-            together = [connections.post(CLOSE, BODY, "token") for _ in range(KEPT_OPEN)]
-            await asyncio.gather(*together)
+    async with (
+        serving(saying(OK)) as server,
+        WarmConnections(server.url, answer_seconds=5) as connections,
+    ):
+        for _ in range(3):
+            await connections.keep_warm()
+        assert len(set(server.peers)) == KEPT_OPEN
+        together = [connections.post(CLOSE, BODY, "token") for _ in range(KEPT_OPEN)]
+        await asyncio.gather(*together)
     assert len(set(server.peers)) == KEPT_OPEN
 
 
 async def test_a_redirect_is_not_followed_and_a_cookie_not_kept() -> None:
     gave = saying(b"", 302, Location="/api/elsewhere", **{"Set-Cookie": "a=b"})
-    async with serving(gave) as server:
-        async with WarmConnections(server.url, answer_seconds=5) as connections:
-            assert (await connections.post(CLOSE, BODY, "token")).status == 302
-            assert (await connections.post(CLOSE, BODY, "token")).status == 302
+    async with (
+        serving(gave) as server,
+        WarmConnections(server.url, answer_seconds=5) as connections,
+    ):
+        assert (await connections.post(CLOSE, BODY, "token")).status == 302
+        assert (await connections.post(CLOSE, BODY, "token")).status == 302
     assert [request.path for request in server.asked] == ["/api" + CLOSE] * 2
     assert "Cookie" not in server.asked[1].headers
 
@@ -152,30 +158,36 @@ async def test_another_status_comes_with_its_words(
     status: int, body: bytes, retry_after: str | None
 ) -> None:
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    async with serving(saying(body, status, **headers)) as server:
-        async with WarmConnections(server.url, answer_seconds=5) as connections:
-            answered = await connections.post(CLOSE, BODY, "token")
+    async with (
+        serving(saying(body, status, **headers)) as server,
+        WarmConnections(server.url, answer_seconds=5) as connections,
+    ):
+        answered = await connections.post(CLOSE, BODY, "token")
     assert (answered.status, answered.body) == (status, None)
     assert (answered.text, answered.retry_after) == (body.decode(), retry_after)
 
 
 async def test_half_a_character_pair_is_read_and_what_is_no_json_is_not() -> None:
-    async with serving(saying(rb'{"errorMessage": "a \ud83d"}')) as server:
-        async with WarmConnections(server.url, answer_seconds=5) as connections:
-            answered = await connections.post(CLOSE, BODY, "token")
-            assert answered.body == {"errorMessage": "a ?"}
-            server.answer = saying(b"{success: maybe")
-            with pytest.raises(UnreadableAnswer) as unreadable:
-                await connections.post(CLOSE, BODY, "token")
+    async with (
+        serving(saying(rb'{"errorMessage": "a \ud83d"}')) as server,
+        WarmConnections(server.url, answer_seconds=5) as connections,
+    ):
+        answered = await connections.post(CLOSE, BODY, "token")
+        assert answered.body == {"errorMessage": "a ?"}
+        server.answer = saying(b"{success: maybe")
+        with pytest.raises(UnreadableAnswer) as unreadable:
+            await connections.post(CLOSE, BODY, "token")
     assert reply_of_error(CLOSE, unreadable.value).answer is Answer.UNKNOWN
 
 
 async def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm_connections, "LARGEST_ANSWER_BYTES", 1024)
-    async with serving(saying(b" " * 4096)) as server:
-        async with WarmConnections(server.url, answer_seconds=5) as connections:
-            with pytest.raises(UnreadableAnswer, match="larger than"):
-                await connections.post(CLOSE, BODY, "token")
+    async with (
+        serving(saying(b" " * 4096)) as server,
+        WarmConnections(server.url, answer_seconds=5) as connections,
+    ):
+        with pytest.raises(UnreadableAnswer, match="larger than"):
+            await connections.post(CLOSE, BODY, "token")
 
 
 async def test_a_connection_that_breaks_under_a_request_is_not_tried_again() -> None:
@@ -184,16 +196,18 @@ async def test_a_connection_that_breaks_under_a_request_is_not_tried_again() -> 
         request.transport.abort()
         return web.Response()
 
-    async with serving(hang_up) as server:
-        async with WarmConnections(server.url, answer_seconds=5) as connections:
-            await connections.keep_warm()
-            pings = len(server.asked)
-            with pytest.raises(Exception) as broke:  # noqa: PT011 - what it means is looked at
-                await connections.post(CLOSE, BODY, "token")
-            assert len(server.asked) == pings + 1
-            assert reply_of_error(CLOSE, broke.value).answer is Answer.UNKNOWN
-            server.answer = saying(OK)
-            assert (await connections.post(CLOSE, BODY, "token")).status == 200
+    async with (
+        serving(hang_up) as server,
+        WarmConnections(server.url, answer_seconds=5) as connections,
+    ):
+        await connections.keep_warm()
+        pings = len(server.asked)
+        with pytest.raises(Exception) as broke:  # noqa: PT011 - what it means is looked at
+            await connections.post(CLOSE, BODY, "token")
+        assert len(server.asked) == pings + 1
+        assert reply_of_error(CLOSE, broke.value).answer is Answer.UNKNOWN
+        server.answer = saying(OK)
+        assert (await connections.post(CLOSE, BODY, "token")).status == 200
 
 
 async def test_an_answer_that_does_not_come_is_unknown_and_nobody_there_is_unsent() -> None:

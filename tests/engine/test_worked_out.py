@@ -1,5 +1,6 @@
 """What is worked out once and kept with a value only saves time: it never changes an answer."""
 
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -8,11 +9,19 @@ from random import Random
 from typing import Any
 
 import pytest
-from desk import MORNING, DeskMaker, contract, contract_id, rules_from
+from desk import MORNING, Desk, DeskMaker, contract, contract_id, rules_from
 
+from risk_manager.domain.decisions import (
+    Action,
+    CancelOrder,
+    ClosePosition,
+    Outcome,
+    ReducePosition,
+)
 from risk_manager.domain.events import (
     AccountOpened,
     AccountReported,
+    ActionSettled,
     AdminAsked,
     AnyEvent,
     ContractResolved,
@@ -26,6 +35,7 @@ from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.money import Valuation
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
+from risk_manager.engine.quiet_bands import is_within_quiet_band
 from risk_manager.engine.step import step
 
 SYMBOLS = ("MNQ", "ES", "M2K")
@@ -83,21 +93,54 @@ def book(section: int) -> Rulebook:
 
 
 class Trading:
-    """Events of a wild hour: prices that walk, positions and orders that come and go."""
+    """Events of an hour: prices that walk, positions and orders that come and go.
 
-    def __init__(self, seed: int) -> None:
+    In a wild one no action is ever answered; in a calm one each is carried out and settled, and
+    most events are quotes.
+    """
+
+    def __init__(self, seed: int, *, calm: bool) -> None:
         self.dice = Random(seed)
+        self.calm = calm
+        self.answers: deque[AnyEvent] = deque()
         self.now = MORNING
         self.prices = dict.fromkeys(SYMBOLS, 1000.0)
         self.nets = dict.fromkeys(SYMBOLS, 0)
         self.orders = 0
 
+    def carry_out(self, action: Action) -> None:
+        """What the broker and the enforcer say of it, one event after the other."""
+        about = {"at": self.now, "account_id": 1, "contract_id": action.contract_id}
+        match action:
+            case ClosePosition() | ReducePosition():
+                keep = action.keep if isinstance(action, ReducePosition) else 0
+                side = action.side if isinstance(action, ReducePosition) else 1
+                symbol = next(s for s in SYMBOLS if contract_id(s) == action.contract_id)
+                self.nets[symbol] = keep * side
+                held = {"type": 1 if side > 0 else 2, "size": keep, "average_price": 1000.0}
+                self.answers.append(PositionChanged.model_validate({**about, **held}))
+            case CancelOrder():
+                order = {"id": action.order_id, "status": 3, "type": 4, "side": 1, "size": 1}
+                self.answers.append(OrderChanged.model_validate({**about, **order}))
+        self.answers.append(
+            ActionSettled(
+                at=self.now,
+                account_id=1,
+                action_id=action.id,
+                outcome=Outcome.DONE,
+                verified=True,
+                took_ms=1.0,
+            )
+        )
+
     def next(self) -> AnyEvent:
+        if self.answers:
+            return self.answers.popleft()
         dice = self.dice
         self.now += timedelta(milliseconds=dice.choice([0, 5, 200, 900, 4000]))
         symbol = dice.choice(SYMBOLS[: dice.choice([1, 2, 3])])
         about = {"at": self.now, "contract_id": contract_id(symbol)}
-        match dice.randrange(100):
+        match dice.randrange(100) if not self.calm or dice.random() < 0.2 else 0:
             case n if n < 55:
                 self.prices[symbol] += dice.choice([-2.5, -0.5, 0.0, 0.5, 2.5])
                 price = self.prices[symbol]
@@ -125,31 +168,55 @@ class Trading:
                 return Tick(at=self.now)
             case 96:
                 verb = dice.choice(["lock", "unlock", "flatten"])
+                lasts = timedelta(minutes=dice.choice([0, 10]))
+                policy = dice.choice(["flat", "no_entries"])
                 return AdminAsked(
-                    at=self.now, account_id=1, verb=verb, reason="by hand", until=self.now
+                    at=self.now,
+                    account_id=1,
+                    verb=verb,
+                    policy=policy,
+                    reason="by hand",
+                    until=self.now + lasts,
                 )
             case 97:
                 return RulebookReplaced(at=self.now, rulebook=book(dice.randrange(len(SECTIONS))))
         return AccountReported(at=self.now, account_id=1, asked_at=self.now, positions=())
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_state_with_all_worked_out_is_judged_as_one_without(seed: int) -> None:
-    trading = Trading(seed)
+def judged(seed: int, *, calm: bool) -> Counter[str]:
+    """An hour, each event judged with and without what was worked out; how often what was met."""
+    trading = Trading(seed, calm=calm)
     state = State.at(MORNING, book(seed % len(SECTIONS)))
     begin: list[AnyEvent] = [ContractResolved(at=MORNING, contract=contract(s)) for s in SYMBOLS]
     for event in (*begin, AccountOpened(at=MORNING, account_id=1)):
         state = step(state, event).state
-    told = quiet = 0
+    met: Counter[str] = Counter()
     for _ in range(400):
         event = trading.next()
         warm = step(state, event)
         assert warm == step(forgetful(state), event)
-        told += len(warm.decisions)
-        quiet += type(event) is QuoteChanged and bool(state.accounts[1].quiet)
+        met["told"] += len(warm.decisions)
+        if type(event) is QuoteChanged and is_within_quiet_band(warm.state, 1, event.contract_id):
+            met["quiet"] += 1
+            met["quiet under a lock"] += bool(state.accounts[1].locks)
+        for action in warm.actions if calm else ():
+            trading.carry_out(action)
         state = warm.state
-    assert told > 5
-    assert quiet > 5
+    return met
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_state_with_all_worked_out_is_judged_as_one_without(seed: int) -> None:
+    assert judged(seed, calm=False)["told"] > 5
+
+
+def test_in_calm_hours_too_with_locks_that_stand() -> None:
+    met: Counter[str] = Counter()
+    for seed in range(40):
+        met += judged(seed, calm=True)
+    assert met["told"] > 100
+    assert met["quiet"] > 300
+    assert met["quiet under a lock"] > 30
 
 
 async def test_a_quote_that_was_nothing_to_the_old_rules_is_asked_of_the_new(
@@ -167,6 +234,42 @@ async def test_a_quote_that_was_nothing_to_the_old_rules_is_asked_of_the_new(
     assert d.account() is before
     await d.quote("MNQ", 20970)
     assert d.actions == ["close MNQ"]
+
+
+def within(d: Desk, symbol: str) -> bool:
+    """Whether the last price of this contract is where no rule has anything to say."""
+    return is_within_quiet_band(d.pipeline.state, d.account().id, contract_id(symbol))
+
+
+async def test_a_standing_lock_elsewhere_leaves_quotes_quiet(desk: DeskMaker) -> None:
+    """A product that was blocked once stays locked for weeks; other positions cost no more."""
+    d = desk(symbol_blocks={"blocked": ["MNQ"]}, daily_unrealized_loss={"limit": 500})
+    await d.position("MNQ", 1, 21000)
+    await d.obey()
+    assert d.account().locks
+    await d.position("MES", 1, 5000)
+    await d.stop("MES", -1, price=4990)
+    for price in (4999.0, 4999.5, 4999.25):
+        await d.wait(seconds=1)
+        await d.quote("MES", price)
+    assert within(d, "MES")
+    assert d.account().locks
+
+
+async def test_a_position_kept_under_a_lock_with_fitting_stops_is_quiet_and_others_are_not(
+    desk: DeskMaker,
+) -> None:
+    d = desk(daily_unrealized_loss={"limit": 500})
+    await d.position("MES", 1, 5000)
+    stop = await d.stop("MES", -1, price=4990)
+    await d.admin("lock", policy="no_entries")
+    for _ in range(2):
+        await d.quote("MES", 4999)
+    assert within(d, "MES")
+    await d.quote("MES", 4899)  # past the limit, whatever the lock says
+    assert d.actions[0] == "close MES"
+    assert not within(d, "MES")
+    assert stop
 
 
 async def test_a_breakeven_is_not_missed_between_quiet_prices(desk: DeskMaker) -> None:

@@ -22,7 +22,6 @@ from risk_manager.engine.step import Step
 from risk_manager.engine.turn import SHARES_A_TURN, Judged, Turn
 from risk_manager.right_of_way import RightOfWay
 
-TURNS_TO_SEND = 6
 LONGEST_READING_S = 0.25
 IDLE_TURNS = 5
 LONG_LINE = 200
@@ -168,12 +167,6 @@ class Inbox:
         return len(self._waiting) + len(self._first)
 
 
-async def _let_requests_out() -> None:
-    """The HTTP client writes a request after a few turns of the loop; what is told can wait."""
-    for _ in range(TURNS_TO_SEND):
-        await asyncio.sleep(0)
-
-
 class Pipeline:
     """Owns the state. `watch` is told the contracts in play whenever they change, `read` an account
     on which the broker's word is wanted now."""
@@ -259,8 +252,6 @@ class Pipeline:
             self._enforcer.submit(action)
         for account_id in dict.fromkeys(a for judged in turn for a in judged.outcome.reads):
             self._read(account_id)
-        if actions:
-            await _let_requests_out()
         for judged in turn:
             self._feed.publish(*judged)
         if self.state.roots is not before.roots:

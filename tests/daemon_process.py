@@ -12,8 +12,9 @@ from typing import Any, Self
 
 from risk_manager.feed.client import FeedUnreachable, read_once
 from risk_manager.practice.assembly import practice_gateway
-from risk_manager.practice.exchange import Exchange, Side
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.gateway import PracticeGateway
+from risk_manager.practice.records import Side
 
 ACCOUNT = 101
 RULES = """

@@ -27,7 +27,9 @@ from risk_manager.domain.events import (
     TradeExecuted,
 )
 from risk_manager.domain.symbols import Contract
-from risk_manager.practice.exchange import Event, Exchange, OrderType, Refusal, Side
+from risk_manager.practice.exchange import Exchange
+from risk_manager.practice.records import Event, OrderType, Side
+from risk_manager.practice.refusals import Refusal
 
 FRAMES: dict[str, Callable[[Any], AnyEvent]] = {
     "order": OrderChanged.model_validate,

@@ -17,10 +17,11 @@ import orjson
 from aiohttp import web
 
 from risk_manager.practice import rest
-from risk_manager.practice.exchange import ALL_CONTRACTS, OrderStatus, OrderType, Side
+from risk_manager.practice.exchange import ALL_CONTRACTS
 from risk_manager.practice.faults import HubFaults, HubName
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.hubs import ODD_FRAMES, OddFrame, PayloadShape
+from risk_manager.practice.records import OrderStatus, OrderType, Side
 from risk_manager.practice.words import Habits
 
 MAX_DEPTH_TICKS = 200
@@ -265,13 +266,13 @@ async def options(gateway: PracticeGateway, body: Body) -> Any:
             raise UnknownError("payloadShape must be wrapped, plain or list")
         gateway.user_hub.payload_shape = cast(PayloadShape, body["payloadShape"])
     if "eventOrder" in body:
-        gateway.exchange.event_order = tuple(body["eventOrder"])
+        gateway.exchange.matching.event_order = tuple(body["eventOrder"])
     if "rateLimit" in body:
         gateway.rate_limit.limit = body["rateLimit"]
     if "maxFill" in body:
-        gateway.exchange.max_fill = body["maxFill"]
+        gateway.exchange.matching.max_fill = body["maxFill"]
     if "lotsPerTouch" in body:
-        gateway.exchange.lots_per_touch = body["lotsPerTouch"]
+        gateway.exchange.matching.lots_per_touch = body["lotsPerTouch"]
     return {}
 
 

@@ -20,7 +20,7 @@ import orjson
 from aiohttp import web
 
 from risk_manager.practice import rest
-from risk_manager.practice.exchange import Event, Exchange
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.faults import Faults, HubName, RestFault
 from risk_manager.practice.hubs import (
     GARBLED,
@@ -35,6 +35,7 @@ from risk_manager.practice.hubs import (
 )
 from risk_manager.practice.market import Market
 from risk_manager.practice.products import contracts_on
+from risk_manager.practice.records import Event
 from risk_manager.practice.trader import Deed, Trader
 from risk_manager.practice.words import Telling, Words
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import orjson
 from aiohttp import WSMsgType, web
 
-from risk_manager.practice.exchange import Event
 from risk_manager.practice.faults import Faults, HubFaults, HubName
+from risk_manager.practice.records import Event
 
 SEPARATOR = b"\x1e"
 PING = b'{"type":6}' + SEPARATOR

@@ -9,7 +9,9 @@ from decimal import Decimal, InvalidOperation
 from random import Random
 from typing import Any
 
-from risk_manager.practice.exchange import Bracket, Exchange, OrderType, Refusal
+from risk_manager.practice.exchange import Exchange
+from risk_manager.practice.records import Bracket, OrderType
+from risk_manager.practice.refusals import Refusal
 
 type Body = Mapping[str, Any]
 type Reply = dict[str, Any]

@@ -5,15 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from risk_manager.practice.exchange import (
-    Bracket,
-    Exchange,
-    Order,
-    OrderType,
-    Refusal,
-    Side,
-)
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.market import Market
+from risk_manager.practice.records import Bracket, Order, OrderType, Side
+from risk_manager.practice.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from random import Random
 from typing import Any
 
 from risk_manager.practice import rest
-from risk_manager.practice.exchange import Event, Exchange, OrderStatus, OrderType
+from risk_manager.practice.exchange import Exchange
+from risk_manager.practice.records import Event, OrderStatus, OrderType
 
 type Payload = dict[str, Any]
 

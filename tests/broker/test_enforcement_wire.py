@@ -22,8 +22,8 @@ from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.events import AnyEvent, ContractResolved, PositionChanged, TradeExecuted
 from risk_manager.domain.records import PositionType
 from risk_manager.domain.rule import Rule
-from risk_manager.practice.exchange import OrderType, Side
 from risk_manager.practice.gateway import PracticeGateway
+from risk_manager.practice.records import OrderType, Side
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.symbol_blocks import SymbolBlocks
 

@@ -33,10 +33,10 @@ from risk_manager.domain.events import (
     QuoteChanged,
     Unreadable,
 )
-from risk_manager.practice.exchange import OrderType, Side
 from risk_manager.practice.faults import HubName
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.hubs import OddFrame
+from risk_manager.practice.records import OrderType, Side
 from risk_manager.right_of_way import RightOfWay
 
 WAIT = 10.0

@@ -10,8 +10,9 @@ from daemon_process import ACCOUNT, DaemonProcess, buy, still_gateway, until
 
 from risk_manager.broker.lanes import Limits
 from risk_manager.daemon.daemon import Daemon
-from risk_manager.practice.exchange import Account, Exchange
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.products import contracts_on
+from risk_manager.practice.records import Account
 from risk_manager.settings.loading import load
 
 pytestmark = pytest.mark.wire

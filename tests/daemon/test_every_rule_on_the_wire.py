@@ -11,9 +11,10 @@ import pytest
 import pytest_asyncio
 from daemon_process import DaemonProcess, buy, day_net, lose, now, still_gateway, until
 
-from risk_manager.practice.exchange import Account, Bracket, Exchange, OrderType, Side
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.products import contracts_on
+from risk_manager.practice.records import Account, Bracket, OrderType, Side
 
 # A daemon serves many tests: each trades in the account of its own rule. There are two, as the
 # gateway allows a login only so many requests a minute.

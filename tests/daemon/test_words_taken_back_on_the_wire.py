@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from daemon_process import DaemonProcess, buy, lose, now, still_gateway, until
 
-from risk_manager.practice.exchange import Account, Bracket, Exchange, Order, OrderType, Side
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.products import contracts_on
+from risk_manager.practice.records import Account, Bracket, Order, OrderType, Side
 
 pytestmark = pytest.mark.wire
 

@@ -28,8 +28,8 @@ from risk_manager.daemon.daemon import Daemon
 from risk_manager.domain.account import Account
 from risk_manager.feed.client import AdminClient
 from risk_manager.practice.assembly import practice_gateway
-from risk_manager.practice.exchange import OrderType, Side
 from risk_manager.practice.gateway import PracticeGateway
+from risk_manager.practice.records import OrderType, Side
 from risk_manager.settings.loading import load
 
 WRITTEN_AT = datetime(2025, 11, 19, 15, 0, tzinfo=UTC)  # a Wednesday, 10:00 in New York

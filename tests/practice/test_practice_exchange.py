@@ -6,22 +6,17 @@ from typing import Any, Literal
 
 import pytest
 
-from risk_manager.practice.exchange import (
-    Account,
-    Bracket,
+from risk_manager.practice.exchange import Exchange
+from risk_manager.practice.products import BY_ROOT, contracts_on
+from risk_manager.practice.records import Account, Bracket, Event, OrderStatus, OrderType, Side
+from risk_manager.practice.refusals import (
     CancelError,
     CloseError,
-    Event,
-    Exchange,
     ModifyError,
-    OrderStatus,
-    OrderType,
     PartialCloseError,
     PlaceError,
     Refusal,
-    Side,
 )
-from risk_manager.practice.products import BY_ROOT, contracts_on
 
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.Z26"
@@ -244,7 +239,7 @@ def test_the_four_frames_of_a_fill_come_in_order_and_the_order_can_be_changed(
         "position",
         "account",
     ]
-    exchange.event_order = ("position", "account", "trade", "order")
+    exchange.matching.event_order = ("position", "account", "trade", "order")
     exchange.close_position(101, MNQ, now=NOW)
     events = exchange.drain_events()
     assert [one.kind for one in events] == ["order", "position", "account", "trade", "order"]

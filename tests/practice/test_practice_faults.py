@@ -14,10 +14,10 @@ from project_x_py import ProjectX
 from project_x_py.exceptions import OrderSubmissionUncertainError, ProjectXDataError
 from project_x_py.realtime import ProjectXRealtimeClient
 
-from risk_manager.practice.exchange import Side
 from risk_manager.practice.faults import HubName
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.hubs import ODD_FRAMES, OddFrame
+from risk_manager.practice.records import Side
 
 pytestmark = pytest.mark.wire
 WAIT = 5.0

@@ -8,14 +8,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk_manager.practice.exchange import (
-    TERMINAL,
-    Bracket,
-    Event,
-    Exchange,
-    OrderType,
-    Side,
-)
+from risk_manager.practice.exchange import Exchange
+from risk_manager.practice.records import TERMINAL, Bracket, Event, OrderType, Side
 
 OPEN = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 ROOTS = ("MNQ", "ES", "6E")

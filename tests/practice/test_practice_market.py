@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from risk_manager.practice.exchange import Event, Exchange, OrderType, Side
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.market import Market
+from risk_manager.practice.records import Event, OrderType, Side
 from risk_manager.practice.trader import (
     BAD_HABITS,
     Enter,

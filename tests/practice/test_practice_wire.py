@@ -12,9 +12,9 @@ from project_x_py.exceptions import ProjectXError
 from project_x_py.realtime import ProjectXRealtimeClient
 
 from risk_manager.practice.assembly import practice_gateway, serve
-from risk_manager.practice.exchange import Bracket, OrderType, Side
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.market import Market
+from risk_manager.practice.records import Bracket, OrderType, Side
 from risk_manager.practice.trader import Deed
 
 pytestmark = pytest.mark.wire

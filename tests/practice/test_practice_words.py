@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from risk_manager.practice.control import control_routes
-from risk_manager.practice.exchange import Bracket, Exchange, OrderStatus, OrderType, Side
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.market import Market
+from risk_manager.practice.records import Bracket, OrderStatus, OrderType, Side
 from risk_manager.practice.words import Habits, Telling, Words
 
 ORDERS = "/Order/searchOpen"

@@ -55,8 +55,9 @@ from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.engine.step import Step, step
-from risk_manager.practice.exchange import Account as Broker
-from risk_manager.practice.exchange import Bracket, Event, Exchange, OrderType, Side
+from risk_manager.practice.exchange import Exchange
+from risk_manager.practice.records import Account as Broker
+from risk_manager.practice.records import Bracket, Event, OrderType, Side
 
 ACCOUNT = 101
 ROOTS = ("MNQ", "MES", "ES", "RTY")

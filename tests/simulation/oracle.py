@@ -36,7 +36,7 @@ from risk_manager.domain.events import (
 )
 from risk_manager.domain.state import State
 from risk_manager.engine.step import Step
-from risk_manager.practice.exchange import Event, Order, OrderStatus, OrderType
+from risk_manager.practice.records import Event, Order, OrderStatus, OrderType
 
 if TYPE_CHECKING:
     from simulation.life import Life

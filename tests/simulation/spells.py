@@ -8,7 +8,7 @@ from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from risk_manager.practice.exchange import OrderType, Position, Side
+from risk_manager.practice.records import OrderType, Position, Side
 
 if TYPE_CHECKING:
     from simulation.world import World

@@ -20,7 +20,7 @@ from simulation.gateway import Fault
 
 from risk_manager.broker.session import GatewayAddress
 from risk_manager.domain.events import Hub
-from risk_manager.practice.exchange import Event
+from risk_manager.practice.records import Event
 from risk_manager.practice.words import Telling
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING
 
-from risk_manager.practice.exchange import Bracket, OrderType, Position, Side
+from risk_manager.practice.records import Bracket, OrderType, Position, Side
 
 if TYPE_CHECKING:
     from simulation.world import World

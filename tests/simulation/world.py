@@ -29,9 +29,10 @@ from simulation.trader import Trader
 
 from risk_manager.domain.events import AdminAsked, Hub, RulebookReplaced
 from risk_manager.domain.rulebook import AccountRules, Rulebook
-from risk_manager.practice.exchange import Account, Exchange, Position
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.market import Market
 from risk_manager.practice.products import contracts_on
+from risk_manager.practice.records import Account, Position
 
 ROOTS = ("MNQ", "NQ", "MES", "ES", "RTY", "MCL")
 BLOCKED = frozenset({"RTY"})
@@ -183,7 +184,7 @@ class World:
             self._trader_closes = False
 
     def position(self, account_id: int, contract_id: str) -> Position | None:
-        return self.exchange._positions.get((account_id, contract_id))
+        return self.exchange.position(account_id, contract_id)
 
     @property
     def is_ending(self) -> bool:
@@ -191,7 +192,7 @@ class World:
         return self._quiet
 
     def is_busy(self) -> bool:
-        return bool(self.exchange._positions or self.exchange._alive)
+        return not self.exchange.is_idle
 
     def is_quiet(self) -> bool:
         """Nothing held, nothing working, nothing under way or to follow from a fill just now:
@@ -281,7 +282,7 @@ class World:
             reentries_s=tuple(oracle.reentries_s),
             races=oracle.races,
             lives=self.lives,
-            trades=len(self.exchange._trades),
+            trades=self.exchange.trade_count,
             decisions=oracle.decisions,
             locks=dict(oracle.locks_seen),
             spans_by_kind=dict(oracle.by_kind),

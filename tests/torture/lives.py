@@ -24,8 +24,9 @@ from torture.remembering import remembered
 from risk_manager.clock import SystemClock
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.feed.client import FeedUnreachable
-from risk_manager.practice.exchange import Exchange, OrderType, Side
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.gateway import PracticeGateway
+from risk_manager.practice.records import OrderType, Side
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store, verify_audit
 

@@ -1,4 +1,4 @@
-"""The rules, one file each. This list is the one place that names them all."""
+"""The rules, a file or a package each. This list is the one place that names them all."""
 
 from risk_manager.domain.rule import Rule
 from risk_manager.rules.auth_loss_guard import AuthLossGuard

@@ -23,6 +23,11 @@ WRITTEN_AS = {
     "domain.health_issue:IssueKind": "domain.doubt:DoubtKind",
     "domain.quotes:Candidate": "domain.prices:Candidate",
     "domain.quotes:DoubtedQuote": "domain.prices:Doubted",
+    "rules.trade_management.configuration:Breakeven": "rules.trade_management:Breakeven",
+    "rules.trade_management.configuration:InitialStop": "rules.trade_management:InitialStop",
+    "rules.trade_management.configuration:TakeProfit": "rules.trade_management:TakeProfit",
+    "rules.trade_management.configuration:Trailing": "rules.trade_management:Trailing",
+    "rules.trade_management.rule:TradeManagement": "rules.trade_management:TradeManagement",
 }
 """Class -> the name it had when records of it were first written, and is still written under."""
 _NOW = {written: now for now, written in WRITTEN_AS.items()}

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from risk_manager.domain.decisions import MoveStop, Outcome, PlaceExit
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.rulebook import Mode
-from risk_manager.rules.trade_management import Memory, _memory
+from risk_manager.rules.trade_management import TradeManagement
+from risk_manager.rules.trade_management.memory import Memory, recalled
+from risk_manager.store.serialization import dumps, loads
 
 OFF = {"enabled": False}
 BREAKEVEN: dict[str, Any] = {
@@ -570,7 +572,7 @@ async def test_whatever_happens_stops_only_tighten_and_never_exceed_the_position
     ],
 )
 def test_what_is_remembered_is_read_back(memory: Memory) -> None:
-    assert _memory(str(memory)) == memory
+    assert recalled(str(memory)) == memory
 
 
 @pytest.mark.parametrize(
@@ -589,3 +591,11 @@ def test_what_is_remembered_is_read_back(memory: Memory) -> None:
 def test_what_cannot_be_meant_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         rules_from(trade_management=fields)
+
+
+def test_it_is_written_down_under_the_names_that_older_journals_know() -> None:
+    rule = TradeManagement()
+    written = dumps(rule)
+    for name in ("Breakeven", "InitialStop", "TakeProfit", "TradeManagement", "Trailing"):
+        assert f'"rules.trade_management:{name}"' in written
+    assert loads(written) == rule

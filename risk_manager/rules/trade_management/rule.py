@@ -1,0 +1,111 @@
+"""RULE-012 itself: it decides which positions are looked at, and when."""
+
+from typing import ClassVar
+
+from risk_manager.domain.account import Mark
+from risk_manager.domain.decisions import Forget, Verdict
+from risk_manager.domain.events import QuoteChanged, Tick
+from risk_manager.domain.holdings import Position
+from risk_manager.domain.money import Band
+from risk_manager.domain.rule import Meter
+from risk_manager.domain.view import View
+from risk_manager.rules.trade_management.configuration import Configuration
+from risk_manager.rules.trade_management.levels import levels_of, price_of
+from risk_manager.rules.trade_management.memory import NOTHING, Memory, advanced, recalled
+from risk_manager.rules.trade_management.meter import read_meter
+from risk_manager.rules.trade_management.plan import Plan
+from risk_manager.rules.trade_management.quiet_band import is_in_quiet_band, quiet_band
+
+
+class TradeManagement(Configuration):
+    """Moves one stop per position, and only ever closer to the market."""
+
+    spec_id: ClassVar[str] = "RULE-012"
+    title: ClassVar[str] = "Stop management"
+    uses_prices: ClassVar[bool] = True
+
+    @property
+    def rank(self) -> int:
+        return 90
+
+    def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        account = view.account
+        event = view.event
+        if type(event) is QuoteChanged:
+            position = account.positions.get(event.contract_id)
+            if position is None or position.valuation is None:
+                return None
+            mark = account.marks.get((self.id, position.subject))
+            if mark is not None and is_in_quiet_band(self, view, position, recalled(mark.value)):
+                return None
+            return self._position(view, position, mark) or None
+        if not account.positions and not account.marks:
+            return None
+        verdicts: list[Verdict] = []
+        alive: set[str] = set()
+        for position in account.positions.values():
+            subject = position.subject
+            alive.add(subject)
+            mark = account.marks.get((self.id, subject))
+            if mark is not None:
+                memory = recalled(mark.value)
+                if type(event) is Tick and is_in_quiet_band(self, view, position, memory):
+                    continue
+                if self._still_holds(view, position, mark, memory):
+                    continue
+            verdicts += self._position(view, position, mark)
+        gone = [m.subject for m in view.marks(self.id) if m.subject not in alive]
+        if gone:
+            asks = tuple(Forget(subject) for subject in gone)
+            verdicts.append(Verdict(reason="noted", subject="memory", asks=asks, silent=True))
+        return tuple(verdicts) or None
+
+    def quiet_between(self, view: View, position: Position) -> Band | None:
+        mark = view.mark(self.id, position.subject)
+        return None if mark is None else quiet_band(position, recalled(mark.value))
+
+    def meter(self, view: View) -> Meter:
+        return read_meter(self, view)
+
+    # --- one position ---
+
+    def _still_holds(self, view: View, position: Position, mark: Mark, memory: Memory) -> bool:
+        """Whether this very position was judged before, all else was the same, and it waits for
+        nothing but a price that is not there."""
+        if not is_in_quiet_band(self, view, position, memory):
+            return False
+        known = position.worked_out.get(self.id)
+        return (
+            known is not None
+            and known[0] is self
+            and known == self._circumstances(view, position, mark, memory)
+        )
+
+    def _circumstances(
+        self, view: View, position: Position, mark: Mark, memory: Memory
+    ) -> tuple[object, ...]:
+        """Besides price and time, all that the plan for a position follows from."""
+        return (
+            self,
+            mark,
+            view.account.finished.get(memory.order or 0),
+            view.account.orders_in(position.contract_id),
+            view.state.contracts.get(position.contract_id),
+        )
+
+    def _position(self, view: View, position: Position, mark: Mark | None) -> tuple[Verdict, ...]:
+        contract = view.state.contracts.get(position.contract_id)
+        if contract is None or position.average_price is None or position.valuation is None:
+            return ()
+        if not view.projected()[position.contract_id]:
+            return ()  # it is being closed
+        known = NOTHING if mark is None else recalled(mark.value)
+        levels = levels_of(self, position.average_price, position.side, contract)
+        price = price_of(self, view.quote(position.contract_id), position)
+        now = known
+        if price is not None:
+            now = advanced(self, known, levels, price)
+        verdicts = tuple(Plan(self, view, position, contract, mark, known, now, levels).verdicts())
+        if mark is not None and not verdicts:
+            position.worked_out[self.id] = self._circumstances(view, position, mark, known)
+        return verdicts

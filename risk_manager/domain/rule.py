@@ -93,10 +93,19 @@ class Rule(BaseModel):
     def covers(self, other: "Rule") -> bool:
         """Whether `other`, enforced beside this one, could never ask for anything more.
 
-        True only where that is certain in every state; a rule that says nothing more covers its
-        equals. See `same_but` for the usual form.
+        True only where that is certain in every state: for an equal rule, and for one that this
+        `is_stricter_than`.
         """
-        return self.same_but(other)
+        return self.same_but(other) or (
+            isinstance(other, type(self)) and self.is_stricter_than(other)
+        )
+
+    def is_stricter_than(self, other: Self) -> bool:
+        """Whether this asks, in every state, for all that an unequal rule of its kind asks for.
+
+        See `same_but` for the usual form.
+        """
+        return False
 
     def same_but(self, other: "Rule", *fields: str) -> bool:
         """Whether both are of one kind and equal, the named fields aside."""
@@ -120,3 +129,24 @@ class Rule(BaseModel):
     def meter(self, view: View) -> Meter | None:
         """Where the account stands against this limit; None where that has no meaning."""
         return None
+
+    def reading(
+        self,
+        *,
+        current: Decimal | None,
+        limit: Decimal | None,
+        unit: str,
+        sentence: str,
+        state: MeterState = MeterState.OK,
+    ) -> Meter:
+        """A reading of this rule's meter."""
+        return Meter(
+            rule_id=self.id,
+            spec_id=self.spec_id,
+            title=self.title,
+            current=current,
+            limit=limit,
+            unit=unit,
+            sentence=sentence,
+            state=state,
+        )

@@ -14,6 +14,7 @@ from risk_manager.domain.decisions import (
     Severity,
     Unlock,
     Verdict,
+    bookkeeping,
 )
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import AccountChanged, AccountReported, Hub, HubState
@@ -132,7 +133,7 @@ class AuthLossGuard(Rule):
             if holds != (view.mark(self.id, subject) is not None):
                 asks.append(Remember(subject) if holds else Forget(subject))
         if asks:
-            yield Verdict(reason="noted", subject="notes", asks=tuple(asks), silent=True)
+            yield bookkeeping(*asks)
 
     def _holds(self, view: View, subject: str) -> bool:
         """A note as it is after this event, whose own note is only being asked for."""
@@ -270,10 +271,7 @@ class AuthLossGuard(Rule):
             state = MeterState.UNKNOWN if allowed is not False else MeterState.BREACH
         if blind:
             sentence += f"; no {' and no '.join(blind)} stream"
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             current=None,
             limit=None,
             unit="",

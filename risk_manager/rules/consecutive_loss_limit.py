@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from risk_manager.domain.decisions import Remember, Verdict, bookkeeping
-from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.ledger import ROUND_TURN_SETTLE, RoundTurn
 from risk_manager.domain.lockout import Lockout, LockoutSpec
 from risk_manager.domain.locks import ACCOUNT_SCOPE, LockKind, LockPolicy
@@ -16,6 +15,7 @@ from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
+from risk_manager.rules.pauses import in_whole_seconds, is_gross
 
 HOUR = timedelta(hours=1)
 
@@ -85,7 +85,7 @@ class ConsecutiveLossLimit(Rule):
         flat = self.action == "close_all"
         total = sum((self._result(view, t) for t in row), ZERO)
         where = "" if scope == ACCOUNT_SCOPE else f" in {scope.removeprefix('root:')}"
-        span = plain_duration(timedelta(seconds=round((ends - view.now).total_seconds())))
+        span = in_whole_seconds(ends - view.now)
         reason = (
             f"{len(row)} losing trades in a row{where} ({dollars(total)}); "
             f"{'locked flat' if flat else 'no new entries'} for {span}"
@@ -141,7 +141,7 @@ class ConsecutiveLossLimit(Rule):
         return mark.value if mark else ""
 
     def _result(self, view: View, turn: RoundTurn) -> Decimal:
-        gross = (self.pnl_basis or view.state.rulebook.defaults.pnl_basis) is PnlBasis.GROSS
+        gross = is_gross(view, self.pnl_basis)
         return turn.pnl if gross else turn.net
 
     def meter(self, view: View) -> Meter:
@@ -160,10 +160,7 @@ class ConsecutiveLossLimit(Rule):
         if locks:
             state = MeterState.BREACH
             sentence = locks[0].reason
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             current=Decimal(longest),
             limit=Decimal(self.losses),
             unit="losses",

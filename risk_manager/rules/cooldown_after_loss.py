@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,7 @@ from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
+from risk_manager.rules.pauses import in_whole_seconds, is_gross
 
 
 def _above_zero(value: timedelta) -> timedelta:
@@ -91,16 +92,10 @@ class CooldownAfterLoss(Rule):
     def rank(self) -> int:
         return 80
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
-        return (
-            isinstance(other, CooldownAfterLoss)
-            and self.same_but(other, "tiers")
-            and all(
-                any(t.loss <= theirs.loss and t.cooldown >= theirs.cooldown for t in self.tiers)
-                for theirs in other.tiers
-            )
+    def is_stricter_than(self, other: Self) -> bool:
+        return self.same_but(other, "tiers") and all(
+            any(t.loss <= theirs.loss and t.cooldown >= theirs.cooldown for t in self.tiers)
+            for theirs in other.tiers
         )
 
     def tier(self, net: Decimal) -> Tier | None:
@@ -145,7 +140,7 @@ class CooldownAfterLoss(Rule):
         flat = self.action == "close_all"
         reason = (
             f"{name} trade lost {dollars(-loser.net)}; "
-            f"{'locked flat' if flat else 'no new entries'} for {_told(ends - view.now)}"
+            f"{'locked flat' if flat else 'no new entries'} for {in_whole_seconds(ends - view.now)}"
         )
         asks: list[Ask] = [
             view.new_lock(
@@ -168,7 +163,7 @@ class CooldownAfterLoss(Rule):
         """What may still pause, newest first."""
         ledger = view.account.ledger
         oldest = view.now - self.tiers[-1].cooldown - HEARD_AT_ONCE
-        gross = (self.pnl_basis or view.state.rulebook.defaults.pnl_basis) is PnlBasis.GROSS
+        gross = is_gross(view, self.pnl_basis)
         if self.measure == "execution":
             for e in reversed(ledger.standing()):
                 if e.executed_at < oldest:
@@ -213,7 +208,7 @@ class CooldownAfterLoss(Rule):
     # --- for people ---
 
     def meter(self, view: View) -> Meter:
-        gross = (self.pnl_basis or view.state.rulebook.defaults.pnl_basis) is PnlBasis.GROSS
+        gross = is_gross(view, self.pnl_basis)
         day = view.account.trading_date
         turns = [t for t in view.account.ledger.round_turns() if t.trading_date == day]
         newest = turns[-1] if turns else None
@@ -221,7 +216,7 @@ class CooldownAfterLoss(Rule):
         least = self.tiers[0]
         lock = view.lock(self.id)
         if lock is not None and lock.expires_at is not None:
-            sentence = f"no new entries for another {_told(lock.expires_at - view.now)}"
+            sentence = f"no new entries for another {in_whole_seconds(lock.expires_at - view.now)}"
         else:
             sentence = (
                 f"a trade that loses {dollars(least.loss)} pauses entries for "
@@ -230,10 +225,7 @@ class CooldownAfterLoss(Rule):
             if newest is not None:
                 which = "this one has made" if _is_open(newest) else "the last one made"
                 sentence += f"; {which} {dollars(result)}"
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             # A trade that is over uses up nothing of what the next one may lose.
             current=max(-result, ZERO) if lock is not None or _is_open(newest) else ZERO,
             limit=least.loss,
@@ -245,7 +237,3 @@ class CooldownAfterLoss(Rule):
 
 def _is_open(turn: RoundTurn | None) -> bool:
     return turn is not None and not turn.is_over
-
-
-def _told(span: timedelta) -> str:
-    return plain_duration(timedelta(seconds=max(round(span.total_seconds()), 0)))

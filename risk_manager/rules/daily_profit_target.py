@@ -1,13 +1,13 @@
 """EXTRA-005: stop for the day at a profit."""
 
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
 from risk_manager.domain.decisions import Verdict
 from risk_manager.domain.money import ZERO, dollars
-from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
 from risk_manager.rules.day_result import DayResultRule
 
@@ -25,12 +25,9 @@ class DailyProfitTarget(DayResultRule):
     rule: Literal["daily_profit_target"] = "daily_profit_target"
     target: Decimal = Field(gt=0, decimal_places=2)
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
+    def is_stricter_than(self, other: Self) -> bool:
         return (
-            isinstance(other, DailyProfitTarget)
-            and self.same_but(other, "target")
+            self.same_but(other, "target")
             and self.target < other.target
             and self._answers_for_the_whole_day
         )
@@ -59,10 +56,7 @@ class DailyProfitTarget(DayResultRule):
         else:
             current = max(result, ZERO)
             sentence = f"{dollars(result)} made today, {dollars(self.target - result)} to go"
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             current=current,
             limit=self.target,
             unit="USD",

@@ -1,13 +1,13 @@
 """RULE-003: stop for the day at a realised loss."""
 
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from risk_manager.domain.decisions import Severity, Verdict
 from risk_manager.domain.money import ZERO, dollars
-from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
 from risk_manager.rules.day_result import DayResultRule
 
@@ -25,12 +25,9 @@ class DailyRealizedLoss(DayResultRule):
     limit: Decimal = Field(gt=0, decimal_places=2)
     warn_at: tuple[Fraction, ...] = (Decimal("0.5"), Decimal("0.8"))
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
+    def is_stricter_than(self, other: Self) -> bool:
         return (
-            isinstance(other, DailyRealizedLoss)
-            and self.same_but(other, "limit", "warn_at")
+            self.same_but(other, "limit", "warn_at")
             and self.limit <= other.limit
             and self._answers_for_the_whole_day
         )
@@ -74,17 +71,11 @@ class DailyRealizedLoss(DayResultRule):
         result, doubts = self._result(view)
         if self.day_result(view) is None and result is not None and result > -self.limit:
             result = None
-        base = {
-            "rule_id": self.id,
-            "spec_id": self.spec_id,
-            "title": self.title,
-            "limit": self.limit,
-            "unit": "USD",
-        }
         if result is None:
-            return Meter(
-                **base,  # type: ignore[arg-type]  # plain keyword values of the right kinds
+            return self.reading(
                 current=None,
+                limit=self.limit,
+                unit="USD",
                 sentence="no trusted price for an open position",
                 state=MeterState.UNKNOWN,
             )
@@ -95,9 +86,10 @@ class DailyRealizedLoss(DayResultRule):
             state = MeterState.BREACH
         elif any(lost >= w * self.limit for w in self.warn_at):
             state = MeterState.WARN
-        return Meter(
-            **base,  # type: ignore[arg-type]
+        return self.reading(
             current=lost,
+            limit=self.limit,
+            unit="USD",
             sentence=self._sentence(view, result, doubts),
             state=state,
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -15,7 +15,7 @@ from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.missing_data import MissingData, flatten_after
 from risk_manager.domain.money import ZERO, Band, dollars
-from risk_manager.domain.rule import Meter, Rule
+from risk_manager.domain.rule import Meter
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
 from risk_manager.rules.open_pnl import OpenPnlRule, in_ticks
@@ -68,12 +68,9 @@ class DailyUnrealizedLoss(OpenPnlRule):
     def rank(self) -> int:
         return 50 if self.scope == "account" else 65
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
+    def is_stricter_than(self, other: Self) -> bool:
         return (
-            isinstance(other, DailyUnrealizedLoss)
-            and self.same_but(other, "limit")
+            self.same_but(other, "limit")
             and self.limit < other.limit
             and not self._locks_for_a_time
         )

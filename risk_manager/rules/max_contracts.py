@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import PositiveInt
 
@@ -33,12 +33,9 @@ class MaxContracts(Rule):
     def rank(self) -> int:
         return 75
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
+    def is_stricter_than(self, other: Self) -> bool:
         return (
-            isinstance(other, MaxContracts)
-            and self.same_but(other, "limit")
+            self.same_but(other, "limit")
             and self.limit < other.limit
             # Another limit lets other orders of several stay.
             and not self.count_working_entries
@@ -152,10 +149,7 @@ class MaxContracts(Rule):
             sentence = f"{_plain(count)} {self._unit} held, {_plain(-left)} above the limit"
         elif view.barred:
             sentence = f"barred: {_plain(count)} of {self.limit} {self._unit} held, no new ones"
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             current=count,
             limit=Decimal(self.limit),
             unit=self._unit,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
@@ -80,12 +80,9 @@ class MaxContractsPerInstrument(Rule):
     def rank(self) -> int:
         return 70
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
+    def is_stricter_than(self, other: Self) -> bool:
         return (
-            isinstance(other, MaxContractsPerInstrument)
-            and self.same_but(other, "limits")
+            self.same_but(other, "limits")
             and self.limits.keys() == other.limits.keys()
             and all(limit <= other.limits[key] for key, limit in self.limits.items())
             # Another limit lets other orders of several stay.
@@ -265,10 +262,7 @@ class MaxContractsPerInstrument(Rule):
             state = MeterState.BREACH
         elif used == 1 or view.barred:
             state = MeterState.WARN
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             current=current,
             limit=limit,
             unit="contracts",

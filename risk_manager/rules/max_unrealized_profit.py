@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from risk_manager.domain.decisions import Forget, Remember, Verdict, bookkeeping
 from risk_manager.domain.events import QuoteChanged
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.money import ZERO, Band, dollars
-from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
 from risk_manager.rules.open_pnl import OpenPnlRule, in_ticks
 
@@ -57,14 +57,8 @@ class MaxUnrealizedProfit(OpenPnlRule):
     def rank(self) -> int:
         return 85
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
-        if (
-            not isinstance(other, MaxUnrealizedProfit)
-            or not self.same_but(other, "target", "arm_at", "floor")
-            or self._locks_for_a_time
-        ):
+    def is_stricter_than(self, other: Self) -> bool:
+        if not self.same_but(other, "target", "arm_at", "floor") or self._locks_for_a_time:
             return False
         if self.target is not None and other.target is not None:
             return self.target < other.target

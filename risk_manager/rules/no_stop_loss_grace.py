@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -113,12 +113,9 @@ class NoStopLossGrace(Rule):
     def rank(self) -> int:
         return 60
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
+    def is_stricter_than(self, other: Self) -> bool:
         return (
-            isinstance(other, NoStopLossGrace)
-            and self.same_but(other, "grace", "rearm_grace")
+            self.same_but(other, "grace", "rearm_grace")
             and self.grace <= other.grace
             and self.rearm_grace <= other.rearm_grace
         )
@@ -153,9 +150,7 @@ class NoStopLossGrace(Rule):
             alive = {WATCHING, *(p.subject for p in account.positions.values())}
             memory += [Forget(m.subject) for m in marks if m.subject not in alive]
         if memory:
-            verdicts.append(
-                Verdict(reason="noted", subject="memory", asks=tuple(memory), silent=True)
-            )
+            verdicts.append(bookkeeping(*memory))
         return tuple(verdicts) or None
 
     def _counts_down(self, view: View, position: Position, mark: Mark) -> bool:
@@ -326,10 +321,7 @@ class NoStopLossGrace(Rule):
         elif unguarded:
             state, current = MeterState.WARN, None
             sentence = f"{unguarded} has no stop"
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             current=current,
             limit=limit,
             unit="s",

@@ -124,10 +124,7 @@ class OpenPnlRule(Rule):
             state = MeterState.WARN
         else:
             state = MeterState.OK
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             current=current,
             limit=limit,
             unit="USD",

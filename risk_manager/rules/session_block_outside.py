@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -152,13 +152,10 @@ class SessionBlockOutside(Rule):
     def rank(self) -> int:
         return 30
 
-    def covers(self, other: Rule) -> bool:
-        """One whose sessions begin with the other's and end no later, where shut is shut."""
-        if self.same_but(other):
-            return True
+    def is_stricter_than(self, other: Self) -> bool:
+        """Where its sessions begin with the other's and end no later, and shut means shut."""
         return (
-            isinstance(other, SessionBlockOutside)
-            and self.same_but(other, "sessions")
+            self.same_but(other, "sessions")
             and self.lockout != "none"
             and len(self.sessions) == len(other.sessions)
             and all(
@@ -423,10 +420,7 @@ class SessionBlockOutside(Rule):
                 state = MeterState.WARN
             left = plain_duration(max((ends - view.now) // MINUTE * MINUTE, timedelta(0)))
             sentence = f"session open, {left} left until {self._local(view, place, ends)}"
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+        return self.reading(
             current=current,
             limit=limit,
             unit="min",

@@ -1,7 +1,7 @@
 """RULE-011: never trade these products."""
 
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
@@ -59,12 +59,9 @@ class SymbolBlocks(Rule):
     def rank(self) -> int:
         return 40
 
-    def covers(self, other: Rule) -> bool:
-        if self.same_but(other):
-            return True
+    def is_stricter_than(self, other: Self) -> bool:
         return (
-            isinstance(other, SymbolBlocks)
-            and self.same_but(other, "blocked")
+            self.same_but(other, "blocked")
             and self.allow_only is None
             and set(self.blocked) >= set(other.blocked)
         )

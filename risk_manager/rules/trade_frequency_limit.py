@@ -37,6 +37,7 @@ from risk_manager.domain.records import OWN_TAG, OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.trading_calendar import TradingDay
 from risk_manager.domain.view import View
+from risk_manager.rules.pauses import in_whole_seconds
 
 DAY = timedelta(days=1)
 # Long after the last fill nothing new can be found, but by what tells of fills missed.
@@ -203,7 +204,7 @@ class TradeFrequencyLimit(Rule):
         latest = max((end for end in ends if end is not None), default=None)
         if latest is not None and None not in ends:
             until = latest
-            for_long = f"for {_told(latest - view.now)}"
+            for_long = f"for {in_whole_seconds(latest - view.now)}"
         what = "locked flat" if policy is LockPolicy.FLAT else "no new entries"
         reason = f"{counts}; {what} {for_long}"
         kind = LockKind.HARD if until is Release.RESET else LockKind.COOLDOWN
@@ -341,11 +342,10 @@ class TradeFrequencyLimit(Rule):
         if lock is not None:
             state = MeterState.BREACH
             ends = lock.expires_at
-            sentence = f"no new entries for another {_told(ends - view.now)}" if ends else "locked"
-        return Meter(
-            rule_id=self.id,
-            spec_id=self.spec_id,
-            title=self.title,
+            sentence = "locked"
+            if ends is not None:
+                sentence = f"no new entries for another {in_whole_seconds(ends - view.now)}"
+        return self.reading(
             current=Decimal(count),
             limit=Decimal(tightest.max),
             unit=self._words,
@@ -395,7 +395,3 @@ def _now_in(view: View, window: Window, counted: Sequence[Counted]) -> int:
 
 def _mark(window: Window) -> str:
     return f"window:{window.name}"
-
-
-def _told(span: timedelta) -> str:
-    return plain_duration(timedelta(seconds=max(round(span.total_seconds()), 0)))

@@ -44,10 +44,7 @@ def read_meter(config: Configuration, view: View) -> Meter:
         current, limit = Decimal(price - entry), Decimal(at - entry)
         sentence = f"{name}: {word} in {at - price} ticks"
         break
-    return Meter(
-        rule_id=config.id,
-        spec_id=config.spec_id,
-        title=config.title,
+    return config.reading(
         current=current,
         limit=limit,
         unit="ticks",

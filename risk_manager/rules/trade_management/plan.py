@@ -6,7 +6,15 @@ from datetime import timedelta
 from decimal import Decimal
 
 from risk_manager.domain.account import Mark
-from risk_manager.domain.decisions import Ask, Close, Protect, Remember, Severity, Verdict
+from risk_manager.domain.decisions import (
+    Ask,
+    Close,
+    Protect,
+    Remember,
+    Severity,
+    Verdict,
+    bookkeeping,
+)
 from risk_manager.domain.exit_orders import WORKING, is_exit_stop, stop_ticks
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.records import OrderType
@@ -75,7 +83,7 @@ class Plan:
         changed = self.memory is not self.known and self.memory != self.known
         if changed or (self.mark and self.due_at != self.mark.due_at):
             memory = Remember(self.position.subject, due_at=self.due_at, value=str(self.memory))
-            yield Verdict(reason="noted", subject="memory", asks=(memory,), silent=True)
+            yield bookkeeping(memory)
         yield from told
         if asks:
             yield Verdict(

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from risk_manager.domain.account import Mark
-from risk_manager.domain.decisions import Forget, Verdict
+from risk_manager.domain.decisions import Forget, Verdict, bookkeeping
 from risk_manager.domain.events import QuoteChanged, Tick
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.money import Band
@@ -57,7 +57,7 @@ class TradeManagement(Configuration):
         gone = [m.subject for m in view.marks(self.id) if m.subject not in alive]
         if gone:
             asks = tuple(Forget(subject) for subject in gone)
-            verdicts.append(Verdict(reason="noted", subject="memory", asks=asks, silent=True))
+            verdicts.append(bookkeeping(*asks))
         return tuple(verdicts) or None
 
     def quiet_between(self, view: View, position: Position) -> Band | None:

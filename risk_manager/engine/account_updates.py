@@ -425,9 +425,10 @@ def _with_listed(
         return _over(account, known, at, record.update_timestamp) if is_news and known else account
     if ended is not None and not _is_older(ended.updated_at, record.update_timestamp):
         decided_from = ended.at + LIST_LAG
-        if asked_at < ended.at:
+        if asked_at < ended.at and _is_older(record.update_timestamp, ended.updated_at):
             return account
         if asked_at < decided_from:
+            # Asked for before the word came, it may still have been drawn up after it.
             return _disputed(account, record.id, record.contract_id, decided_from)
     elif (
         known is not None

@@ -354,6 +354,25 @@ async def test_a_list_from_before_the_end_of_an_order_does_not_bring_it_back(
     assert len(d.actions) == 1
 
 
+@pytest.mark.parametrize("is_newer", [False, True])
+async def test_a_list_under_way_when_an_order_is_told_cancelled_may_know_better(
+    desk: DeskMaker, is_newer: bool
+) -> None:
+    """F1.2: Its request left before the word came, and its answer shows the order as of the same
+    date. Another list decides. Where the word is of a later date, the list was the older one."""
+    d = desk()
+    await d.admin("lock")
+    entry: dict[str, Any] = {"symbol": "ES", "stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
+    later = timedelta(milliseconds=5 if is_newer else 0)
+    await says(d, OrderStatus.CANCELLED, **{**entry, "updated_at": d.now + later})
+    await d.wait(seconds=0.05)
+    d.listed = [works]
+    await lists(d, works, asked_ago=0.06)
+    await d.wait(seconds=4)
+    assert d.actions == ([] if is_newer else [f"cancel {ORDER}"])
+
+
 async def test_a_list_does_not_lay_an_older_version_over_a_newer_one(desk: DeskMaker) -> None:
     """F1.4: What the stream has just told of an order stands against a list that is older."""
     d = desk()

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from risk_manager.domain.call_brake import Brake
 from risk_manager.domain.decisions import Action, Outcome, Severity
@@ -14,6 +14,7 @@ from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, LockKey
+from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import Band
 from risk_manager.domain.records import LIST_LAG
 
@@ -40,6 +41,9 @@ class Mark:
 
 
 MarkKey = tuple[str, str]
+
+ENFORCER = "enforcer"
+"""Under this name marks are kept that belong to no rule but to enforcement itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +183,14 @@ class Account:
     next_episode: int = 1
     next_action: int = 1
 
+    FOLLOWS_FROM: ClassVar[Mapping[str, frozenset[str]]] = {
+        "_orders_in": frozenset({"orders"}),
+        "_contract_ids": frozenset({"orders", "positions"}),
+        "_marks_of": frozenset({"marks"}),
+        "_marks_by_kind": frozenset({"marks"}),
+    }
+    """What is worked out about the account, and from which fields: see `fast_replace`."""
+
     @property
     def contracts_held(self) -> int:
         """Sum of absolute sizes over all contracts."""
@@ -211,10 +223,16 @@ class Account:
         return by_rule
 
     @cached_property
-    def quiet(self) -> dict[str, tuple[object, Band]]:
-        """Contract -> the prices between which no quote of it says anything new, under which
-        rules."""
-        return {}
+    def _marks_by_kind(self) -> Mapping[str, list[Mark]]:
+        by_kind: dict[str, list[Mark]] = {}
+        for mark in self._marks_of.get(ENFORCER, ()):
+            by_kind.setdefault(mark.subject.partition(":")[0], []).append(mark)
+        return by_kind
+
+    @cached_property
+    def memo(self) -> Memo[tuple[object, Band]]:
+        """See `engine.quiet_bands`."""
+        return Memo()
 
     def orders_in(self, contract_id: str) -> Sequence[Order]:
         orders = self.orders
@@ -246,6 +264,10 @@ class Account:
     def marks_of(self, rule_id: str) -> Sequence[Mark]:
         """What one rule remembers, oldest first."""
         return self._marks_of.get(rule_id, ()) if self.marks else ()
+
+    def own_marks(self, kind: str) -> Sequence[Mark]:
+        """The enforcer's own notes of one kind ("left" of "left:CON..."), oldest first."""
+        return self._marks_by_kind.get(kind, ()) if self.marks else ()
 
     def is_only_remembered(self, now: datetime) -> bool:
         """Whether nothing but the last run speaks for what is held.

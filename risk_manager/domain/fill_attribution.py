@@ -5,14 +5,11 @@ Kept as marks of the account, so that they outlive a restart.
 
 from datetime import datetime, timedelta
 
-from risk_manager.domain.account import Account, Attempt, Mark, MarkKey
+from risk_manager.domain.account import ENFORCER, Account, Attempt, Mark, MarkKey
 from risk_manager.domain.decisions import ClosePosition, Outcome, ReducePosition
 from risk_manager.domain.events import ActionSettled
+from risk_manager.domain.executions import HEARD_AT_ONCE, Execution
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.ledger import HEARD_AT_ONCE, Execution
-
-ENFORCER = "enforcer"
-"""Under this name the marks are kept; no rule has it."""
 
 SLACK = timedelta(seconds=2)
 """By so much the gateway's clock may differ, and an execution come after the answer."""
@@ -56,8 +53,8 @@ def enforced_by(account: Account, execution: Execution) -> tuple[str, ...]:
         ):
             return attempt.rule_ids
     prefix = f"close:{execution.contract_id}:"
-    for (owner, subject), mark in account.marks.items():
-        if owner == ENFORCER and subject.startswith(prefix):
+    for mark in account.own_marks("close"):
+        if mark.subject.startswith(prefix):
             settled_at, _, rule_ids = mark.value.partition(" ")
             if _within(execution, mark.set_at, datetime.fromisoformat(settled_at)):
                 return tuple(rule_ids.split(","))
@@ -66,7 +63,7 @@ def enforced_by(account: Account, execution: Execution) -> tuple[str, ...]:
 
 def not_own(account: Account, executions: list[Execution]) -> list[Execution]:
     """Those we did not cause, be it by a close or by an order we placed."""
-    if not account.attempts and not any(owner == ENFORCER for owner, _ in account.marks):
+    if not account.attempts and not account.marks_of(ENFORCER):
         return executions
     return [
         e

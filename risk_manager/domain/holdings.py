@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 
+from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import Valuation
 from risk_manager.domain.records import OWN_TAG, OrderSide, OrderStatus, OrderType
 
@@ -52,9 +53,9 @@ class Position:
         return f"{self.contract_id}:{self.episode}"
 
     @cached_property
-    def worked_out(self) -> dict[str, tuple[object, ...]]:
-        """What rules (by id) have worked out about this very value; a changed one begins anew."""
-        return {}
+    def memo(self) -> Memo[tuple[object, ...]]:
+        """By rule id: see `rules.trade_management`."""
+        return Memo()
 
 
 @dataclass(frozen=True, kw_only=True)

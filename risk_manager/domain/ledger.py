@@ -2,94 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property, reduce
+from itertools import islice
 from types import MappingProxyType
+from typing import Any
 
+from risk_manager.domain.executions import Execution, TradeKey
 from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import ZERO
-from risk_manager.domain.records import LIST_LAG, OrderSide, TradeRecord
+from risk_manager.domain.records import LIST_LAG
+from risk_manager.domain.round_turns import RoundTurn, RoundTurns
 from risk_manager.domain.trading_calendar import TradingDay
 
-ROUND_TURN_SETTLE = timedelta(milliseconds=750)
-HEARD_AT_ONCE = timedelta(seconds=5)
-"""A fill that reached us later than this after it happened was reported afterwards."""
-type TradeKey = int | tuple[int, int]
-"""An execution: the gateway's trade id, and of a further one under the same id also its part."""
 _EMPTY: Mapping[TradeKey, "Execution"] = MappingProxyType({})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """One fill. `pnl` before fees, None for an opening half-turn; `fees` never negative.
-
-    `part` tells apart what comes under one trade id, as both halves of a reversal may.
-    """
-
-    id: int
-    contract_id: str
-    order_id: int
-    side: OrderSide
-    size: int
-    price: Decimal
-    pnl: Decimal | None
-    fees: Decimal
-    voided: bool
-    executed_at: datetime
-    received_at: datetime
-    trading_date: date
-    part: int = 0
-
-    @property
-    def key(self) -> TradeKey:
-        return (self.id, self.part) if self.part else self.id
-
-    @property
-    def name(self) -> str:
-        return f"{self.id}.{self.part}" if self.part else str(self.id)
-
-    @property
-    def net(self) -> Decimal:
-        """P&L less fees; an opening half-turn is worth minus its fees."""
-        return (self.pnl or ZERO) - self.fees
-
-    @property
-    def signed_size(self) -> int:
-        return self.side.sign * self.size
-
-    @property
-    def counts_from(self) -> datetime:
-        """When a pause that this fill starts begins: at receipt, so that no clock of the gateway
-        shortens it; for a fill reported afterwards, when it happened."""
-        late = self.received_at - self.executed_at > HEARD_AT_ONCE
-        return self.executed_at if late else self.received_at
-
-    @classmethod
-    def of(
-        cls,
-        record: TradeRecord,
-        received_at: datetime,
-        day: TradingDay,
-        today: date = date.max,
-    ) -> "Execution":
-        """A fill as the gateway tells it. One of a trading date that has not begun counts today:
-        where the gateway's clock is ahead of ours it would else count on a day nobody judges."""
-        return cls(
-            id=record.id,
-            contract_id=record.contract_id,
-            order_id=record.order_id,
-            side=record.side,
-            size=record.size,
-            price=record.price,
-            pnl=record.profit_and_loss,
-            fees=record.fees,
-            voided=record.voided,
-            executed_at=record.creation_timestamp,
-            received_at=received_at,
-            # By its own timestamp: a fill of 16:59:59 that arrives at 17:00:02 is yesterday's.
-            trading_date=min(day.date_of(record.creation_timestamp), today),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,54 +43,6 @@ class DayTotals:
 
 
 NOTHING_YET = DayTotals()
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundTurn:
-    """One trade as traders count it: from flat to flat, or to the other side, by however many
-    orders it was scaled in and out.
-
-    `is_over` False: lots of it are still open, and the result is that of the lots closed so far.
-    `opened_by` is the id of the execution that opened it. It is None for a close whose opening is
-    not known: there each order counts as a trade. `size` counts the lots closed, and `last` is
-    the newest execution that closed any.
-    """
-
-    contract_id: str
-    opened_by: int | None
-    pnl: Decimal
-    fees: Decimal
-    size: int
-    first_at: datetime
-    last: Execution
-    is_over: bool
-
-    @property
-    def name(self) -> str:
-        """Names the trade, also while it is still growing."""
-        return f"turn:{self.order_id}" if self.opened_by is None else f"trade:{self.opened_by}"
-
-    @property
-    def order_id(self) -> int:
-        """The order that closed lots last."""
-        return self.last.order_id
-
-    @property
-    def last_at(self) -> datetime:
-        return self.last.executed_at
-
-    @property
-    def trading_date(self) -> date:
-        return self.last.trading_date
-
-    @property
-    def net(self) -> Decimal:
-        """P&L less fees, the opening half's fees included where they are known."""
-        return self.pnl - self.fees
-
-    def settled(self, now: datetime, settle: timedelta = ROUND_TURN_SETTLE) -> bool:
-        """Whether no further fill of the same order is to be expected."""
-        return now - self.last_at >= settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +93,7 @@ class Ledger:
         and is one row of that list, was one execution.
         """
         entries, totals = dict(self.entries), dict(self.totals)
+        corrected = False
         taken: dict[int, list[Execution]] = {}
         for execution in executions:
             rows = taken.setdefault(execution.id, [])
@@ -228,12 +109,34 @@ class Ledger:
             else:
                 execution = fast_replace(execution, part=known.part, received_at=known.received_at)
             rows.append(execution)
-            _put(entries, totals, execution)
+            corrected |= _put(entries, totals, execution)
         if as_of is not None:
             for rows in taken.values():
                 for first_word in _superseded(rows, _parts(entries, rows[0].id), as_of):
-                    _put(entries, totals, fast_replace(first_word, voided=True))
-        return self if entries == self.entries else Ledger(entries, totals)
+                    corrected |= _put(entries, totals, fast_replace(first_word, voided=True))
+        if entries == self.entries:
+            return self
+        after = Ledger(entries, totals)
+        if not corrected:
+            after._take_over(self)
+        return after
+
+    def _take_over(self, before: "Ledger") -> None:
+        """Go on from what was worked out before, where all that is new is newer than all before."""
+        known = before.__dict__.get("_oldest_first")
+        added = sorted(islice(self.entries.values(), len(before.entries), None), key=_age)
+        if known is None or any(e.voided for e in added):
+            return
+        if known and _age(known[-1]) >= _age(added[0]):
+            return
+        worked_out = self.__dict__
+        worked_out["_oldest_first"] = known + tuple(added)
+        turns = before.__dict__.get("_round_turns")
+        if turns is not None:
+            worked_out["_round_turns"] = turns.plus(added)
+        increasing = before.__dict__.get("_increasing")
+        if increasing is not None:
+            worked_out["_increasing"] = _with_first_fills(dict(increasing), added)
 
     def carried_over(self, day: TradingDay, old: date, today: date) -> "Ledger":
         """With those that counted on the old date, as their own had not begun, on their own."""
@@ -271,6 +174,11 @@ class Ledger:
     # Worked out once for each ledger: the next execution makes a new one.
 
     @cached_property
+    def memo(self) -> Memo[tuple[Any, ...]]:
+        """By rule id: what rules that look back over the day need not ask again."""
+        return Memo()
+
+    @cached_property
     def newest(self) -> Execution | None:
         """The last one recorded, which is the last one received, whatever its own time."""
         return list(self.entries.values())[-1] if self.entries else None
@@ -281,23 +189,28 @@ class Ledger:
         return tuple(sorted(standing, key=_age))
 
     @cached_property
-    def _round_turns(self) -> tuple[RoundTurn, ...]:
-        return round_turns_of(self._oldest_first)
+    def _round_turns(self) -> RoundTurns:
+        return RoundTurns().plus(self._oldest_first)
 
     @cached_property
     def _episodes(self) -> dict[tuple[str, int], EpisodeResult]:
         return {}
 
     def round_turns(self) -> tuple[RoundTurn, ...]:
-        """Trades that have closed lots, oldest first. See `round_turns_of`."""
-        return self._round_turns
+        """Trades that have closed lots, by their newest close. See `RoundTurns`."""
+        return self._round_turns.turns
+
+    @cached_property
+    def finished_turns(self) -> tuple[RoundTurn, ...]:
+        """Those that have ended: only these were won or lost."""
+        return tuple(turn for turn in self._round_turns.turns if turn.is_over)
 
     def episode(self, contract_id: str, net: int) -> EpisodeResult:
         """What the position that now stands at `net` has realised since it was opened."""
         known = self._episodes.get((contract_id, net))
         if known is None:
             known = self._episodes[contract_id, net] = _episode(
-                [e for e in self._oldest_first if e.contract_id == contract_id], net
+                (e for e in reversed(self._oldest_first) if e.contract_id == contract_id), net
             )
         return known
 
@@ -319,11 +232,7 @@ class Ledger:
 
     @cached_property
     def _increasing(self) -> Mapping[int, Execution]:
-        first: dict[int, Execution] = {}
-        for execution in self._oldest_first:
-            if execution.pnl is None:
-                first.setdefault(execution.order_id, execution)
-        return MappingProxyType(first)
+        return _with_first_fills({}, self._oldest_first)
 
     def increasing_orders(self) -> Mapping[int, Execution]:
         """The first fill of each order that opened or added: what a trader counts as an entry.
@@ -331,6 +240,15 @@ class Ledger:
         A half-turn without P&L is one that opened or added. A reversal is one entry.
         """
         return self._increasing
+
+
+def _with_first_fills(
+    first: dict[int, Execution], executions: Iterable[Execution]
+) -> Mapping[int, Execution]:
+    for execution in executions:
+        if execution.pnl is None:
+            first.setdefault(execution.order_id, execution)
+    return MappingProxyType(first)
 
 
 def _average(newest_first: list[Execution], opened: int, side: int) -> Decimal:
@@ -399,25 +317,28 @@ def _superseded(
 
 def _put(
     entries: dict[TradeKey, Execution], totals: dict[date, DayTotals], execution: Execution
-) -> None:
+) -> bool:
+    """Enter an execution; whether it took the place of another word of the same one."""
     known = entries.get(execution.key)
     if known == execution:
-        return
+        return False
     if known is not None:
         day = known.trading_date
         totals[day] = totals.get(day, NOTHING_YET).plus(known, -1)
     day = execution.trading_date
     totals[day] = totals.get(day, NOTHING_YET).plus(execution, +1)
     entries[execution.key] = execution
+    return known is not None
 
 
-def _episode(executions: list[Execution], net: int) -> EpisodeResult:
+def _episode(newest_first: Iterable[Execution], net: int) -> EpisodeResult:
     """Backwards from `net` to the execution that opened it."""
-    heard_at = executions[-1].received_at if executions else None
+    heard_at: datetime | None = None
     pnl = fees = ZERO
     in_step = False
     held = net
-    for e in reversed(executions):
+    for e in newest_first:
+        heard_at = heard_at or e.received_at
         before = held - e.signed_size
         if before * net <= 0:
             # Opened here; or, where one execution turned it round, that one realised the old side.
@@ -430,114 +351,3 @@ def _episode(executions: list[Execution], net: int) -> EpisodeResult:
             fees += e.fees
         held = before
     return EpisodeResult(pnl, fees, in_step, heard_at)
-
-
-def round_turns_of(executions: Iterable[Execution]) -> tuple[RoundTurn, ...]:
-    """The trades that have closed lots, by their newest close, each with what it really cost.
-
-    Executions must be oldest first. Opening fees are matched to closes first in, first out, lot
-    by lot, so that a trade still open is charged for the lots it has closed.
-    """
-    books: dict[str, _TradesOfContract] = {}
-    for e in executions:
-        books.setdefault(e.contract_id, _TradesOfContract()).add(e)
-    turns = (turn for book in books.values() for turn in book.round_turns())
-    return tuple(sorted(turns, key=lambda t: (t.last_at, t.last.id)))
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Trade:
-    """A trade while it is added up. `net` is signed: its lots that are open."""
-
-    first_at: datetime
-    opened_by: int | None = None
-    net: int = 0
-    is_over: bool = False
-    pnl: Decimal = ZERO
-    fees: Decimal = ZERO
-    size: int = 0
-    last: Execution | None = None
-
-    def is_closed_by(self, e: Execution) -> bool:
-        return self.net * e.side.sign < 0
-
-
-class _TradesOfContract:
-    """Tells the executions of one contract apart into trades."""
-
-    def __init__(self) -> None:
-        self._trades: list[_Trade] = []
-        self._open: _Trade | None = None
-        # Of a reversal the opening half may come first: what it ended waits for the closing one.
-        self._reversed: _Trade | None = None
-        self._of_order: dict[int, _Trade] = {}  # closes whose opening is not known
-        self._opening_fees: list[tuple[int, Decimal]] = []
-
-    def add(self, e: Execution) -> None:
-        if e.pnl is None:
-            self._opening_fees.append((e.size, e.fees))
-            self._add_opening(e, e.signed_size)
-            return
-        trade = self._trade_closed_by(e)
-        before = trade.net
-        trade.net += e.signed_size if before else 0
-        trade.pnl += e.pnl
-        trade.fees += e.fees + _take_fees(self._opening_fees, e.size)
-        trade.size += e.size
-        trade.last = e
-        if trade is self._open and before * trade.net <= 0:
-            opened = trade.net  # one execution may close a position and open the other side
-            trade.net, trade.is_over, self._open = 0, True, None
-            if opened:
-                self._add_opening(e, opened)
-
-    def _add_opening(self, e: Execution, net: int) -> None:
-        if self._open is not None and self._open.is_closed_by(e):
-            self._reversed, self._open = self._open, None
-            self._reversed.is_over = True
-        if self._open is None:
-            self._open = self._begun(_Trade(first_at=e.executed_at, opened_by=e.id))
-        self._open.net += net
-
-    def _trade_closed_by(self, e: Execution) -> _Trade:
-        for trade in (self._open, self._reversed):
-            if trade is not None and trade.is_closed_by(e):
-                return trade
-        known = self._of_order.get(e.order_id)
-        if known is None:
-            known = self._begun(_Trade(first_at=e.executed_at, is_over=True))
-            self._of_order[e.order_id] = known
-        return known
-
-    def _begun(self, trade: _Trade) -> _Trade:
-        self._trades.append(trade)
-        return trade
-
-    def round_turns(self) -> Iterator[RoundTurn]:
-        for trade in self._trades:
-            if trade.last is not None:
-                yield RoundTurn(
-                    contract_id=trade.last.contract_id,
-                    opened_by=trade.opened_by,
-                    pnl=trade.pnl,
-                    fees=trade.fees,
-                    size=trade.size,
-                    first_at=trade.first_at,
-                    last=trade.last,
-                    is_over=trade.is_over,
-                )
-
-
-def _take_fees(waiting: list[tuple[int, Decimal]], size: int) -> Decimal:
-    taken = ZERO
-    while size > 0 and waiting:
-        lots, fees = waiting[0]
-        used = min(lots, size)
-        share = fees * used / lots if lots else ZERO
-        taken += share
-        size -= used
-        if used == lots:
-            waiting.pop(0)
-        else:
-            waiting[0] = (lots - used, fees - share)
-    return taken

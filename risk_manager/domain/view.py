@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from risk_manager.domain.account import Account, Mark
 from risk_manager.domain.decisions import Ask, Close, Flatten, Forget, LockOut, ReduceTo
 from risk_manager.domain.exchange_hours import trading_since
+from risk_manager.domain.executions import ROUND_TURN_SETTLE, Execution
 from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
-from risk_manager.domain.ledger import ROUND_TURN_SETTLE, DayTotals, Execution
+from risk_manager.domain.ledger import DayTotals
 from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, LockKind, LockPolicy, Release, strictest
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.records import OrderStatus

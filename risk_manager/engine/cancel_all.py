@@ -8,10 +8,9 @@ has ended is taken for certain once a list has borne it out: a cancel may be con
 from collections.abc import Callable
 from datetime import datetime
 
-from risk_manager.domain.account import Account, Mark, MarkKey
+from risk_manager.domain.account import ENFORCER, Account, Mark, MarkKey
 from risk_manager.domain.events import AdminAsked
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.fill_attribution import ENFORCER
 from risk_manager.domain.holdings import Order
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.view import in_scope
@@ -60,15 +59,12 @@ def is_called_off(account: Account, order_id: int) -> bool:
 def demanded(account: Account, wanted: dict[str, Wanted], root: Callable[[str], str]) -> Account:
     """Add a cancel of each to `wanted`; returns the account with marks for those that are left."""
     gone = set()
-    for mark in account.marks_of(ENFORCER):
-        if mark.subject.startswith(ALL):
-            gone.add((ENFORCER, mark.subject))
-            met = _within(account, mark.subject.removeprefix(ALL), root)
-            account = _with(account, [f"{ONE}{i}" for i in met], mark.set_at, mark.value)
-    for mark in account.marks_of(ENFORCER):
-        order_id = _order_id(mark)
-        if order_id is None:
-            continue
+    for mark in account.own_marks(_kind(ALL)):
+        gone.add((ENFORCER, mark.subject))
+        met = _within(account, mark.subject.removeprefix(ALL), root)
+        account = _with(account, [f"{ONE}{i}" for i in met], mark.set_at, mark.value)
+    for mark in (*account.own_marks(_kind(ONE)), *account.own_marks(_kind(WITH_POSITION))):
+        order_id = int(mark.subject.rpartition(":")[2])
         order = account.orders.get(order_id)
         if order is None:
             # A list that left it out may have been wrong: then it is met again.
@@ -94,12 +90,8 @@ def _only_reduces(account: Account, order: Order) -> bool:
     return net * order.side.sign < 0 and order.remaining <= abs(net)
 
 
-def _order_id(mark: Mark) -> int | None:
-    """The order that a mark is about; None where it is about something else."""
-    for prefix in (ONE, WITH_POSITION):
-        if mark.subject.startswith(prefix):
-            return int(mark.subject.removeprefix(prefix))
-    return None
+def _kind(prefix: str) -> str:
+    return prefix.removesuffix(":")
 
 
 def _within(account: Account, scope: str, root: Callable[[str], str]) -> list[int]:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from risk_manager.domain.account import Account, Mark
+from risk_manager.domain.account import ENFORCER, Account, Mark
 from risk_manager.domain.decisions import Action, Cancel, MoveStop, PlaceExit, Protect
 from risk_manager.domain.exit_orders import is_through, stop_ticks, target_ticks
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.fill_attribution import ENFORCER
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.records import OrderStatus, OrderType

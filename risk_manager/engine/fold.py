@@ -30,10 +30,10 @@ from risk_manager.domain.events import (
     TradeExecuted,
     Unreadable,
 )
+from risk_manager.domain.executions import Execution
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.health_issue import CLOCK_AHEAD, IssueKind
 from risk_manager.domain.holdings import Position
-from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import MANUAL_ID, Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.money import dollars
 from risk_manager.domain.records import TradeRecord

@@ -6,9 +6,8 @@ that they outlive a refusal, the brake and a restart.
 
 from datetime import datetime
 
-from risk_manager.domain.account import Account, Mark
+from risk_manager.domain.account import ENFORCER, Account, Mark
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.fill_attribution import ENFORCER
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.records import OrderStatus
 from risk_manager.engine.wanted import Wanted
@@ -40,10 +39,8 @@ def is_left_behind(account: Account, order: Order) -> bool:
 def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:
     """Add a cancel of each to `wanted`; returns the account without the marks that are done."""
     gone = set()
-    for mark in account.marks_of(ENFORCER):
-        kind, _, contract_id = mark.subject.partition(":")
-        if kind != "left":
-            continue
+    for mark in account.own_marks("left"):
+        contract_id = mark.subject.partition(":")[2]
         ids = _marked(account, contract_id)
         for order in account.orders_in(contract_id):
             if order.id not in ids or order.status is OrderStatus.PENDING_CANCELLATION:

@@ -59,17 +59,17 @@ def _under_locks(
     decisive = [x for x in locks if x.policy is policy]
     rules = [x.rule_id for x in decisive]
     reason = f"locked: {decisive[0].reason}"
-    want = wanted.setdefault(contract_id, Wanted())
     net = account.net(contract_id)
     ceiling = 0 if policy is LockPolicy.FLAT else account.ceilings.get(contract_id, 0)
     too_much = net * ceiling < 0 or abs(net) > abs(ceiling)
     if too_much and not _is_let_finish(state, account, contract_id):
-        want.hold_at_most(abs(ceiling) if net * ceiling > 0 else 0, rules, reason)
+        keep = abs(ceiling) if net * ceiling > 0 else 0
+        wanted.setdefault(contract_id, Wanted()).hold_at_most(keep, rules, reason)
     cancel, shrink = _stray_orders(state, account, contract_id)
     if cancel:
-        want.cancel_orders(cancel, rules, reason)
+        wanted.setdefault(contract_id, Wanted()).cancel_orders(cancel, rules, reason)
     if shrink:
-        want.shrink_stops(shrink, rules, reason)
+        wanted.setdefault(contract_id, Wanted()).shrink_stops(shrink, rules, reason)
 
 
 def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
@@ -82,8 +82,8 @@ def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Acco
             orders = closing.order_ids | {o.id for o in account.orders_in(contract_id)}
             if orders != closing.order_ids:
                 closing = fast_replace(closing, order_ids=orders)
-            want = wanted.setdefault(contract_id, Wanted())
             if not _is_let_finish(state, account, contract_id):
+                want = wanted.setdefault(contract_id, Wanted())
                 want.hold_at_most(0, closing.rule_ids, closing.reason)
         left = closing.order_ids & account.orders.keys()
         if not open_still and not left:
@@ -94,7 +94,8 @@ def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Acco
             want = wanted.setdefault(contract_id, Wanted())
             want.cancel_orders(cancel & closing.order_ids, closing.rule_ids, closing.reason)
         if shrink and open_still:
-            wanted[contract_id].shrink_stops(shrink, closing.rule_ids, closing.reason)
+            want = wanted.setdefault(contract_id, Wanted())
+            want.shrink_stops(shrink, closing.rule_ids, closing.reason)
     return account if kept == account.closings else fast_replace(account, closings=kept)
 
 

@@ -9,7 +9,7 @@ from risk_manager.engine.lock_enforcement import is_at_rest
 
 def is_within_quiet_band(state: State, account_id: int, contract_id: str) -> bool:
     """Whether the newest quote of a contract is where no rule had, or has, anything to say."""
-    known = state.accounts[account_id].quiet.get(contract_id)
+    known = state.accounts[account_id].memo.get(contract_id)
     if known is None or known[0] is not state.rulebook:
         return False
     low, high = known[1]
@@ -26,9 +26,9 @@ def keep_quiet_band(view: View, rules: tuple[Rule, ...], contract_id: str) -> No
     Only where this quote was no news: no rule had anything to say, and nothing was wanted.
     """
     account, rulebook = view.account, view.state.rulebook
-    known = account.quiet.get(contract_id)
+    known = account.memo.get(contract_id)
     if known is None or known[0] is not rulebook:
-        account.quiet[contract_id] = (rulebook, _quiet_between(view, rules, contract_id))
+        account.memo[contract_id] = (rulebook, _quiet_between(view, rules, contract_id))
 
 
 def _quiet_between(view: View, rules: tuple[Rule, ...], contract_id: str) -> Band:

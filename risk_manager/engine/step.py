@@ -155,7 +155,7 @@ class _Working:
             account = cancel_all.with_let_go(account, demands(self.state, account, wanted))
         if account.orders and not is_quote:
             self._tidy(account, wanted)
-        if wanted or account.attempts:
+        if wanted or account.attempts or (account.brake.on_since is not None and not is_quote):
             acted = act(self.state, account, wanted, self.unsent, all_were_asked=not is_quote)
             account = acted.account
             self.actions += acted.actions
@@ -166,10 +166,8 @@ class _Working:
             self._look(account)
         if account is not before:
             self.state = with_account(self.state, before, account)
-        elif (
-            type(self.event) is QuoteChanged
-            and not (answers or failed or account.failed_rules)
-            and all(want.is_nothing for want in wanted.values())
+        elif type(self.event) is QuoteChanged and not (
+            answers or wanted or failed or account.failed_rules
         ):
             keep_quiet_band(view, rules, self.event.contract_id)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from risk_manager.domain.account import Account
+from risk_manager.domain.account import ENFORCER, Account
 from risk_manager.domain.decisions import Action, ClosePosition, ReducePosition
 from risk_manager.domain.events import (
     AccountChanged,
@@ -15,7 +15,6 @@ from risk_manager.domain.events import (
     TradeExecuted,
 )
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.fill_attribution import ENFORCER
 from risk_manager.domain.state import State
 from risk_manager.engine import attempts
 from risk_manager.engine.exit_placement import cut_subject

@@ -7,11 +7,10 @@ is over cannot be cancelled. Kept as marks of the account, so that a restart mak
 
 from datetime import datetime, timedelta
 
-from risk_manager.domain.account import Account, Attempt, Mark
+from risk_manager.domain.account import ENFORCER, Account, Attempt, Mark
 from risk_manager.domain.decisions import Action, CancelOrder, Outcome
 from risk_manager.domain.events import ActionSettled
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.fill_attribution import ENFORCER
 from risk_manager.engine.wanted import Wanted
 
 PREFIX = "cancel not borne out:"
@@ -83,9 +82,7 @@ def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:
     Nothing is repeated while a position is held: the order may be an exit of that one.
     """
     over = set()
-    for mark in account.marks_of(ENFORCER):
-        if not mark.subject.startswith(PREFIX):
-            continue
+    for mark in account.own_marks(PREFIX.removesuffix(":")):
         order_id = int(mark.subject.removeprefix(PREFIX))
         is_open_question = order_id in account.finished and not account.is_gone(order_id)
         if not is_open_question or order_id in account.orders:

@@ -25,11 +25,6 @@ class Wanted:
     reason: str = ""
     protect: Protect | None = None
 
-    @property
-    def is_nothing(self) -> bool:
-        asked = self.cancel or self.cancel_again or self.shrink or self.protect is not None
-        return self.keep is None and not asked
-
     def hold_at_most(self, keep: int, rule_ids: Iterable[str], reason: str) -> None:
         if self.keep is None or keep < self.keep:
             self.keep = keep

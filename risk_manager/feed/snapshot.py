@@ -8,7 +8,7 @@ from decimal import Decimal
 from risk_manager.domain.account import Account
 from risk_manager.domain.events import Tick
 from risk_manager.domain.holdings import Order, Position
-from risk_manager.domain.ledger import Ledger, round_turns_of
+from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, strictest
 from risk_manager.domain.money import cents
 from risk_manager.domain.rule import Meter, MeterState, Rule
@@ -75,11 +75,7 @@ class TradeBook:
         known = self._known.get(account.id)
         if known is not None and known[0] is account.ledger and known[1] == date:
             return known[2], known[3]
-        turns = [
-            t
-            for t in round_turns_of(account.ledger.standing())
-            if t.trading_date == account.trading_date
-        ]
+        turns = [t for t in account.ledger.round_turns() if t.trading_date == account.trading_date]
         rows = tuple(
             TradeRow(
                 order_id=t.order_id,

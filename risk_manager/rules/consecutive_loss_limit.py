@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from risk_manager.domain.decisions import Remember, Verdict, bookkeeping
-from risk_manager.domain.ledger import ROUND_TURN_SETTLE, RoundTurn
+from risk_manager.domain.executions import ROUND_TURN_SETTLE
 from risk_manager.domain.lockout import Lockout, LockoutSpec
 from risk_manager.domain.locks import ACCOUNT_SCOPE, LockKind, LockPolicy
 from risk_manager.domain.money import ZERO, dollars
+from risk_manager.domain.round_turns import RoundTurn
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
@@ -52,7 +53,7 @@ class ConsecutiveLossLimit(Rule):
         return 80
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        turns = _over(view)
+        turns = view.account.ledger.finished_turns
         if not turns:
             return None
         verdicts: list[Verdict] = []
@@ -125,15 +126,17 @@ class ConsecutiveLossLimit(Rule):
         self, view: View, scope: str, turns: tuple[RoundTurn, ...]
     ) -> Iterator[RoundTurn]:
         counted_to = self._counted_to(view, scope)
+        gross, today = is_gross(view, self.pnl_basis), view.account.trading_date
+        most, least = self.scratch_below, -self.scratch_below
         for turn in reversed(turns):
-            if _mark(turn) <= counted_to:
+            if counted_to and _mark(turn) <= counted_to:
                 return
-            if not self.carry_over and turn.trading_date != view.account.trading_date:
+            if not self.carry_over and turn.trading_date != today:
                 return
-            result = self._result(view, turn)
-            if result > self.scratch_below:
+            result = turn.pnl if gross else turn.net
+            if result > most:
                 return
-            if result < -self.scratch_below:
+            if result < least:
                 yield turn
 
     def _counted_to(self, view: View, scope: str) -> str:
@@ -145,7 +148,7 @@ class ConsecutiveLossLimit(Rule):
         return turn.pnl if gross else turn.net
 
     def meter(self, view: View) -> Meter:
-        turns = _over(view)
+        turns = view.account.ledger.finished_turns
         rows = {
             scope: len(self._row(view, scope, own))
             for scope, own in self._by_scope(view, turns).items()
@@ -167,11 +170,6 @@ class ConsecutiveLossLimit(Rule):
             sentence=sentence,
             state=state,
         )
-
-
-def _over(view: View) -> tuple[RoundTurn, ...]:
-    """Only a trade that has ended was won or lost."""
-    return tuple(t for t in view.account.ledger.round_turns() if t.is_over)
 
 
 def _mark(turn: RoundTurn) -> str:

@@ -1,25 +1,29 @@
 """RULE-007: pause after a big loser."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from risk_manager.domain.account import Mark
 from risk_manager.domain.decisions import Ask, Close, Forget, Remember, Verdict, bookkeeping
 from risk_manager.domain.durations import Duration, plain_duration
+from risk_manager.domain.executions import HEARD_AT_ONCE, ROUND_TURN_SETTLE, Execution
 from risk_manager.domain.fill_attribution import enforced_by
 from risk_manager.domain.holdings import Position
-from risk_manager.domain.ledger import HEARD_AT_ONCE, ROUND_TURN_SETTLE, Execution, RoundTurn
 from risk_manager.domain.locks import LockKind, LockPolicy
 from risk_manager.domain.money import ZERO, dollars
+from risk_manager.domain.round_turns import RoundTurn
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
 from risk_manager.rules.pauses import in_whole_seconds, is_gross
+
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 def _above_zero(value: timedelta) -> timedelta:
@@ -103,13 +107,19 @@ class CooldownAfterLoss(Rule):
         return next((t for t in reversed(self.tiers) if -net >= t.loss), None)
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        if not view.account.ledger.entries and not view.marks(self.id):
+        ledger, marks = view.account.ledger, view.marks(self.id)
+        if (not ledger.entries and not marks) or self._is_done_with(view, marks):
             return None
         verdicts: list[Verdict] = []
         recent: set[str] = set()
         lock = view.lock(self.id)
         ends = lock.expires_at if lock else None
-        for loser in reversed(list(self._losers(view))):
+        losers = list(reversed(list(self._losers(view))))
+        if all(self._has_asked(view, loser) for loser in losers):
+            lasts = self.tiers[-1].cooldown + HEARD_AT_ONCE
+            until = losers[0].last.executed_at + lasts if losers else LATEST
+            ledger.memo[self.id] = (self, view.state.rulebook, marks, until)
+        for loser in losers:
             recent.add(loser.subject)
             verdict, ends = self._judge_loser(view, loser, ends)
             if verdict is not None:
@@ -119,6 +129,26 @@ class CooldownAfterLoss(Rule):
             if over:
                 verdicts.append(bookkeeping(*(Forget(subject) for subject in over)))
         return tuple(verdicts) or None
+
+    def _is_done_with(self, view: View, marks: Sequence[Mark]) -> bool:
+        """Whether each loss of this very ledger had asked for its pause when last looked at, and
+        none has become too old to be remembered since."""
+        known = view.account.ledger.memo.get(self.id)
+        if known is None:
+            return False
+        rule, rulebook, known_marks, until = known
+        return (
+            rule is self
+            and rulebook is view.state.rulebook
+            and view.now <= until
+            and known_marks == marks
+        )
+
+    def _has_asked(self, view: View, loser: Loser) -> bool:
+        if self.tier(loser.net) is None:
+            return True
+        mark = view.mark(self.id, loser.subject)
+        return mark is not None and mark.value.partition(" ")[0] == str(loser.last.id)
 
     def _judge_loser(
         self, view: View, loser: Loser, ends: datetime | None

@@ -28,9 +28,9 @@ from risk_manager.domain.events import (
     RulebookReplaced,
     TradeExecuted,
 )
+from risk_manager.domain.executions import Execution
 from risk_manager.domain.fill_attribution import not_own
 from risk_manager.domain.holdings import Order
-from risk_manager.domain.ledger import Execution
 from risk_manager.domain.lockout import LockoutSpec
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
 from risk_manager.domain.records import OWN_TAG, OrderType
@@ -233,7 +233,7 @@ class TradeFrequencyLimit(Rule):
         paused_for = mark.value if mark else ""
         if paused_for == str(counted[-1].id) or not self._could_exceed(view, window, counted):
             return None
-        found = self._last_excess(window, counted)
+        found = self._last_excess_of(view, window, counted)
         if found is None or paused_for == str(found.last.id):
             return None
         end = _pause_end(found)
@@ -260,6 +260,19 @@ class TradeFrequencyLimit(Rule):
 
     def _threshold(self, window: Window) -> int:
         return window.max + 1 if self.trip == "over" else window.max
+
+    def _last_excess_of(
+        self, view: View, window: Window, counted: Sequence[Counted]
+    ) -> Excess | None:
+        if self.count not in ("entries", "round_turns"):
+            return self._last_excess(window, counted)
+        # These follow from the ledger alone.
+        memo, question = view.account.ledger.memo, f"{self.id} {window.name}"
+        known = memo.get(question)
+        if known is None or known[0] is not self:
+            known = memo[question] = (self, self._last_excess(window, counted))
+        excess: Excess | None = known[1]
+        return excess
 
     def _last_excess(self, window: Window, counted: Sequence[Counted]) -> Excess | None:
         """The last one that starts a pause. What is done during a pause starts none of its own,

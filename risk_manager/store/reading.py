@@ -10,7 +10,7 @@ from typing import Any
 
 from risk_manager.domain.account import Account, Breach, Mark
 from risk_manager.domain.call_brake import Brake
-from risk_manager.domain.ledger import Execution
+from risk_manager.domain.executions import Execution
 from risk_manager.domain.locks import Lock, Release
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State

@@ -9,8 +9,9 @@ from typing import Any
 
 from risk_manager.domain.account import Account, Breach, Closing, Mark
 from risk_manager.domain.decisions import Severity
+from risk_manager.domain.executions import Execution, TradeKey
 from risk_manager.domain.holdings import Order, Position
-from risk_manager.domain.ledger import DayTotals, Execution, Ledger, TradeKey
+from risk_manager.domain.ledger import DayTotals, Ledger
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType, PositionType
 from risk_manager.domain.symbols import Contract

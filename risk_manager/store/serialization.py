@@ -18,6 +18,7 @@ ROOMS = ("domain", "rules")
 WRITTEN_AS = {
     "domain.call_brake:Brake": "domain.brake:Brake",
     "domain.events:HealthIssueChanged": "domain.events:DoubtChanged",
+    "domain.executions:Execution": "domain.ledger:Execution",
     "domain.health_issue:Baseline": "domain.blindness:Baseline",
     "domain.health_issue:HealthIssue": "domain.doubt:Doubt",
     "domain.health_issue:IssueKind": "domain.doubt:DoubtKind",

@@ -17,7 +17,7 @@ import aiosqlite
 
 from risk_manager.clock import Clock
 from risk_manager.domain.events import AnyEvent
-from risk_manager.domain.ledger import Execution
+from risk_manager.domain.executions import Execution
 from risk_manager.domain.locks import Lock
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State

@@ -180,7 +180,7 @@ def _one_account(state: State) -> None:
         step(state, QuoteChanged.model_validate(raw))
 
     near = fast_replace(state, accounts={1: fast_replace(state.accounts[1])})
-    near.accounts[1].quiet[contract_id("MNQ")] = (state.rulebook, NOWHERE)
+    near.accounts[1].memo[contract_id("MNQ")] = (state.rulebook, NOWHERE)
 
     def quote_near_a_limit() -> None:
         step(near, QuoteChanged.model_validate(raw))

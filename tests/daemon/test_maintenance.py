@@ -11,7 +11,8 @@ from stored_desk import StoppedClock, at, opened, stored_desk
 from risk_manager.broker.lanes import Call, Lane
 from risk_manager.broker.replies import Answer
 from risk_manager.daemon.maintenance import CallAudit, Gap, Maintenance, last_sign_of_life
-from risk_manager.domain.ledger import Execution, Ledger
+from risk_manager.domain.executions import Execution
+from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.records import TradeRecord
 from risk_manager.domain.trading_calendar import TradingDay
 from risk_manager.store.store import Store

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from risk_manager.domain.executions import Execution
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.ledger import Execution, Ledger
+from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.records import OrderSide, TradeRecord
 from risk_manager.domain.trading_calendar import TradingDay
 

@@ -30,6 +30,7 @@ from risk_manager.domain.events import (
     QuoteChanged,
     RulebookReplaced,
     Tick,
+    TradeExecuted,
 )
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.money import Valuation
@@ -52,8 +53,26 @@ SECTIONS: tuple[dict[str, Any], ...] = (
         },
         "symbol_blocks": {"blocked": ["M2*"]},
         "trade_management": {"enabled": True},
+        "cooldown_after_loss": {"tiers": [{"loss": 20, "cooldown": "30s"}]},
+        "consecutive_loss_limit": {"losses": 2, "lockout": "1m", "scratch_below": 5},
+        "trade_frequency_limit": {
+            "windows": [
+                {"name": "m", "per": "1m", "max": 3, "cooldown": "20s"},
+                {"name": "day", "per": "1d", "max": 60, "cooldown": "1m"},
+            ],
+        },
     },
     {
+        "cooldown_after_loss": {
+            "tiers": [{"loss": 10, "cooldown": "5s"}, {"loss": 40, "cooldown": "2m"}],
+            "overlap": "add",
+            "reversal_on_loss": "close",
+        },
+        "consecutive_loss_limit": {"losses": 3, "lockout": "20s", "scope": "root"},
+        "trade_frequency_limit": {
+            "count": "round_turns",
+            "windows": [{"name": "m", "per": "1m", "max": 2, "cooldown": "10s"}],
+        },
         "daily_unrealized_loss": {
             "limit": 200,
             "action": "close_all_and_lockout",
@@ -106,7 +125,7 @@ class Trading:
         self.now = MORNING
         self.prices = dict.fromkeys(SYMBOLS, 1000.0)
         self.nets = dict.fromkeys(SYMBOLS, 0)
-        self.orders = 0
+        self.orders = self.trades = 0
 
     def carry_out(self, action: Action) -> None:
         """What the broker and the enforcer say of it, one event after the other."""
@@ -152,7 +171,22 @@ class Trading:
                 average = self.prices[symbol] + dice.choice([0, 0, 1.5])
                 held = {"type": 1 if net > 0 else 2, "size": abs(net), "average_price": average}
                 return PositionChanged.model_validate({**about, "account_id": 1, **held})
-            case n if n < 82:
+            case n if n < 76:
+                self.trades += 1
+                pnl = dice.choice([None, None, -8.0, -25.0, -60.0, 15.0])
+                trade = {
+                    "id": dice.choice([self.trades] * 9 + [max(self.trades - 3, 1)]),
+                    "creation_timestamp": self.now - timedelta(seconds=dice.choice([0, 0, 7])),
+                    "price": self.prices[symbol],
+                    "profit_and_loss": pnl,
+                    "fees": 0.37,
+                    "side": dice.choice([0, 1]),
+                    "size": 1,
+                    "order_id": dice.randint(max(self.trades - 2, 1), self.trades),
+                    "voided": dice.random() < 0.05,
+                }
+                return TradeExecuted.model_validate({**about, "account_id": 1, **trade})
+            case n if n < 84:
                 self.orders += 1
                 order = {
                     "id": dice.randint(max(self.orders - 4, 1), self.orders),
@@ -229,7 +263,7 @@ async def test_a_quote_that_was_nothing_to_the_old_rules_is_asked_of_the_new(
         await d.wait(seconds=1)
     await d.quote("MNQ", 20990)
     before = d.account()
-    assert before.quiet
+    assert before.memo
     await d.new_rules(rules_from(daily_unrealized_loss={"limit": 50}))
     assert d.account() is before
     await d.quote("MNQ", 20970)
@@ -278,7 +312,7 @@ async def test_a_breakeven_is_not_missed_between_quiet_prices(desk: DeskMaker) -
     stop = await d.stop("MNQ", -1, price=20990)
     for ticks in (2, 3, 9):
         await d.quote("MNQ", 21000 + ticks * 0.25)
-    assert d.account().quiet
+    assert d.account().memo
     assert d.actions == []
     await d.quote("MNQ", 21000 + 10 * 0.25)
     assert d.actions == [f"move {stop} to 21000.25 for 1"]

@@ -17,8 +17,9 @@ from risk_manager.domain.events import (
     OrderChanged,
     QuoteChanged,
 )
+from risk_manager.domain.executions import Execution
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.ledger import Execution, Ledger
+from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import LockPolicy
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rulebook import AccountRules, Rulebook

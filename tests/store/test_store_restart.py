@@ -16,8 +16,8 @@ from risk_manager.domain.account import Account, Breach, Closing, Mark
 from risk_manager.domain.call_brake import Brake
 from risk_manager.domain.decisions import ClosePosition, DayReset, Severity
 from risk_manager.domain.events import Tick
+from risk_manager.domain.executions import Execution
 from risk_manager.domain.holdings import Order, Position
-from risk_manager.domain.ledger import Execution
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 from risk_manager.domain.rulebook import Defaults, Rulebook

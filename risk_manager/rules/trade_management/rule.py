@@ -74,7 +74,7 @@ class TradeManagement(Configuration):
         nothing but a price that is not there."""
         if not is_in_quiet_band(self, view, position, memory):
             return False
-        known = position.worked_out.get(self.id)
+        known = position.memo.get(self.id)
         return (
             known is not None
             and known[0] is self
@@ -107,5 +107,5 @@ class TradeManagement(Configuration):
             now = advanced(self, known, levels, price)
         verdicts = tuple(Plan(self, view, position, contract, mark, known, now, levels).verdicts())
         if mark is not None and not verdicts:
-            position.worked_out[self.id] = self._circumstances(view, position, mark, known)
+            position.memo[self.id] = self._circumstances(view, position, mark, known)
         return verdicts

@@ -445,8 +445,8 @@ class Logs:
         number = logging.getLevelNamesMapping()[level.upper()]
         logging.getLogger().setLevel(number)
         for name in NOISY_LOGGERS:
-            quiet = logging.NOTSET if number <= logging.DEBUG else max(number, logging.WARNING)
-            logging.getLogger(name).setLevel(quiet)
+            least = logging.NOTSET if number <= logging.DEBUG else max(number, logging.WARNING)
+            logging.getLogger(name).setLevel(least)
 
     def adopt_loggers(self) -> None:
         """Take the output of libraries that print by themselves; again after importing one."""

@@ -53,18 +53,19 @@ type Call = tuple[str, tuple[int | str, ...]]
 class HubTimings:
     """All in seconds.
 
-    A quiet hub is asked for a sign of life: after `quiet` while there is something at stake,
-    after `quiet_idle` otherwise; it has `answer` to give one. A server that never acknowledged an
-    invocation is not asked; then only `silent` (no frame at all, pings included) counts. With
-    something at stake silence is noticed within quiet + answer + 2 check = 4.5 s. Once a server
-    has acknowledged one, a new link is up only after a sign of life on it, within `answer`.
+    A silent hub is asked for a sign of life: after `probe_after` while there is something at
+    stake, after `probe_after_idle` otherwise; it has `answer` to give one. A server that never
+    acknowledged an invocation is not asked; then only `silent` (no frame at all, pings included)
+    counts. With something at stake silence is noticed within
+    probe_after + answer + 2 check = 4.5 s. Once a server has acknowledged one, a new link is up
+    only after a sign of life on it, within `answer`.
     """
 
     check: float = 0.5
     open: float = 8.0
     acknowledge: float = 1.0
-    quiet: float = 1.5
-    quiet_idle: float = 10.0
+    probe_after: float = 1.5
+    probe_after_idle: float = 10.0
     answer: float = 2.0
     silent: float = 35.0
     retries: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -636,21 +637,21 @@ class HubLine:
                 self._ask_again(link)
                 if self.wanted != link.subscribed:
                     await self._subscribe(link)
-                quiet = now - max(link.last_frame, judged_from)
-                if quiet >= times.silent:
-                    link.mark_suspect(f"nothing was received for {quiet:.0f} s")
+                silence = now - max(link.last_frame, judged_from)
+                if silence >= times.silent:
+                    link.mark_suspect(f"nothing was received for {silence:.0f} s")
                 elif asked_at is None or link.last_frame >= asked_at:
-                    asked_at = await self._ask_for_a_sign(link, quiet)
+                    asked_at = await self._ask_for_a_sign(link, silence)
                 elif now - asked_at >= times.answer:
                     link.mark_suspect(
-                        f"no answer to a sign of life asked for, silent {quiet:.1f} s"
+                        f"no answer to a sign of life asked for, silent {silence:.1f} s"
                     )
 
-    async def _ask_for_a_sign(self, link: HubLink, quiet: float) -> float | None:
-        """Probe a quiet link; when it was asked, or None if that was not needed or not possible."""
-        patience = self._timings.quiet if self._exposed() else self._timings.quiet_idle
+    async def _ask_for_a_sign(self, link: HubLink, silence: float) -> float | None:
+        """Probe a silent link; when it was asked, or None where that was not needed or possible."""
+        patience = self._timings.probe_after if self._exposed() else self._timings.probe_after_idle
         call = self._probe()
-        if quiet < patience or not self._traits.acknowledges or call is None:
+        if silence < patience or not self._traits.acknowledges or call is None:
             return None
         self.counters.probes += 1
         asked_at = self._clock.monotonic()

@@ -21,7 +21,7 @@ FLICKERS_UNTIL = timedelta(seconds=30)
 STREAM_MAY_FOLLOW = timedelta(seconds=3)
 """A report read over REST may overtake the stream by so much."""
 CONNECTING_MAY_TAKE = timedelta(seconds=10)
-QUIET_BEFORE = timedelta(seconds=10)
+NO_FILL_FOR = timedelta(seconds=10)
 """Balance and trades are compared only when the last execution is older than this."""
 SMALL_CHANGE = Decimal(1)
 
@@ -43,11 +43,6 @@ _REPORTED = frozenset(
         IssueKind.OTHER_GATEWAY,
     }
 )
-
-
-def is_exposed(account: Account) -> bool:
-    """Whether money is at stake: something open, or working."""
-    return not account.is_flat
 
 
 # --- what events bring ----------------------------------------------------------------------------
@@ -100,7 +95,7 @@ def _unheard(state: State, before: Account, after: Account, event: AccountReport
 
 def _balance(state: State, account: Account, event: AccountReported, facts: list[Fact]) -> State:
     stated = event.account.balance if event.account is not None else None
-    if stated is None or event.trades is None or not _is_quiet(account, event.asked_at):
+    if stated is None or event.trades is None or not _has_no_new_fill(account, event.asked_at):
         return state
     today = account.ledger.day(account.trading_date)
     known = state.baselines.get(account.id)
@@ -136,9 +131,9 @@ def _balance(state: State, account: Account, event: AccountReported, facts: list
     return fast_replace(state, baselines={**state.baselines, account.id: compared})
 
 
-def _is_quiet(account: Account, asked_at: datetime) -> bool:
+def _has_no_new_fill(account: Account, asked_at: datetime) -> bool:
     newest = max((e.received_at for e in account.ledger.entries.values()), default=None)
-    return newest is None or asked_at - newest >= QUIET_BEFORE
+    return newest is None or asked_at - newest >= NO_FILL_FOR
 
 
 def _fees_alarm(state: State, account: Account, fees: Decimal) -> Alarm:
@@ -355,7 +350,7 @@ def _at_stake(state: State, issue: HealthIssue) -> list[int]:
     """The accounts for which this issue is an emergency."""
     about = state.accounts if issue.account_id is None else (issue.account_id,)
     accounts = (state.accounts.get(account_id) for account_id in about)
-    return [a.id for a in accounts if a is not None and is_exposed(a)]
+    return [a.id for a in accounts if a is not None and not a.is_flat]
 
 
 def about(kind: IssueKind, subject: str) -> str:

@@ -17,7 +17,7 @@ from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
 
-FILL_PATIENCE = timedelta(milliseconds=500)
+OVERSIZE_PATIENCE = timedelta(milliseconds=500)
 """A smaller position may be this order's own fill, whose report comes in a moment."""
 
 
@@ -144,7 +144,7 @@ def tidied(state: State, account: Account) -> Iterator[tuple[str, Cancel | Prote
         if excess <= 0 or order is not max(ours, key=lambda o: (o.is_own, o.id), default=None):
             continue  # one at a time: ours before the trader's, the newest first
         heard = account.heard.get(order.contract_id)
-        if heard is not None and state.now - heard < FILL_PATIENCE:
+        if heard is not None and state.now - heard < OVERSIZE_PATIENCE:
             continue
         if excess < order.remaining and order.is_stop and order.stop_price is not None:
             ask = Protect(order.contract_id, stop_price=order.stop_price, stop_order_id=order.id)

@@ -14,7 +14,7 @@ from risk_manager.engine.wanted import Wanted
 # A market order fills by itself within moments, and may be our own close; older, it is stuck.
 MARKET_ORDER_PATIENCE = timedelta(seconds=3)
 # A smaller position may be the fill of an exit whose own report comes in a moment.
-FILL_PATIENCE = timedelta(milliseconds=500)
+REDUCED_JUST_NOW = timedelta(milliseconds=500)
 
 
 def demands(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
@@ -152,7 +152,7 @@ def _reduced_just_now(state: State, account: Account, contract_id: str) -> bool:
         position is not None
         and heard is not None
         and heard > position.increased_at
-        and state.now - heard < FILL_PATIENCE
+        and state.now - heard < REDUCED_JUST_NOW
     )
 
 

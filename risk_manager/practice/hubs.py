@@ -329,7 +329,7 @@ class Hub:
                 connection.abort()
 
     def ping(self) -> None:
-        """A SignalR ping to each connection that has been quiet for the interval."""
+        """A SignalR ping to each connection that was idle for the interval."""
         now = time.monotonic()
         for connection in self.connections:
             if now - connection.last_sent >= self.ping_seconds:

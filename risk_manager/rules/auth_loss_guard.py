@@ -232,7 +232,7 @@ class AuthLossGuard(Rule):
 
     def _connection(self, view: View) -> Iterator[Verdict]:
         account = view.account
-        exposed = bool(account.positions or account.orders)
+        at_stake = not account.is_flat
         for hub in HUBS:
             status = view.state.hubs.get(hub)
             if status is None:
@@ -240,7 +240,7 @@ class AuthLossGuard(Rule):
             for_long = view.now - status.since >= self.connection_loss.alert_after
             if status.state is not HubState.UP:
                 if for_long:
-                    yield _blind(hub, status.since.isoformat(), exposed)
+                    yield _blind(hub, status.since.isoformat(), at_stake)
             elif (
                 hub is Hub.USER
                 and self.connection_loss.resync_on_reconnect
@@ -251,7 +251,7 @@ class AuthLossGuard(Rule):
                     reason="the user stream is back, but the account has not been read since; "
                     "what is shown may be old",
                     subject=f"unread:{status.since.isoformat()}",
-                    severity=Severity.CRITICAL if exposed else Severity.WARNING,
+                    severity=Severity.CRITICAL if at_stake else Severity.WARNING,
                 )
 
     # --- words ---
@@ -280,16 +280,16 @@ class AuthLossGuard(Rule):
         )
 
 
-def _blind(hub: Hub, since: str, exposed: bool) -> Verdict:
+def _blind(hub: Hub, since: str, at_stake: bool) -> Verdict:
     what = {
         Hub.USER: "positions and orders are not seen; nothing is closed blindly",
         Hub.MARKET: "prices are not seen; limits on open profit and loss cannot be judged",
     }[hub]
     return Verdict(
         reason=f"the {hub} stream is down: {what}"
-        + ("; watch the account in the trading platform" if exposed else ""),
+        + ("; watch the account in the trading platform" if at_stake else ""),
         subject=f"{hub}:{since}",
-        severity=Severity.CRITICAL if exposed else Severity.WARNING,
+        severity=Severity.CRITICAL if at_stake else Severity.WARNING,
     )
 
 

@@ -15,7 +15,8 @@ from risk_manager.rules.day_result import DayResultRule
 class DailyProfitTarget(DayResultRule):
     """A profit of exactly the target ends the day. One that nobody can see is none.
 
-    What is made for certain counts, whatever the day range of a quiet contract could take back.
+    The profit that is certain counts, whatever a contract without a fresh price could take back
+    by its range of the day.
     """
 
     spec_id: ClassVar[str] = "EXTRA-005"

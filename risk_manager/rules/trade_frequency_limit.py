@@ -41,7 +41,7 @@ from risk_manager.rules.pauses import in_whole_seconds
 
 DAY = timedelta(days=1)
 # Long after the last fill nothing new can be found, but by what tells of fills missed.
-QUIET_AFTER = timedelta(minutes=1)
+NEWS_LASTS = timedelta(minutes=1)
 _TELLS_OF_FILLS = frozenset({TradeExecuted, AccountReported, AccountOpened, RulebookReplaced})
 _AT = attrgetter("executed_at")
 
@@ -172,7 +172,7 @@ class TradeFrequencyLimit(Rule):
         return 80
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        if self._quiet(view):
+        if self._has_no_news(view):
             return None
         verdicts: list[Verdict] = []
         if self.count == "orders" and (noted := self._noted(view)):
@@ -184,11 +184,11 @@ class TradeFrequencyLimit(Rule):
                 verdicts.append(self._breach(view, excesses))
         return tuple(verdicts) or None
 
-    def _quiet(self, view: View) -> bool:
+    def _has_no_news(self, view: View) -> bool:
         if self.count == "orders" or type(view.event) in _TELLS_OF_FILLS:
             return False
         newest = view.account.ledger.newest
-        return newest is None or view.now - newest.received_at > QUIET_AFTER
+        return newest is None or view.now - newest.received_at > NEWS_LASTS
 
     def _breach(self, view: View, excesses: list[Excess]) -> Verdict:
         counts = ", ".join(

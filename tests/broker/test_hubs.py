@@ -55,8 +55,8 @@ QUICK = HubTimings(
     check=0.02,
     open=3.0,
     acknowledge=1.0,
-    quiet=5.0,
-    quiet_idle=5.0,
+    probe_after=5.0,
+    probe_after_idle=5.0,
     answer=5.0,
     silent=60.0,
     retries=(0.0, 0.005, 0.01),
@@ -64,7 +64,7 @@ QUICK = HubTimings(
     overslept=5.0,
     between_renewals=0.0,
 )
-WATCHFUL = replace(QUICK, quiet=0.1, quiet_idle=0.1, answer=0.6)
+WATCHFUL = replace(QUICK, probe_after=0.1, probe_after_idle=0.1, answer=0.6)
 
 
 class Witness:
@@ -170,6 +170,7 @@ async def both_up(room: Room) -> AsyncIterator[asyncio.Task[None]]:
     async with running(room.hubs) as task:
         await until(room.up(Hub.USER))
         await until(room.up(Hub.MARKET))
+        await asyncio.sleep(0)  # a hub is told up one turn of the loop before its watch begins
         yield task
 
 
@@ -257,7 +258,7 @@ async def test_a_refused_subscription_is_asked_for_again_until_it_is_granted() -
 
 async def test_the_pauses_before_a_refused_subscription_is_asked_for_again_grow() -> None:
     clock = MovableClock()
-    patient = replace(QUICK, quiet=1e9, quiet_idle=1e9, silent=1e9, overslept=1e9)
+    patient = replace(QUICK, probe_after=1e9, probe_after_idle=1e9, silent=1e9, overslept=1e9)
     room = Room(replace(patient, ask_again=(500.0, 6000.0)), clock=clock)
     room.hubs.watch([ES])
     room.server.refusals["SubscribeContractQuotes"] = "not now"
@@ -535,7 +536,9 @@ async def test_a_quiet_hub_that_answers_is_left_alone() -> None:
 
 async def test_a_hub_is_watched_closely_only_while_something_is_at_stake() -> None:
     at_stake: list[int] = []
-    room = Room(replace(WATCHFUL, quiet_idle=3600, answer=5.0), exposed=lambda: bool(at_stake))
+    room = Room(
+        replace(WATCHFUL, probe_after_idle=3600, answer=5.0), exposed=lambda: bool(at_stake)
+    )
     async with both_up(room):
         await asyncio.sleep(0.3)  # three times the patience with something at stake
         assert room.hubs.counters(Hub.USER).probes == 0
@@ -607,7 +610,7 @@ async def test_a_hub_that_never_answered_is_mute_where_the_other_hub_is_answered
 
 async def test_when_it_was_us_who_slept_the_hub_gets_a_fresh_chance() -> None:
     clock = MovableClock()
-    room = Room(replace(QUICK, quiet=1e9, quiet_idle=1e9, overslept=1.0), clock=clock)
+    room = Room(replace(QUICK, probe_after=1e9, probe_after_idle=1e9, overslept=1.0), clock=clock)
     async with both_up(room):
         clock.move(timedelta(hours=8))
         await asyncio.sleep(0.2)  # several looks
@@ -658,7 +661,7 @@ async def test_the_old_link_is_watched_while_the_opening_of_a_new_one_hangs() ->
 
 
 async def test_the_old_link_is_watched_across_the_attempts_to_open_a_new_one() -> None:
-    room = Room(replace(WATCHFUL, quiet=0.5, retries=(0.05,)))
+    room = Room(replace(WATCHFUL, probe_after=0.5, retries=(0.05,)))
     async with both_up(room):
         room.server.refuse_next("user", *[HubRefusedError(503)] * 1000)
         room.login.token = "token-new"

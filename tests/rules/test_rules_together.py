@@ -522,7 +522,7 @@ class Together(RuleBasedStateMachine):
         """Frames arrive, calls are obeyed, the account is read: then all must be as it should."""
         self.exchange.set_market_open(True, now=self.now)
         self.heard_at_exchange()
-        quiet = 0
+        at_rest = 0
         for _ in range(90):
             arriving, self.waiting = self.waiting, []
             for frame in arriving:
@@ -539,10 +539,10 @@ class Together(RuleBasedStateMachine):
                 a.not_before is not None and a.not_before > self.now
                 for a in self.account.attempts.values()
             )
-            quiet = 0 if self.waiting or self.calls or obeyed or waits else quiet + 1
-            if quiet > REST_TICKS:
+            at_rest = 0 if self.waiting or self.calls or obeyed or waits else at_rest + 1
+            if at_rest > REST_TICKS:
                 break
-        assert quiet > REST_TICKS, f"it never came to rest: {self.account.attempts}"
+        assert at_rest > REST_TICKS, f"it never came to rest: {self.account.attempts}"
         self._check_all_is_known()
         self._check_locked_is_locked()
         self._check_limits_hold()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 DRAIN_SECONDS = 8.0
-QUIET_TICK_S = 5
+RESTING_TICK_S = 5
 
 
 class Crashed(Exception):
@@ -268,8 +268,8 @@ class Life:
         while True:
             self.put(Tick(at=self.clock.now(), lead=self.venue.lead))
             await asyncio.sleep(1.0)
-            for _ in range(QUIET_TICK_S - 1):
-                if not self.world.is_quiet():
+            for _ in range(RESTING_TICK_S - 1):
+                if not self.world.is_at_rest():
                     break
                 await asyncio.sleep(1.0)
 

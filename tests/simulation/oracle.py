@@ -69,7 +69,7 @@ UNHURRIED_CALLS = 20
 """With so many calls in a minute the daemon paces itself, and neither of the two is held to."""
 SETTLED_S = 3.0
 """Executions, positions and lists come one after the other: who adds them up waits for all."""
-QUIET_S = 5.0
+STALE_AFTER_S = 5.0
 DEEP_S = 5.0
 """A loss of the account that lasts so long must have been acted on."""
 LOSS_MARGIN = Decimal(5)  # fees that come late are not the point
@@ -510,8 +510,8 @@ class Oracle:
             self._note_deep("day", account_id, total <= -limits["daily_loss"] - CENT)
 
     def _doubt_of(self, key: tuple[int, str]) -> Decimal:
-        """How much better than at its last price a quiet position may stand by now."""
-        if self.world.now - self._told_prices_at[key[1]] <= QUIET_S:
+        """How much better than at its last price such a position may stand by now."""
+        if self.world.now - self._told_prices_at[key[1]] <= STALE_AFTER_S:
             return Decimal(0)
         contract = self.world.exchange.contracts[key[1]]
         low, high = self._told_range[key[1]]

@@ -66,7 +66,7 @@ class Plant:
 ANSWERED_S = 0.1
 READ_BACK_S = 2.9
 BAND = 0.03
-QUIET = timedelta(seconds=10)
+STALE_AFTER = timedelta(seconds=10)
 _ALIVE = frozenset({OrderStatus.OPEN, OrderStatus.PENDING, OrderStatus.SUSPENDED})
 
 # --- fire once ------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class TrustsSilence(Plant):
     """A hub is up as long as nobody says otherwise."""
 
     def hub_timings(self) -> HubTimings:
-        return HubTimings(quiet=600.0, quiet_idle=600.0, silent=600.0)
+        return HubTimings(probe_after=600.0, probe_after_idle=600.0, silent=600.0)
 
 
 # --- a terminal word is final ---------------------------------------------------------------
@@ -308,13 +308,13 @@ class _Excuses(DailyRealizedLoss):
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         for contract_id in view.account.positions:
             quote = view.state.quotes.get(contract_id)
-            if quote is None or view.now - quote.at > QUIET:
+            if quote is None or view.now - quote.at > STALE_AFTER:
                 return None
         return super().judge(view)
 
 
 class ExcusesTheKnown(Plant):
-    """While one price is quiet nobody can say what the day has lost."""
+    """While one price is stale nobody can say what the day has lost."""
 
     def rulebook(self, book: Rulebook) -> Rulebook:
         accounts = {

@@ -38,7 +38,7 @@ ROOTS = ("MNQ", "NQ", "MES", "ES", "RTY", "MCL")
 BLOCKED = frozenset({"RTY"})
 BUSY_STEP_S = 1.0
 IDLE_STEP_S = 10.0
-QUIET_AFTER_S = 3.0
+REST_AFTER_S = 3.0
 HEALED_S = 5.0
 HUBS_HEALED_S = 20.0
 """An attempt that hangs, the longest pause, and one that does not."""
@@ -98,7 +98,7 @@ class World:
         self._wall_off = timedelta(0)
         self._hash = hashlib.sha256()
         self._log: list[str] | None = [] if keep_log else None
-        self._quiet = False
+        self._ends = False
         contracts = [c for c in contracts_on(options.day) if c.root in ROOTS]
         self.exchange = Exchange(
             [Account(i, f"SIM-{i}") for i in options.accounts],
@@ -170,7 +170,7 @@ class World:
         self.streams.carry(events)
         for account_id, contract_id in sorted(ended):
             self.oracle.on_closed(account_id, contract_id)
-            if not self._quiet:
+            if not self._ends:
                 self.traders[account_id].was_closed(contract_id)
 
     _trader_closes = False
@@ -189,19 +189,19 @@ class World:
     @property
     def is_ending(self) -> bool:
         """The faults have healed, and nobody trades any more."""
-        return self._quiet
+        return self._ends
 
     def is_busy(self) -> bool:
         return not self.exchange.is_idle
 
-    def is_quiet(self) -> bool:
+    def is_at_rest(self) -> bool:
         """Nothing held, nothing working, nothing under way or to follow from a fill just now:
         seconds may be longer."""
         life = self.life
         return not (
             self.is_busy()
             or life is None
-            or self.oracle.has_moved_since(self.now - QUIET_AFTER_S)
+            or self.oracle.has_moved_since(self.now - REST_AFTER_S)
             or any(a.positions or a.orders or a.attempts for a in life.state().accounts.values())
         )
 
@@ -292,7 +292,7 @@ class World:
 
     async def _finish(self) -> None:
         """Everything heals; what must be flat is flat soon; then the accounts are compared."""
-        self._quiet = True
+        self._ends = True
         self.crash_chance = 0.0
         self.gateway.heal()
         self.streams.heal()
@@ -351,7 +351,7 @@ class World:
         while True:
             local = self.utc().astimezone(NEW_YORK)
             is_open = local.hour != 17 and not (local.weekday() == 4 and local.hour >= 17)
-            if not self._quiet and not self._halted and is_open != self.market_open:
+            if not self._ends and not self._halted and is_open != self.market_open:
                 self.set_open(is_open)
             await asyncio.sleep(1.0)
 
@@ -395,14 +395,14 @@ class World:
             async with asyncio.timeout(after):
                 await life.dead.wait()
         except TimeoutError:
-            if not self._quiet:
+            if not self._ends:
                 return kind
             await life.dead.wait()
         return "crash"
 
     def _turn_the_wall(self, dice: Random) -> None:
         step = self.options.wall_step_seconds
-        if step and not self._quiet and dice.random() < 0.5:
+        if step and not self._ends and dice.random() < 0.5:
             self._wall_off = timedelta(seconds=dice.uniform(-step, step))
 
     async def _run_weather(self) -> None:
@@ -443,7 +443,7 @@ class World:
         self.set_open(False)
         await asyncio.sleep(seconds)
         self._halted = False
-        if not self._quiet and not self.market_open:
+        if not self._ends and not self.market_open:
             local = self.utc().astimezone(NEW_YORK)
             if local.hour != 17:
                 self.set_open(True)

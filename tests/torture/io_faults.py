@@ -364,11 +364,11 @@ class Hand:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A fault while running. `quiet`: harmless enough not to be told before the restart."""
+    """A fault while running. `untold`: harmless enough not to be told before the restart."""
 
     do: Callable[[Hand], None]
     undo: Callable[[Hand], None] = Hand.nothing
-    quiet: bool = False
+    untold: bool = False
     after_the_lock: bool = False
 
 
@@ -378,11 +378,11 @@ WHILE_RUNNING: dict[str, Running] = {
     "deleted": Running(Hand.delete),
     "data folder deleted": Running(Hand.delete_all, Hand.put_folder_back),
     "replaced by an older copy": Running(Hand.old_copy),
-    "garbage in place": Running(Hand.garbage_in_place, quiet=True),
-    "garbage in its log": Running(Hand.garbage_in_the_log, quiet=True),
-    "cut to nothing in place": Running(Hand.cut_in_place, quiet=True),
+    "garbage in place": Running(Hand.garbage_in_place, untold=True),
+    "garbage in its log": Running(Hand.garbage_in_the_log, untold=True),
+    "cut to nothing in place": Running(Hand.cut_in_place, untold=True),
     "the locks cleared by hand": Running(Hand.clear_the_locks, after_the_lock=True),
-    "folder read-only": Running(Hand.read_only, Hand.writable, quiet=True),
+    "folder read-only": Running(Hand.read_only, Hand.writable, untold=True),
 }
 
 
@@ -412,7 +412,7 @@ async def suffered_while_running(name: str, nursery: Nursery) -> Suffered:
                 _keep_a_copy(folder)
                 port = read_url(folder)
                 await _breach(fault, hand, watch, outcome)
-                outcome.loud = fault.quiet or await _becomes_loud(port, folder)
+                outcome.loud = fault.untold or await _becomes_loud(port, folder)
                 fault.undo(hand)
                 watch.trade("MES", 2)
                 await until(watch.is_done, "flat again")

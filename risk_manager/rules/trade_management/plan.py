@@ -27,7 +27,7 @@ from risk_manager.rules.trade_management.memory import Memory, next_watch
 MOVABLE = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 """A stop that trails natively is the platform's to move."""
 
-FILL_PATIENCE = timedelta(seconds=2)
+ENDED_STOP_PATIENCE = timedelta(seconds=2)
 """A stop that has ended may have filled: the position is heard of in a moment."""
 
 
@@ -139,7 +139,7 @@ class Plan:
     def _settled(self) -> bool:
         """Whether the stop managed last has not just ended: its fill would flatten us."""
         ended = self.view.account.finished.get(self.memory.order or 0)
-        return ended is None or self.view.now - ended.at >= FILL_PATIENCE
+        return ended is None or self.view.now - ended.at >= ENDED_STOP_PATIENCE
 
     # --- what to ask ---
 

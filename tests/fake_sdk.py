@@ -311,6 +311,14 @@ class FakeHub:
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
+    @property
+    def socket(self) -> FakeSocket:
+        """What it is connected by."""
+        assert self._client is not None
+        socket = self._client._transport._ws
+        assert socket is not None
+        return socket
+
     # ---- what the server does to it -------------------------------------------------------------
 
     async def deliver(self, target: str, *arguments: Any) -> None:

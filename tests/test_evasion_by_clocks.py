@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date, timedelta
 
+import pytest
 from desk import make_desk
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,22 @@ steps = st.one_of(
     st.tuples(st.just("uncounted sleep"), st.sampled_from([HOUR, 20 * HOUR])),
     st.tuples(st.just("restart"), st.just(timedelta(0))),
 )
+
+
+class NoReads:
+    """Nobody has read the account yet, and nobody is asked to."""
+
+    last_ok_at = failing_since = None
+    reason = ""
+    is_absent = False
+
+    def status(self, account_id: int) -> "NoReads":
+        return self
+
+    def ask(self, account_id: int | None = None) -> None: ...
+
+
+READS = NoReads()
 
 
 class Day:
@@ -171,8 +188,11 @@ def test_once_both_clocks_are_right_every_lock_ends_in_its_time(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=8))
-def test_where_both_clocks_are_ahead_it_is_told(taken: list[tuple[str, timedelta]]) -> None:
+def test_where_both_clocks_are_ahead_it_is_told(
+    tmp_path_factory: pytest.TempPathFactory, taken: list[tuple[str, timedelta]]
+) -> None:
     """F6.1: What two wrong clocks do is not prevented: a leap while running is told."""
+    heartbeat = tmp_path_factory.getbasetemp() / "heartbeat"
     it = Day(only_one_ahead=False)
     machine = it.machine
     told: list[str] = []
@@ -186,10 +206,11 @@ def test_where_both_clocks_are_ahead_it_is_told(taken: list[tuple[str, timedelta
             clock=machine.clock,
             put=put,
             state=lambda: it.desk.pipeline.state,
-            reads=None,  # type: ignore[arg-type]
+            reads=READS,
             mark_suspect=lambda hub, why: None,
-            heartbeat=None,  # type: ignore[arg-type]
+            heartbeat=heartbeat,
             venue=machine.venue,
+            resident_mb=lambda: None,
         )
 
     async def day() -> None:
@@ -200,7 +221,7 @@ def test_where_both_clocks_are_ahead_it_is_told(taken: list[tuple[str, timedelta
                 continue
             before, passed = machine.clock.now(), machine.true
             await it.does(what, span)
-            watching._watch_clock()
+            watching.beat(0.0, 0.0)
             leapt = (machine.clock.now() - before) - (machine.true - passed)
             if leapt > timedelta(minutes=2):
                 assert any("the time went forward" in reason for reason in told), (what, span)

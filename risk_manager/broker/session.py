@@ -263,7 +263,7 @@ class GatewaySession:
         self._logged_in_at = self._clock.monotonic()
         self.logins += 1
         self.trouble = None
-        _hand_over(self.client, text)
+        hand_over(self.client, text)
         log.info("logged in, token good until %s", self._token.expires_at.isoformat())
         return text
 
@@ -384,7 +384,7 @@ async def ask_once(
     )
 
 
-def _hand_over(client: ProjectX, token: str) -> None:
+def hand_over(client: ProjectX, token: str) -> None:
     """Give a client a token, and the belief that it never needs another."""
     client.session_token = token
     client.headers["Authorization"] = f"Bearer {token}"

@@ -502,9 +502,7 @@ async def test_a_socket_that_will_not_close_is_cut() -> None:
     room = Room(replace(QUICK, close=0.02))
     async with both_up(room):
         link = room.server.last("user")
-        assert link._client is not None
-        socket = link._client._transport._ws
-        assert socket is not None
+        socket = link.socket
         socket.stuck = True
         link.drop()
         await until(room.up(Hub.USER, 2))

@@ -19,6 +19,8 @@ from pysignalr.exceptions import ConnectionError as HubRefusedError
 from pysignalr.messages import CloseMessage, CompletionMessage, PingMessage
 from pysignalr.transport.websocket import WebsocketTransport
 
+from risk_manager.broker.session import hand_over
+
 # Callables and the parameters they are called with, by name.
 CALLED: list[tuple[type, str, tuple[str, ...]]] = [
     (ProjectX, "__init__", ("username", "api_key", "config")),
@@ -107,10 +109,8 @@ def test_a_client_keeps_its_login_where_we_put_it() -> None:
 
 
 def test_a_client_given_a_login_without_end_never_renews_it_by_itself() -> None:
-    from risk_manager.broker.session import _hand_over
-
     sdk = client()
-    _hand_over(sdk, "a-token")
+    hand_over(sdk, "a-token")
     assert sdk._authenticated
     assert not sdk._should_refresh_token()
     assert sdk.headers["Authorization"] == "Bearer a-token"

@@ -324,14 +324,18 @@ async def test_a_revoked_token_is_replaced_when_listing_accounts(
 
 
 async def test_no_secret_in_what_is_logged_or_shown(
-    api: FakeApi, session: GatewaySession, caplog: pytest.LogCaptureFixture
+    api: FakeApi,
+    session: GatewaySession,
+    clock: MovableClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     api.script[LOGIN].append(RuntimeError("body was {'apiKey': 'secret-api-key'}"))
     with pytest.raises(GatewayUnavailable) as failed:
         await session.log_in()
     await session.log_in()
-    told = caplog.text + repr(session.address) + repr(session._token) + str(failed.value)
+    token = Token.read(session.token, clock.now())
+    told = caplog.text + repr(session.address) + repr(token) + str(failed.value)
     assert "secret-api-key" not in told
     assert session.token not in told
     assert session.trouble is None

@@ -103,8 +103,15 @@ class InlineStore(Store):
             patience=PATIENCE,
             backlog_limit=BACKLOG_LIMIT,
         )
-        await store._open()
+        await store.start()
         return store
+
+    async def start(self) -> None:
+        await self._open()
+
+    async def stop(self) -> None:
+        """A clean stop, as at the end of `store.open`."""
+        await self._close(is_clean=True)
 
     def keep_journal_of(self, folder: Path) -> None:
         """The real journal, with its thread: nothing here waits for it."""
@@ -347,7 +354,7 @@ class Life:
             return
         await self._end()
         self.store.end_journal()
-        await self.store._close(is_clean=True)
+        await self.store.stop()
 
     async def crash(self) -> None:
         """Gone at once; what was in flight is lost here, but not at the gateway."""

@@ -659,12 +659,12 @@ class Oracle:
         while self._trader_moves and self._trader_moves[0] <= now - 120:
             self._trader_moves.popleft()
         self.writes_max = max(self.writes_max, len(self._writes))
-        if len(self._writes) > self._calls_allowed():
+        if len(self._writes) > self.calls_allowed():
             self.violate(
                 "action storm", f"{len(self._writes)} calls in a minute, last {path} {body}"
             )
 
-    def _calls_allowed(self) -> int:
+    def calls_allowed(self) -> int:
         """In a minute. What the gateway failed must be asked again, but not without end."""
         accounts = self.world.account_ids
         usual = CALLS_A_MINUTE * len(accounts)
@@ -909,11 +909,11 @@ class Oracle:
                     self.violate("a lock was weakened", f"{key} at {when}")
                 continue
             del self._locks[key]
-            why = self._why_early(key, held)
+            why = self.why_early(key, held)
             if why:
                 self.violate("a lock ended early", f"{key} {held.release} at {when}: {why}")
 
-    def _why_early(self, key: LockKey, held: Held) -> str:
+    def why_early(self, key: LockKey, held: Held) -> str:
         account_id, scope, rule_id = key
         asked = any(
             a == account_id and s == scope and r in (None, rule_id) for at, a, s, r in self._unlocks
@@ -1000,13 +1000,13 @@ class Oracle:
             overdue.since = max(overdue.since, self._life_since, self.world.opened_at)
             lasted = now - overdue.since
             ill = self._ill(overdue.since, now)
-            limit = self._allowed_s(key, overdue.since, ill=ill)
+            limit = self.allowed_s(key, overdue.since, ill=ill)
             if lasted > limit and not overdue.limit_told:
                 overdue.limit_told = True
                 word = "ill" if ill else "well"
                 self.violate("too slow", f"{key} for {lasted:.1f} s (broker {word})")
 
-    def _allowed_s(self, key: tuple[Any, ...], since: float, *, ill: bool) -> float:
+    def allowed_s(self, key: tuple[Any, ...], since: float, *, ill: bool) -> float:
         """For how long something may be that must not."""
         limit = WELL_LIMIT_S
         if ill:
@@ -1181,6 +1181,11 @@ class Oracle:
             self.violate("not locked", f"account {account_id} lost its limit and is not locked")
 
     # --- the end of the day ------------------------------------------------------------------
+
+    @property
+    def waits_for_an_end(self) -> bool:
+        """Whether something that must end was still there at the last look."""
+        return bool(self._open)
 
     def overdue(self) -> list[tuple[Any, ...]]:
         self.look()

@@ -4,9 +4,9 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections import Counter, defaultdict, deque
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,23 +17,16 @@ from simulation.habits import HABITS, Unkind, with_habits
 from simulation.life import Life
 from simulation.loop import SimulatedLoop, Stuck
 from simulation.options import CLOCK_CHANGES, drill_for, options_for
-from simulation.oracle import (
-    REENTRY_S,
-    Episode,
-    Held,
-    Oracle,
-    Prompt,
-    in_session,
-    next_reset,
-    next_session,
-    trading_date,
-)
+from simulation.oracle import Held, Oracle, in_session, next_reset, next_session, trading_date
 from simulation.world import World, simulate
 
+from risk_manager.broker.replies import CANCEL
+from risk_manager.practice.records import Event, Order, OrderType, Position, Side, Trade
 from risk_manager.store.opening import OpenedAs
 
 MAIN = Path(__file__).parent / "__main__.py"
 SEEDS_TO_FIND_A_BUG = 6
+IN_SESSION = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
@@ -174,11 +167,9 @@ def test_by_how_much_a_lock_may_end_early_for_the_judge(
     end = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
     now = end - timedelta(seconds=early_s)
     ahead = now + timedelta(seconds=off_s)
-    judge = object.__new__(Oracle)
-    judge.world = SimpleNamespace(utc=lambda: now, daemon_now=lambda: ahead)  # type: ignore[assignment]
-    judge._unlocks = []
+    judge = Oracle(seen(utc=lambda: now, daemon_now=lambda: ahead))
     held = Held("flat", release, end, False, None, timedelta(seconds=off_when_set_s))
-    assert bool(judge._why_early((101, "account", "any"), held)) is is_early
+    assert bool(judge.why_early((101, "account", "any"), held)) is is_early
 
 
 @pytest.mark.parametrize(
@@ -193,11 +184,11 @@ def test_by_how_much_a_lock_may_end_early_for_the_judge(
 def test_how_many_calls_in_a_minute_are_no_storm_for_the_judge(
     moves: int, failed: int, allowed: int
 ) -> None:
-    judge = object.__new__(Oracle)
     gateway = SimpleNamespace(calls_failed=lambda account_id, since: failed)
-    judge.world = SimpleNamespace(now=100.0, account_ids=(101,), gateway=gateway)  # type: ignore[assignment]
-    judge._trader_moves = deque(range(moves))
-    assert judge._calls_allowed() == allowed
+    judge = Oracle(seen(account_ids=(101,), gateway=gateway))
+    for _ in range(moves):
+        judge.on_trader()
+    assert judge.calls_allowed() == allowed
 
 
 ORDER = ("order", 101, 7)
@@ -224,13 +215,18 @@ STOPS_TOO_BIG = ("exits exceed", 101, "MNQ", True)
 def test_for_how_long_something_may_be_that_must_not_for_the_judge(
     key: tuple[Any, ...], ill: bool, failed: int, false_words: int, writes: int, allowed_s: float
 ) -> None:
-    judge = object.__new__(Oracle)
-    gateway = SimpleNamespace(calls_failed=lambda account_id, since: failed)
-    judge.world = SimpleNamespace(gateway=gateway)  # type: ignore[assignment]
-    judge._writes = deque(range(writes))
-    judge._false_words = Counter({7: false_words})
-    judge._orders_in = defaultdict(dict, {(101, "MNQ"): {7: None}})  # type: ignore[dict-item]
-    assert judge._allowed_s(key, 0.0, ill=ill) == allowed_s
+    order = working_order(7, 101, "MNQ")
+    judge = Oracle(
+        seen(
+            exchange=SimpleNamespace(order=lambda _: order, contracts={}),
+            gateway=SimpleNamespace(calls_failed=lambda account_id, since: failed, out_until=-1.0),
+        )
+    )
+    judge.on_exchange([Event("order", 101, "MNQ", 0, order.payload())])
+    for _ in range(false_words):
+        judge.after_write(CANCEL, {"orderId": 7}, {"success": True})
+    write(judge, writes)
+    assert judge.allowed_s(key, 0.0, ill=ill) == allowed_s
 
 
 @pytest.mark.parametrize(
@@ -250,28 +246,32 @@ def test_for_how_long_something_may_be_that_must_not_for_the_judge(
 def test_when_a_close_must_be_asked_for_within_half_a_second_for_the_judge(
     fault: str, lived_s: float, calls: int, told_again: bool, answered_at: float, found: set[str]
 ) -> None:
-    key = (101, "CON.F.US.RTY.Z26")
-    judge = object.__new__(Oracle)
-    position = SimpleNamespace(id=5, net=1)
-    judge.world = SimpleNamespace(  # type: ignore[assignment]
-        now=100.0,
-        opened_at=0.0,
-        market_open=True,
+    account_id, contract_id = key = (101, "CON.F.US.RTY.Z26")
+    told_at, now = 99.4, 100.0
+    world = seen(
+        now=now - lived_s,
         blocked=frozenset({"RTY"}),
-        position=lambda *_: position,
-        exchange=SimpleNamespace(contracts={key[1]: SimpleNamespace(root="RTY")}),
+        position=lambda *_: SimpleNamespace(id=5, net=1),
+        exchange=SimpleNamespace(contracts={contract_id: SimpleNamespace(root="RTY")}),
         gateway=SimpleNamespace(
             out_until=-1.0,
             close_answered_at={key: answered_at},
+            calls_failed=lambda account_id, since: 0,
             was_ill=lambda since, until, besides: bool(fault) and fault != besides,
         ),
     )
-    judge.violations, judge._locks, judge._alive = [], {}, True
-    judge._life_since = 100.0 - lived_s
-    judge._writes = deque(range(calls))
-    judge._told_net = {key: 1 if told_again else 0}
-    judge._prompts = {("close", 5): Prompt(99.4, REENTRY_S, key, 5)}
-    judge._sweep_prompts()
+    judge = Oracle(world)
+    judge.on_life(True)
+    write(judge, calls)
+    world.now = told_at
+    judge.on_closed(account_id, contract_id)
+    told = Position(5, account_id, contract_id, IN_SESSION, 1, Decimal(2400))
+    judge.told_by_stream("position", {"data": told.payload()})
+    if not told_again:
+        told.net = 0
+        judge.told_by_stream("position", {"data": told.payload(closed_from=1)})
+    world.now = now
+    judge.look()
     assert {v.kind for v in judge.violations} == found
 
 
@@ -305,19 +305,73 @@ def test_after_which_trades_a_pause_must_follow_for_the_judge(
     results: tuple[int, ...],
     locks: tuple[str, ...],
     found: set[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Oracle, "_is_plain", lambda *_: True)
-    key = (101, "MNQ")
-    judge = object.__new__(Oracle)
-    judge.world = SimpleNamespace(now=100.0, limits={"patience": 1})  # type: ignore[assignment]
-    judge.violations, judge._losers, judge.losers_judged = [], [], 0
-    judge._episodes = {key: Episode(50.0)}
-    judge._net = defaultdict(int)
-    judge._locks = {(101, "account", rule_id): None for rule_id in locks}  # type: ignore[misc]
-    for left, result in reversed(list(enumerate(reversed(results)))):
-        judge._net[key] = left
-        judge._count_episode(key, {"id": left, "profitAndLoss": result, "fees": 0.37}, left + 1)
-    judge.world.now += 6.0  # type: ignore[misc]
-    judge._sweep_losers()
+    class Judge(Oracle):
+        def locks_of(self, account_id: int) -> list[str]:
+            return list(locks)
+
+    world = seen(
+        now=50.0,
+        limits={"patience": 1},
+        exchange=SimpleNamespace(trade=lambda _: None),
+        gateway=SimpleNamespace(
+            out_until=-1.0, words=None, was_ill=lambda since, until, besides="": False
+        ),
+        streams=SimpleNamespace(behind_s=0.0),
+        utc=lambda: IN_SESSION,
+    )
+    judge = Judge(world)
+    world.now = 40.0
+    judge.on_life(True)
+    world.now = 50.0
+    judge.on_exchange([traded(0, len(results), Side.BUY)])
+    world.now = 100.0
+    for number, result in enumerate(results, 1):
+        judge.on_exchange([traded(number, 1, Side.SELL, result)])
+    world.now += 6.0
+    judge.look()
     assert {v.kind for v in judge.violations} == found
+
+
+def traded(number: int, size: int, side: Side, result: int | None = None) -> Event:
+    trade = Trade(
+        id=number,
+        account_id=101,
+        contract_id="MNQ",
+        created_at=IN_SESSION,
+        price=Decimal(21000),
+        profit_and_loss=None if result is None else Decimal(result),
+        fees=Decimal("0.37"),
+        side=side,
+        size=size,
+        order_id=number,
+    )
+    return Event("trade", 101, "MNQ", 0, trade.payload())
+
+
+def working_order(order_id: int, account_id: int, contract_id: str) -> Order:
+    return Order(
+        id=order_id,
+        account_id=account_id,
+        contract_id=contract_id,
+        symbol_id="F.US.MNQ",
+        type=OrderType.LIMIT,
+        side=Side.BUY,
+        size=1,
+        created_at=IN_SESSION,
+        updated_at=IN_SESSION,
+    )
+
+
+def seen(**parts: Any) -> Any:
+    """As much of a world as the judge looks at. No account is listed: none is looked through."""
+    usual = {"now": 100.0, "account_ids": (), "life": None, "opened_at": 0.0, "market_open": True}
+    return SimpleNamespace(**usual | parts)
+
+
+def write(judge: Oracle, times: int) -> None:
+    """So many calls have left, of an account that is allowed as many as any."""
+    judge.world.account_ids = (101,)
+    for _ in range(times):
+        judge.on_write("/any", {})
+    judge.world.account_ids = ()

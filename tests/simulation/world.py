@@ -360,7 +360,7 @@ class World:
     async def _run_oracle(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            if self.oracle._open or self.is_busy():
+            if self.oracle.waits_for_an_end or self.is_busy():
                 self.oracle.look()
             self.oracle.look_at_hubs()
 

@@ -3,10 +3,10 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -26,6 +26,9 @@ READ_AGAIN_AFTER_SECONDS = (0.15, 0.5)
 PAUSE_WITHOUT_ADVICE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_PAUSE_OF_LOOKS_SECONDS = 2.0
+READS_OF_A_CALL = 4
+"""With the routine ones at the time, as a rule."""
+READS_OF_A_START = 10
 
 
 class Lane(StrEnum):
@@ -267,6 +270,22 @@ class Lanes:
     async def close(self) -> None:
         """Let go of requests still on their way. What they did is for the next start to read."""
         await self._tasks.close()
+
+    def take_up(self, calls_ago: Iterable[timedelta]) -> None:
+        """Before the first request: count what an earlier run has used of the gateway's minute.
+
+        Its calls are known, with how long ago each was. The reads beside them are estimated, so
+        that a few remain: a start has to read.
+        """
+        now = self._clock.monotonic()
+        ages = sorted(max(ago.total_seconds(), 0.0) for ago in calls_ago)
+        calls = [now - age for age in reversed(ages) if age < self._limits.window_seconds]
+        for at in calls:
+            self._acts.add(at)
+        most = max(self._reads_of_all_lanes(now) - READS_OF_A_START, 0)
+        reads = [at for at in calls for _ in range(READS_OF_A_CALL)]
+        for at in reads[max(len(reads) - most, 0) :]:
+            self._all_reads.add(at)
 
     @property
     def reads_paused_seconds(self) -> float:

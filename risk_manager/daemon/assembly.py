@@ -145,6 +145,7 @@ async def assemble(
     lanes = await stack.enter_async_context(
         Lanes(gateway, clock, limits=limits, on_call=partial(_note_call, calls))
     )
+    lanes.take_up(clock.now() - at for a in restored.accounts.values() for at in a.brake.calls)
     right_of_way = RightOfWay()
     reconciler = Reconciler(lanes, clock, put, state, on_accounts=wishes.on_accounts)
     enforcer = Enforcer(

@@ -284,6 +284,33 @@ async def test_whatever_is_read_the_closes_of_a_hot_minute_find_room() -> None:
 
 
 @in_virtual_time
+async def test_a_start_after_a_crash_goes_on_with_the_minute_that_the_gateway_counts() -> None:
+    """What the run before has used is known by its calls. A start reads all the same."""
+    broker = PaperBroker()
+
+    async def a_hot_time(desk: Desk, seconds: int) -> None:
+        for _ in range(seconds):
+            await asyncio.sleep(1)
+            await desk.lanes.act(CLOSE, ABOUT)
+            await asyncio.gather(
+                *(desk.lanes.look(POSITIONS, ABOUT) for _ in range(3)),
+                desk.lanes.read(POSITIONS, ABOUT),
+            )
+
+    async with lanes(broker) as crashed:
+        await a_hot_time(crashed, 30)
+    began = crashed.now()
+    async with lanes(broker) as desk:
+        desk.lanes.take_up(timedelta(seconds=began - call.at) for call in broker.calls(CLOSE))
+        assert all([(await desk.lanes.read(POSITIONS, ABOUT)).ok for _ in range(4)])
+        await a_hot_time(desk, 60)
+    asked = [call.at for call in broker.asked]
+    assert max(sum(at - 60 < other <= at for other in asked) for at in asked) <= 200
+    later = [call.path for call in broker.asked if call.at > began + 30]
+    assert later.count(POSITIONS) >= 20
+
+
+@in_virtual_time
 async def test_a_close_is_sent_once_whatever_happens_to_it() -> None:
     for fault in (status(500), status(503), status(429), no_line):
         broker = PaperBroker()

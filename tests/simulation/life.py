@@ -221,6 +221,8 @@ class Life:
         await self._agree_on_the_time()
         book = self.plant.rulebook(world.book())
         state = self.plant.state(await self.store.restore(book, self.clock.now()))
+        calls = [at for account in state.accounts.values() for at in account.brake.calls]
+        self.lanes.take_up(self.clock.now() - at for at in calls)
         if world.journal is not None:
             self.store.keep_journal_of(world.journal)
         self.contracts = ContractBook(self.lanes, self.clock, self.put, on_error=self._on_error)

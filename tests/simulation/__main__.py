@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +13,13 @@ sys.path[:0] = [str(ROOT), str(ROOT.parent)]
 
 from simulation.campaign import Totals, days  # noqa: E402
 from simulation.habits import HABITS  # noqa: E402
-from simulation.options import DAY_HOURS, WHOLE_HOURS, Options, options_for  # noqa: E402
+from simulation.options import (  # noqa: E402
+    DAY_HOURS,
+    WHOLE_HOURS,
+    Options,
+    options_for,
+    with_wall_step,
+)
 from simulation.planted import PLANTS  # noqa: E402
 from simulation.soak import soak  # noqa: E402
 from simulation.world import DayResult  # noqa: E402
@@ -83,7 +88,7 @@ def _chosen(given: argparse.Namespace) -> Iterator[Options]:
             habits=given.habits,
         )
         if given.wall_step is not None:
-            options = replace(options, wall_step_seconds=given.wall_step)
+            options = with_wall_step(options, given.wall_step)
         yield options
 
 

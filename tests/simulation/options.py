@@ -161,6 +161,15 @@ def options_for(
     )
 
 
+def with_wall_step(options: Options, seconds: float) -> Options:
+    """The same day with the wall clock turned by up to so much; then the gateway's is right."""
+    unkind = options.unkind
+    if seconds and unkind.clock_ahead:
+        names = tuple(name for name in unkind.names if name != "clock_ahead")
+        unkind = replace(unkind, names=names, clock_ahead=0.0)
+    return replace(options, wall_step_seconds=seconds, unkind=unkind)
+
+
 def _draw_day(dice: Random) -> date:
     if dice.random() < 0.2:
         return dice.choice(CLOCK_CHANGES)

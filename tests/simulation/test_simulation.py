@@ -16,8 +16,15 @@ from simulation.gateway import READS_REFUSED
 from simulation.habits import HABITS, Unkind, with_habits
 from simulation.life import Life
 from simulation.loop import SimulatedLoop, Stuck
-from simulation.options import CLOCK_CHANGES, drill_for, options_for
-from simulation.oracle import Held, Oracle, in_session, next_reset, next_session, trading_date
+from simulation.options import CLOCK_CHANGES, drill_for, options_for, with_wall_step
+from simulation.oracle import (
+    Held,
+    Oracle,
+    in_session,
+    next_reset,
+    next_session,
+    trading_date,
+)
 from simulation.world import World, simulate
 
 from risk_manager.broker.replies import CANCEL
@@ -290,6 +297,10 @@ def test_a_day_with_two_clocks_that_are_wrong_is_not_drawn() -> None:
     for seed in range(100):
         options = options_for(seed)
         assert not (options.unkind.clock_ahead and options.wall_step_seconds)
+        turned = with_wall_step(options, 7200.0)
+        assert turned.wall_step_seconds == 7200.0
+        assert not turned.unkind.clock_ahead
+        assert with_wall_step(options, 0.0).unkind == options.unkind
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class GuardedAccounts:
                 return []  # never comes back by this name
             self._witnesses = Witnesses(accounts_folder(), gateway_name(address.api_url))
         try:
-            return await self._parts.store.heed(self._witnesses, account_ids)
+            return await self._parts.store.recovery.heed(self._witnesses, account_ids)
         except StoreError as error:
             raise CannotStart(EXIT_DATABASE, str(error)) from None
 

@@ -82,7 +82,7 @@ class Startup:
         if self._parts.venue is None or not isinstance(self._parts.clock, SystemClock):
             return
         with contextlib.suppress(StoreError):
-            at, day = await self._parts.store.last_judged()
+            at, day = await self._parts.store.recovery.last_judged()
             limits = await self._limits.last_known()
             began = limits.day_began(day) if limits is not None and day is not None else None
             # A machine's clock turned back makes no patience longer, and no day begin twice.
@@ -160,7 +160,7 @@ class Startup:
 
     async def _reconciled(self) -> None:
         """Every account has been read whole from the broker: say what we slept through."""
-        if self._parts.store.needs_reconciling and await self._parts.store.reconciled():
+        if self._parts.store.needs_reconciling and await self._parts.store.recovery.reconciled():
             self._parts.put(
                 HealthIssueChanged(at=self._parts.clock.now(), doubt=IssueKind.DATABASE_LOST)
             )
@@ -232,7 +232,7 @@ class Startup:
         now = self._parts.clock.now()
         # An address of the trader's own may lead to the same accounts.
         also = place.locks_of(self._place.data_dir) if self._place.is_elsewhere else []
-        undone = await self._parts.store.take_back(
+        undone = await self._parts.store.recovery.take_back(
             now, self._limits.commitment.trading_date(now), also
         )
         self._parts.pipeline.state = await self._parts.store.restore(book, now, only=watched)

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -22,8 +22,10 @@ from pydantic import ValidationError
 from risk_manager.domain.decisions import Action, Decision, Fact
 from risk_manager.domain.events import AnyEvent, QuoteChanged, RulebookReplaced, Tick
 from risk_manager.domain.state import State
-from risk_manager.engine.turn import Turn
+from risk_manager.engine.turn import Judged, Turn
 from risk_manager.store import serialization
+from risk_manager.store.batch import Statement
+from risk_manager.store.rows import micros
 from risk_manager.store.schema import StoreError
 from risk_manager.store.upkeep import open_reader
 
@@ -146,6 +148,20 @@ class Journal:
             self._untold_drops += 1
             return
         self._waiting.append(_Noted(seq, day, event, goes_on))
+
+    def rows_of(self, turn: Sequence[Judged]) -> list[Statement]:
+        """The events of a turn as rows, to be committed along with what the turn changed."""
+        rows: list[Statement] = []
+        for place, (event, before, _) in enumerate(turn, 1):
+            seq, day = self.number(before)
+            kind = kind_of(event, goes_on=place < len(turn))
+            rows.append((INSERT, (seq, day.isoformat(), micros(event.at), kind, written(event))))
+        return rows
+
+    def note_turn(self, turn: Sequence[Judged]) -> None:
+        """Remember the events of a turn that changed nothing."""
+        for place, (event, before, _) in enumerate(turn, 1):
+            self.note(event, before, goes_on=place < len(turn))
 
     def close(self) -> None:
         """Write what waits, and end. Call it off the event loop."""

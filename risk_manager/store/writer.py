@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from risk_manager.store import audit
-from risk_manager.store.changes import Batch, Statement
+from risk_manager.store.batch import Batch, Statement
 from risk_manager.store.tamper_digest import SealedTables, TamperDigest
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Writer:
         for batch in batches:
             # What memory holds is what was sealed: only another hand's edits are undone.
             self.seal.counting = not batch.puts_right
-            for statement in (*batch.statements, *batch.soft):
+            for statement in (*batch.statements, *batch.deferred):
                 if refused is None:
                     connection.execute(*statement)
                 else:

@@ -208,7 +208,7 @@ async def test_with_the_file_replaced_as_well_nobody_gets_in_before_the_reset(
                 assert await refusal(password, tried) == "wrong_password"
                 clock.advance(minutes=1)
     async with at(tmp_path, clock=clock) as store:
-        await store.reconciled()
+        await store.recovery.reconciled()
     async with loaded(tmp_path, clock, FRIDAY + timedelta(days=3)) as password:
         await password.log_in(NEW)
 

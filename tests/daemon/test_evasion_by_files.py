@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from daemon_process import DaemonProcess, lose, still_gateway, until
+from stored_rows import audit_tail
 
 from risk_manager.daemon.daemon import Daemon
 from risk_manager.domain.locks import Lock, LockPolicy, Release
@@ -260,7 +261,9 @@ async def test_whatever_is_done_to_the_files_no_lock_and_no_limit_is_lost(
     async with guarding(where, said) as daemon:
         told = [line for line in said if line.startswith("warning: ") and "guards at" not in line]
         told += [
-            r.action for r in await daemon.parts.store.audit_tail(99) if r.action == "lock.put_back"
+            r.action
+            for r in await audit_tail(daemon.parts.store, 99)
+            if r.action == "lock.put_back"
         ]
         assert bool(told) is case.must_be_told, told
         if case.is_forgotten:
@@ -270,7 +273,7 @@ async def test_whatever_is_done_to_the_files_no_lock_and_no_limit_is_lost(
             if case.database == "older":  # as if nobody had guarded since the morning
                 await until(daemon.running.is_set, "RUNNING")
                 gaps = [
-                    r for r in await daemon.parts.store.audit_tail(99) if r.action == "was_down"
+                    r for r in await audit_tail(daemon.parts.store, 99) if r.action == "was_down"
                 ]
                 [gap] = [r.new for r in gaps if r.target == f"account:{BY_LOSS}"]
                 assert gap is not None

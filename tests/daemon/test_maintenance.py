@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from desk import MORNING
 from stored_desk import StoppedClock, at, opened, stored_desk
+from stored_rows import audit_tail
 
 from risk_manager.broker.lanes import Call, Lane
 from risk_manager.broker.replies import Answer
@@ -15,7 +16,7 @@ from risk_manager.domain.executions import Execution
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.records import TradeRecord
 from risk_manager.domain.trading_calendar import TradingDay
-from risk_manager.store.store import Store
+from risk_manager.store.store import Store, verify_audit
 
 
 def keeper(store: Store, desk: object, clock: StoppedClock, running: bool = True) -> Maintenance:
@@ -44,7 +45,7 @@ async def test_one_backup_a_trading_day_made_up_for_when_missed(tmp_path: Path) 
         second = await kept.look()
         assert second is not None
         assert second != first
-        told = [row.action for row in await store.audit_tail(50)]
+        told = [row.action for row in await audit_tail(store, 50)]
         assert told.count("database.backup") == 2
 
 
@@ -56,7 +57,7 @@ async def test_a_backup_that_fails_is_told_once_and_tried_again(tmp_path: Path) 
         kept = keeper(store, desk, clock)
         assert await kept.look() is None
         assert await kept.look() is None
-        failed = [r for r in await store.audit_tail(50) if r.action == "database.backup"]
+        failed = [r for r in await audit_tail(store, 50) if r.action == "database.backup"]
         assert [r.ok for r in failed] == [False]
         (tmp_path / "backups").unlink()
         assert await kept.look() is not None
@@ -69,7 +70,7 @@ async def test_a_backup_that_does_not_fit_leaves_nothing_on_the_disk(tmp_path: P
         desk = await opened(stored_desk(store))
         await store.put_note("padding", "x" * 400_000)
         kept = keeper(store, desk, clock)
-        await store.checkpoint()
+        await store.keeper.checkpoint()
         usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, most))
         try:
@@ -103,7 +104,7 @@ async def test_a_backup_folder_that_cannot_be_looked_into_ends_nothing(tmp_path:
         # As a share that is gone: any error but that there is no such file.
         (tmp_path / "backups").symlink_to("x" * 300)
         assert await keeper(store, desk, clock).look() is None
-        failed = [r for r in await store.audit_tail(50) if r.action == "database.backup"]
+        failed = [r for r in await audit_tail(store, 50) if r.action == "database.backup"]
         assert [r.ok for r in failed] == [False]
 
 
@@ -127,19 +128,19 @@ async def test_orders_to_the_broker_are_on_record_and_reads_are_not(tmp_path: Pa
         calls.note(call("/Order/cancel", answer=Answer.REFUSED))
         calls.note(call("/Position/searchOpen"))
         calls.note(call("/Order/searchOpen", Lane.SLOW))
-        before = store.commits
+        before = store.backlog.commits
         await calls.write()
-        assert store.commits == before + 1
-        rows = [r for r in await store.audit_tail(10) if r.action == "call.answered"]
+        assert store.backlog.commits == before + 1
+        rows = [r for r in await audit_tail(store, 10) if r.action == "call.answered"]
         assert [(r.new or {})["path"] for r in reversed(rows)] == [
             "/Position/closeContract",
             "/Order/cancel",
         ]
         assert [r.ok for r in reversed(rows)] == [True, False]
         assert rows[0].target == "account:101"
-        assert await store.verify_audit() is None
+        assert verify_audit(store.path) is None
         await calls.write()
-        assert store.commits == before + 1
+        assert store.backlog.commits == before + 1
 
 
 def test_a_gap_counts_what_was_traded_in_it_and_nothing_else() -> None:

@@ -29,6 +29,7 @@ from risk_manager.pipeline import Enforcer as Submits
 from risk_manager.pipeline import Pipeline
 from risk_manager.pipeline import Store as Commits
 from risk_manager.right_of_way import RightOfWay
+from risk_manager.store.connection import Connection
 from risk_manager.store.journal import Journal
 from risk_manager.store.opening import Opener
 from risk_manager.store.schema import shipped_migrations
@@ -59,34 +60,29 @@ class LoopClock(SystemClock):
         return self._loop.time()
 
 
-class _Direct:
+class InlineConnection(Connection):
     """A connection whose thread is this one."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+    async def connect(self, make: Callable[[], sqlite3.Connection]) -> Writer:
+        connection = make()
+        # A simulated crash leaves the operating system standing: nothing need reach a disk.
+        connection.execute("PRAGMA synchronous = OFF")
+        return Writer(connection)
+
+    async def run[T](self, work: Callable[[], T]) -> T:
+        return work()
+
+    async def aside[T](self, work: Callable[[], T]) -> T:
+        return work()
 
     async def close(self) -> None:
-        self.connection.close()
+        if self.writer is not None:
+            self.writer.connection.close()
+        await super().close()
 
 
 class InlineStore(Store):
     """The real store without its thread: what it writes is written before the call returns."""
-
-    async def _connect(self, make: Callable[[], sqlite3.Connection]) -> Writer:
-        connection = make()
-        # A simulated crash leaves the operating system standing: nothing need reach a disk.
-        connection.execute("PRAGMA synchronous = OFF")
-        self._connection = _Direct(connection)  # type: ignore[assignment]
-        writer = Writer(connection)
-        self._last_head = writer.head
-        return writer
-
-    async def _run[T](self, work: Callable[[], T]) -> T:
-        self.hops += 1
-        return work()
-
-    async def _mirror(self) -> None:
-        write_marker(self.path, self._marker())
 
     @classmethod
     async def begin(cls, path: Path, clock: LoopClock) -> "InlineStore":
@@ -97,7 +93,7 @@ class InlineStore(Store):
             migrations=shipped_migrations(),
         )
         store = cls(
-            opener,
+            InlineConnection(opener),
             clock,
             on_trouble=lambda _: None,
             patience=PATIENCE,
@@ -106,17 +102,10 @@ class InlineStore(Store):
         await store.start()
         return store
 
-    async def start(self) -> None:
-        await self._open()
-
-    async def stop(self) -> None:
-        """A clean stop, as at the end of `store.open`."""
-        await self._close(is_clean=True)
-
     def keep_journal_of(self, folder: Path) -> None:
         """The real journal, with its thread: nothing here waits for it."""
-        connection: Any = self._connection
-        row = connection.connection.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()
+        connection = self._connection.open_writer().connection
+        row = connection.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()
         self.journal = Journal(folder, last_seq=row[0], version="simulated")
 
     def end_journal(self) -> None:
@@ -125,14 +114,12 @@ class InlineStore(Store):
             self.journal.close()
             self.journal = None
 
-    def abandon(self) -> None:
+    async def abandon(self) -> None:
         """As a crash leaves it: nothing more is written. The keeper had written the marker up to a
         moment ago; nobody keeps it while a simulated life goes on."""
         self.end_journal()
-        direct: Any = self._connection
-        if direct is not None:
-            write_marker(self.path, self._marker())
-            direct.connection.close()
+        write_marker(self.path, self.mirror.marker())
+        await self._connection.close()
 
 
 class CrashPoints:
@@ -288,7 +275,7 @@ class Life:
         async def ask() -> bool:
             return (await self.lanes.read("/Account/search", {"onlyActiveAccounts": True})).ok
 
-        at, day = await self.store.last_judged()
+        at, day = await self.store.recovery.last_judged()
         began = None if day is None else self.world.book().day.began(day)
         for judged_at in filter(None, (at, began)):
             self.clock.correct(judged_at)
@@ -356,13 +343,13 @@ class Life:
             return
         await self._end()
         self.store.end_journal()
-        await self.store.stop()
+        await self.store.stop(is_clean=True)
 
     async def crash(self) -> None:
         """Gone at once; what was in flight is lost here, but not at the gateway."""
         self.dead.set()
         await self._end()
-        self.store.abandon()
+        await self.store.abandon()
 
     async def _end(self) -> None:
         self.dead.set()

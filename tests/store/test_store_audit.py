@@ -146,7 +146,7 @@ async def test_a_database_that_is_not_the_one_we_left_is_noticed_until_reconcile
     async with at(traded) as store:  # a second start does not forget
         assert store.opened_as is expected
         assert store.had_locks
-        assert await store.reconciled()
+        assert await store.recovery.reconciled()
         assert not store.needs_reconciling
     assert (await found_as(traded))[0] is OpenedAs.RESTORED
 
@@ -226,7 +226,7 @@ async def test_a_database_without_a_readable_marker_may_be_an_older_one(
             assert store.had_locks  # nobody knows which
             assert "every account stays locked until the next reset" in store.opened_why
     async with at(tmp_path) as store:
-        assert await store.reconciled()
+        assert await store.recovery.reconciled()
     assert (await found_as(tmp_path))[0] is OpenedAs.RESTORED
 
 
@@ -261,10 +261,10 @@ async def test_a_first_start_cut_short_before_its_marker_is_a_first_start_again(
 async def test_the_marker_follows_the_locks(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
         desk = await opened(stored_desk(store, **LOSS))
-        await store.keep()
+        await store.keeper.keep()
         assert json.loads(marker_path(database(tmp_path)).read_text())["had_locks"] is False
         await desk.loss(600)
-        await store.keep()
+        await store.keeper.keep()
         assert json.loads(marker_path(database(tmp_path)).read_text())["had_locks"] is True
 
 
@@ -281,7 +281,7 @@ async def test_a_row_flipped_by_the_disk_is_found_in_the_chain(traded: Path) -> 
     connection.close()
     async with at(traded) as store:
         await store.restore(Rulebook(), MORNING)
-        broken = await store.verify_audit()
+        broken = verify_audit(store.path)
         assert broken is not None
         assert broken.seq == 2
 

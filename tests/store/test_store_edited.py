@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from desk import MORNING
 from stored_desk import Disk, StoppedClock, StoredDesk, at, opened, rows, stored_desk, tamper
+from stored_rows import audit_tail, settled, trades
 
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.rulebook import Rulebook
@@ -86,11 +87,11 @@ async def test_a_lock_lifted_by_hand_is_put_back_as_it_was_and_told(
         found = await locks_found(store)
         assert {key: found[key] for key in locks} == locks
         assert not store.had_locks  # all are known: nothing else need be locked
-        put_back = [r for r in await store.audit_tail() if r.action == "lock.put_back"]
+        put_back = [r for r in await audit_tail(store) if r.action == "lock.put_back"]
         assert put_back
         assert not any(r.ok for r in put_back)
-        assert await store.verify_audit() is None
-        assert await store.reconciled()
+        assert verify_audit(store.path) is None
+        assert await store.recovery.reconciled()
     async with at(folder) as store:
         assert store.opened_as is OpenedAs.RESTORED
         found = await locks_found(store)
@@ -133,7 +134,7 @@ async def test_a_record_edited_alone_ends_locked_and_is_answered_for_once(
         assert store.had_locks
         assert "the record" in store.opened_why
         assert await locks_found(store) == locks
-        await store.reconciled()
+        await store.recovery.reconciled()
     async with at(folder) as store:
         assert store.opened_as is OpenedAs.RESTORED
     assert verify_audit(folder / "state.db") is not None  # it stays to be seen
@@ -192,7 +193,7 @@ async def test_any_row_a_limit_rests_on_edited_by_hand_locks_everything_until_th
         assert store.had_locks
         assert told in store.opened_why
         # The broker tells the trades anew; what it told before was not to be believed any more.
-        kept = await store.trades(101, MORNING.date())
+        kept = await trades(store, 101, MORNING.date())
         assert len(kept) == (told != "trades")
         assert await locks_found(store) == locks
     async with at(folder) as store:  # a second start does not forget
@@ -337,11 +338,11 @@ async def test_what_is_put_right_while_it_runs_is_no_edit_at_the_next_start(
     async with at(tmp_path) as store:
         desk = await trading(store)
         locks = dict(desk.pipeline.state.accounts[101].locks)
-        await store.look_around()
+        await store.keeper.look_around()
         tamper(tmp_path, "DELETE FROM lockouts")
         tamper(tmp_path, "UPDATE timers SET due_at = 0")
-        await store.look_around()
-        assert await store.settled()
+        await store.keeper.look_around()
+        assert await settled(store)
     async with at(tmp_path) as store:
         assert store.opened_as is OpenedAs.RESTORED
         assert await locks_found(store) == locks
@@ -352,11 +353,11 @@ async def test_what_cannot_be_put_right_while_it_runs_is_found_at_the_next_start
 ) -> None:
     async with at(tmp_path) as store:
         await trading(store)
-        await store.look_around()
+        await store.keeper.look_around()
         tamper(tmp_path, LOOSENED["a gain invented"][0])
         tamper(tmp_path, LOOSENED["the limits"][0])
-        await store.look_around()
-        assert await store.settled()
+        await store.keeper.look_around()
+        assert await settled(store)
     async with at(tmp_path) as store:
         assert store.opened_as is OpenedAs.EDITED
         assert "note:limits, trades" in store.opened_why
@@ -377,7 +378,7 @@ async def test_a_database_without_a_seal_from_an_older_version_is_sealed(tmp_pat
     assert len(shipped_migrations()) == 5
     async with at(tmp_path) as store:
         assert store.opened_as is OpenedAs.RESTORED
-        assert await store.verify_audit() is None
+        assert verify_audit(store.path) is None
     assert unseen(tmp_path) == []
     tamper(tmp_path, "DELETE FROM lockouts")
     assert unseen(tmp_path) == ["lockouts"]
@@ -391,7 +392,7 @@ async def test_a_lock_older_than_the_record_is_still_told_by_it(tmp_path: Path) 
         locks = dict(desk.pipeline.state.accounts[101].locks)
         clock.advance(days=400)
         await store.prune(clock.now())
-        assert len([r for r in await store.audit_tail() if r.action == "lock.set"]) == 1
+        assert len([r for r in await audit_tail(store) if r.action == "lock.set"]) == 1
     tamper(tmp_path, "DELETE FROM lockouts")
     async with at(tmp_path) as store:
         assert not store.had_locks
@@ -418,7 +419,7 @@ async def test_a_backup_put_back_loses_no_lock(tmp_path: Path) -> None:
         assert store.needs_reconciling
         assert store.had_locks
         assert await locks_found(store) == locks
-        assert {r.action for r in await store.audit_tail()} >= {"lock.put_back"}
+        assert {r.action for r in await audit_tail(store)} >= {"lock.put_back"}
     async with at(tmp_path) as store:
         assert await locks_found(store) == locks
 
@@ -475,7 +476,7 @@ async def test_a_backup_is_sealed_as_its_original(tmp_path: Path) -> None:
     assert unseen(tmp_path / "elsewhere") == []
     async with at(tmp_path / "elsewhere") as store:
         assert store.opened_as is OpenedAs.ROLLED_BACK  # nothing tells that it is the newest
-        assert sum(e.pnl or Decimal(0) for e in await store.trades(101, MORNING.date())) == -200
+        assert sum(e.pnl or Decimal(0) for e in await trades(store, 101, MORNING.date())) == -200
 
 
 async def test_opening_an_edited_database_may_fail_at_any_operation_and_forgets_nothing(

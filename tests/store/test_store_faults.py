@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from desk import MORNING, contract_id
 from stored_desk import Disk, StoppedClock, StoredDesk, at, opened, rows, stored_desk, tamper
+from stored_rows import audit_tail, connection_history, settled, trades
 
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.store.schema import StoreError
-from risk_manager.store.store import Store
+from risk_manager.store.store import Store, verify_audit
 
 LIMIT: dict[str, Any] = {"max_contracts": {"limit": 2}}
 LOSS: dict[str, Any] = {"daily_realized_loss": {"limit": 500}}
@@ -51,13 +52,13 @@ async def test_a_failing_disk_is_announced_and_enforcement_goes_on(tmp_path: Pat
         assert "disk I/O error" in store.trouble
         assert [t is None for t in listener.told] == [False]
         disk.broken = ""
-        await store.keep()
-        assert await store.settled()
+        await store.keeper.keep()
+        assert await settled(store)
         assert store.trouble is None
         assert listener.told[-1] is None
         found = await store.restore(Rulebook(), MORNING)
         assert found.accounts[101].locks == desk.pipeline.state.accounts[101].locks
-        assert await store.verify_audit() is None
+        assert verify_audit(store.path) is None
 
 
 async def test_what_waited_is_written_by_the_next_commit_too(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ async def test_what_waited_is_written_by_the_next_commit_too(tmp_path: Path) -> 
         disk.broken = ""
         await desk.fill("MNQ", 1)
         assert store.trouble is None
-        assert len(await store.trades(101, MORNING.date())) == 2
+        assert len(await trades(store, 101, MORNING.date())) == 2
 
 
 async def test_trouble_is_repeated_while_it_lasts(tmp_path: Path) -> None:
@@ -77,8 +78,8 @@ async def test_trouble_is_repeated_while_it_lasts(tmp_path: Path) -> None:
     ) as store:
         await locked_while_broken(store, disk)
         clock.advance(seconds=11)
-        await store.keep()
-        await store.settled()
+        await store.keeper.keep()
+        await settled(store)
         assert len(listener.told) == 2
         disk.broken = ""
 
@@ -107,9 +108,9 @@ async def test_a_full_disk_is_survived(tmp_path: Path) -> None:
         await desk.position("MNQ", 9)
         assert desk.enforcer.actions
         pages[0] = 100_000
-        await store.keep()
-        assert await store.settled()
-        assert len(await store.trades(101, MORNING.date())) == 120
+        await store.keeper.keep()
+        assert await settled(store)
+        assert len(await trades(store, 101, MORNING.date())) == 120
 
 
 async def test_a_stuck_database_does_not_hold_up_enforcement(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ async def test_a_stuck_database_does_not_hold_up_enforcement(tmp_path: Path) -> 
         assert desk.enforcer.actions
         assert "has not answered" in (store.trouble or "")
         disk.stuck.set()
-        assert await store.settled()
+        assert await settled(store)
         assert store.trouble is None
         found = await store.restore(Rulebook(), MORNING)
         assert found.accounts[101].positions[contract_id("MNQ")].net == 29
@@ -157,8 +158,8 @@ async def test_every_operation_may_fail_once(tmp_path: Path) -> None:
         async with at(folder, connection_class=disk.connection_class()) as store:
             desk = await opened(stored_desk(store, **LIMIT, **LOSS))
             await story(desk)
-            await store.keep()
-            assert await store.settled()
+            await store.keeper.keep()
+            assert await settled(store)
             assert store.trouble is None, number
             kept = desk.pipeline.state.accounts[101]
             assert kept.locks == expected.locks
@@ -166,9 +167,8 @@ async def test_every_operation_may_fail_once(tmp_path: Path) -> None:
             assert (found.locks, found.positions, found.orders) == (
                 kept.locks, kept.positions, kept.orders,
             )  # fmt: skip
-            assert await store.verify_audit() is None
-            trades = await store.trades(101, MORNING.date())
-            assert len(trades) == 1
+            assert verify_audit(store.path) is None
+            assert len(await trades(store, 101, MORNING.date())) == 1
 
 
 async def test_opening_fails_cleanly_at_every_operation(tmp_path: Path) -> None:
@@ -193,15 +193,15 @@ async def test_more_than_memory_may_hold_ends_in_a_rewrite_of_the_state(tmp_path
             await desk.position("MNQ", size)
         await desk.position("MNQ", 0)
         disk.broken = ""
-        await store.keep()
-        assert await store.settled()
+        await store.keeper.keep()
+        assert await settled(store)
         kept = desk.pipeline.state.accounts[101]
         found = (await store.restore(Rulebook(), MORNING)).accounts[101]
         assert (found.locks, found.positions, found.ledger) == (
             kept.locks, kept.positions, kept.ledger,
         )  # fmt: skip
-        assert "database.rewritten" in {r.action for r in await store.audit_tail()}
-        assert await store.verify_audit() is None
+        assert "database.rewritten" in {r.action for r in await audit_tail(store)}
+        assert verify_audit(store.path) is None
 
 
 async def test_one_row_that_cannot_be_stored_does_not_hold_up_the_others(tmp_path: Path) -> None:
@@ -224,20 +224,20 @@ async def test_a_database_deleted_while_running_is_written_anew(
         desk = await opened(stored_desk(store, **LIMIT, **LOSS))
         await desk.position("MNQ", 1)
         await desk.loss(600)
-        before = await store.audit_tail(1000)
+        before = await audit_tail(store, 1000)
         (tmp_path / "state.db").unlink()
         if with_log:
             (tmp_path / "state.db-wal").unlink()
-        await store.look_around()
-        assert await store.settled()
+        await store.keeper.look_around()
+        assert await settled(store)
         assert any("deleted or replaced" in (t or "") for t in listener.told)
         assert store.trouble is None
-        after = await store.audit_tail(1000)
+        after = await audit_tail(store, 1000)
         assert after[-len(before) :] == before
         assert rows(tmp_path, "SELECT rule_id FROM lockouts WHERE cleared_at IS NULL") == [
             ("daily_realized_loss",)
         ]
-        assert await store.verify_audit() is None
+        assert verify_audit(store.path) is None
         await desk.position("MNQ", 0)
     async with at(tmp_path) as store:
         assert store.opened_as.is_trusted
@@ -252,8 +252,8 @@ async def test_another_database_put_in_place_while_running_is_put_aside(tmp_path
         await desk.loss(600)
         (tmp_path / "state.db").replace(tmp_path / "taken.db")
         tamper(tmp_path, "CREATE TABLE music (title TEXT)")
-        await store.look_around()
-        assert await store.settled()
+        await store.keeper.look_around()
+        assert await settled(store)
         assert store.trouble is None
         assert any(p.name.startswith("state.db.replaced-") for p in files_in(tmp_path))
         found = (await store.restore(Rulebook(), MORNING)).accounts[101]
@@ -265,11 +265,11 @@ async def test_a_lock_cleared_behind_our_back_is_put_back(tmp_path: Path) -> Non
     async with at(tmp_path, on_trouble=listener) as store:
         desk = await opened(stored_desk(store, **LOSS))
         await desk.loss(600)
-        await store.look_around()
+        await store.keeper.look_around()
         assert listener.told == []
         tamper(tmp_path, "UPDATE lockouts SET cleared_at = 1, cleared_by = 'me'")
-        await store.look_around()
-        assert await store.settled()
+        await store.keeper.look_around()
+        assert await settled(store)
         assert "another program" in (listener.told[0] or "")
         found = (await store.restore(Rulebook(), MORNING)).accounts[101]
         assert found.locks == desk.pipeline.state.accounts[101].locks
@@ -279,6 +279,6 @@ async def test_a_lookup_that_cannot_be_answered_says_so(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
         tamper(tmp_path, "DROP TABLE connection_log")
         with pytest.raises(StoreError, match="connection_log"):
-            await store.connection_history()
+            await connection_history(store)
     with pytest.raises(StoreError, match="not open"):
-        await store.audit_tail()
+        await audit_tail(store)

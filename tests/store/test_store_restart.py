@@ -11,6 +11,7 @@ from desk import MORNING, contract, contract_id
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stored_desk import StoppedClock, StoredDesk, at, opened, rows, stored_desk, tamper
+from stored_rows import daily_summaries, enforcement, lock_history, trades
 
 from risk_manager.domain.account import Account, Breach, Closing, Mark
 from risk_manager.domain.call_brake import Brake
@@ -25,6 +26,7 @@ from risk_manager.domain.state import State
 from risk_manager.engine.step import Step, step
 from risk_manager.store.opening import OpenedAs
 from risk_manager.store.rows import instant, ledger_of, micros
+from risk_manager.store.store import verify_audit
 
 LIMIT = {"max_contracts": {"limit": 2}}
 LOSS = {"daily_realized_loss": {"limit": 500}}
@@ -213,7 +215,7 @@ async def test_any_account_survives_a_restart_and_so_does_what_it_becomes(
     async with at(path) as store:
         found = await store.restore(Rulebook(), MORNING)
         assert same(found.accounts[101], second)
-        assert await store.verify_audit() is None
+        assert verify_audit(store.path) is None
 
 
 @given(instants)
@@ -235,7 +237,7 @@ async def test_both_halves_of_a_reversal_under_one_id_outlive_a_restart(tmp_path
         found = await store.restore(Rulebook(), MORNING)
         assert dict(found.accounts[101].ledger.entries) == dict(before.entries)
         assert len(before.entries) == 2
-        assert [e.pnl for e in await store.trades(101, MORNING.date())] == [None, Decimal(-300)]
+        assert [e.pnl for e in await trades(store, 101, MORNING.date())] == [None, Decimal(-300)]
 
 
 async def test_a_trading_morning_is_the_same_after_a_restart(tmp_path: Path) -> None:
@@ -275,7 +277,7 @@ async def test_an_action_in_flight_is_lost_with_the_process_and_its_number_not_u
         await desk.wait(seconds=1)
         [again] = desk.enforcer.actions
         assert again.id != first.id
-        log = await store.enforcement(101)
+        log = await enforcement(store, 101)
         assert {(r.intent_id, r.outcome) for r in log if r.intent_id} == {
             (first.id, "lost"),
             (again.id, "sent"),
@@ -319,14 +321,14 @@ async def test_a_reset_missed_while_down_happens_once(tmp_path: Path) -> None:
             resets += sum(isinstance(f, DayReset) for f in outcome.facts)
         assert resets == 1
         assert not desk.pipeline.state.accounts[101].locks
-        [day] = await store.daily_summaries(101)
+        [day] = await daily_summaries(store, 101)
         assert (day.trading_day, day.net, day.trade_count) == (
             MORNING.date(),
             Decimal(-600),
             1,
         )
         assert day.end_balance == Decimal(50_000)
-        [lock] = await store.lock_history(101)
+        [lock] = await lock_history(store, 101)
         assert lock.cleared_by == "daily_reset"
     assert rows(tmp_path, "SELECT last_reset_day, last_reset_at IS NULL FROM reset_state") == [
         ("2026-11-24", 0)
@@ -347,7 +349,7 @@ async def test_overlapping_locks_each_keep_their_history(tmp_path: Path) -> None
         await desk.admin("unlock", scope="root:ES")
         await desk.admin("lock", scope="root:ES")
         await desk.wait(minutes=6)
-        history = await store.lock_history(101)
+        history = await lock_history(store, 101)
         told = {(r.lock.scope, r.lock.rule_id, r.cleared_by) for r in history}
         assert told == {
             ("account", "manual", "timer_expiry"),
@@ -366,7 +368,7 @@ async def test_a_lock_prolonged_is_one_row_with_the_later_end(tmp_path: Path) ->
         desk = await opened(stored_desk(store))
         for minutes in (5, 30, 10):
             await desk.admin("lock", until=desk.now + timedelta(minutes=minutes))
-        [row] = await store.lock_history(101)
+        [row] = await lock_history(store, 101)
         assert row.lock.expires_at == desk.now + timedelta(minutes=30)
 
 
@@ -377,7 +379,7 @@ async def test_a_late_fill_of_yesterday_corrects_yesterdays_summary(tmp_path: Pa
         last_second = desk.pipeline.state.day.ends_at - timedelta(seconds=1)
         await desk.wait_until(last_second + timedelta(seconds=3))
         await desk.loss(50, at=last_second)
-        [day] = await store.daily_summaries(101)
+        [day] = await daily_summaries(store, 101)
         assert (day.net, day.trade_count) == (Decimal(-150), 2)
 
 
@@ -405,7 +407,7 @@ async def test_a_row_no_one_can_read_is_told_and_not_guessed(tmp_path: Path) -> 
         desk = await opened(stored_desk(store, **LOSS))
         await desk.loss(600)
         await store.put_note("limits", "as agreed")
-        await store.keep()
+        await store.keeper.keep()
         [lock] = desk.pipeline.state.accounts[101].locks.values()
     tamper(tmp_path, "UPDATE breaches SET severity = 'whatever'")
     async with at(tmp_path) as store:

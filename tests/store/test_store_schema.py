@@ -134,7 +134,7 @@ def test_migrations_ship_with_the_program_in_one_order() -> None:
 
 
 async def test_what_is_used_of_aiosqlite_beyond_its_public_names() -> None:
-    """One hop for a whole transaction needs `_execute`; see Store._run and Store._connect."""
+    """One hop for a whole transaction needs `_execute`; see store/connection.py."""
     raw: list[sqlite3.Connection] = []
 
     def connect() -> sqlite3.Connection:

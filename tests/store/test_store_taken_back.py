@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from desk import MORNING
 from stored_desk import StoppedClock, StoredDesk, at, opened, stored_desk
+from stored_rows import audit_tail
 
 from risk_manager.domain.events import Tick
 from risk_manager.store.opening import OpenedAs
@@ -34,7 +35,7 @@ async def test_what_ended_in_the_future_is_in_force_again(tmp_path: Path) -> Non
     async with at(tmp_path) as store:
         before = dict((await locked_and_a_day_on(store)).account().locks)
     async with at(tmp_path, clock=StoppedClock(LATER)) as store:
-        found = await store.take_back(LATER, TODAY)
+        found = await store.recovery.take_back(LATER, TODAY)
         assert set(found.turned_at) == {101}
         desk = await stored_desk(store, daily_realized_loss={"limit": 100}).restored(LATER)
         scopes = {lock.scope for lock in desk.account().locks.values()}
@@ -43,7 +44,7 @@ async def test_what_ended_in_the_future_is_in_force_again(tmp_path: Path) -> Non
         await desk.happens(Tick(at=LATER))
         assert desk.account().trading_date == TODAY
         assert len(desk.account().locks) == 3
-        put_back = [r for r in await store.audit_tail() if r.action == "lock.put_back"]
+        put_back = [r for r in await audit_tail(store) if r.action == "lock.put_back"]
         assert len(put_back) == 2
         await desk.wait(hours=2)
         assert {lock.scope for lock in desk.account().locks.values()} == {"account", "root:ES"}
@@ -51,7 +52,7 @@ async def test_what_ended_in_the_future_is_in_force_again(tmp_path: Path) -> Non
     at_noon = LATER + timedelta(hours=2)
     async with at(tmp_path, clock=StoppedClock(at_noon)) as store:
         assert store.opened_as is OpenedAs.RESTORED
-        await store.take_back(at_noon, TODAY)
+        await store.recovery.take_back(at_noon, TODAY)
         desk = await stored_desk(store, daily_realized_loss={"limit": 100}).restored(at_noon)
         assert {lock.scope for lock in desk.account().locks.values()} == {"account", "root:ES"}
     assert verify_audit(tmp_path / "state.db") is None
@@ -62,7 +63,7 @@ async def test_what_ended_in_the_past_stays_ended(tmp_path: Path) -> None:
         await locked_and_a_day_on(store)
     after = TOMORROW + timedelta(seconds=1)
     async with at(tmp_path, clock=StoppedClock(after)) as store:
-        assert (await store.take_back(after, after.date())).turned_at == {}
+        assert (await store.recovery.take_back(after, after.date())).turned_at == {}
         desk = await stored_desk(store).restored(after)
         assert [lock.scope for lock in desk.account().locks.values()] == ["root:ES"]
 
@@ -82,6 +83,6 @@ async def test_what_an_administrator_lifted_comes_back_where_only_the_day_allowe
         await desk.admin("unlock")
         assert desk.account().locks == {}
     async with at(tmp_path, clock=StoppedClock(LATER)) as store:
-        await store.take_back(LATER, TODAY)
+        await store.recovery.take_back(LATER, TODAY)
         desk = await stored_desk(store).restored(LATER)
         assert len(desk.account().locks) == (0 if may_clear else 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from stored_desk import StoppedClock, at, opened, rows, stored_desk
+from stored_rows import audit_tail
 
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import verify_audit
@@ -62,15 +63,15 @@ async def test_what_is_past_its_time_goes_and_the_chain_still_holds(tmp_path: Pa
         assert removed["trades"] == 1
         assert removed["connection_log"] == 1
         assert "lockouts" not in removed  # still in force
-        assert await store.verify_audit() is None
+        assert verify_audit(store.path) is None
         # The lock is told again before the row that told of it goes.
-        assert [r.action for r in await store.audit_tail()][:3] == [
+        assert [r.action for r in await audit_tail(store)][:3] == [
             "database.pruned",
             "lock.set",
             "came back",
         ]
         assert await store.prune(clock.now()) == {}
-        await store.keep()
+        await store.keeper.keep()
     assert verify_audit(tmp_path / "state.db") is None
 
 
@@ -87,7 +88,7 @@ async def test_a_reader_reads_and_cannot_write(tmp_path: Path) -> None:
 async def test_a_checkpoint_empties_the_log(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
         await store.audit("anna", "looked", "journal")
-        await store.checkpoint()
+        await store.keeper.checkpoint()
         assert rows(tmp_path, "SELECT count(*) FROM audit") == [(2,)]
         assert _size(tmp_path / "state.db-wal") == 0
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from desk import MORNING
 from stored_desk import StoredDesk, at, opened, stored_desk
+from stored_rows import audit_tail
 
 from risk_manager.domain.events import Tick
 from risk_manager.domain.locks import Lock
 from risk_manager.domain.rulebook import Rulebook
-from risk_manager.store import store as store_module
+from risk_manager.store import mirror
 from risk_manager.store.opening import OpenedAs
 from risk_manager.store.store import Store
 from risk_manager.store.witness import Witnesses
@@ -40,10 +41,10 @@ async def guarding(
     store: Store, folder: Path, *, limits: str = "as agreed", now: Any = None
 ) -> tuple[StoredDesk, list[str]]:
     """As a start does: heed, commit to the limits, restore. Also the limits known elsewhere."""
-    elsewhere = await store.heed(witnesses(folder), [101])
+    elsewhere = await store.recovery.heed(witnesses(folder), [101])
     store.now_in_force(limits)
     desk = await opened(await stored_desk(store, **RULES).restored(now))
-    await store.keep()
+    await store.keeper.keep()
     return desk, elsewhere
 
 
@@ -69,10 +70,10 @@ async def test_a_lock_holds_in_another_data_folder(a: Path, b: Path) -> None:
         assert store.opened_as is OpenedAs.ELSEWHERE
         assert store.needs_reconciling
         assert "another data folder" in store.opened_why
-        assert [r.target for r in await store.audit_tail() if r.action == "lock.put_back"] == [
+        assert [r.target for r in await audit_tail(store) if r.action == "lock.put_back"] == [
             "account:101"
         ]
-        assert await store.reconciled()
+        assert await store.recovery.reconciled()
     async with at(b) as store:  # its own from now on
         desk, elsewhere = await guarding(store, b, limits="raised")
         assert (locks_of(desk), elsewhere, store.opened_as) == (held, [], OpenedAs.RESTORED)
@@ -182,7 +183,7 @@ async def test_one_that_cannot_be_read_locks_a_new_folder_and_no_known_one(
     (a.parent / "accounts" / "api.topstepx.com-101.json").write_text(text)
     told: list[str | None] = []
     async with at(b, on_trouble=told.append) as store:
-        await store.heed(witnesses(b), [101])
+        await store.recovery.heed(witnesses(b), [101])
         assert store.opened_as is OpenedAs.ELSEWHERE
         assert store.had_locks
         assert "cannot be read" in store.opened_why
@@ -210,7 +211,7 @@ async def test_one_that_cannot_be_read_locks_where_the_database_says_nothing_eit
     (a.parent / "accounts" / "api.topstepx.com-101.json").write_text("{")
     for _ in range(2):  # a second start does not forget
         async with at(a) as store:
-            await store.heed(witnesses(a), [101])
+            await store.recovery.heed(witnesses(a), [101])
             assert store.had_locks
             assert "cannot be read" in store.opened_why
 
@@ -226,8 +227,8 @@ async def test_a_state_folder_that_cannot_be_written_is_told_once_and_not_fatal(
     async with at(a, on_trouble=told.append) as store:
         desk = (await guarding(store, a))[0]
         await desk.admin("lock", reason="enough of it")
-        await store.keep()
-        await store.keep()
+        await store.keeper.keep()
+        await store.keeper.keep()
         assert len(locks_of(desk)) == 1
     assert len([line for line in told if "cannot be written" in (line or "")]) == 1
 
@@ -263,10 +264,10 @@ async def test_it_is_written_at_once_with_a_lock_and_seldom_without(
         assert written == [1]
         for _ in range(5):
             await store.audit("anna", "looked", "journal")
-            await store.keep()
+            await store.keeper.keep()
         assert written == [1]
         await desk.admin("lock", reason="enough of it")
-        await store.keep()
+        await store.keeper.keep()
         assert written == [1, 1]
 
 
@@ -291,10 +292,10 @@ async def test_a_power_cut_between_two_writes_leaves_the_stricter_of_them(
     async with at(a) as store:
         desk, _ = await guarding(store, a)
         if cut_before == "the marker":
-            monkeypatch.setattr(store_module, "write_marker", _power_cut)
+            monkeypatch.setattr(mirror, "write_marker", _power_cut)
         monkeypatch.setattr(Witnesses, "write", _power_cut)
         await desk.admin("lock", reason="enough of it")
-        await store.keep()
+        await store.keeper.keep()
         held = locks_of(desk)
     monkeypatch.undo()
     async with at(a) as store:

@@ -88,7 +88,7 @@ class MarkedStore(Store):
             Fate.tell(kind="begun", step=Fate.reached, accounts=_accounts(after))
         await super().commit_turn(turn)
         if changed and self.trouble is None:
-            head = self._last_head
+            head = self.audit_head
             Fate.tell(kind="kept", accounts=_accounts(after), audit=[head.seq, head.hash])
 
 

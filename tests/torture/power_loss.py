@@ -26,6 +26,7 @@ from risk_manager.domain.rulebook import Rulebook
 from risk_manager.store.audit import head_of
 from risk_manager.store.schema import StoreError
 from risk_manager.store.sidecar_files import Marker, write_marker
+from risk_manager.store.store import verify_audit
 
 SECTOR_BYTES = 512
 DATABASE = "state.db"
@@ -93,7 +94,7 @@ async def a_day_of_commits(folder: Path, lives: int = 2, trades: int = 14) -> li
                 await desk.wait(seconds=1)
                 clock.at = desk.now
                 if number % 6 == 5:
-                    await store.checkpoint()
+                    await store.keeper.checkpoint()
             await store.audit("anna", "looked", "journal")
             assert store.trouble is None
     return recorder.done
@@ -401,7 +402,7 @@ async def _store_refuses(folder: Path, marker: Marker) -> str | None:
             if not store.opened_as.is_trusted:
                 return f"opened as {store.opened_as}: {store.opened_why}"
             await store.restore(Rulebook(), MORNING)
-            broken = await store.verify_audit()
+            broken = verify_audit(folder / DATABASE)
             return None if broken is None else f"audit row {broken.seq}: {broken.why}"
     except StoreError as error:
         return str(error)

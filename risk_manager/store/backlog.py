@@ -1,0 +1,189 @@
+"""What waits to be written: one transaction after the other, and from memory while none can be."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from risk_manager.clock import Clock
+from risk_manager.store.audit import Entry
+from risk_manager.store.batch import Batch
+from risk_manager.store.changes import everything
+from risk_manager.store.connection import Connection
+from risk_manager.store.memory import Memory
+from risk_manager.store.opening import is_damage
+from risk_manager.store.trouble import Trouble
+
+BATCHES_AT_ONCE = 100
+# While the disk is known to be in trouble a commit only gives the retry a chance.
+_IN_TROUBLE_WAIT_S = 0.05
+
+
+class Backlog:
+    """Batches in their order. One task writes them; whoever hands one over waits a bounded time.
+
+    More than `limit` batches are not kept: the whole state is then written over what is stored.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        memory: Memory,
+        clock: Clock,
+        trouble: Trouble,
+        *,
+        patience: timedelta,
+        limit: int,
+    ) -> None:
+        self.commits = 0
+        """Transactions written since the start."""
+        self.writing: asyncio.Task[None] | None = None
+        """The write under way."""
+        self.is_late = False
+        """Whether the write under way has taken longer than anybody waits."""
+        self.replacement_is_due = False
+        self._connection = connection
+        self._memory = memory
+        self._clock = clock
+        self._trouble = trouble
+        self._patience_s = patience.total_seconds()
+        self._limit = limit
+        self._batches: deque[Batch] = deque()
+        self._dropped = 0
+        self._rewrite_is_due = False
+        self._has_foreign_rows = False
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._batches) or self._rewrite_is_due or self.replacement_is_due
+
+    # --- handing over ---
+
+    def entry(
+        self,
+        actor: str,
+        action: str,
+        target: str,
+        *,
+        old: dict[str, Any] | None = None,
+        new: dict[str, Any] | None = None,
+        ok: bool = True,
+    ) -> Batch:
+        """A batch that begins with an audit row of this instant."""
+        at = self._clock.now()
+        return Batch.of_entry(at, actor, action, target, old=old, new=new, ok=ok)
+
+    async def put(self, batch: Batch) -> bool:
+        """Hand rows over; True once they are durable, False when they have to wait in memory."""
+        self._batches.append(batch)
+        if len(self._batches) > self._limit:
+            self._batches.popleft()
+            self._dropped += 1
+            self._rewrite_is_due = True
+        writing = self.writing or self._start()
+        if self.is_late:
+            return False
+        is_in_trouble = self._trouble.reason is not None
+        wait_s = _IN_TROUBLE_WAIT_S if is_in_trouble else self._patience_s
+        done, _ = await asyncio.wait({writing}, timeout=wait_s)
+        if done:
+            return self._trouble.reason is None
+        self.is_late = True
+        if self._trouble.reason is None:
+            self._trouble.begins(
+                f"the database {self._connection.path.name} has not answered for {wait_s:g} s; "
+                "enforcing from memory"
+            )
+        return False
+
+    async def put_entries(self, entries: Iterable[Entry]) -> bool:
+        """Audit rows in one transaction, in their order; True once they are durable."""
+        batch = Batch()
+        for entry in entries:
+            batch.tell(entry)
+        return batch.is_empty or await self.put(batch)
+
+    def replace_the_file(self, why: str) -> None:
+        """The file is gone: another one is written from memory."""
+        self.replacement_is_due = True
+        self._trouble.begins(why)
+        self.retry()
+
+    def put_right(self, why: str) -> None:
+        """Another program wrote into the file: memory is written over it."""
+        self._rewrite_is_due = True
+        self._has_foreign_rows = True
+        self._trouble.begins(why)
+        self.retry()
+
+    def retry(self) -> None:
+        """Begin to write what waits, unless that is under way."""
+        if self.has_work and self.writing is None:
+            self._start()
+
+    # --- writing ---
+
+    def _start(self) -> asyncio.Task[None]:
+        # Started at once: the disk is at work before the loop turns again.
+        loop = asyncio.get_running_loop()
+        writing = asyncio.Task(self._drain(), loop=loop, name="store write", eager_start=True)
+        self.writing = None if writing.done() else writing
+        return writing
+
+    async def _drain(self) -> None:
+        """Write everything that waits, in order; on a fault say so and leave the rest waiting."""
+        try:
+            while self.has_work:
+                await self._write_some()
+        except Exception as error:  # whatever it is, enforcement goes on and people are told
+            if is_damage(error):
+                self.replacement_is_due = True
+            self._trouble.begins(
+                f"the database {self._connection.path.name} cannot be written ({error}); enforcing "
+                f"from memory, {len(self._batches)} records wait"
+            )
+        else:
+            self._trouble.is_over()
+        finally:
+            self.writing = None
+            self.is_late = False
+
+    async def _write_some(self) -> None:
+        if self.replacement_is_due:
+            await self._connection.replace()
+            self.replacement_is_due = self._has_foreign_rows = False
+            self._rewrite_is_due = True
+            self._batches.append(self.entry("daemon", "database.replaced", "database"))
+        if not self._batches and self._rewrite_is_due:
+            self._batches.append(self._rewrite())
+        batches = list(islice(self._batches, BATCHES_AT_ONCE))
+        if not batches:
+            return
+        writer = self._connection.writer
+        assert writer is not None
+        refused: list[str] = await self._connection.run(partial(writer.write, batches))
+        self.commits += 1
+        self._connection.head = writer.head
+        # The limit may have taken some from the left meanwhile; those were written all the same.
+        while batches and self._batches:
+            if self._batches[0] is batches[0]:
+                self._batches.popleft()
+            batches.pop(0)
+        if refused:
+            self._trouble.tell("some records could not be stored: " + "; ".join(refused[:5]))
+
+    def _rewrite(self) -> Batch:
+        self._rewrite_is_due = False
+        dropped, self._dropped = self._dropped, 0
+        batch = self.entry(
+            "daemon", "database.rewritten", "database", new={"records_dropped": dropped}
+        )
+        latest = self._memory.latest
+        if latest is not None:
+            batch.statements += everything(latest, self._clock.now()).statements
+            batch.puts_right, self._has_foreign_rows = self._has_foreign_rows, False
+            self._memory.restored(latest)
+        return batch

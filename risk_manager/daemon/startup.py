@@ -235,7 +235,8 @@ class Startup:
         undone = await self._parts.store.recovery.take_back(
             now, self._limits.commitment.trading_date(now), also
         )
-        self._parts.pipeline.state = await self._parts.store.restore(book, now, only=watched)
+        # The state shown until now knew neither these limits nor the locks just put back.
+        self._parts.pipeline.state = await self._parts.store.read_again(book, now, only=watched)
         dated_ahead = {
             a.id
             for a in self._parts.state.accounts.values()

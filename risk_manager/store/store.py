@@ -154,21 +154,13 @@ class Store:
     async def restore(
         self, rulebook: Rulebook, now: datetime, only: Collection[int] | None = None
     ) -> State:
-        """The state of the last run (of the accounts named in `only`, if given).
+        """The state of the last run (of the accounts named in `only`, if given). Once at a start.
 
         Actions that were in flight are marked as lost: the rules will ask again. A reset that was
         missed is noticed by the first event. A database that cannot be read is put aside: the
         state is then empty, and `needs_reconciling` says so. Raises `StoreError`.
         """
-        chosen = None if only is None else frozenset(only)
-        read = partial(reading.state, rulebook=rulebook, now=now, only=chosen)
-        try:
-            state = await self._connection.read(read)
-        except DatabaseCorrupt as error:
-            # Not to start at all would leave every account unguarded.
-            await self._put_aside(str(error))
-            state = await self._connection.read(read)
-        self._memory.restored(state)
+        state = await self.read_again(rulebook, now, only)
         batch = Batch()
         batch.put(
             "UPDATE enforcement_log SET outcome = 'lost', last_seen = ? WHERE outcome = 'sent'",
@@ -180,6 +172,21 @@ class Store:
             micros(now),
         )
         await self.backlog.put(batch)
+        return state
+
+    async def read_again(
+        self, rulebook: Rulebook, now: datetime, only: Collection[int] | None = None
+    ) -> State:
+        """What is stored by now, under another rulebook, after `recovery` has put locks back."""
+        chosen = None if only is None else frozenset(only)
+        read = partial(reading.state, rulebook=rulebook, now=now, only=chosen)
+        try:
+            state = await self._connection.read(read)
+        except DatabaseCorrupt as error:
+            # Not to start at all would leave every account unguarded.
+            await self._put_aside(str(error))
+            state = await self._connection.read(read)
+        self._memory.restored(state)
         return state
 
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:

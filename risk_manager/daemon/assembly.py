@@ -21,6 +21,7 @@ from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SessionGateway
 from risk_manager.broker.reconcile import Reconciler, is_exposed
 from risk_manager.broker.session import GatewayAddress, GatewaySession
 from risk_manager.clock import Clock, SystemClock, VenueTime
+from risk_manager.daemon.earlier_runs import told_by_earlier_runs
 from risk_manager.daemon.enforcement_log import EnforcementLog
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
 from risk_manager.daemon.watchdog import Watchdog
@@ -122,6 +123,7 @@ async def assemble(
     store = await _open_store(stack, where, clock)
     await store.belongs_to(where.gateway)
     restored = await store.restore(configuration.rulebook(), clock.now())
+    earlier = await told_by_earlier_runs(store, restored, clock.now())
     await _keep_journal(store, where)
 
     def state() -> State:
@@ -191,6 +193,8 @@ async def assemble(
         version=__version__,
         port=configuration.settings.feed.port,
         vitals=wishes.vitals,
+        enforcements=earlier.enforcements,
+        alarms=earlier.alarms,
         right_of_way=right_of_way,
         read_whole=lambda i: reconciler.status(i).last_ok_at is not None,
         admin=AdminChannel(

@@ -14,15 +14,21 @@ from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
 from risk_manager.engine.account_updates import revalued
 from risk_manager.engine.fold import with_account
-from risk_manager.store import rows
+from risk_manager.store import audit, rows
 from risk_manager.store.rows import Row, decimal, instant, maybe_bool, maybe_instant
 
 BRAKE_READ_BACK = timedelta(hours=1)
+ALARMS_AMONG = 20_000
+"""How many of the newest audit rows are looked through for alarms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnforcementRow:
-    """A decision (`action` "decide") or an action. `duration_ms` None: not ended."""
+    """A decision (`action` "decide") or a call. `duration_ms` None: not ended.
+
+    `contract_id` and `asked` (the action as it was stored) are of a call whose intent is still
+    there.
+    """
 
     id: int
     intent_id: str | None
@@ -39,6 +45,8 @@ class EnforcementRow:
     outcome: str
     details: Mapping[str, Any]
     duration_ms: float | None
+    contract_id: str | None
+    asked: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +65,13 @@ class AuditRow:
 def enforcement(
     connection: sqlite3.Connection, account_id: int | None = None, limit: int = 50
 ) -> list[EnforcementRow]:
-    """The newest decisions and actions, newest first."""
+    """The newest decisions and calls, by when each was last heard of, newest first."""
     found = connection.execute(
-        "SELECT id, intent_id, at, last_seen, count, account_id, trading_day, rule_id, subject,"
-        " severity, action, reason, outcome, details, duration_ms FROM enforcement_log"
-        " WHERE :account IS NULL OR account_id = :account ORDER BY at DESC, id DESC LIMIT :limit",
+        "SELECT log.id, intent_id, at, last_seen, count, log.account_id, trading_day, log.rule_id,"
+        " subject, severity, action, reason, outcome, details, duration_ms, contract_id, breach"
+        " FROM enforcement_log AS log LEFT JOIN intents ON intents.id = intent_id"
+        " WHERE :account IS NULL OR log.account_id = :account"
+        " ORDER BY last_seen DESC, log.id DESC LIMIT :limit",
         {"account": account_id, "limit": limit},
     )
     return [
@@ -81,6 +91,8 @@ def enforcement(
             outcome=r[12],
             details=json.loads(r[13]),
             duration_ms=r[14],
+            contract_id=r[15],
+            asked={} if r[16] is None else json.loads(r[16])["action"],
         )
         for r in found
     ]
@@ -88,10 +100,13 @@ def enforcement(
 
 def audit_tail(connection: sqlite3.Connection, limit: int = 50) -> list[AuditRow]:
     """The newest audit rows, newest first."""
+    return _audit_rows(connection, " ORDER BY id DESC LIMIT ?", (limit,))
+
+
+def _audit_rows(connection: sqlite3.Connection, which: str, values: Row) -> list[AuditRow]:
     found = connection.execute(
-        "SELECT id, at, actor, action, target, old, new, ok, hash FROM audit"
-        " ORDER BY id DESC LIMIT ?",
-        (limit,),
+        f"SELECT id, at, actor, action, target, old, new, ok, hash FROM audit{which}",  # noqa: S608
+        values,
     )
     return [
         AuditRow(
@@ -107,6 +122,16 @@ def audit_tail(connection: sqlite3.Connection, limit: int = 50) -> list[AuditRow
         )
         for r in found
     ]
+
+
+def alarms(connection: sqlite3.Connection, limit: int = 50) -> list[AuditRow]:
+    """The newest alarms among the recent audit rows, newest first."""
+    head = audit.head_of(connection)
+    return _audit_rows(
+        connection,
+        " WHERE id > ? AND action >= 'alarm.' AND action < 'alarm/' ORDER BY id DESC LIMIT ?",
+        (head.seq - ALARMS_AMONG, limit),
+    )
 
 
 # --- the state of the last run --------------------------------------------------------------------

@@ -1,18 +1,25 @@
-"""A start: what was remembered is taken up once."""
+"""A start: what was remembered is taken up once, and a screen sees what earlier runs have told."""
 
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_process import DaemonProcess, still_gateway, until
+from daemon_process import ACCOUNT, DaemonProcess, buy, still_gateway, until
+from desk import MORNING
+from stored_desk import at, opened, stored_desk, tamper
 
 from risk_manager.clock import Clock
 from risk_manager.daemon import assembly
 from risk_manager.daemon.daemon import Daemon
+from risk_manager.daemon.earlier_runs import EarlierRuns, told_by_earlier_runs
+from risk_manager.domain.events import HealthIssueChanged
+from risk_manager.domain.health_issue import IssueKind
+from risk_manager.domain.rulebook import Rulebook
+from risk_manager.feed.frames import REMEMBERED
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings.loading import load
 from risk_manager.store.store import Store
@@ -74,3 +81,92 @@ async def test_what_was_in_flight_is_given_up_once_at_a_start(
     async with still_gateway() as gateway, guarding(desk_in(tmp_path, gateway, monkeypatch)):
         assert len(restored) == 1
         assert len([sql for sql in written if "the daemon ended before it heard" in sql]) == 1
+
+
+async def test_a_screen_sees_after_a_restart_what_earlier_runs_have_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with still_gateway() as gateway:
+        exchange = gateway.exchange
+        where = desk_in(tmp_path, gateway, monkeypatch)
+        async with guarding(where) as daemon:
+            buy(exchange, "MNQ", 7)
+            await until(lambda: exchange.net(ACCOUNT, exchange.contract_of("MNQ").id) == 5, "cut")
+            buy(exchange, "RTY", 1)
+            await where.until_account(has_ended("CLOSE_POSITION"), "closed, and read back")
+            await where.until_account(has_ended("REDUCE_POSITION"), "reduced, and read back")
+            now = daemon.parts.clock.now()
+            lost = HealthIssueChanged(at=now, doubt=IssueKind.DATABASE_LOST, reason="as a test")
+            await daemon.parts.take(lost)
+            alarm = await where.until_alarm("database_lost")
+            before = await where.account()
+        async with guarding(where):
+            after = await where.account()
+            snapshot = await where.snapshot()
+    assert {e["action"] for e in before["enforcements"]} >= {"CLOSE_POSITION", "REDUCE_POSITION"}
+    assert [known_of(e) for e in after["enforcements"]] == newest_first(before["enforcements"])
+    [again] = [a for a in snapshot["alarms"] if a["code"] == "database_lost"]
+    assert {**again, "about": alarm["about"], "over_at": None} == alarm
+    assert again["over_at"] is not None, "it would stand for ever"
+
+
+def has_ended(action: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda account: any(
+        e["action"] == action and e["phase"] == "confirmed" for e in account["enforcements"]
+    )
+
+
+def known_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """An enforcement, but for its duration, which is measured at two places."""
+    return {k: v for k, v in entry.items() if k != "duration_ms"}
+
+
+def newest_first(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """While it happens the end of a call is shown where its beginning was."""
+    return [known_of(e) for e in sorted(entries, key=lambda e: e["timestamp"], reverse=True)]
+
+
+async def test_a_call_that_was_under_way_when_the_daemon_was_killed_is_shown_as_uncertain(
+    tmp_path: Path,
+) -> None:
+    async with at(tmp_path) as store:
+        desk = await opened(stored_desk(store, max_contracts={"limit": 2}))
+        await desk.position("MNQ", 5)
+        [asked] = desk.enforcer.actions
+    async with at(tmp_path) as store:
+        state = await store.restore(Rulebook(), MORNING)
+        earlier = await told_by_earlier_runs(store, state, MORNING)
+    [call] = [e for _, e in earlier.enforcements if e.action_id == asked.id]
+    assert (call.phase, call.success, call.duration_ms) == ("uncertain", None, None)
+    assert call.details == {
+        "keep": 2,
+        "outcome": "unknown",
+        "message": "the daemon ended before it heard",
+    }
+
+
+async def test_the_newest_of_each_account_are_shown_and_no_more_than_the_feed_keeps(
+    tmp_path: Path,
+) -> None:
+    async with at(tmp_path) as store:
+        desk = await opened(stored_desk(store, max_contracts={"limit": 2}))
+        for _ in range(2 * REMEMBERED):
+            await desk.position("MNQ", 5)
+            await desk.position("MNQ", 0)
+            await desk.wait(seconds=40)
+        wanted = [a.id for a in desk.enforcer.actions[-5:]]
+        state = await store.restore(Rulebook(), desk.now)
+        earlier = await told_by_earlier_runs(store, state, desk.now)
+    assert len(earlier.enforcements) == REMEMBERED
+    assert [e.action_id for _, e in earlier.enforcements if e.action_id][-5:] == wanted
+
+
+async def test_rows_nobody_can_read_leave_a_screen_without_history_and_keep_no_one_from_guarding(
+    tmp_path: Path,
+) -> None:
+    async with at(tmp_path) as store:
+        desk = await opened(stored_desk(store, max_contracts={"limit": 2}))
+        await desk.position("MNQ", 5)
+        tamper(tmp_path, "UPDATE enforcement_log SET details = 'no JSON'")
+        state = await store.read_again(Rulebook(), MORNING)
+        assert await told_by_earlier_runs(store, state, MORNING) == EarlierRuns()

@@ -142,23 +142,31 @@ class LimitsInForce:
         log.info("limits_in_force", digest=self.configuration.digest)
 
     def put_rulebook(self) -> None:
+        self._parts.put(self._rulebook_replaced())
+
+    def _rulebook_replaced(self) -> RulebookReplaced:
         book = self.commitment.rulebook(self.configuration, self.unlisted)
-        self._parts.put(RulebookReplaced(at=self._parts.clock.now(), rulebook=book))
+        return RulebookReplaced(at=self._parts.clock.now(), rulebook=book)
 
     async def reload(self) -> dict[str, Any]:
-        """Read the files again. Raises ConfigurationErrors, changing nothing."""
+        """Read the files again, and return once the accounts have been judged by what they say.
+
+        Raises ConfigurationErrors, changing nothing.
+        """
         before = self.configuration
-        self.configuration = await asyncio.to_thread(load, before.folder)
+        self.configuration = configuration = await asyncio.to_thread(load, before.folder)
         await self.commit(self.commitment)
-        self.put_rulebook()
-        in_force = self.commitment.rulebook(self.configuration)
-        edited = changes(self._started_with, before, self.configuration, in_force)
+        commitment = self.commitment
+        edited = changes(
+            self._started_with, before, configuration, commitment.rulebook(configuration)
+        )
         for change in edited:
             log.info("configuration_edited", **change.plain())
-        waits = self.commitment.waiting is not None
+        await self._parts.take(self._rulebook_replaced())
+        waits = commitment.waiting is not None
         return {
-            "digest": self.configuration.digest,
-            "waits_for_reset": list(self.commitment.kept_today(self.configuration)),
+            "digest": configuration.digest,
+            "waits_for_reset": list(commitment.kept_today(configuration)),
             "next_reset": self._parts.state.day.ends_at.isoformat() if waits else None,
             "changes": [change.plain() for change in edited],
         }

@@ -1,5 +1,6 @@
 """Edited limits, the reset, and a file that is something else by then: nothing counts early."""
 
+import asyncio
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +70,7 @@ class InMemory:
         self.clock = SystemClock()
         self.inbox = Inbox(RightOfWay())
         self.put = self.inbox.put_nowait
+        self.take = self.inbox.take
         day = SimpleNamespace(date=today, ends_at=datetime(2026, 11, 20, 22, 0, tzinfo=UTC))
         self.state = SimpleNamespace(day=day)
 
@@ -80,10 +82,18 @@ def limits_on(folder: ConfigFolder, today: date, store: Notes) -> tuple[LimitsIn
 
 
 async def limits_told(parts: InMemory) -> dict[str, int]:
+    """The limits of the rulebook that waits to be judged; it has been, after this."""
     event: AnyEvent = await parts.inbox.get()
     assert isinstance(event, RulebookReplaced)
+    parts.inbox.processed(event)
     rules = event.rulebook.for_account(101).rules
     return {rule.id: rule.model_dump()["limit"] for rule in rules}
+
+
+async def reloaded(limits: LimitsInForce, parts: InMemory) -> tuple[dict[str, Any], dict[str, int]]:
+    """What a reload answers, and the limits it puts in force."""
+    answer, told = await asyncio.gather(limits.reload(), limits_told(parts))
+    return answer, told
 
 
 @pytest.mark.parametrize("by_then", BROKEN, ids=["edited again", "broken", "no text", "missing"])
@@ -104,9 +114,9 @@ async def test_at_the_reset_what_was_read_counts_and_not_what_the_file_is_by_the
     assert limits.commitment.in_force["risk_config.yaml"] == LIMIT.format(6)
 
     folder.write("risk_config.yaml", LIMIT.format(500))
-    told = await limits.reload()
-    assert told["waits_for_reset"] == ["max_contracts"]
-    assert await limits_told(parts) == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 6}
+    answer, told = await reloaded(limits, parts)
+    assert answer["waits_for_reset"] == ["max_contracts"]
+    assert told == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 6}
 
 
 async def test_a_file_saved_while_the_login_is_tried_has_not_been_in_force(
@@ -116,8 +126,35 @@ async def test_a_file_saved_while_the_login_is_tried_has_not_been_in_force(
     limits, parts = limits_on(folder, THURSDAY, Notes(limits=before.text()))
     folder.write("risk_config.yaml", LIMIT.format(500))
     await limits.commit(await limits.last_known())
-    await limits.reload()
-    assert await limits_told(parts) == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 5}
+    _, told = await reloaded(limits, parts)
+    assert told == {"max_contracts": 500, "max_contracts" + UNTIL_RESET: 5}
+
+
+async def test_a_reload_is_answered_when_the_new_limits_have_been_judged(
+    folder: ConfigFolder,
+) -> None:
+    limits, parts = limits_on(folder, THURSDAY, Notes())
+    await limits.commit(await limits.last_known())
+    folder.write("risk_config.yaml", LIMIT.format(4))
+    answer = asyncio.create_task(limits.reload())
+    event = await parts.inbox.get()
+    done, _ = await asyncio.wait({answer}, timeout=0.1)
+    assert not done, "said to be in force before anything was judged by it"
+    parts.inbox.processed(event)
+    assert (await answer)["digest"] == folder.load().digest
+
+
+async def test_of_two_reloads_each_answers_for_what_it_has_read(folder: ConfigFolder) -> None:
+    limits, parts = limits_on(folder, THURSDAY, Notes())
+    await limits.commit(await limits.last_known())
+    answers, read = [], []
+    for limit in (4, 3):
+        folder.write("risk_config.yaml", LIMIT.format(limit))
+        read.append(folder.load().digest)
+        answers.append(asyncio.create_task(limits.reload()))
+        await until(lambda: len(parts.inbox) == len(answers), "read, and in line")
+    assert [(await limits_told(parts))["max_contracts"] for _ in answers] == [4, 3]
+    assert [(await answer)["digest"] for answer in answers] == read
 
 
 @pytest.mark.parametrize(

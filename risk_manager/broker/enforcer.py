@@ -111,11 +111,21 @@ _FLAT = _Held(size=0, side=0)
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """One action being carried out. `answered`: its call has ended, however it went."""
+    """One action being carried out. `answered`: its call has ended, however it went.
+
+    `is_sent`: a call for it may have left this machine.
+    """
 
     action: Action
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     is_followed: bool = False
+    is_sent: bool = False
+
+    def cut_short(self, message: str) -> _Result:
+        """How it went, where nobody waited for the answer."""
+        if not self.is_sent:
+            return _unsent(f"{message}; not sent")
+        return _Result(outcome=Outcome.UNKNOWN, verified=False, message=message)
 
 
 class Enforcer:
@@ -198,13 +208,13 @@ class Enforcer:
         return await self._tasks.finish(limit_seconds)
 
     async def close(self) -> None:
-        """Stop. What is still under way is settled as unknown."""
+        """Stop. What is still under way is settled as unknown, or as unsent where it surely was."""
         self._closed = True
         await self._tasks.close()
 
     async def _carry_out(self, job: _Job, before: _Job | None, started: float) -> None:
         action = job.action
-        result = _unsent("the program stopped before the answer came")
+        result: _Result | None = None
         try:
             over = None if before is None else await self._wait_for(before, action)
             result = over or await self._do(action)
@@ -212,13 +222,14 @@ class Enforcer:
                 await asyncio.sleep(self._patience.not_known_yet_seconds)
         except Exception as error:  # our own fault: visible, and the core will try again
             self._on_error(f"action {action.id}", error)
-            result = _unsent(f"internal error: {type(error).__name__}: {error}")
+            result = job.cut_short(f"internal error: {type(error).__name__}: {error}")
         finally:
             job.answered.set()
             del self._jobs[action.id]
             if self._under_way.get((action.account_id, action.key)) is job:
                 del self._under_way[(action.account_id, action.key)]
-            self._settle(action, started, result)
+            stopped = "the program stopped before the answer came"
+            self._settle(action, started, result or job.cut_short(stopped))
 
     async def _wait_for(self, before: _Job, action: Action) -> _Result | None:
         """Until the call before has been answered; the result, if then nothing is left to do.
@@ -258,6 +269,10 @@ class Enforcer:
             )
         )
 
+    async def _send(self, action: Action, path: str, body: Mapping[str, Any]) -> Reply:
+        self._jobs[action.id].is_sent = True
+        return await self._lanes.act(path, body)
+
     async def _do(self, action: Action) -> _Result:
         match action:
             case ClosePosition():
@@ -279,7 +294,7 @@ class Enforcer:
         known = self._position_of(action.account_id, action.contract_id)
         side = known.side if known is not None and known.sided else 0
         sent = self._clock.monotonic()
-        reply = await self._lanes.act(CLOSE, _about_position(action))
+        reply = await self._send(action, CLOSE, _about_position(action))
         looks_seconds = self._patience.looks_seconds
         if reply.answer is Answer.UNKNOWN:
             # After a call that hung, it would show by now; and closing twice is no more than
@@ -296,10 +311,10 @@ class Enforcer:
             return _Result(outcome=Outcome.GONE, verified=verified, message=message)
         body = _about_position(action)
         if action.keep == 0:
-            reply = await self._lanes.act(CLOSE, body)
+            reply = await self._send(action, CLOSE, body)
         else:
             size = held.size - action.keep
-            reply = await self._lanes.act(PARTIAL_CLOSE, {**body, "size": size})
+            reply = await self._send(action, PARTIAL_CLOSE, {**body, "size": size})
         met = _at_most(action, action.side, action.keep)
         return await self._conclude(action, reply, POSITIONS, met)
 
@@ -320,7 +335,7 @@ class Enforcer:
 
     async def _cancel(self, action: CancelOrder) -> _Result:
         body = {"accountId": action.account_id, "orderId": action.order_id}
-        reply = await self._lanes.act(CANCEL, body)
+        reply = await self._send(action, CANCEL, body)
 
         def met(reading: Reading) -> bool:
             return _order_in(reading, action.order_id) is None
@@ -355,7 +370,7 @@ class Enforcer:
             body["stopPrice"] = float(action.stop_price)
         elif action.limit_price is not None:
             body["limitPrice"] = float(action.limit_price)
-        reply = await self._lanes.act(PLACE, body)
+        reply = await self._send(action, PLACE, body)
         placed: list[int] = []
         flat = False
 
@@ -383,7 +398,7 @@ class Enforcer:
     async def _withdraw(self, action: PlaceExit, order_id: int) -> _Result:
         """An exit without its position would open a new one: take it back at once."""
         body = {"accountId": action.account_id, "orderId": order_id}
-        reply = await self._lanes.act(CANCEL, body)
+        reply = await self._send(action, CANCEL, body)
         reading = await self._reader.read_back(
             action.account_id, EXPOSURE, self._patience.look_seconds
         )
@@ -410,7 +425,7 @@ class Enforcer:
         }
         if action.stop_price is not None:
             body["stopPrice"] = float(action.stop_price)
-        reply = await self._lanes.act(MODIFY, body)
+        reply = await self._send(action, MODIFY, body)
 
         def met(reading: Reading) -> bool:
             order = _order_in(reading, action.order_id)
@@ -490,7 +505,7 @@ def _judge(reply: Reply, *, verified: bool, shows: bool) -> _Result:
 
 
 def _unsent(message: str) -> _Result:
-    return _Result(outcome=Outcome.UNKNOWN, verified=False, message=message)
+    return _Result(outcome=Outcome.UNSENT, verified=False, message=message)
 
 
 def _about_position(action: Action) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Actions carried out: the real core, over a broker that is slow, forgetful or broken."""
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -34,7 +35,7 @@ from virtual_time import LoopClock, in_virtual_time
 
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.reconcile import Parts, Reading
-from risk_manager.broker.replies import Reply
+from risk_manager.broker.replies import Answer, Reply
 from risk_manager.domain.decisions import (
     Action,
     CancelOrder,
@@ -742,8 +743,64 @@ async def test_draining_waits_so_long_and_closing_settles_the_rest() -> None:
         ("101-x2", Outcome.UNKNOWN, False),
     ]
     unit.enforcer.submit(closing(3))
-    assert unit.settled()[-1] == ("101-x3", Outcome.UNKNOWN, False)
+    assert unit.settled()[-1] == ("101-x3", Outcome.UNSENT, False)
     assert unit.errors == []
+
+
+class StuckBefore(Stuck):
+    """Lanes and a reconciler that never answers: a reduction waits for it before it is sent."""
+
+    async def read_back(
+        self, account_id: int, parts: Parts, limit_seconds: float
+    ) -> Reading | None:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@in_virtual_time
+async def test_what_had_not_been_sent_when_the_program_stops_is_settled_as_unsent() -> None:
+    unit = Unit(StuckBefore())
+    async with unit.enforcer:
+        unit.enforcer.submit(closing(1, MNQ))
+        unit.enforcer.submit(replace(closing(2, MNQ), follows="101-x1"))
+        unit.enforcer.submit(replace(reducing(1), id="101-x3", contract_id=ES))
+        assert not await unit.enforcer.drain(8.0)
+    assert sorted(unit.settled()) == [
+        ("101-x1", Outcome.UNKNOWN, False),  # it is on its way: nobody knows
+        ("101-x2", Outcome.UNSENT, False),
+        ("101-x3", Outcome.UNSENT, False),
+    ]
+
+
+class BrokenBefore(Broken):
+    async def read_back(
+        self, account_id: int, parts: Parts, limit_seconds: float
+    ) -> Reading | None:
+        raise KeyError("oops")
+
+
+@in_virtual_time
+async def test_a_fault_of_our_own_before_anything_was_sent_is_settled_as_unsent() -> None:
+    unit = Unit(BrokenBefore())
+    async with unit.enforcer:
+        unit.enforcer.submit(reducing(1))
+        assert await unit.enforcer.drain()
+    assert unit.settled() == [("101-x1", Outcome.UNSENT, False)]
+    assert unit.errors == ["action 101-x1: 'oops'"]
+
+
+class BrokenAfter(BrokenBefore):
+    async def act(self, path: str, body: object) -> Reply:
+        return Reply(answer=Answer.OK)
+
+
+@in_virtual_time
+async def test_a_fault_of_our_own_after_the_call_was_sent_leaves_its_fate_open() -> None:
+    unit = Unit(BrokenAfter())
+    async with unit.enforcer:
+        unit.enforcer.submit(closing())
+        assert await unit.enforcer.drain()
+    assert unit.settled() == [("101-x1", Outcome.UNKNOWN, False)]
 
 
 @in_virtual_time

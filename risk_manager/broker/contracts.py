@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from types import TracebackType
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, Field, ValidationError
 
+from risk_manager.async_closing import AsyncClosing
 from risk_manager.broker.reconcile import first_problem
 from risk_manager.broker.replies import Reply
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
@@ -54,7 +54,7 @@ class Known:
     resolved_at: datetime
 
 
-class ContractBook:
+class ContractBook(AsyncClosing):
     """Resolves the contracts in play and puts `ContractResolved` events.
 
     An async context manager. `want` names all contracts in play, whenever they change; each is
@@ -77,17 +77,6 @@ class ContractBook:
         self._known = {each.contract.id: each for each in known}
         self._tasks = TaskGroup(on_error)
         self._wanted: dict[str, asyncio.Task[None]] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         self._wanted.clear()

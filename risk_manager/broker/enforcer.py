@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, repeat
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
+from risk_manager.async_closing import AsyncClosing
 from risk_manager.broker.reconcile import EXPOSURE, Part, Parts, Reading
 from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE, Answer, Reply
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
@@ -128,7 +128,7 @@ class _Job:
         return _Result(outcome=Outcome.UNKNOWN, verified=False, message=message)
 
 
-class Enforcer:
+class Enforcer(AsyncClosing):
     """Carries out actions, each in a task of its own; `submit` returns at once.
 
     An async context manager. For every action the inbox gets the account as read back and then
@@ -165,17 +165,6 @@ class Enforcer:
         self._under_way: dict[tuple[int, str], _Job] = {}
         """The newest job of each key."""
         self._closed = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     @property
     def under_way(self) -> int:

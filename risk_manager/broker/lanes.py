@@ -8,13 +8,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import httpx
 import orjson
 from project_x_py import ProjectX
 
+from risk_manager.async_closing import AsyncClosing
 from risk_manager.broker.replies import CANCEL, Answer, Reply, StatusError, reply_of, reply_of_error
 from risk_manager.broker.session import ask_once
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
@@ -228,7 +228,7 @@ class _Attempt:
     on_the_wire: bool = True
 
 
-class Lanes:
+class Lanes(AsyncClosing):
     """The only door to the gateway's REST, as an async context manager.
 
     Nothing here raises for anything the gateway or the network does: see `Answer`.
@@ -255,17 +255,6 @@ class Lanes:
         self._all_reads = _Window(self._limits.window_seconds)
         self._reads_paused_until = 0.0
         self._looks_paused_until = 0.0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Let go of requests still on their way. What they did is for the next start to read."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from risk_manager.async_closing import AsyncClosing
 from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.replies import Answer, Reply
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
@@ -187,7 +187,7 @@ class _Pace:
         return self.asked_exposed if is_exposed else self.asked_flat
 
 
-class Reconciler:
+class Reconciler(AsyncClosing):
     """Reads accounts and puts one `AccountReported` a pass into the inbox.
 
     An async context manager; `run` is the timer. Of one account there is never more than one
@@ -219,17 +219,6 @@ class Reconciler:
         self._listing_due = 0.0
         self._account_searches: dict[bool, tuple[float, asyncio.Task[Reply]]] = {}
         self._nudged = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """End all passes; who waits for one gets None."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 import orjson
@@ -15,6 +14,7 @@ from project_x_py import ProjectX, ProjectXConfig
 from project_x_py.exceptions import ProjectXAuthenticationError
 from pydantic import SecretStr, ValidationError
 
+from risk_manager.async_closing import AsyncClosing
 from risk_manager.broker.answer_size import cap_answers
 from risk_manager.broker.sdk_logging import quieten_sdk_logging
 from risk_manager.broker.surrogates import without_surrogates, without_surrogates_in
@@ -146,7 +146,7 @@ class Token:
         return max(self.expires_at - before, half)
 
 
-class GatewaySession:
+class GatewaySession(AsyncClosing):
     """The login. An async context manager: entering builds the clients, it does not log in.
 
     `connections` are for enforcement, `client` is for reads; they share the token, never a
@@ -193,12 +193,7 @@ class GatewaySession:
         quieten_sdk_logging()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def close(self) -> None:
         renewal, self._renewal = self._renewal, None
         if renewal is not None:
             renewal.cancel()

@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import orjson
@@ -27,6 +26,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from risk_manager.async_closing import AsyncClosing
 from risk_manager.clock import Clock
 from risk_manager.domain.events import AnyEvent, HubChanged, QuoteChanged, Tick
 from risk_manager.domain.state import State
@@ -86,7 +86,7 @@ class FeedUnavailable(Exception):
     """The feed cannot be opened; the message says why and what to change."""
 
 
-class FeedServer:
+class FeedServer(AsyncClosing):
     """Serves /feed and /admin on this machine only. An async context manager; also `Feed`.
 
     `feed_source` gives the State in force. `vitals` is asked for what the core does not know,
@@ -208,12 +208,7 @@ class FeedServer:
         ]
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def close(self) -> None:
         for task in self._loops:
             task.cancel()
         server, self._server = self._server, None

@@ -448,10 +448,6 @@ class Logs:
             least = logging.NOTSET if number <= logging.DEBUG else max(number, logging.WARNING)
             logging.getLogger(name).setLevel(least)
 
-    def adopt_loggers(self) -> None:
-        """Take the output of libraries that print by themselves; again after importing one."""
-        _adopt_loggers()
-
     def close(self) -> None:
         """Write what waits and let go of the files. Safe to call twice."""
         root = logging.getLogger()

@@ -16,7 +16,6 @@ from risk_manager.store.schema import StoreError
 from risk_manager.store.store import verify_audit
 
 RecordsUnreadable = StoreError
-LOGS = ("daemon", "enforcement", "api", "error")
 
 
 def database_in(data: Path) -> Path:

@@ -11,13 +11,3 @@ def run_dashboard(data_dir: Path, url: str | None = None, account: int | None = 
     app = RiskDashboard(FeedClient(data_dir, url=url), account=account)
     app.run()
     return app.return_code or 0
-
-
-async def run_dashboard_async(
-    data_dir: Path, url: str | None = None, account: int | None = None
-) -> None:
-    """The live screen until the user quits, inside a running loop."""
-    from risk_manager.dashboard.app import RiskDashboard
-    from risk_manager.feed.client import FeedClient
-
-    await RiskDashboard(FeedClient(data_dir, url=url), account=account).run_async()

@@ -32,7 +32,6 @@ class AdminSession:
 
     peer: str
     logged_in: bool = False
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 AdminHandle = Callable[[str, dict[str, Any], AdminSession], Awaitable[dict[str, Any]]]

@@ -17,7 +17,6 @@ from risk_manager.domain.records import OrderSide, OrderStatus, OrderType, Posit
 from risk_manager.domain.symbols import Contract
 from risk_manager.store.audit import canonical
 
-SqlValue = int | float | str | None
 Row = tuple[Any, ...]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -337,7 +336,6 @@ DROP_CEILING = "DELETE FROM ceilings WHERE account_id = ? AND contract_id = ?"
 PUT_MARK = """
 INSERT OR REPLACE INTO timers (name, account_id, rule_id, subject, started_at, due_at, payload)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
-DROP_MARK = "DELETE FROM timers WHERE name = ?"
 GET_MARKS = """
 SELECT rule_id, subject, started_at, due_at, payload FROM timers
 WHERE account_id = ? ORDER BY started_at, name"""

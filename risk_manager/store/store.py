@@ -144,11 +144,6 @@ class Store:
     def last_clean_stop(self) -> datetime | None:
         return self.trust.last_clean_stop
 
-    @property
-    def audit_head(self) -> audit.Head:
-        """The end of the audit chain as it is durable."""
-        return self._connection.head
-
     # --- the pipeline's side ----------------------------------------------------------------------
 
     async def restore(

@@ -88,8 +88,9 @@ class MarkedStore(Store):
             Fate.tell(kind="begun", step=Fate.reached, accounts=_accounts(after))
         await super().commit_turn(turn)
         if changed and self.trouble is None:
-            head = self.audit_head
-            Fate.tell(kind="kept", accounts=_accounts(after), audit=[head.seq, head.hash])
+            marker = self.mirror.marker()
+            head = [marker.last_audit_seq, marker.last_audit_hash]
+            Fate.tell(kind="kept", accounts=_accounts(after), audit=head)
 
 
 def _accounts(state: State) -> dict[int, object]:

@@ -158,10 +158,14 @@ class DaemonProcess:
         """kill -9: nothing is told, nothing is closed."""
         await self._end("kill")
 
-    async def stop(self, how: int = signal.SIGTERM) -> int:
-        """Asked to stop; the exit code."""
+    def send(self, how: int) -> None:
+        """A signal to the process."""
         assert self._process is not None
         self._process.send_signal(how)
+
+    async def stop(self, how: int = signal.SIGTERM) -> int:
+        """Asked to stop; the exit code."""
+        self.send(how)
         return await self.ended()
 
     async def ended(self, within_s: float = 16.0) -> int:

@@ -211,7 +211,7 @@ class Desk:
             if self._read_at.get(account_id) != self.now:  # the reconciler keeps a pace, too
                 self._read_at[account_id] = self.now
                 self.reads += 1
-                await self._read_whole(account_id)
+                await self.read_whole(account_id)
         return step
 
     async def wait(
@@ -252,10 +252,10 @@ class Desk:
         for account_id in self.account_ids:
             await self.happens(AccountOpened(at=self.now, account_id=account_id))
             if read:
-                await self._read_whole(account_id)
+                await self.read_whole(account_id)
         await self.happens(Tick(at=self.now))
 
-    async def _read_whole(self, account_id: int) -> None:
+    async def read_whole(self, account_id: int) -> None:
         """The broker says the same as before the restart."""
         account = self.account(account_id)
         await self.happens(

@@ -92,6 +92,17 @@ class StoredDesk(Desk):
         self._opened = True
         return self
 
+    async def open_with_one_contract(self) -> None:
+        """The accounts are opened, and of all contracts MNQ is known."""
+        self._opened = True
+        for account_id in self.account_ids:
+            await self.pipeline.process(AccountOpened(at=self.now, account_id=account_id))
+        await self.pipeline.process(ContractResolved(at=self.now, contract=contract("MNQ")))
+
+    def number_on_from(self, before: "StoredDesk | None") -> None:
+        """Orders and trades get numbers that the desk before has not used."""
+        self._next_id = 1000 if before is None else before._next_id
+
 
 def stored_desk(kept: Store, **sections: Any) -> StoredDesk:
     """A desk under rules by their configuration names, over this store."""
@@ -100,10 +111,7 @@ def stored_desk(kept: Store, **sections: Any) -> StoredDesk:
 
 async def opened(desk: StoredDesk) -> StoredDesk:
     """The same desk with its accounts and one contract known."""
-    desk._opened = True
-    for account_id in desk.account_ids:
-        await desk.pipeline.process(AccountOpened(at=desk.now, account_id=account_id))
-    await desk.pipeline.process(ContractResolved(at=desk.now, contract=contract("MNQ")))
+    await desk.open_with_one_contract()
     return desk
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from desk import Desk
 
-from risk_manager.cli import _parser
+from risk_manager.cli import command_parser
 from risk_manager.domain.rule import Rule
 from risk_manager.feed import messages
 from risk_manager.rules import RULES
@@ -171,7 +171,7 @@ def test_relative_links_resolve(path: Path) -> None:
 
 def parser_of(words: list[str]) -> tuple[argparse.ArgumentParser, list[str]]:
     """The parser that these words lead to, and the words it did not take as a command."""
-    parser = _parser()
+    parser = command_parser()
     rest = list(words)
     while rest:
         deeper = next((a for a in parser._actions if isinstance(a.choices, dict)), None)

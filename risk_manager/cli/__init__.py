@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     zoneinfo.reset_tzpath(to=())
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
-        arguments, unknown = _parser().parse_known_args(argv)
+        arguments, unknown = command_parser().parse_known_args(argv)
         if unknown:
             arguments.usage(f"unrecognized arguments: {' '.join(unknown)}")
         return _begin(arguments)
@@ -103,7 +103,7 @@ class _Version(argparse.Action):
         parser.exit(Exit.DONE)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="risk-manager",
         description=DESCRIPTION,

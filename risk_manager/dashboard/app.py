@@ -78,7 +78,8 @@ class RiskDashboard(App[None]):
         self._client = client
         self._monotonic = monotonic
         self.picture = Picture()
-        self._latest = self.picture
+        self.latest = self.picture
+        """What has been heard; shown as well, unless the screen is paused."""
         self._dismissed: frozenset[datetime] = frozenset()
         self._is_news = False  # something has come that must not wait for the prices
         self._painted_at = 0.0
@@ -117,7 +118,7 @@ class RiskDashboard(App[None]):
 
     @on(FeedSpoke)
     def _hear(self, spoke: FeedSpoke) -> None:
-        self._latest = self._latest.with_item(spoke.item, spoke.heard_at)
+        self.latest = self.latest.with_item(spoke.item, spoke.heard_at)
         is_price = isinstance(spoke.item, Message) and isinstance(spoke.item.data, PRICES)
         self._is_news |= not is_price
 
@@ -133,9 +134,9 @@ class RiskDashboard(App[None]):
         self._is_news = False
         # The connection is told even while paused: a frozen screen must not look alive.
         if not self.paused:
-            self.picture = self._latest
-        elif self._latest.line is not self.picture.line:
-            self.picture = replace(self.picture, line=self._latest.line)
+            self.picture = self.latest
+        elif self.latest.line is not self.picture.line:
+            self.picture = replace(self.picture, line=self.latest.line)
         self.paint()
 
     def watch_account_id(self) -> None:

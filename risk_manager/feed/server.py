@@ -15,10 +15,10 @@ import errno
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import orjson
 import structlog
@@ -199,14 +199,17 @@ class FeedServer(AsyncClosing):
             ) from error
         self._tasks = await self._open.enter_async_context(asyncio.TaskGroup())
         self._loops = [
-            self._tasks.create_task(work(), name=f"feed {name}")
-            for name, work in (
-                ("teller", self._tell_steps),
-                ("pacer", self._pace),
-                ("heart", self._beat),
-            )
+            self._tasks.create_task(work, name=f"feed {name}") for name, work in self.loops()
         ]
         return self
+
+    def loops(self) -> Iterable[tuple[str, Coroutine[Any, Any, None]]]:
+        """What runs for as long as the feed is open, by name."""
+        return (
+            ("teller", self._tell_steps()),
+            ("pacer", self._pace()),
+            ("heart", self._beat()),
+        )
 
     async def close(self) -> None:
         for task in self._loops:
@@ -518,7 +521,7 @@ class FeedServer(AsyncClosing):
                 assert self._admin is not None  # the door knows no /admin without it
                 await self._admin.serve(ws)
             else:
-                await self._serve_feed(ws)
+                await self.serve_reader(ws)
         except ConnectionClosed:
             pass
         except Exception as error:  # a fault with one client is that client's end, and told
@@ -528,7 +531,8 @@ class FeedServer(AsyncClosing):
             self._serving.discard(task)
             self._admitted.pop(ws, None)
 
-    async def _serve_feed(self, ws: ServerConnection) -> None:
+    async def serve_reader(self, ws: ServerConnection) -> None:
+        """Tell one client, from its snapshot on, until it goes."""
         self._numbers += 1
         reader = Reader(ws, self._numbers, self._account_frame)
         state = self._source()

@@ -103,7 +103,7 @@ def _name(value: object) -> str:
     return WRITTEN_AS.get(name, name)
 
 
-def _class[T](name: str, base: type[T]) -> type[T]:
+def class_named[T](name: str, base: type[T]) -> type[T]:
     module, _, cls = _NOW.get(name, name).partition(":")
     if module.partition(".")[0] not in ROOMS:
         raise Unreadable(f"{name} is not of the domain")
@@ -121,13 +121,13 @@ def _value(plain: Any) -> Any:
     if make is not None:
         return make(content)
     if tag == "$enum":
-        return _class(content, Enum)(plain["value"])
+        return class_named(content, Enum)(plain["value"])
     now = {written: name for name, written in FIELDS_WRITTEN_AS.get(content, {}).items()}
     fields = {now.get(name, name): _value(v) for name, v in plain["fields"].items()}
     if tag == "$model":
         # As it was: checked when it was made, and some fields are not spelt as in a file.
-        return _class(content, BaseModel).model_construct(**fields)
-    cls = _class(content, object)
+        return class_named(content, BaseModel).model_construct(**fields)
+    cls = class_named(content, object)
     if tag != "$value" or not (dataclasses.is_dataclass(cls) or hasattr(cls, "_fields")):
         raise Unreadable(f"{content} is no value")
     return cls(**fields)

@@ -46,7 +46,7 @@ class Broker:
             if self.obeys:
                 await self.desk.obey()
             for account_id in wanted if self.answers else ():
-                await self.desk._read_whole(account_id)
+                await self.desk.read_whole(account_id)
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from feed_daemon import FeedDaemon
 from stored_desk import StoppedClock, at, tamper
 
 from risk_manager.admin.password import (
@@ -24,7 +25,8 @@ from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
-from risk_manager.feed.admin import AdminChannel, AdminError, AdminSession
+from risk_manager.feed.admin import AdminChannel, AdminError
+from risk_manager.feed.client import AdminClient, AdminRefused
 
 SECRET = "correct horse battery"
 FRIDAY = date(2026, 11, 20)
@@ -155,21 +157,26 @@ async def test_what_tightens_needs_no_password_and_what_loosens_does(tmp_path: P
         channel = AdminChannel(
             desk.handle, login_required=lambda: password.is_set, open_methods=WITHOUT_PASSWORD
         )
-        session = AdminSession(peer="test")
+        async with (
+            FeedDaemon(tmp_path, admin=channel),
+            AdminClient.connect(tmp_path) as admin,
+        ):
 
-        async def ask(method: str, **params: object) -> str:
-            frame = json.dumps({"id": 1, "method": method, "params": params})
-            reply = await channel._answer(frame, session)
-            return reply["error"]["code"] if "error" in reply else "ok"
+            async def ask(method: str, **params: object) -> str:
+                try:
+                    await admin.call(method, params)
+                except AdminRefused as refused:
+                    return refused.code
+                return "ok"
 
-        assert await ask("status") == "ok"
-        assert await ask("close_all", account_id="all", reason="panic") == "ok"
-        for loosening in ("clear_lockout", "reload_config", "shutdown"):
-            assert await ask(loosening) == "login_required"
-        assert await ask("login", password="a guess of mine") == "wrong_password"
-        assert await ask("shutdown") == "login_required"
-        assert await ask("login", password=SECRET) == "ok"
-        assert await ask("shutdown") == "ok"
+            assert await ask("status") == "ok"
+            assert await ask("close_all", account_id="all", reason="panic") == "ok"
+            for loosening in ("clear_lockout", "reload_config", "shutdown"):
+                assert await ask(loosening) == "login_required"
+            assert await ask("login", password="a guess of mine") == "wrong_password"
+            assert await ask("shutdown") == "login_required"
+            assert await ask("login", password=SECRET) == "ok"
+            assert await ask("shutdown") == "ok"
 
 
 # --- the database edited while the daemon is stopped ----------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from desk import make_desk
+from desk import SilentFeed, make_desk
 
 from risk_manager.admin.verbs import AdminDesk
 from risk_manager.clock import SystemClock
@@ -12,6 +12,7 @@ from risk_manager.domain.state import State
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
 from risk_manager.feed.admin import AdminSession
+from risk_manager.pipeline import Pipeline
 
 
 class WaitingStore:
@@ -32,8 +33,10 @@ class WaitingStore:
 async def test_a_lock_is_answered_once_it_is_on_disk() -> None:
     desk = make_desk()
     await desk.wait(seconds=1)
-    pipeline, store = desk.pipeline, WaitingStore()
-    pipeline._store = store
+    store = WaitingStore()
+    pipeline = desk.pipeline = Pipeline(
+        desk.pipeline.state, store=store, enforcer=desk.enforcer, feed=SilentFeed()
+    )
     admin = AdminDesk(pipeline.inbox.take, lambda: pipeline.state, SystemClock())
     running = asyncio.create_task(pipeline.run(), name="pipeline")
     order = {"account_id": 101, "reason": "enough"}

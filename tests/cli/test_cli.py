@@ -13,7 +13,7 @@ import pytest
 from config_folder import ConfigFolder
 from filelock import FileLock
 
-from risk_manager.cli import _parser, main
+from risk_manager.cli import command_parser, main
 from risk_manager.cli.exits import Exit
 from risk_manager.settings.commitment import Commitment
 
@@ -361,7 +361,7 @@ def verbs(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str, .
             yield from verbs(each, *words, name)
 
 
-VERBS = [words for words in verbs(_parser()) if words not in (("demo",), ("practice",))]
+VERBS = [words for words in verbs(command_parser()) if words not in (("demo",), ("practice",))]
 NEEDED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("admin", "lockouts", "set"): ("--account", "101", "--reason", "x"),
     ("admin", "lockouts", "clear"): ("--account", "101", "--reason", "x"),
@@ -373,7 +373,7 @@ NEEDED: dict[tuple[str, ...], tuple[str, ...]] = {
 def test_every_verb_understands_both_folders(words: tuple[str, ...]) -> None:
     """F7.5: `--config` and `--data` are understood by every verb, also by those that use one."""
     folders = ("--config", "here", "--data", "there")
-    arguments = _parser().parse_args([*words, *NEEDED.get(words, ()), *folders])
+    arguments = command_parser().parse_args([*words, *NEEDED.get(words, ()), *folders])
     assert (arguments.config, arguments.data) == (Path("here"), Path("there"))
 
 

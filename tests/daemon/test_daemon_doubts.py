@@ -44,11 +44,10 @@ async def test_after_standing_still_it_says_so_reads_anew_and_enforces(tmp_path:
         daemon = DaemonProcess(tmp_path).point_at(gateway, XDG_STATE_HOME=str(tmp_path))
         async with daemon.running():
             await daemon.until_account(lambda a: a["reported_at"], "read")
-            assert daemon._process is not None
-            daemon._process.send_signal(signal.SIGSTOP)
+            daemon.send(signal.SIGSTOP)
             buy(gateway.exchange, "MNQ", 9)
             await asyncio.sleep(7)  # the machine sleeps: that is the matter of this test
-            daemon._process.send_signal(signal.SIGCONT)
+            daemon.send(signal.SIGCONT)
             mnq = gateway.exchange.contract_of("MNQ").id
             await until(lambda: gateway.exchange.net(ACCOUNT, mnq) == 5, "cut back", within_s=5)
 

@@ -324,7 +324,7 @@ async def test_pause_freezes_the_figures_and_does_not_look_live(
         await seen.shows(AccountHeader, "PAUSED")
         assert seen.app.screen.has_class("-stale")
         await daemon.position(3)
-        await until(lambda: bool(seen.app._latest.accounts[0].positions))
+        await until(lambda: bool(seen.app.latest.accounts[0].positions))
         assert "flat" in seen.text(Positions)
         await seen.pilot.press("p")
         await seen.shows(Positions, "+3")

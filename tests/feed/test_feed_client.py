@@ -9,8 +9,10 @@ from typing import Any
 import orjson
 import pytest
 from feed_daemon import FeedDaemon, until
+from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
+from risk_manager.feed.access import ADMIN_PATH, FEED_PATH
 from risk_manager.feed.admin import AdminChannel, AdminError, AdminSession
 from risk_manager.feed.client import (
     AdminClient,
@@ -298,12 +300,13 @@ async def test_the_feed_token_does_not_open_the_admin_channel(tmp_path: Path) ->
 )
 async def test_a_malformed_request_gets_an_answer(tmp_path: Path, request_text: str) -> None:
     verbs = Verbs()
-    async with (
-        FeedDaemon(tmp_path, admin=AdminChannel(verbs.handle)) as daemon,
-        AdminClient.connect(tmp_path) as admin,
-    ):
-        await admin._ws.send(request_text)
-        reply = orjson.loads(await admin._ws.recv())
-        assert reply["error"]["code"] == "bad_request"
-        assert await admin.call("status") == {"logged_in": False}
+    async with FeedDaemon(tmp_path, admin=AdminChannel(verbs.handle)) as daemon:
+        key = {"Authorization": f"Bearer {(tmp_path / 'admin.token').read_text()}"}
+        url = daemon.server.url.replace(FEED_PATH, ADMIN_PATH)
+        async with connect(url, additional_headers=key, proxy=None) as ws:
+            await ws.send(request_text)
+            reply = orjson.loads(await ws.recv())
+            assert reply["error"]["code"] == "bad_request"
+            await ws.send('{"id": 1, "method": "status"}')
+            assert orjson.loads(await ws.recv()) == {"id": 1, "result": {"logged_in": False}}
         assert daemon.server.readers == 0

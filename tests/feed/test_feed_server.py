@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import orjson
 import pytest
-from feed_daemon import ES, MNQ, MONDAY, RUN, FeedDaemon, rules, until
+import structlog
+from feed_daemon import ES, MNQ, MONDAY, RUN, FeedDaemon, KeepingStore, rules, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -33,8 +34,9 @@ from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
 from risk_manager.engine.step import Step
-from risk_manager.feed.messages import DEGRADED, Data
-from risk_manager.feed.server import FeedServer, FeedUnavailable
+from risk_manager.feed import frames
+from risk_manager.feed.messages import DEGRADED
+from risk_manager.feed.server import BACKLOG, FeedServer, FeedUnavailable
 from risk_manager.feed.snapshot import money
 from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
 from risk_manager.rules.max_contracts import MaxContracts
@@ -323,31 +325,31 @@ async def test_nothing_is_told_between_the_decision_and_the_request(
     monkeypatch.setattr("risk_manager.right_of_way.LONGEST_RIGHT_S", 60.0)
     steps: list[str] = []
 
-    class Disk:
-        async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
-            if outcome.actions:
-                steps.append("committed")
-                for _ in range(20):  # every other task of the daemon has its turns
-                    await asyncio.sleep(0)
+    async def commit(_: object, event: AnyEvent, before: State, outcome: Step) -> None:
+        if outcome.actions:
+            steps.append("committed")
+            for _turn in range(20):  # every other task of the daemon has its turns
+                await asyncio.sleep(0)
 
     limits = (MaxContracts(limit=5), DailyUnrealizedLoss(limit=Decimal(500)))
     async with (
         FeedDaemon(tmp_path, rules=lambda: limits) as daemon,
         listening(daemon, tmp_path),
     ):
-        tell, submit = daemon.server._tell, daemon.enforcer.submit
+        told, submit = frames.told, daemon.enforcer.submit
 
-        def telling(account_id: int | None, data: Data) -> None:
-            steps.append("told")
-            tell(account_id, data)
+        def telling(event: AnyEvent, outcome: Step) -> Iterator[frames.Told]:
+            for frame in told(event, outcome):
+                steps.append("told")
+                yield frame
 
         def asking(action: Action) -> None:
             steps.append("asked")
             submit(action)
 
-        monkeypatch.setattr(daemon.server, "_tell", telling)
+        monkeypatch.setattr(frames, "told", telling)
         monkeypatch.setattr(daemon.enforcer, "submit", asking)
-        monkeypatch.setattr(daemon.pipeline, "_store", Disk())
+        monkeypatch.setattr(KeepingStore, "commit", commit)
         for net in (1, 2, 3):  # these are still to be told when the breach comes
             await daemon.position(net)
         if breach == "a position":
@@ -407,17 +409,29 @@ async def test_a_stalled_client_is_let_go_and_the_others_miss_nothing(
         sock.close()
 
 
-async def test_with_nobody_listening_a_quote_is_kept_for_nobody(
+async def test_with_nobody_listening_nothing_waits_to_be_told(
     daemon: FeedDaemon, tmp_path: Path
 ) -> None:
     await daemon.position(1)
     before = daemon.pipeline.state
-    event = QuoteChanged(at=daemon.clock.now(), contract_id=MNQ, best_bid=21000.0)
-    outcome = await daemon.happen(event)
-    for _ in range(100):
-        daemon.server.publish(event, before, outcome)
-    assert not daemon.server._quoted
-    assert not daemon.server._steps
+    quote = QuoteChanged(at=daemon.clock.now(), contract_id=MNQ, best_bid=21000.0)
+    quoted = await daemon.happen(quote)
+    ticked = daemon.pipeline.state
+    tick = Tick(at=daemon.clock.now())
+    after = await daemon.happen(tick)
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(BACKLOG + 1):  # too many, if somebody listened
+            daemon.server.publish(quote, before, quoted)
+            daemon.server.publish(tick, ticked, after)
+        assert logged == []
+    async with listening(daemon, tmp_path) as client:
+        await daemon.hub(Hub.MARKET, HubState.DOWN)
+        await until(lambda: client.of("daemon_status")[1:])
+        assert client.of("MarketQuote") == []
+        with structlog.testing.capture_logs() as logged:
+            for _ in range(BACKLOG + 1):
+                daemon.server.publish(tick, ticked, after)
+        assert [line["event"] for line in logged] == ["feed_backlog_dropped", "feed_reader_let_go"]
 
 
 async def test_status_changes_hubs_and_alarms_are_told_at_once(

@@ -150,12 +150,7 @@ class Recorder:
         self._shown.clear()
         client: Any = _Client(self)
         # What `async with` starts, without the sockets.
-        work = (
-            server._serve_feed(client),
-            server._tell_steps(),
-            server._pace(),
-            server._beat(),
-        )
+        work = (server.serve_reader(client), *(work for _, work in server.loops()))
         self._tasks = [asyncio.get_running_loop().create_task(w) for w in work]
 
     # --- from the feed ---

@@ -107,4 +107,4 @@ async def test_a_daemon_goes_on_from_it(folder: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", (HERE / "stored_names.txt").read_text("utf-8").split())
 def test_a_name_that_was_once_written_is_still_read(name: str) -> None:
     """Journals of the last days hold the class and module of each value."""
-    assert isinstance(serialization._class(name, object), type)
+    assert isinstance(serialization.class_named(name, object), type)

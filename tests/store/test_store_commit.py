@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from desk import MORNING
+from desk import MORNING, SilentFeed
 from stored_desk import Disk, at, opened, rows, stored_desk
 from stored_rows import audit_tail, connection_history, enforcement
 
 from risk_manager.domain.decisions import CancelOrder, Outcome
+from risk_manager.pipeline import Pipeline
 from risk_manager.store.connection import Connection
 from risk_manager.store.opening import Opener
 
@@ -70,7 +71,8 @@ async def test_it_is_durable_before_the_enforcer_hears_of_it(tmp_path: Path) -> 
             def submit(self, action: Any) -> None:
                 seen.extend(rows(tmp_path, "SELECT id, state FROM intents"))
 
-        desk.pipeline._enforcer = Watching()
+        state = desk.pipeline.state
+        desk.pipeline = Pipeline(state, store=store, enforcer=Watching(), feed=SilentFeed())
         await desk.position("MNQ", 5)
     assert seen == [("101-1", "SENT")]
 

@@ -58,7 +58,7 @@ async def a_run(
         kept.told = steps
         await kept.keep_journal(folder / "journal", "1.0")
         fresh = StoredDesk(kept, rules_from(**_known(RULES)), at=clock.at)
-        fresh._next_id = 1000 if desk is None else desk._next_id
+        fresh.number_on_from(desk)
         yield await opened(fresh) if desk is None else await fresh.restored()
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -162,11 +161,8 @@ class Backlog:
         batches = list(islice(self._batches, BATCHES_AT_ONCE))
         if not batches:
             return
-        writer = self._connection.writer
-        assert writer is not None
-        refused: list[str] = await self._connection.run(partial(writer.write, batches))
+        refused = await self._connection.write(batches)
         self.commits += 1
-        self._connection.head = writer.head
         # The limit may have taken some from the left meanwhile; those were written all the same.
         while batches and self._batches:
             if self._batches[0] is batches[0]:

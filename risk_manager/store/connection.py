@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import aiosqlite
 
 from risk_manager.store.audit import Head
+from risk_manager.store.batch import Batch
 from risk_manager.store.opening import Opened, Opener, is_damage
 from risk_manager.store.schema import DatabaseCorrupt, StoreError
 from risk_manager.store.tamper_digest import SealedTables
@@ -58,9 +59,18 @@ class Connection:
     async def once[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
         """A small piece of work in a transaction of its own. Raises `StoreError`."""
         writer = self.open_writer()
-        result = await self._ask(partial(writer.once, work))
-        self.head = writer.head
+        # In the same hop: a moment later the head may be that of a write that is not durable yet.
+        result, self.head = await self._ask(lambda: (writer.once(work), writer.head))
         return result
+
+    async def write(self, batches: Sequence[Batch]) -> list[str]:
+        """All batches in one transaction; returns what could not be stored, for people.
+
+        Raises whatever keeps the disk from being written; then nothing of the batches is stored.
+        """
+        writer = self.open_writer()
+        refused, self.head = await self.run(lambda: (writer.write(batches), writer.head))
+        return refused
 
     async def read[T](self, question: Callable[[sqlite3.Connection], T]) -> T:
         """The answer to a question that changes nothing. Raises `StoreError`."""

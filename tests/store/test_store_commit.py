@@ -10,6 +10,7 @@ from stored_rows import audit_tail, connection_history, enforcement
 
 from risk_manager.domain.decisions import CancelOrder, Outcome
 from risk_manager.pipeline import Pipeline
+from risk_manager.store.audit import Head
 from risk_manager.store.connection import Connection
 from risk_manager.store.opening import Opener
 
@@ -154,3 +155,45 @@ async def test_a_clean_stop_is_known_at_the_next_start(tmp_path: Path) -> None:
         assert store.last_clean_stop is None
     async with at(tmp_path) as store:
         assert store.last_clean_stop == MORNING
+
+
+class BusyThread(Connection):
+    """The database's thread is in the middle of the next write when the last answer is heard."""
+
+    is_busy = False
+    _durable: Head | None = None
+
+    async def run[T](self, work: Callable[[], T]) -> T:
+        writer = self.open_writer()
+        if self._durable is not None:
+            writer.head, self._durable = self._durable, None
+        done = await super().run(work)
+        if self.is_busy:
+            self._durable = writer.head
+            writer.head = Head(writer.head.seq + 1, "not committed yet")
+        return done
+
+
+async def test_the_marker_never_names_an_audit_row_that_is_not_durable_yet(tmp_path: Path) -> None:
+    """Or after a power cut the database would look like an older copy, and lock every account."""
+    busy: list[BusyThread] = []
+
+    def connect(opener: Opener) -> BusyThread:
+        busy.append(BusyThread(opener))
+        return busy[0]
+
+    async with at(tmp_path, connect=connect) as store:
+        await store.audit("anna", "looked", "journal")
+        durable = store.mirror.marker()
+        busy[0].is_busy = True
+        assert await store.prune(MORNING) == {}
+        busy[0].is_busy = False
+        assert store.mirror.marker() == durable
+        busy[0].is_busy = True
+        await store.audit("anna", "looked again", "journal")
+        busy[0].is_busy = False
+        assert store.mirror.marker().last_audit_seq == durable.last_audit_seq + 1
+        assert (
+            store.mirror.marker().last_audit_hash
+            == rows(tmp_path, "SELECT hash FROM audit ORDER BY id DESC LIMIT 1")[0][0]
+        )

@@ -24,7 +24,8 @@ async def settled(store: Store) -> bool:
 async def enforcement(
     store: Store, account_id: int | None = None, limit: int = 50
 ) -> list[EnforcementRow]:
-    return await store.look_up(lambda c: reading.enforcement(c, account_id, limit))
+    found = await store.look_up(lambda c: reading.enforcement(c, limit))
+    return [row for row in found if account_id in (None, row.account_id)]
 
 
 async def audit_tail(store: Store, limit: int = 50) -> list[AuditRow]:

@@ -36,11 +36,7 @@ class EarlierRuns:
 async def told_by_earlier_runs(store: Store, state: State, now: datetime) -> EarlierRuns:
     """The newest of each account, and the newest alarms; nothing where they cannot be read."""
     try:
-        rows = [
-            row
-            for account_id in sorted(state.accounts)
-            for row in await _enforcements(store, account_id)
-        ]
+        rows = await store.look_up(lambda c: reading.enforcement(c, REMEMBERED))
         alarms = await store.look_up(lambda c: reading.alarms(c, REMEMBERED))
         return EarlierRuns(
             enforcements=tuple((r.account_id, _enforcement(r, state)) for r in reversed(rows)),
@@ -50,10 +46,6 @@ async def told_by_earlier_runs(store: Store, state: State, now: datetime) -> Ear
         # Only a screen misses it.
         log.warning("earlier_runs_unreadable", reason=str(error))
         return EarlierRuns()
-
-
-async def _enforcements(store: Store, account_id: int) -> list[EnforcementRow]:
-    return await store.look_up(lambda c: reading.enforcement(c, account_id, REMEMBERED))
 
 
 def _enforcement(row: EnforcementRow, state: State) -> EnforcementAction:

@@ -18,8 +18,18 @@ from risk_manager.store import audit, rows
 from risk_manager.store.rows import Row, decimal, instant, maybe_bool, maybe_instant
 
 BRAKE_READ_BACK = timedelta(hours=1)
-ALARMS_AMONG = 20_000
-"""How many of the newest audit rows are looked through for alarms."""
+LOOKED_THROUGH = 10_000
+"""How many of the newest rows of a table are looked through for what is told after a start."""
+
+_ENFORCEMENT = """
+WITH newest AS (
+    SELECT *, row_number() OVER (PARTITION BY account_id ORDER BY last_seen DESC, id DESC) AS place
+    FROM enforcement_log WHERE id > (SELECT max(id) FROM enforcement_log) - ?
+)
+SELECT newest.id, intent_id, at, last_seen, count, newest.account_id, trading_day, newest.rule_id,
+    subject, severity, action, reason, outcome, details, duration_ms, contract_id, breach
+FROM newest LEFT JOIN intents ON intents.id = intent_id
+WHERE place <= ? ORDER BY last_seen DESC, newest.id DESC"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +72,12 @@ class AuditRow:
     hash: str
 
 
-def enforcement(
-    connection: sqlite3.Connection, account_id: int | None = None, limit: int = 50
-) -> list[EnforcementRow]:
-    """The newest decisions and calls, by when each was last heard of, newest first."""
-    found = connection.execute(
-        "SELECT log.id, intent_id, at, last_seen, count, log.account_id, trading_day, log.rule_id,"
-        " subject, severity, action, reason, outcome, details, duration_ms, contract_id, breach"
-        " FROM enforcement_log AS log LEFT JOIN intents ON intents.id = intent_id"
-        " WHERE :account IS NULL OR log.account_id = :account"
-        " ORDER BY last_seen DESC, log.id DESC LIMIT :limit",
-        {"account": account_id, "limit": limit},
-    )
+def enforcement(connection: sqlite3.Connection, each: int = 50) -> list[EnforcementRow]:
+    """The newest decisions and calls of each account, by when each was last heard of.
+
+    The newest first; of long ago nothing is looked for.
+    """
+    found = connection.execute(_ENFORCEMENT, (LOOKED_THROUGH, each))
     return [
         EnforcementRow(
             id=r[0],
@@ -130,7 +134,7 @@ def alarms(connection: sqlite3.Connection, limit: int = 50) -> list[AuditRow]:
     return _audit_rows(
         connection,
         " WHERE id > ? AND action >= 'alarm.' AND action < 'alarm/' ORDER BY id DESC LIMIT ?",
-        (head.seq - ALARMS_AMONG, limit),
+        (head.seq - LOOKED_THROUGH, limit),
     )
 
 

@@ -39,7 +39,7 @@ class Recovery:
         """Put in force what the witnesses of these accounts know and this database does not.
 
         Returns the limits that were in force by another database's word, or by this one's before
-        an older copy took its place. To be asked before `restore`. Raises `StoreError`.
+        an older copy took its place. To be asked before the state is read. Raises `StoreError`.
         """
         known, unread = await self._mirror.follow(witnesses, account_ids)
         writer, now = self._connection.open_writer(), self._clock.now()
@@ -60,9 +60,10 @@ class Recovery:
         return await self._connection.read(reading.last_judged)
 
     async def take_back(self, now: datetime, today: date, also: Iterable[Lock] = ()) -> TakenBack:
-        """Put locks back in force that ended at an instant which has not come; before `restore`.
+        """Put locks back in force that ended at an instant which has not come.
 
-        `also` are locks that are in force at another gateway.
+        `also` are locks that are in force at another gateway. To be called before the state is
+        read.
         """
         writer = self._connection.open_writer()
         found = await self._connection.once(

@@ -47,8 +47,10 @@ torture: $(STAMP)
 simulate: $(STAMP)
 	@$(PY) tests/simulation --verbose --seed $(or $(SEED),1) --days $(or $(DAYS),1) --hours $(or $(HOURS),4) --jobs $(or $(JOBS),1) $(ARGS)
 
+# About an hour, on a machine with nothing else to do. ARGS="--quick" for a first impression,
+# ARGS="whole_fills bursts" for some of it, WRITE=docs/performance.md to note it.
 bench: $(STAMP)
-	@$(PY) tests/bench
+	@$(PY) tests/bench $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 lock: $(STAMP)
 	@$(PY) -m pip install --quiet "uv==0.13.8"

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from time import monotonic_ns
 
-from bench.figures import line
+from bench.figures import Figures
 from bench.judging import position, state_with
 
 from risk_manager.clock import SystemClock
@@ -25,10 +25,14 @@ async def reader(folder: str, clients: int) -> None:
 
     daemon = Daemon.find(Path(folder))
     seen: dict[int, list[int]] = {}
+    up = 0
 
     async def read() -> None:
+        nonlocal up
         async with daemon.open(daemon.feed_url) as ws:
-            print("up", flush=True)
+            up += 1
+            if up == clients:
+                print("all up", flush=True)
             async for frame in ws:
                 if '"GatewayUserPosition"' not in frame[:120]:
                     continue
@@ -41,10 +45,11 @@ async def reader(folder: str, clients: int) -> None:
     await asyncio.gather(*(read() for _ in range(clients)))
 
 
-async def run() -> None:
+async def run(figures: Figures) -> None:
     for clients in (1, 10):
         found = await _measure(clients)
-        line(f"event -> last of {clients} feed clients", found, "us")
+        aim = "p99 < 1000 us" if clients == 10 else ""
+        figures.line(f"frame published -> last of {clients} feed clients", found, "us", aim=aim)
 
 
 async def _measure(clients: int) -> list[float]:
@@ -72,8 +77,7 @@ async def _measure(clients: int) -> list[float]:
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
             )
             assert process.stdout is not None
-            for _ in range(clients):
-                await process.stdout.readline()
+            await process.stdout.readline()
             await asyncio.sleep(0.3)
             found = []
             for number in range(1, ROUNDS + 21):

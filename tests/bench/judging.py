@@ -3,9 +3,10 @@
 Most quotes are where no rule can have anything to say; one near a limit asks them all.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from bench.figures import line, per_call_us
+from bench.figures import Figures, per_call_us
 from desk import contract, contract_id
 
 from risk_manager.domain.events import (
@@ -27,11 +28,12 @@ from risk_manager.rules import RULES
 
 AT = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
 SYMBOLS = ("MNQ", "MES", "ES", "NQ", "M2K", "RTY", "CL", "MCL", "GC", "MGC")
+BLOCKED = "6E"
 SECTIONS: dict[str, dict[str, object]] = {
     "max_contracts": {"limit": 500},
     "max_contracts_per_instrument": {"limits": {s: 50 for s in SYMBOLS}},
     "daily_realized_loss": {"limit": 500000},
-    "symbol_blocks": {"blocked": ["BTC"]},
+    "symbol_blocks": {"blocked": [BLOCKED]},
     "daily_unrealized_loss": {"limit": 300000},
     "max_unrealized_profit": {"target": 1000000},
     "trade_frequency_limit": {"windows": [{"name": "m", "per": "1m", "max": 3, "cooldown": "1m"}]},
@@ -103,7 +105,7 @@ def state_with(accounts: int, held_by: int, symbols: tuple[str, ...] = SYMBOLS) 
         nonlocal state
         state = step(state, event).state
 
-    for symbol in SYMBOLS:
+    for symbol in (*SYMBOLS, BLOCKED):
         fold(ContractResolved(at=AT, contract=contract(symbol)))
     for account in range(1, accounts + 1):
         fold(AccountOpened(at=AT, account_id=account))
@@ -136,65 +138,57 @@ def quote_event(symbol: str) -> QuoteChanged:
     return QuoteChanged.model_validate(payload(symbol))
 
 
-def run() -> None:
+def run(figures: Figures) -> None:
     raw = payload("MNQ")
-    line(
-        "quote event object from the raw payload",
+    figures.line(
+        "quote event from its payload",
         per_call_us(lambda: QuoteChanged.model_validate(raw), 5000),
         "us",
     )
-    for held in (1, 2, 10):
-        print(f"with {len(RULES)} rules on, one account, {held} contracts held:")
-        _one_account(state_with(1, 1, SYMBOLS[:held]))
-    print(f"with {len(RULES)} rules on, 10 contracts held per account:")
-    for accounts in (1, 10, 100):
-        for held_by in sorted({1, accounts}):
-            state = state_with(accounts, held_by)
-            calls = max(2000 // held_by, 50)
-
-            def one(state: State = state) -> None:
-                step(state, QuoteChanged.model_validate(raw))
-
-            line(
-                f"quote -> judged, {accounts} accounts, {held_by} hold it (with its event)",
-                per_call_us(one, calls),
-                "us",
-            )
-        state = state_with(accounts, accounts)
-        first, second = position(1, "MNQ", 1), position(1, "MNQ", 2)
-
-        def both(state: State = state, first: AnyEvent = first, second: AnyEvent = second) -> None:
-            step(step(state, second).state, first)
-
-        line(
-            f"position event -> judged, {accounts} accounts",
-            [value / 2 for value in per_call_us(both, 500)],
+    for held in (1, 10):
+        _one_account(figures, state_with(1, 1, SYMBOLS[:held]), held)
+    for accounts, held_by in ((10, 1), (10, 10), (100, 1), (100, 100)):
+        state = state_with(accounts, held_by)
+        figures.line(
+            f"quote -> judged, {accounts} accounts x 10, {held_by} hold it",
+            per_call_us(_quote_of(state), max(2000 // held_by, 50)),
             "us",
         )
 
 
-def _one_account(state: State) -> None:
-    raw, tick = payload("MNQ"), Tick(at=AT)
+def _quote_of(state: State) -> Callable[[], object]:
+    """A quote and its event, judged."""
+    raw = payload("MNQ")
+    return lambda: step(state, QuoteChanged.model_validate(raw))
 
-    def quote() -> None:
-        step(state, QuoteChanged.model_validate(raw))
 
+def _one_account(figures: Figures, state: State, held: int) -> None:
+    of = f", 1 account x {held}"
+    calm = per_call_us(_quote_of(state), 2000)
+    figures.line(f"quote -> judged, its event included{of}", calm, "us", aim="<= 5 us")
     near = fast_replace(state, accounts={1: fast_replace(state.accounts[1])})
     near.accounts[1].memo[contract_id("MNQ")] = (state.rulebook, NOWHERE)
-
-    def quote_near_a_limit() -> None:
-        step(near, QuoteChanged.model_validate(raw))
-
-    line("quote -> judged (with its event)", per_call_us(quote, 2000), "us")
-    line("the same near a limit", per_call_us(quote_near_a_limit, 1000), "us")
+    figures.line(f"the same near a limit{of}", per_call_us(_quote_of(near), 1000), "us")
+    locked = step(state, position(1, BLOCKED, 1)).state
+    locked = step(locked, position(1, BLOCKED, 0)).state
+    assert locked.accounts[1].locks
+    figures.line(
+        f"the same under a tripped symbol block{of}",
+        per_call_us(_quote_of(locked), 1000),
+        "us",
+        beside=("without", calm),
+        aim="<= 7 us, <= 1.5x",
+    )
     changes: dict[str, tuple[AnyEvent, AnyEvent]] = {
-        "position event": (position(1, "MNQ", 2), position(1, "MNQ", 1)),
-        "order event": (order(1, "MNQ", 1), order(1, "MNQ", 2)),
+        "position": (position(1, "MNQ", 2), position(1, "MNQ", 1)),
+        "order": (order(1, "MNQ", 1), order(1, "MNQ", 2)),
     }
     for label, (first, second) in changes.items():
 
         def both(first: AnyEvent = first, second: AnyEvent = second) -> None:
             step(step(state, first).state, second)
 
-        line(f"{label} -> judged", [value / 2 for value in per_call_us(both, 300)], "us")
-    line("tick -> judged", per_call_us(lambda: step(state, tick), 500), "us")
+        took = [value / 2 for value in per_call_us(both, 300)]
+        figures.line(f"{label} event -> judged{of}", took, "us", aim="<= 60 us")
+    tick = Tick(at=AT)
+    figures.line(f"tick -> judged{of}", per_call_us(lambda: step(state, tick), 500), "us")

@@ -1,174 +1,408 @@
-"""Wire to wire: position frame sent -> close request received, beside the bare SDK.
+"""Wire to wire: a whole fill on the wire -> the close request, daemon and bare SDK in turns.
 
-The gateway is this process, the client a process of its own; both instants are read here.
+The gateway is this process, each client a process of its own with a gateway of its own. The clock
+starts just before the five frames of the fill are written, all in one write; the frame that makes
+the breach visible, the position, is the fourth of them. It ends when the bytes of the close request
+are read. Both instants are of this process's clock.
 """
 
 import asyncio
 import contextlib
 import os
-import sys
+import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from bench.figures import line, p99
+from bench.broker import (
+    ACCOUNTS,
+    BLOCKED,
+    BREACHED,
+    CONTRACT_IDS,
+    ROOTS,
+    Broker,
+    CloseRequest,
+    Reads,
+    quote,
+)
+from bench.clients import Client, bare_sdk, daemon, feed_clients
+from bench.figures import Figures
 
-from risk_manager.practice.gateway import PracticeGateway
+WITHIN_S = 10.0
+PACE_S = 0.15
+SETTLED_S = 3.0
+TURN = len(ACCOUNTS)
+BURST, MOST_AT_ONCE = 20_000, 500
+BURST_PER_SECOND = 5000
+BETWEEN_IN_A_BURST_S = 0.02
+REENTRIES = 10
+REENTERED_AFTER_S = 0.003
+"""From the frames of our close to those of the next entry."""
+FEED_CLIENTS = 10
 
-TESTS = str(Path(__file__).parent.parent)
-CLOSE = "/Position/closeContract"
-LOOK = "/Position/searchOpen"
-ACCOUNT = 101
-ROUNDS = 200
-BETWEEN_S = 0.05
-QUOTES_PER_S = 700
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much is measured. `quick` shows that it works, and roughly how it stands."""
+
+    breaches: int
+    storms: int
+    flattened: int
+    idle_minutes: float
+    idle_rounds: int
+    cpu_seconds: float
+
+
+FULL = Amount(1000, 20, 100, 1.5, 4, 60.0)
+QUICK = Amount(60, 3, 10, 0.1, 2, 10.0)
+
+type Pair = tuple[Client, Client]
+type Row = Callable[[Figures, Amount], Coroutine[None, None, None]]
+
+
+def no_load() -> contextlib.AbstractAsyncContextManager[None]:
+    return contextlib.nullcontext()
+
+
+class Missed(Exception):
+    """A close request did not come in time."""
 
 
 @contextlib.asynccontextmanager
-async def client(*words: str, env: dict[str, str] | None = None) -> AsyncIterator[None]:
-    """A client process, ready when it says so."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": TESTS, **(env or {})},
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(30):
-            async for said in process.stdout:
-                if b"ready" in said or b"RUNNING" in said:
-                    break
-        reading = asyncio.create_task(process.stdout.read(), name="client output")
-        yield
-        reading.cancel()
-    finally:
-        process.terminate()
-        async with asyncio.timeout(20):
-            await process.wait()
+async def pair(*, collecting: bool = False) -> AsyncIterator[Pair]:
+    """Bare SDK and daemon, both connected, warm and quiet."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folders = Path(name) / "bare", Path(name) / "daemon"
+        for folder in folders:
+            folder.mkdir()
+        async with (
+            bare_sdk(folders[0]) as bare,
+            daemon(folders[1], collecting=collecting) as ours,
+            quotes_of_quiet_times(bare, ours),
+        ):
+            await asyncio.sleep(SETTLED_S)
+            for client in (bare, ours):
+                for account in ACCOUNTS:
+                    await breach(client.broker, account)
+                    await asyncio.sleep(PACE_S)
+            await asyncio.sleep(SETTLED_S)
+            yield bare, ours
 
 
-def bare_sdk(
-    gateway: PracticeGateway, contract_id: str
-) -> contextlib.AbstractAsyncContextManager[None]:
-    return client(
-        "-m",
-        "bench.bare_sdk",
-        gateway.api_url,
-        gateway.user_hub_url,
-        gateway.market_hub_url,
-        gateway.username,
-        gateway.api_key,
-        str(ACCOUNT),
-        contract_id,
-    )
+# ---- one breach -------------------------------------------------------------------------------
 
 
-def write_config(folder: Path, gateway: PracticeGateway, *, port: int = 0) -> None:
-    """A configuration under which one contract is one too many."""
-    (folder / "settings.yaml").write_text(
-        "gateway:\n  kind: projectx\n"
-        f"  api_url: {gateway.api_url}\n"
-        f"  user_hub_url: {gateway.user_hub_url}\n"
-        f"  market_hub_url: {gateway.market_hub_url}\n"
-        f"feed: {{host: 127.0.0.1, port: {port}}}\n",
-        encoding="utf-8",
-    )
-    (folder / "accounts.yaml").write_text(
-        f"accounts: [{{id: {ACCOUNT}}}]\nunlisted: ignore\n", encoding="utf-8"
-    )
-    (folder / "risk_config.yaml").write_text(
-        "version: 1\nrules:\n"
-        "  - {rule: max_contracts, limit: 1, action: close_all}\n"
-        "  - {rule: max_contracts_per_instrument, limits: {MNQ: 5}}\n"
-        "  - {rule: daily_realized_loss, limit: 500}\n"
-        "  - {rule: symbol_blocks, blocked: [BTC]}\n",
-        encoding="utf-8",
-    )
+async def closes(broker: Broker, account: int, since: int, number: int = 1) -> list[CloseRequest]:
+    """The needed closes of an account after the first `since` requests, once there are so many."""
+
+    def found() -> list[CloseRequest]:
+        return [c for c in broker.closes[since:] if c.account_id == account and c.was_needed]
+
+    if not await broker.until(lambda: len(found()) >= number, WITHIN_S):
+        raise Missed(f"{len(found())} of {number} close requests within {WITHIN_S:g} s")
+    return found()
 
 
-def daemon(gateway: PracticeGateway, folder: Path) -> contextlib.AbstractAsyncContextManager[None]:
-    config = folder / "config"
-    config.mkdir()
-    write_config(config, gateway)
-    env = {
-        "PROJECT_X_USERNAME": gateway.username,
-        "PROJECT_X_API_KEY": gateway.api_key,
-        "XDG_STATE_HOME": str(folder / "user_state"),
-    }
-    return client("-m", "bench.guard", str(config), str(folder / "data"), env=env)
+async def breach(broker: Broker, account: int, root: str = BREACHED, lots: int = 6) -> float:
+    """One fill that crosses a limit; milliseconds to the close request. Returns once it is flat."""
+    known = len(broker.closes)
+    sent_ns = broker.fill(account, root, lots)
+    (request,) = await closes(broker, account, known)
+    held = broker.books[account].positions
+    await broker.until(lambda: CONTRACT_IDS[root] not in held, WITHIN_S)
+    return (request.at_ns - sent_ns) / 1e6
 
 
-async def measure(gateway: PracticeGateway, contract_id: str, *, reads_back: bool) -> list[float]:
-    """Microseconds from each breach frame to its close request.
-
-    A client that reads back is given the time: until then no further close would be right.
-    """
-    found = []
-    for number in range(ROUNDS + 20):
-        position = {
-            "id": 9_000_000 + number,
-            "accountId": ACCOUNT,
-            "contractId": contract_id,
-            "creationTimestamp": gateway.now().isoformat(),
-            "type": 1,
-            "size": 2,
-            "averagePrice": 21000.25,
-        }
-        sent = await gateway.send_user("position", position)
-        request = await gateway.wait_for_request(CLOSE, after=sent, seconds=10)
-        if number >= 20:
-            found.append((request.at - sent) / 1000)
-        await gateway.send_user("position", {**position, "size": 0})
-        if reads_back:
-            await gateway.wait_for_request(LOOK, after=request.at, seconds=10)
-        await asyncio.sleep(BETWEEN_S)
+async def in_turns(
+    clients: Pair,
+    breaches: int,
+    before: Callable[[Client], None] = lambda _: None,
+    load: Callable[[Client], contextlib.AbstractAsyncContextManager[None]] = lambda _: no_load(),
+) -> tuple[list[float], list[float]]:
+    """So many breaches of each, ten at a time, one an account; the load is on whose turn it is."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for _ in range(max(breaches // TURN, 1)):
+        for client, figures in zip(clients, found, strict=True):
+            async with load(client):
+                for account in ACCOUNTS:
+                    await asyncio.sleep(PACE_S)
+                    before(client)
+                    figures.append(await breach(client.broker, account))
     return found
 
 
-async def quotes(gateway: PracticeGateway, contract_id: str) -> None:
-    """About 700 quotes a second of one contract."""
-    price = 21000.0
-    while True:
-        for _ in range(QUOTES_PER_S // 100):
-            price += 0.25 if price < 21010 else -10
-            quote = {
-                "symbol": "F.US.MNQ",
-                "lastPrice": price,
-                "bestBid": price,
-                "bestAsk": price + 0.25,
-                "timestamp": gateway.now().isoformat(),
-            }
-            await gateway.send_market(contract_id, quote)
-        await asyncio.sleep(0.01)
+# ---- load -------------------------------------------------------------------------------------
 
 
-async def run() -> None:
-    medians: dict[tuple[str, bool], float] = {}
-    for loaded in (False, True):
-        for who in ("bare SDK", "risk_manager"):
-            async with PracticeGateway(rate_limit=None) as gateway:
-                contract_id = gateway.exchange.contract_of("MNQ").id
-                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                    running = (
-                        bare_sdk(gateway, contract_id)
-                        if who == "bare SDK"
-                        else daemon(gateway, Path(folder))
-                    )
-                    async with running:
-                        pump = asyncio.create_task(
-                            quotes(gateway, contract_id) if loaded else asyncio.sleep(0),
-                            name="quotes",
-                        )
+@contextlib.asynccontextmanager
+async def running(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Something that goes on beside the block."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def quotes_of_quiet_times(*clients: Client) -> AsyncIterator[None]:
+    """One quote a second of each contract, so that no price is out of date."""
+
+    async def pour() -> None:
+        for number in count():
+            for client in clients:
+                client.broker.tell_quotes(b"".join(quote(root, number) for root in ROOTS))
+            await asyncio.sleep(1.0)
+
+    async with running(pour()):
+        yield
+
+
+def quotes(per_second: int) -> Callable[[Client], contextlib.AbstractAsyncContextManager[None]]:
+    """So many quotes a second of five contracts, evenly."""
+
+    async def pour(client: Client) -> None:
+        loop = asyncio.get_running_loop()
+        began, told = loop.time(), 0
+        while True:
+            due = int((loop.time() - began) * per_second)
+            client.broker.tell_quotes(b"".join(map(_quote_of, range(told, due))))
+            told = due
+            await asyncio.sleep(max(0.01, 1 / per_second))
+
+    return lambda client: running(pour(client))
+
+
+def busy_day(per_second: int) -> Callable[[Client], contextlib.AbstractAsyncContextManager[None]]:
+    """Quotes, and twenty orders a second of all accounts, each of which is kept on disk."""
+
+    async def trade(client: Client) -> None:
+        for number in count():
+            account = ACCOUNTS[number % len(ACCOUNTS)]
+            order = client.broker.working_order(account, "MES")
+            await asyncio.sleep(0.05)
+            client.broker.cancelled_order(account, order)
+            await asyncio.sleep(0.05)
+
+    @contextlib.asynccontextmanager
+    async def both(client: Client) -> AsyncIterator[None]:
+        async with quotes(per_second)(client), running(trade(client)):
+            yield
+
+    return both
+
+
+def collect(client: Client) -> None:
+    """Have ours collect its garbage now: the fill that follows comes in the middle of it."""
+    if client.is_ours:
+        os.kill(client.process.pid, signal.SIGUSR1)
+
+
+async def burst(
+    client: Client, per_second: int | None, breaches: int, figures: list[float]
+) -> None:
+    """20,000 quotes, all at once or at so many a second, and breaches while they are being read."""
+
+    async def pour() -> None:
+        loop = asyncio.get_running_loop()
+        began, told = loop.time(), 0
+        while told < BURST:
+            due = BURST if per_second is None else int((loop.time() - began) * per_second)
+            due = min(due, told + MOST_AT_ONCE, BURST)
+            client.broker.tell_quotes(b"".join(map(_quote_of, range(told, due))))
+            told = due
+            await asyncio.sleep(0 if per_second is None else 0.002)
+        await client.broker.quotes_are_read()
+
+    pouring = asyncio.create_task(pour(), name="burst")
+    while not pouring.done() and len(figures) < breaches:
+        await asyncio.sleep(BETWEEN_IN_A_BURST_S)
+        if not pouring.done():
+            account = ACCOUNTS[len(figures) % len(ACCOUNTS)]
+            figures.append(await breach(client.broker, account))
+    await pouring
+
+
+def _quote_of(number: int) -> bytes:
+    return quote(ROOTS[number % len(ROOTS)], number)
+
+
+# ---- rows -------------------------------------------------------------------------------------
+
+
+async def whole_fills(figures: Figures, amount: Amount) -> None:
+    """A fill that crosses a limit, in quiet times and under load."""
+    async with pair() as clients:
+        found = await in_turns(clients, amount.breaches)
+        figures.beside("idle", *found, "<= 1.0x, p99 <= 1.5x")
+        bare, ours = clients
+        figures.line(
+            "memory",
+            [ours.resident_mb()],
+            "MB",
+            beside=("the bare SDK, connected", [bare.resident_mb()]),
+            aim="<= 1.4x",
+        )
+    for per_second in (40, 700):
+        async with pair() as clients:
+            found = await in_turns(clients, amount.breaches, load=quotes(per_second))
+            figures.beside(f"{per_second} quotes/s of 5 contracts", *found, "<= 1.2x")
+    async with pair() as clients:
+        async with feed_clients(clients[1].data, FEED_CLIENTS):
+            found = await in_turns(clients, amount.breaches)
+        figures.beside("ten feed clients attached", *found, "<= 1.2x")
+
+
+async def bursts(figures: Figures, amount: Amount) -> None:
+    for per_second in (BURST_PER_SECOND, None):
+        async with pair() as clients:
+            found: tuple[list[float], list[float]] = ([], [])
+            while min(map(len, found)) < amount.breaches:
+                for client, values in zip(clients, found, strict=True):
+                    if len(values) < amount.breaches:
+                        await burst(client, per_second, amount.breaches, values)
                         await asyncio.sleep(1.0)
-                        found = await measure(
-                            gateway, contract_id, reads_back=who == "risk_manager"
-                        )
-                        pump.cancel()
-            medians[who, loaded] = sorted(found)[len(found) // 2]
-            load = f"{QUOTES_PER_S} quotes/s" if loaded else "no quotes"
-            line(f"breach frame -> close request, {who}, {load}", found, "us")
-            if who == "risk_manager":
-                ratio = medians[who, loaded] / medians["bare SDK", loaded]
-                print(f"{'':<58} {ratio:.2f}x the bare SDK; p99 {p99(found) / 1000:.2f} ms")
+        how = f"{per_second} a second" if per_second else "all at once"
+        figures.beside(f"a burst of 20,000 quotes, {how}", *found, "<= 1.2x")
+
+
+async def collections(figures: Figures, amount: Amount) -> None:
+    """In the middle of a whole garbage collection, of ours only; then everything at once."""
+    async with pair(collecting=True) as clients:
+        found = await in_turns(clients, amount.breaches, before=collect)
+        figures.beside("during a garbage collection", *found, "<= 1.2x")
+    async with pair(collecting=True) as clients:
+        calls = count()
+
+        def now_and_then(client: Client) -> None:
+            if next(calls) % 10 == 0:
+                collect(client)
+
+        async with feed_clients(clients[1].data, FEED_CLIENTS):
+            found = await in_turns(
+                clients, amount.breaches, before=now_and_then, load=busy_day(700)
+            )
+        figures.beside(
+            "700 quotes/s, 20 orders/s, ten feed clients, a collection in ten",
+            *found,
+            "<= 1.2x, p99.9 < 10 ms",
+        )
+
+
+async def after_idleness(figures: Figures, amount: Amount) -> None:
+    async with pair() as clients:
+        found: tuple[list[float], list[float]] = ([], [])
+        for number in range(amount.idle_rounds):
+            await asyncio.sleep(amount.idle_minutes * 60)
+            for client, values in zip(clients, found, strict=True):
+                values.append(await breach(client.broker, ACCOUNTS[number % TURN]))
+        figures.beside(f"after {amount.idle_minutes:g} idle minutes", *found, "<= 1.5x")
+
+
+async def reentries(figures: Figures, amount: Amount) -> None:
+    """Ten entries into a blocked product, each at once after the close of the one before."""
+    pauses: dict[Reads, float] = {"well": 12.0, "slow": 5.0, "refused": 5.0}
+    for reads, pause_s in pauses.items():
+        async with pair() as clients:
+            clients[1].broker.reads = reads
+            first: tuple[list[float], list[float]] = ([], [])
+            others: tuple[list[float], list[float]] = ([], [])
+            for number in range(amount.storms):
+                account = ACCOUNTS[number % TURN]
+                for side, client in enumerate(clients):
+                    times = await storm(client.broker, account)
+                    first[side].append(times[0])
+                    others[side].extend(times[1:])
+                await asyncio.sleep(pause_s if amount.storms > QUICK.storms else 3.0)
+            told = {"well": "answered", "slow": "answered after 2 s", "refused": "refused (429)"}
+            figures.beside(f"first of ten re-entries, reads {told[reads]}", *first, "")
+            figures.beside(
+                f"the nine after it, reads {told[reads]}", *others, "each <= 1.5x the first"
+            )
+            middle = sorted(first[1])[len(first[1]) // 2]
+            figures.line(
+                f"slowest of all re-entries, reads {told[reads]}",
+                [max(others[1])],
+                "ms",
+                beside=("the first", [middle]),
+                aim="<= 1.5x",
+            )
+
+
+async def storm(broker: Broker, account: int) -> list[float]:
+    """Milliseconds to the close request of each; one that did not come counts its whole wait."""
+    times: list[float] = []
+    for _ in range(REENTRIES):
+        try:
+            times.append(await breach(broker, account, BLOCKED, 1))
+        except Missed:
+            times.append(WITHIN_S * 1000)
+            broker.fill(account, BLOCKED, -1)
+        await asyncio.sleep(REENTERED_AFTER_S)
+    return times
+
+
+async def flattened(figures: Figures, amount: Amount) -> None:
+    """Five positions are too much together: all of them are closed."""
+    async with pair() as clients:
+        last: tuple[list[float], list[float]] = ([], [])
+        spread: tuple[list[float], list[float]] = ([], [])
+        for number in range(amount.flattened):
+            account = ACCOUNTS[number % TURN]
+            for side, client in enumerate(clients):
+                broker, known = client.broker, len(client.broker.closes)
+                broker.fill(account, ROOTS[1], 3)
+                await asyncio.sleep(0.5)
+                sent_ns = broker.fill(account, BREACHED, 4)  # 11 are held, none more than 5
+                found = await closes(broker, account, known, len(ROOTS))
+                last[side].append((found[-1].at_ns - sent_ns) / 1e6)
+                spread[side].append((found[-1].at_ns - found[0].at_ns) / 1e6)
+                await asyncio.sleep(0.5)
+                broker.make_usual(account)
+            await asyncio.sleep(0.5)
+        figures.beside("five positions flattened: last request", *last, "")
+        figures.beside("five positions flattened: last after first", *spread, "<= 1.4 ms")
+
+
+async def processor(figures: Figures, amount: Amount) -> None:
+    """60 events a second (56 quotes, 4 orders) with one feed client."""
+    async with pair() as clients, feed_clients(clients[1].data, 1):
+
+        async def trade(client: Client) -> None:
+            for number in count():
+                account = ACCOUNTS[number % len(ACCOUNTS)]
+                order = client.broker.working_order(account, "MES")
+                await asyncio.sleep(0.25)
+                client.broker.cancelled_order(account, order)
+                await asyncio.sleep(0.25)
+
+        found = []
+        for client in clients:
+            async with quotes(56)(client), running(trade(client)):
+                await asyncio.sleep(2.0)
+                before = client.cpu_seconds()
+                await asyncio.sleep(amount.cpu_seconds)
+                used_s = client.cpu_seconds() - before
+            found.append([used_s / amount.cpu_seconds * 100])
+        figures.line(
+            "CPU at 60 events/s, 10 accounts, one feed client",
+            found[1],
+            "% of a core",
+            beside=("the bare SDK", found[0]),
+            aim="<= 0.7 %",
+        )
+
+
+ROWS: tuple[Row, ...] = (
+    whole_fills,
+    bursts,
+    collections,
+    reentries,
+    flattened,
+    processor,
+    after_idleness,
+)

@@ -15,10 +15,11 @@ from time import monotonic
 from typing import Any
 
 from bench.figures import p99
-from bench.wire import CLOSE, daemon
 from daemon_process import ACCOUNT, still_gateway
+from torture.guarded_daemon import daemon
 from torture.lives import Watch, scratch
 
+from risk_manager.broker.replies import CLOSE
 from risk_manager.practice.hubs import invocation
 
 BURST = 10_000

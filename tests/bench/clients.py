@@ -35,6 +35,7 @@ rules:
   - {{rule: auth_loss_guard}}
   - {{rule: symbol_blocks, blocked: [{BLOCKED}]}}
   - rule: trade_management
+    enabled: true
     breakeven: {{enabled: true, trigger_ticks: 1000, offset_ticks: 1}}
     trailing: {{enabled: false}}
   - {{rule: daily_profit_target, target: 5000}}

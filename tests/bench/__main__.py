@@ -6,6 +6,7 @@ Run as a program: [--quick] [--write PAGE] [--idle-minutes M] [--breaches N] [PA
 import argparse
 import asyncio
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,10 +44,14 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     amount = wire.QUICK if given.quick else wire.FULL
     if given.breaches is not None:
-        amount = dataclasses.replace(amount, breaches=given.breaches)
+        amount = amount.of(given.breaches)
     if given.idle_minutes is not None:
         amount = dataclasses.replace(amount, idle_minutes=given.idle_minutes)
     figures = Figures()
+    if figures.load_before > (os.cpu_count() or 1) / 2:
+        figures.note(
+            "the machine had other work to do: a commit waits for more threads than a bare call"
+        )
     for name in given.parts or PARTS:
         print(f"\n== {name} ==", flush=True)
         PARTS[name](figures, amount)

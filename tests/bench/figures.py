@@ -45,7 +45,13 @@ class Figures:
 
     beside_bare: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    how: str = ""
+    notes: list[str] = field(default_factory=list)
+    load_before: float = field(default_factory=lambda: os.getloadavg()[0])
+
+    def note(self, text: str) -> None:
+        """Something a reader of the figures must know."""
+        self.notes.append(text)
+        print(f"NOTE: {text}", flush=True)
 
     def beside(
         self, work: str, bare: Sequence[float], ours: Sequence[float], aim: str, note: str = ""
@@ -86,7 +92,9 @@ class Figures:
 
     def page(self) -> str:
         """Both tables in Markdown, under the date, the versions and the machine."""
-        parts = [f"{datetime.now(UTC):%Y-%m-%d}, {machine()}.{self.how}"]
+        load = f"load average {self.load_before:.1f} before and {os.getloadavg()[0]:.1f} after"
+        parts = [f"{datetime.now(UTC):%Y-%m-%d}, {machine()}, {load}."]
+        parts += [f"Note: {note}." for note in self.notes]
         if self.beside_bare:
             head = "| ms: p50 / p99 / p99.9 | bare SDK | risk_manager | ratio | aim | breaches |"
             parts.append("\n".join([head, "|---|---|---|---|---|---|", *self.beside_bare]))
@@ -101,12 +109,11 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def machine() -> str:
-    """Versions, processor and load, as one clause."""
-    loads = "/".join(f"{load:.1f}" for load in os.getloadavg())
+    """Versions and processor, as one clause."""
     return (
         f"CPython {platform.python_version()}, project-x-py {version('project-x-py')}, "
         f"SQLite {sqlite3.sqlite_version}, {platform.system()} {platform.release()}, "
-        f"{os.cpu_count()} cores ({_processor()}), load average {loads} at the end"
+        f"{os.cpu_count()} cores ({_processor()})"
     )
 
 

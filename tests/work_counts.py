@@ -25,7 +25,7 @@ from typing import Any
 from bench.judging import SECTIONS, SYMBOLS
 from desk import contract, contract_id, rules_from
 from paper_broker import CLOSE, PaperBroker
-from simulation.life import InlineStore
+from simulation.life import InlineConnection, InlineStore
 from virtual_time import LoopClock, VirtualLoop
 
 from risk_manager.broker.enforcer import Enforcer
@@ -115,15 +115,19 @@ class CountingLoop(VirtualLoop):
         return super().run_in_executor(executor, func, *args)
 
 
-class CountingStore(InlineStore):
-    async def _connect(self, make: Callable[[], Connection]) -> Writer:
-        writer = await super()._connect(make)
+class CountingConnection(InlineConnection):
+    async def connect(self, make: Callable[[], Connection]) -> Writer:
+        writer = await super().connect(make)
         writer.connection.set_trace_callback(_statement)
         return writer
 
-    async def _run[T](self, work: Callable[[], T]) -> T:
+    async def run[T](self, work: Callable[[], T]) -> T:
         COUNTS["hops"] += 1
-        return await super()._run(work)
+        return await super().run(work)
+
+
+class CountingStore(InlineStore):
+    CONNECTION = CountingConnection
 
 
 def _statement(sql: str) -> None:
@@ -346,7 +350,7 @@ async def trading(folder: Path) -> AsyncIterator[Trading]:
             for name, goes_on in (
                 ("pipeline", pipeline.run()),
                 ("reconciler", reconciler.run()),
-                ("screen", feed._serve_feed(screen)),
+                ("screen", feed.serve_reader(screen)),
             )
         ]
         for symbol in (*SYMBOLS, BLOCKED):
@@ -361,7 +365,7 @@ async def trading(folder: Path) -> AsyncIterator[Trading]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        store.abandon()
+        await store.abandon()
 
 
 # ---- the rows ---------------------------------------------------------------------------------

@@ -84,6 +84,8 @@ class InlineConnection(Connection):
 class InlineStore(Store):
     """The real store without its thread: what it writes is written before the call returns."""
 
+    CONNECTION = InlineConnection
+
     @classmethod
     async def begin(cls, path: Path, clock: LoopClock) -> "InlineStore":
         opener = Opener(
@@ -93,7 +95,7 @@ class InlineStore(Store):
             migrations=shipped_migrations(),
         )
         store = cls(
-            InlineConnection(opener),
+            cls.CONNECTION(opener),
             clock,
             on_trouble=lambda _: None,
             patience=PATIENCE,

@@ -101,7 +101,10 @@ class StoredDesk(Desk):
 
     def number_on_from(self, before: "StoredDesk | None") -> None:
         """Orders and trades get numbers that the desk before has not used."""
-        self._next_id = 1000 if before is None else before._next_id
+        self._next_id = 1000 if before is None else before.next_number()
+
+    def next_number(self) -> int:
+        return self._next_id
 
 
 def stored_desk(kept: Store, **sections: Any) -> StoredDesk:

@@ -8,8 +8,8 @@ from typing import Any
 from risk_manager.domain.account import Account
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.locks import Lock, Release
+from risk_manager.domain.scope import in_scope
 from risk_manager.domain.state import State
-from risk_manager.domain.view import in_scope
 from risk_manager.engine.locking import may_be_cleared
 from risk_manager.feed.snapshot import lock_row
 

@@ -1,7 +1,6 @@
 """What the daemon does when an administrator asks: each verb becomes one ordered event."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from risk_manager.domain.account import Account
 from risk_manager.domain.durations import parse_duration
 from risk_manager.domain.events import AdminAsked
 from risk_manager.domain.locks import Lock, LockKind
+from risk_manager.domain.scope import is_scope
 from risk_manager.domain.state import State
 from risk_manager.engine.locking import may_be_cleared
 from risk_manager.feed.admin import AdminError, AdminSession
@@ -25,7 +25,6 @@ WITHOUT_PASSWORD = frozenset(
     {"login", "set_password", "status", "set_lockout", "close_all", "cancel_all"}
 )
 """What only looks or only tightens; `set_password` asks for the old one itself."""
-SCOPE = re.compile(r"account|(root|contract):[^\s:]{1,64}")
 LONGEST_WAIT_S = 60.0
 LOOK_EVERY_S = 0.05
 
@@ -109,7 +108,7 @@ class AdminDesk:
             )
         now = self._clock.now()
         scope = params.get("scope", "account")
-        if not (isinstance(scope, str) and SCOPE.fullmatch(scope)):
+        if not (isinstance(scope, str) and is_scope(scope)):
             raise AdminError("bad_scope", 'scope is "account", "root:ES" or "contract:CON..."')
         try:
             events = [

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from risk_manager.domain.scope import scope_name
+
 Row = dict[str, Any]
 
 SOON = timedelta(minutes=5)
@@ -47,8 +49,8 @@ def until(lock: Row, now: datetime) -> str:
 
 def where(lock: Row) -> str:
     """The product or contract; nothing for the whole account."""
-    scope = str(lock["scope"])
-    return "" if scope == "account" else f"{scope.partition(':')[2]} "
+    name = scope_name(str(lock["scope"]))
+    return f"{name} " if name else ""
 
 
 def in_force(lock: Row, now: datetime) -> str:

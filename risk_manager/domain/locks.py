@@ -6,8 +6,8 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.scope import in_scope
 
-ACCOUNT_SCOPE = "account"
 MANUAL_ID = "manual"
 """The rule id of what an administrator does; further locks by hand are "manual-2", "manual-3"..."""
 
@@ -52,7 +52,7 @@ LockKey = tuple[str, str]
 class Lock:
     """One reason why an account, a product or a contract may not be traded.
 
-    `scope` is "account", "root:ES" or "contract:CON.F...". `expires_at` (UTC) also serves the
+    `scope` is told in `domain.scope`. `expires_at` (UTC) also serves the
     countdown of locks that something else releases. `trading_date` is the date it was set on.
     """
 
@@ -74,7 +74,7 @@ class Lock:
         return (self.scope, self.rule_id)
 
     def covers(self, root: str, contract_id: str) -> bool:
-        return self.scope in (ACCOUNT_SCOPE, f"root:{root}", f"contract:{contract_id}")
+        return in_scope(self.scope, root, contract_id)
 
     def is_over(self, now: datetime, trading_date: date) -> bool:
         """Whether time alone has ended it (rules and administrators end the other kinds)."""

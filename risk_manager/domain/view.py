@@ -12,10 +12,11 @@ from risk_manager.domain.executions import ROUND_TURN_SETTLE, Execution
 from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import DayTotals
-from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, LockKind, LockPolicy, Release, strictest
+from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release, strictest
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rulebook import PnlBasis, PriceBasis
+from risk_manager.domain.scope import ACCOUNT_SCOPE, in_scope
 from risk_manager.domain.state import State
 
 if TYPE_CHECKING:
@@ -381,7 +382,3 @@ class View:
                 admin_may_clear=admin_may_clear,
             )
         )
-
-
-def in_scope(scope: str, root: str, contract_id: str) -> bool:
-    return scope in (ACCOUNT_SCOPE, f"root:{root}", f"contract:{contract_id}")

@@ -13,7 +13,7 @@ from risk_manager.domain.events import AdminAsked
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.holdings import Order
 from risk_manager.domain.records import OrderStatus
-from risk_manager.domain.view import in_scope
+from risk_manager.domain.scope import in_scope
 from risk_manager.engine.wanted import Wanted
 
 ONE = "called off:"

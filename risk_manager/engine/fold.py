@@ -38,9 +38,9 @@ from risk_manager.domain.locks import MANUAL_ID, Lock, LockKind, LockPolicy, Rel
 from risk_manager.domain.money import dollars
 from risk_manager.domain.records import TradeRecord
 from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.scope import in_scope
 from risk_manager.domain.state import HubStatus, State
 from risk_manager.domain.trading_calendar import DayWindow
-from risk_manager.domain.view import in_scope
 from risk_manager.engine import account_updates as accounts
 from risk_manager.engine import (
     attempts,

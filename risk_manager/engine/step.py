@@ -31,8 +31,9 @@ from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.records import LIST_LAG
 from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import UNTIL_RESET, Mode, is_older
+from risk_manager.domain.scope import in_scope
 from risk_manager.domain.state import State
-from risk_manager.domain.view import View, in_scope
+from risk_manager.domain.view import View
 from risk_manager.engine import cancel_all, left_behind, unproven_cancels
 from risk_manager.engine.actions import act
 from risk_manager.engine.exit_placement import tidied

@@ -9,10 +9,11 @@ from risk_manager.domain.account import Account
 from risk_manager.domain.events import Tick
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import Ledger
-from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, strictest
+from risk_manager.domain.locks import Lock, strictest
 from risk_manager.domain.money import cents
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import AccountRules, Mode, is_older
+from risk_manager.domain.scope import ACCOUNT_SCOPE
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
 from risk_manager.feed.messages import (

@@ -10,11 +10,12 @@ from pydantic import Field, PositiveInt, model_validator
 from risk_manager.domain.decisions import Remember, Verdict, bookkeeping
 from risk_manager.domain.executions import ROUND_TURN_SETTLE
 from risk_manager.domain.lockout import Lockout, LockoutSpec
-from risk_manager.domain.locks import ACCOUNT_SCOPE, LockKind, LockPolicy
+from risk_manager.domain.locks import LockKind, LockPolicy
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.round_turns import RoundTurn
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import PnlBasis
+from risk_manager.domain.scope import ACCOUNT_SCOPE, root_scope, scope_name
 from risk_manager.domain.view import View
 from risk_manager.rules.pauses import in_whole_seconds, is_gross
 
@@ -85,7 +86,7 @@ class ConsecutiveLossLimit(Rule):
             return None
         flat = self.action == "close_all"
         total = sum((self._result(view, t) for t in row), ZERO)
-        where = "" if scope == ACCOUNT_SCOPE else f" in {scope.removeprefix('root:')}"
+        where = "" if scope == ACCOUNT_SCOPE else f" in {scope_name(scope)}"
         span = in_whole_seconds(ends - view.now)
         reason = (
             f"{len(row)} losing trades in a row{where} ({dollars(total)}); "
@@ -114,7 +115,7 @@ class ConsecutiveLossLimit(Rule):
             return {ACCOUNT_SCOPE: turns}
         roots = sorted({view.root(t.contract_id) for t in turns})
         return {
-            f"root:{root}": tuple(t for t in turns if view.root(t.contract_id) == root)
+            root_scope(root): tuple(t for t in turns if view.root(t.contract_id) == root)
             for root in roots
         }
 

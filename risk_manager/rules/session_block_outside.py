@@ -12,10 +12,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from risk_manager.domain.decisions import Ask, Cancel, Close, LockOut, Severity, Unlock, Verdict
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.holdings import Position
-from risk_manager.domain.locks import ACCOUNT_SCOPE, Lock, LockKind, LockPolicy, Release
+from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.market_calendar import EVERY, MarketCalendar
 from risk_manager.domain.records import OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.scope import (
+    ACCOUNT_SCOPE,
+    contract_scope,
+    root_scope,
+    scope_name,
+    scoped_contract,
+)
 from risk_manager.domain.session_hours import (
     SHUT,
     WEEKDAYS,
@@ -94,8 +101,8 @@ class Place(NamedTuple):
     @property
     def scope(self) -> str:
         if self.contract_id:
-            return f"contract:{self.contract_id}"
-        return ACCOUNT_SCOPE if self.root == EVERY else f"root:{self.root}"
+            return contract_scope(self.contract_id)
+        return ACCOUNT_SCOPE if self.root == EVERY else root_scope(self.root)
 
     def told(self, view: View) -> str:
         return view.name(self.contract_id) if self.contract_id else self.root
@@ -372,11 +379,12 @@ class SessionBlockOutside(Rule):
 
     def _locked_place(self, view: View, scope: str) -> Place | None:
         """What a lock was set on; None where the hours part it otherwise by now."""
-        kind, _, name = scope.partition(":")
-        if kind == "contract":
-            place = self._place(view, name)
+        contract_id = scoped_contract(scope)
+        if contract_id is not None:
+            place = self._place(view, contract_id)
             return place if place.scope == scope else None
-        return None if self._symbols.tells_apart(name, view.root) else Place(name)
+        root = scope_name(scope)
+        return None if self._symbols.tells_apart(root, view.root) else Place(root)
 
     # --- words ---
 

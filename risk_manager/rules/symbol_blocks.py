@@ -8,6 +8,13 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from risk_manager.domain.decisions import Ask, ReduceTo, Unlock, Verdict
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
 from risk_manager.domain.rule import Rule
+from risk_manager.domain.scope import (
+    contract_scope,
+    root_scope,
+    scope_name,
+    scoped_contract,
+    scoped_root,
+)
 from risk_manager.domain.symbols import PatternSet
 from risk_manager.domain.view import View
 
@@ -83,7 +90,7 @@ class SymbolBlocks(Rule):
             whole = self.blocks(root, "")
         else:
             whole = not self._patterns.tells_apart(root, view.root)
-        return f"root:{root}" if whole else f"contract:{contract_id}"
+        return root_scope(root) if whole else contract_scope(contract_id)
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         verdicts: list[Verdict] = []
@@ -106,10 +113,10 @@ class SymbolBlocks(Rule):
         return tuple(verdicts) or None
 
     def _still_blocks(self, view: View, scope: str) -> bool:
-        kind, _, name = scope.partition(":")
-        if kind == "root":
-            return self._scope(view, name) == scope
-        return self._scope(view, view.root(name), name) == scope
+        root, contract_id = scoped_root(scope), scoped_contract(scope) or ""
+        if root is None:
+            root = view.root(contract_id)
+        return self._scope(view, root, contract_id) == scope
 
     def _block(self, view: View, scope: str, contract_ids: list[str]) -> Verdict:
         account = view.account
@@ -134,7 +141,7 @@ class SymbolBlocks(Rule):
         )
         episodes = sorted(account.positions[c].episode for c in open_now)
         orders = sorted(o.id for c in contract_ids for o in account.orders_in(c))
-        name = _named(scope)
+        name = scope_name(scope)
         subject = f"{name}:episode:{episodes[0]}" if episodes else f"{name}:order:{orders[0]}"
         return Verdict(reason=reason, subject=subject, asks=asks)
 
@@ -144,23 +151,19 @@ class SymbolBlocks(Rule):
         closing = ", ".join(f"{p.size} {view.name(p.contract_id)}" for p in positions)
         return Verdict(
             reason=f"{_told(view, scope)} is blocked; closing {closing}",
-            subject=f"{_named(scope)}:episode:{min(p.episode for p in positions)}",
+            subject=f"{scope_name(scope)}:episode:{min(p.episode for p in positions)}",
             asks=tuple(ReduceTo(c, 0) for c in contract_ids),
         )
 
 
-def _named(scope: str) -> str:
-    return scope.partition(":")[2]
-
-
 def _told(view: View, scope: str) -> str:
-    kind, _, name = scope.partition(":")
-    return view.name(name) if kind == "contract" else name
+    contract_id = scoped_contract(scope)
+    return scope_name(scope) if contract_id is None else view.name(contract_id)
 
 
 def _lifted(scope: str) -> Verdict:
     return Verdict(
-        reason=f"{_named(scope)} is no longer blocked",
+        reason=f"{scope_name(scope)} is no longer blocked",
         subject=f"lifted:{scope}",
         asks=(Unlock(scope, "config"),),
         silent=True,

@@ -107,7 +107,10 @@ async def test_a_kill_is_told_by_the_doctor_and_after_the_start(tmp_path: Path) 
             assert told in audit(daemon, "alarm.was_down")[-1]["message"]
             assert await daemon.stop() == 0
         async with daemon.running():
-            assert not (await daemon.snapshot())["alarms"]
+            # No new one: only that of the run before is shown, and as over.
+            (earlier,) = (await daemon.snapshot())["alarms"]
+            assert earlier["over_at"] is not None
+            assert {**earlier, "over_at": None} == alarm
             assert await daemon.stop() == 0
         findings = await asyncio.to_thread(checkup, daemon.config, daemon.data, env={})
         assert next(f for f in findings if f.check == "daemon").grade is Grade.OK

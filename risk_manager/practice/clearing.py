@@ -1,4 +1,4 @@
-"""What fills do to positions and money: the accounts, positions and trades of the exchange."""
+"""Clearing: every fill is booked in the accounts, positions and trades of the exchange."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

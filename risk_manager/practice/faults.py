@@ -1,4 +1,4 @@
-"""What can be made to go wrong at the practice gateway, settable while it runs."""
+"""The faults of the practice gateway, settable while it runs."""
 
 import asyncio
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the practice exchange keeps and tells: accounts, orders, positions, trades, their payloads.
+"""Records of the practice exchange: accounts, orders, positions, trades, and their payloads.
 
 Prices and money are `Decimal`; they become floats only in the payloads, as on the gateway's wire.
 """
@@ -162,7 +162,7 @@ class Order:
 
 @dataclass(slots=True)
 class Position:
-    """What an account holds of a contract. `net` is positive for long, negative for short."""
+    """The position of an account in a contract. `net` is positive for long, negative for short."""
 
     id: int
     account_id: int

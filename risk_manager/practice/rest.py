@@ -1,4 +1,4 @@
-"""What each REST endpoint answers: plain functions from a request body to a reply body.
+"""The answers of each REST endpoint: plain functions from a request body to a reply body.
 
 Tokens, limits and faults are the gateway's business; here there is only the exchange.
 """

@@ -59,7 +59,7 @@ type Act = Enter | Rest | Leave | PullStops | Push
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the trader does `after` so many seconds from the start, and how to say it."""
+    """One act of the trader, `after` so many seconds from the start, and how to say it."""
 
     after: float
     caption: str

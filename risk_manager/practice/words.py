@@ -1,4 +1,4 @@
-"""What the gateway says of the exchange's book, which need not be what is so.
+"""The gateway's account of the exchange's book, which need not be true.
 
 The exchange is the truth and stays it. Between it and the wire stands `Words`: it hears every
 event and answers every call, and by its `Habits` tells some of it late, early, or wrong.
@@ -83,7 +83,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What a list showed of one order or position before it changed; None for nothing."""
+    """One order or position as a list showed it before it changed; None where it did not."""
 
     at: datetime
     account_id: int
@@ -261,7 +261,7 @@ class Words:
     # --- REST ---
 
     def answer(self, path: str, body: Mapping[str, Any], now: datetime) -> Answered:
-        """What an endpoint of `rest.ENDPOINTS` answers. Raises what it raises."""
+        """The answer of an endpoint of `rest.ENDPOINTS`, which may raise."""
         if path == "/Order/cancel" and (lost := self._lose_cancel(body, now)) is not None:
             return lost
         reply = rest.ENDPOINTS[path](self._exchange, body, now)
@@ -338,7 +338,7 @@ class Words:
         return list(then.values())
 
     def _note(self, event: Event, list_name: str, key: int | str, now: datetime) -> None:
-        """What a list shows of it from now on, and what it showed before."""
+        """Keep how a list shows it from now on, and how it showed it before."""
         data = event.data
         is_listed = data["status"] in _WORKING if list_name == "orders" else data["size"] > 0
         at = (f"{list_name} {event.account_id}", key)

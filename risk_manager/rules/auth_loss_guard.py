@@ -119,7 +119,7 @@ class AuthLossGuard(Rule):
     # --- the platform's word ---
 
     def _notes(self, view: View) -> Iterator[Verdict]:
-        """What this event said, or left out, is remembered until another one says otherwise."""
+        """The word of this event, or its silence, counts until another one says otherwise."""
         record = _record(view)
         if record is None:
             return

@@ -63,7 +63,7 @@ class ConsecutiveLossLimit(Rule):
                 continue
             newest = own[-1]
             if view.lock(self.id, scope) is not None:
-                # What is closed during the pause belongs to no row.
+                # A trade that is closed during the pause belongs to no row.
                 if _mark(newest) != self._counted_to(view, scope):
                     verdicts.append(bookkeeping(Remember(scope, value=_mark(newest))))
                 continue

@@ -153,7 +153,7 @@ class CooldownAfterLoss(Rule):
     def _judge_loser(
         self, view: View, loser: Loser, ends: datetime | None
     ) -> tuple[Verdict | None, datetime | None]:
-        """What this loss asks for, and when the pause ends then; nothing where it has asked."""
+        """The verdict on this loss, None where it was judged before, and when the pause ends."""
         tier = self.tier(loser.net)
         mark = view.mark(self.id, loser.subject)
         judged, _, given = mark.value.partition(" ") if mark else ("", "", "0")
@@ -190,7 +190,7 @@ class CooldownAfterLoss(Rule):
     # --- what counts as a loss ---
 
     def _losers(self, view: View) -> Iterator[Loser]:
-        """What may still pause, newest first."""
+        """The losing trades that may still pause, newest first."""
         ledger = view.account.ledger
         oldest = view.now - self.tiers[-1].cooldown - HEARD_AT_ONCE
         gross = is_gross(view, self.pnl_basis)

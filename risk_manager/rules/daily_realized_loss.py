@@ -54,7 +54,7 @@ class DailyRealizedLoss(DayResultRule):
         return (warning,)
 
     def _result(self, view: View) -> tuple[Decimal | None, str]:
-        """What is lost for certain, and in words what of it is in doubt."""
+        """The result that is certain, and in words which part of it is in doubt."""
         result = self.day_result(view)
         if result is not None:
             return result, ""

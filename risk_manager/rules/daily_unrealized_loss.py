@@ -62,7 +62,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
     scope: Literal["position", "account", "trade"] = "position"
     confirm: Confirm = Confirm()
     on_missing_data: MissingData | None = None
-    """What is done when there is no price; None: what `defaults` say."""
+    """The reaction to a missing price; None: the one of `defaults`."""
 
     @property
     def rank(self) -> int:
@@ -148,7 +148,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
         yield self.remedy(view, position, reason, subject)
 
     def _unconfirmed(self, view: View, position: Position | None, subject: str) -> Remember | None:
-        """What to remember while the loss is not believed yet; None once it is."""
+        """The note to keep while the loss is not believed yet; None once it is."""
         if self.confirm.quotes == 1:
             return None
         mark = view.mark(self.id, subject)

@@ -1,4 +1,4 @@
-"""What the two rules over the day's result share: what it is, and how the day is ended."""
+"""Shared by the two rules over the day's result: its sum, and how the day is ended."""
 
 from datetime import timedelta
 from decimal import Decimal

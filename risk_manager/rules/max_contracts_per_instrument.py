@@ -15,7 +15,7 @@ from risk_manager.domain.view import View
 
 
 class UnknownSymbol(BaseModel):
-    """What holds for a product that `limits` does not name."""
+    """The limit for a product that `limits` does not name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -155,7 +155,7 @@ class MaxContractsPerInstrument(Rule):
         return by_name
 
     def _counts(self, view: View, held: dict[str, int]) -> Iterator[tuple[str, int, list[str]]]:
-        """What counts together against which limit, the tightest of a product first.
+        """Which contracts count together against which limit, the tightest of a product first.
 
         Contracts of one product may have limits of their own: against each of these count all
         contracts that have this limit or a smaller one.

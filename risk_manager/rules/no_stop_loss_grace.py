@@ -45,7 +45,7 @@ _TYPES: dict[StopType, OrderType] = {
 }
 # The mark of when this rule began to watch the account; all others are of a position's episode.
 WATCHING = "watching"
-# What the mark of an episode says: its stops cover it, or they do not and `due_at` counts down.
+# The mark of an episode says that its stops cover it, or that `due_at` counts down.
 COVERED = "covered"
 COUNTING = "counting"
 

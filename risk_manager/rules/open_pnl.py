@@ -1,4 +1,4 @@
-"""What the two rules over open P&L share: whom they look at, and what they do about it."""
+"""Shared by the two rules over open P&L: the positions they look at, and the remedies."""
 
 from collections.abc import Iterable
 from datetime import timedelta

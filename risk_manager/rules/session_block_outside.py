@@ -93,7 +93,7 @@ class Hours(BaseModel):
 
 
 class Place(NamedTuple):
-    """What has hours of its own: a product, or one contract of it (`EVERY`: all of the account)."""
+    """A product with hours of its own, or one contract of it (`EVERY`: all of the account)."""
 
     root: str
     contract_id: str = ""

@@ -82,7 +82,7 @@ class SymbolBlocks(Rule):
         return named if self.allow_only is None else not named
 
     def _scope(self, view: View, root: str, contract_id: str = "") -> str | None:
-        """What a lock covers that blocks this contract; None where it is not blocked."""
+        """The scope of the lock that blocks this contract; None where it is not blocked."""
         if not self.blocks(root, contract_id):
             return None
         # A lock on the product would also catch a contract of it that is not blocked.

@@ -129,7 +129,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """What took a window over its maximum, and how many there were by then."""
+    """The one that took a window over its maximum, and how many there were by then."""
 
     window: Window
     last: Counted
@@ -228,7 +228,7 @@ class TradeFrequencyLimit(Rule):
     # --- the windows ---
 
     def _excess(self, view: View, window: Window, counted: Sequence[Counted]) -> Excess | None:
-        """What this window must be paused for now; None when there is nothing, or nothing new."""
+        """The excess that must pause this window now; None without one, or without a new one."""
         mark = view.mark(self.id, _mark(window))
         paused_for = mark.value if mark else ""
         if paused_for == str(counted[-1].id) or not self._could_exceed(view, window, counted):
@@ -240,7 +240,7 @@ class TradeFrequencyLimit(Rule):
         last = found.last
         if last.trading_date < view.account.trading_date if end is None else end <= view.now:
             return None
-        # What was held before the pause stays; so first let the positions show this fill.
+        # Positions from before the pause stay; so first let the positions show this fill.
         return found if not isinstance(last, Execution) or view.landed(last) else None
 
     def _could_exceed(self, view: View, window: Window, counted: Sequence[Counted]) -> bool:

@@ -113,10 +113,13 @@ _FLAT = _Held(size=0, side=0)
 class _Job:
     """One action being carried out. `answered`: its call has ended, however it went.
 
-    `is_sent`: a call for it may have left this machine.
+    `is_sent`: a call for it may have left this machine. `before` is the job whose call it waits
+    for, None once it makes a call of its own. An action that is followed before that makes none:
+    its position has ended, and the next action sees to what is held.
     """
 
     action: Action
+    before: "_Job | None" = None
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     is_followed: bool = False
     is_sent: bool = False
@@ -126,6 +129,11 @@ class _Job:
         if not self.is_sent:
             return _unsent(f"{message}; not sent")
         return _Result(outcome=Outcome.UNKNOWN, verified=False, message=message)
+
+    @property
+    def call(self) -> "_Job":
+        """The job that made the newest call, of this and those before it."""
+        return self if self.before is None else self.before
 
 
 class Enforcer(AsyncClosing):
@@ -187,10 +195,11 @@ class Enforcer(AsyncClosing):
                 action, started, _Result(outcome=Outcome.REFUSED, verified=False, message=message)
             )
             return
-        job = self._jobs[action.id] = self._under_way[key] = _Job(action)
-        self._tasks.start(
-            f"action {action.id}", self._carry_out(job, before, started), at_once=True
-        )
+        job = _Job(action, before=None if before is None else before.call)
+        if before is not None:
+            before.is_followed = True
+        self._jobs[action.id] = self._under_way[key] = job
+        self._tasks.start(f"action {action.id}", self._carry_out(job, started), at_once=True)
 
     async def drain(self, limit_seconds: float = 8.0) -> bool:
         """Let what is under way finish; False when the limit came first."""
@@ -201,11 +210,13 @@ class Enforcer(AsyncClosing):
         self._closed = True
         await self._tasks.close()
 
-    async def _carry_out(self, job: _Job, before: _Job | None, started: float) -> None:
+    async def _carry_out(self, job: _Job, started: float) -> None:
         action = job.action
         result: _Result | None = None
         try:
-            over = None if before is None else await self._wait_for(before, action)
+            over = None if job.before is None else await self._wait_for(job.before, job)
+            if over is None:
+                job.before = None
             result = over or await self._do(action)
             if result.outcome is Outcome.GONE and self._is_for_news(action):
                 await asyncio.sleep(self._patience.not_known_yet_seconds)
@@ -220,14 +231,13 @@ class Enforcer(AsyncClosing):
             stopped = "the program stopped before the answer came"
             self._settle(action, started, result or job.cut_short(stopped))
 
-    async def _wait_for(self, before: _Job, action: Action) -> _Result | None:
+    async def _wait_for(self, before: _Job, job: _Job) -> _Result | None:
         """Until the call before has been answered; the result, if then nothing is left to do.
 
         That call may have been carried out late, on what is to be closed now. A second one while
         its fill is under way would turn the position round.
         """
-        before.is_followed = True
-        began = self._clock.monotonic()
+        action, began = job.action, self._clock.monotonic()
         if before.answered.is_set() and not action.wary:
             return None
         await before.answered.wait()
@@ -238,7 +248,7 @@ class Enforcer(AsyncClosing):
             await asyncio.sleep(self._patience.sure_seconds)
         position = self._position_of(action.account_id, action.contract_id)
         episode = getattr(action, "episode", None)
-        if position is None or position.episode != episode:
+        if job.is_followed or position is None or position.episode != episode:
             message = "the position ended before the close was sent"
             return _Result(outcome=Outcome.GONE, verified=False, message=message)
         return None

@@ -291,3 +291,55 @@ async def test_a_close_that_waited_is_not_sent_for_what_has_ended_meanwhile() ->
         assert len(closes) == len(b.settled()) == 2
         assert b.account().attempts == {}
         assert b.clock.now() - b.settled()[-1].at > timedelta(seconds=50)
+
+
+@in_virtual_time
+async def test_a_close_that_was_never_sent_does_not_hold_up_the_next() -> None:
+    """F2.1: One that still looks whether the call before met its position has nothing to say once
+    that position is over: the next one goes by that call's answer, which came long ago."""
+    broker = PaperBroker(fill_seconds=0.02)
+    async with trading(broker, NO_NQ, reads=READ_ANSWERS["slowly"]) as (b, stream):
+        stream.enter(2)
+        await called(broker, CLOSE, 1)
+        await asyncio.sleep(0.02)
+        broker.hold(101, MNQ, -1)
+        stream.say(-1)  # without a word of flat: the first close may have met it
+        await asyncio.sleep(0.05)
+        broker.hold(101, MNQ, 0)
+        stream.say(0)
+        await asyncio.sleep(0.02)
+        entered = stream.enter(1)
+        assert await called(broker, CLOSE, 2) - entered < 0.005
+        await b.until_flat()
+        await asyncio.sleep(60)
+        assert len(broker.calls(CLOSE)) == len(broker.executed) == 2
+        assert [s.outcome for s in b.settled()].count(Outcome.GONE) == 1
+        assert b.account().attempts == {}
+
+
+@in_virtual_time
+async def test_the_third_close_waits_for_a_first_that_hangs_though_the_second_was_never_sent() -> (
+    None
+):
+    """F2.1: Nothing is sent beside a call that may yet be carried out."""
+    broker = PaperBroker(fill_seconds=0.05)
+    gate = asyncio.Event()
+    async with trading(broker, NO_NQ) as (b, stream):
+        broker.faults[CLOSE].append(hang(gate))
+        stream.enter(2)
+        await called(broker, CLOSE, 1)
+        for net in (0, 2, 0):
+            broker.hold(101, MNQ, net)
+            stream.created = b.clock.now()
+            stream.number += 1 if net else 0
+            stream.say(net)
+            await asyncio.sleep(0.01)
+        stream.enter(1)
+        await asyncio.sleep(0.5)
+        assert len(broker.calls(CLOSE)) == 1
+        gate.set()
+        await b.until_flat()
+        await asyncio.sleep(60)
+        assert broker.held == {}
+        assert broker.reversals == 0
+        assert len(broker.executed) == 1

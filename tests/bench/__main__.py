@@ -1,12 +1,14 @@
 """`make bench`: measures what things cost on this machine. Nothing is asserted here.
 
-Run as a program: [--quick] [--write PAGE] [--idle-minutes M] [--breaches N] [PART ...].
+Run as a program: [--quick] [--write PAGE] [--idle-minutes M] [--breaches N] [--note TEXT]
+[PART ...].
 """
 
 import argparse
 import asyncio
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="put the tables into this page")
     parser.add_argument("--breaches", type=int, help="so many of each row")
     parser.add_argument("--idle-minutes", type=float, help="so long without a breach")
+    parser.add_argument("--note", help="what a reader of the tables must know")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
@@ -47,11 +50,14 @@ def main() -> None:
         amount = amount.of(given.breaches)
     if given.idle_minutes is not None:
         amount = dataclasses.replace(amount, idle_minutes=given.idle_minutes)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the clients end with us
     figures = Figures()
     if figures.load_before > (os.cpu_count() or 1) / 2:
         figures.note(
             "the machine had other work to do: a commit waits for more threads than a bare call"
         )
+    if given.note:
+        figures.note(given.note)
     for name in given.parts or PARTS:
         print(f"\n== {name} ==", flush=True)
         PARTS[name](figures, amount)

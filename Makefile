@@ -37,7 +37,7 @@ check: $(STAMP)
 
 # Of the judgement alone, by its own tests; the floor stands in pyproject.toml.
 coverage: $(STAMP)
-	@$(PY) -m pytest -q --cov --cov-report=term tests/domain tests/rules $(ARGS)
+	@$(PY) -m pytest -q -n auto --dist loadfile --cov --cov-report=term tests/domain tests/engine tests/rules $(ARGS)
 
 # Long: kills, power loss, disk faults, simulated days. MINUTES=50 for all of it, WRITE=docs/reliability.md to note it.
 torture: $(STAMP)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from risk_manager.async_closing import AsyncClosing
 from risk_manager.broker.reconcile import first_problem
-from risk_manager.broker.replies import Reply
+from risk_manager.broker.replies import Answer, Reply
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.clock import Clock
 from risk_manager.domain.events import AnyEvent, ContractResolved, Unreadable
@@ -20,7 +20,9 @@ from risk_manager.domain.symbols import Contract
 
 PATH = "/Contract/searchById"
 FRESH_FOR = timedelta(days=1)
-TRY_AGAIN_AFTER_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+TRY_AGAIN_AFTER_SECONDS = (0.5, 1.0, 2.0, 5.0)
+"""Where no record came: what is held of the contract cannot be valued until one does."""
+AFTER_A_WRONG_RECORD_SECONDS = (*TRY_AGAIN_AFTER_SECONDS, 15.0, 60.0)
 
 # Wide enough for everything listed (a tick of the yen future is 0.0000005, its point 12.5 million
 # dollars), narrow enough that a record beyond it is a mistake.
@@ -119,9 +121,17 @@ class ContractBook(AsyncClosing):
             if problem and problem != told:
                 told = problem
                 self._put(Unreadable(at=self._clock.now(), source=PATH, detail=problem))
-            pauses = TRY_AGAIN_AFTER_SECONDS
-            await asyncio.sleep(pauses[min(failures, len(pauses) - 1)])
+            await asyncio.sleep(_pause_seconds(reply, failures, is_wrong=bool(problem)))
             failures += 1
+
+
+def _pause_seconds(reply: Reply, failures: int, *, is_wrong: bool) -> float:
+    """How long until the next try. Where reads pause for a while, that one comes as they go on."""
+    pauses = AFTER_A_WRONG_RECORD_SECONDS if is_wrong else TRY_AGAIN_AFTER_SECONDS
+    pause = pauses[min(failures, len(pauses) - 1)]
+    if reply.answer is Answer.LIMITED and reply.retry_after_seconds is not None:
+        return min(max(reply.retry_after_seconds, pauses[0]), pauses[-1])
+    return pause
 
 
 def read_contract(contract_id: str, reply: Reply) -> tuple[Contract | None, str]:

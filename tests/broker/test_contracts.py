@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from paper_broker import CONTRACT, ES, MNQ, PaperBroker, no_line, status
+from paper_broker import CONTRACT, ES, MNQ, Fault, PaperBroker, no_line, status
 from virtual_time import BEGAN, LoopClock, in_virtual_time
 
 from risk_manager.broker.contracts import ContractBook, Known
@@ -88,6 +88,26 @@ async def test_a_contract_is_asked_for_until_it_comes() -> None:
         await asyncio.sleep(300)
         broker.always.clear()
         await asyncio.sleep(100)
+        assert len(desk.resolved()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "within_seconds"),
+    [(status(429), 10.5), (status(429, "7"), 7.5), (no_line, 6.5), (status(500), 6.5)],
+)
+@in_virtual_time
+async def test_a_contract_is_asked_for_as_soon_as_reads_are_answered_again(
+    fault: Fault, within_seconds: float
+) -> None:
+    """What is held of it has no value until then, and no loss of it can be seen."""
+    broker = PaperBroker(contracts={MNQ: record()})
+    broker.always[CONTRACT] = fault
+    async with book(broker) as desk:
+        desk.book.want([MNQ])
+        await asyncio.sleep(90)
+        assert len(broker.calls(CONTRACT)) < 60
+        broker.always.clear()
+        await asyncio.sleep(within_seconds)
         assert len(desk.resolved()) == 1
 
 

@@ -35,6 +35,8 @@ Positive = Annotated[Decimal, Field(gt=0)]
 class Reader(Protocol):
     async def read(self, path: str, body: Mapping[str, Any]) -> Reply: ...
 
+    async def look(self, path: str, body: Mapping[str, Any]) -> Reply: ...
+
 
 class ContractRecord(BaseModel):
     """A contract as the gateway states it."""
@@ -110,7 +112,9 @@ class ContractBook(AsyncClosing):
         failures = 0
         told = ""
         while True:
-            reply = await self._lanes.read(PATH, {"contractId": contract_id})
+            # Without a record no loss can be seen: then it goes past the reads that can wait.
+            ask = self._lanes.read if contract_id in self._known else self._lanes.look
+            reply = await ask(PATH, {"contractId": contract_id})
             contract, problem = read_contract(contract_id, reply)
             if contract is not None:
                 now = self._clock.now()

@@ -93,7 +93,7 @@ async def test_a_contract_is_asked_for_until_it_comes() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "within_seconds"),
-    [(status(429), 10.5), (status(429, "7"), 7.5), (no_line, 6.5), (status(500), 6.5)],
+    [(status(429), 5.5), (status(429, "60"), 5.5), (no_line, 5.5), (status(500), 5.5)],
 )
 @in_virtual_time
 async def test_a_contract_is_asked_for_as_soon_as_reads_are_answered_again(

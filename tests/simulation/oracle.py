@@ -173,6 +173,7 @@ class Oracle:
         self._told_trades: dict[int, dict[TradeKey, tuple[Decimal, date]]] = defaultdict(dict)
         self._told_void: set[tuple[int, TradeKey]] = set()
         self._told_priced: set[int] = set()  # positions by id
+        self._told_contracts: set[str] = set()  # with what a tick is worth
         self._told_prices: dict[str, tuple[Decimal, Decimal]] = {}  # bid and ask, the last if none
         self._told_prices_at: dict[str, float] = {}
         self._told_range: dict[str, tuple[Decimal, Decimal]] = {}
@@ -373,6 +374,8 @@ class Oracle:
             case "/Account/search":
                 for account in reply["accounts"] or ():
                     self._told_account(account)
+            case "/Contract/searchById" if reply["success"]:
+                self._told_contracts.add(body["contractId"])
             case _:
                 return
         self.look()
@@ -470,12 +473,18 @@ class Oracle:
         prices = self._told_prices.get(key[1])
         if not net or position is None or prices is None or self._told_net.get(key) != net:
             return None
-        if not self._knows_the_price(key):
+        if not self._knows_the_price(key) or not self.may_know_the_tick(key[1]):
             return None
         contract = self.world.exchange.contracts[key[1]]
         price = prices[0] if net > 0 else prices[1]
         points = (price - position.average_price) * net
         return points / contract.tick_size * contract.tick_value
+
+    def may_know_the_tick(self, contract_id: str) -> bool:
+        """Whether the daemon was told what a tick is worth, or had only to ask: while every read
+        is refused, no loss in a contract it has never met can be worked out."""
+        is_refused = self.world.now < self.world.gateway.reads_refused_until
+        return contract_id in self._told_contracts or not is_refused
 
     def _knows_the_price(self, key: tuple[int, str]) -> bool:
         """Whether the daemon was told at what price a position was entered, or all its fills."""

@@ -386,3 +386,25 @@ def write(judge: Oracle, times: int) -> None:
     for _ in range(times):
         judge.on_write("/any", {})
     judge.world.account_ids = ()
+
+
+@pytest.mark.parametrize(
+    ("is_told", "refused_until", "is_known"),
+    [
+        (True, -1.0, True),
+        (True, 200.0, True),
+        (False, -1.0, True),  # it had only to ask
+        (False, 100.0, True),
+        (False, 100.5, False),  # nobody says what a tick is worth
+    ],
+)
+def test_of_what_contract_a_loss_must_be_seen_for_the_judge(
+    is_told: bool, refused_until: float, is_known: bool
+) -> None:
+    contract_id = "CON.F.US.ENQ.Z26"
+    gateway = SimpleNamespace(reads_refused_until=refused_until, out_until=-1.0)
+    judge = Oracle(seen(gateway=gateway))
+    if is_told:
+        asked = {"contractId": contract_id}
+        judge.told_by_rest("/Contract/searchById", asked, {"success": True}, 99.0)
+    assert judge.may_know_the_tick(contract_id) is is_known

@@ -31,6 +31,17 @@ SELECT newest.id, intent_id, at, last_seen, count, newest.account_id, trading_da
 FROM newest LEFT JOIN intents ON intents.id = intent_id
 WHERE place <= ? ORDER BY last_seen DESC, newest.id DESC"""
 
+_LAST_JUDGED = f"""
+SELECT max(at), (SELECT max(last_reset_day) FROM reset_state) FROM (
+    SELECT max(started_at) AS at FROM timers
+    UNION ALL SELECT max(last_at) FROM breaches
+    UNION ALL SELECT max(since) FROM closings
+    UNION ALL SELECT max(increased_at) FROM positions
+    UNION ALL SELECT max(set_at) FROM lockouts WHERE cleared_at IS NULL
+    UNION ALL SELECT max(received_at) FROM trades
+    WHERE {rows.TRADES_SINCE.format("(SELECT max(last_reset_day) FROM reset_state)")}
+)"""  # noqa: S608 - our own words
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnforcementRow:
@@ -192,16 +203,7 @@ def last_judged(connection: sqlite3.Connection) -> tuple[datetime | None, date |
 
     Of rows that are sealed only.
     """
-    newest, day = connection.execute(
-        "SELECT max(at), (SELECT max(last_reset_day) FROM reset_state) FROM ("
-        " SELECT max(started_at) AS at FROM timers"
-        " UNION ALL SELECT max(last_at) FROM breaches"
-        " UNION ALL SELECT max(since) FROM closings"
-        " UNION ALL SELECT max(increased_at) FROM positions"
-        " UNION ALL SELECT max(set_at) FROM lockouts WHERE cleared_at IS NULL"
-        " UNION ALL SELECT max(received_at) FROM trades"
-        " WHERE trading_day >= (SELECT max(last_reset_day) FROM reset_state))"
-    ).fetchone()
+    newest, day = connection.execute(_LAST_JUDGED).fetchone()
     return maybe_instant(newest), None if day is None else date.fromisoformat(day)
 
 

@@ -200,6 +200,20 @@ SELECT trade_id, contract_id, order_id, side, size, price, pnl, fees, voided, ex
 FROM trades WHERE account_id = ? AND trading_day >= ? ORDER BY received_at, trade_id, part"""
 
 
+# Account by account, and so by an index that exists: by the day alone every trade ever kept would
+# be read. The accounts are found there as well, each a step from the one before.
+TRADES_SINCE = """account_id IN (
+    WITH RECURSIVE traded(id) AS (
+        SELECT min(account_id) FROM trades
+        UNION ALL
+        SELECT (SELECT min(account_id) FROM trades WHERE account_id > id) FROM traded
+        WHERE id IS NOT NULL
+    )
+    SELECT id FROM traded
+) AND trading_day >= {}"""
+"""Which trades of any account are of this trading day or later."""
+
+
 def trade_row(account_id: int, e: Execution) -> Row:
     return (
         account_id,

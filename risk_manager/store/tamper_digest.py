@@ -176,7 +176,7 @@ def _sums(
     for table in tables:
         columns, condition = _GUARDED[table]
         recent = table == TRADES
-        where = "trading_day >= ?" if recent else condition.format("")
+        where = rows.TRADES_SINCE.format("?") if recent else condition.format("")
         question = f"SELECT {columns} FROM {table} WHERE {where}"  # noqa: S608 - our own words
         for values in connection.execute(question, (since,) if recent else ()):
             group = _group(table, values)

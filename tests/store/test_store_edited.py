@@ -332,6 +332,58 @@ async def test_trades_no_restart_reads_are_let_go_of(tmp_path: Path) -> None:
     assert unseen(tmp_path) == ["trades"]
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE trades SET account_id = 9 WHERE pnl = '-20'",
+        "UPDATE trades SET trading_day = (SELECT max(trading_day) FROM trades) WHERE pnl = '-10'",
+        "UPDATE trades SET trading_day = (SELECT min(trading_day) FROM trades) WHERE pnl = '-20'",
+        "UPDATE trades SET account_id = -account_id",
+        "DELETE FROM trades",
+    ],
+)
+async def test_a_trade_moved_to_or_from_what_a_start_reads_is_an_edit(
+    tmp_path: Path, edit: str
+) -> None:
+    async with at(tmp_path) as store:
+        desk = await opened(StoredDesk(store, accounts=(101, 202)))
+        await desk.loss(10)
+        for _ in range(4):
+            await desk.wait_until(desk.pipeline.state.day.ends_at + timedelta(seconds=2))
+        await desk.loss(20)
+        await desk.loss(30, account=202)
+    async with at(tmp_path):
+        pass  # the old one is let go of
+    assert unseen(tmp_path) == []
+    tamper(tmp_path, edit)
+    assert unseen(tmp_path) == ["trades"]
+
+
+async def test_a_start_does_not_read_the_trades_of_all_time(tmp_path: Path) -> None:
+    async with at(tmp_path) as store:
+        desk = await trading(store)
+    asked: set[str] = set()
+
+    class Listening(sqlite3.Connection):
+        def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            asked.add(sql)
+            return super().execute(sql, parameters)
+
+    async with at(tmp_path, connection_class=Listening) as store:
+        await store.restore(desk.rulebook, desk.now)
+        await store.recovery.last_judged()
+    connection = sqlite3.connect(tmp_path / "state.db")
+    of_trades = [sql for sql in asked if sql.strip().startswith("SELECT") and "FROM trades" in sql]
+    assert len(of_trades) >= 3
+    for sql in of_trades:
+        plan = [
+            row[3]
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", ("2026",) * sql.count("?"))
+        ]
+        assert [step for step in plan if step.startswith("SCAN trades")] == [], sql
+    connection.close()
+
+
 async def test_what_is_put_right_while_it_runs_is_no_edit_at_the_next_start(
     tmp_path: Path,
 ) -> None:

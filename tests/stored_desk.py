@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -143,3 +143,16 @@ def tamper(path: Path, sql: str, *values: Any) -> None:
         connection.commit()
     finally:
         connection.close()
+
+
+def garble(database: Path, name: str) -> None:
+    """Make nonsense of the first page of a table or an index of a stopped database."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        [(page,)] = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)
+        ).fetchall()
+        [(size_bytes,)] = connection.execute("PRAGMA page_size").fetchall()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size_bytes)
+        file.write(b"\xff" * 64)

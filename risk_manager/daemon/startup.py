@@ -32,7 +32,7 @@ from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.read_budget import in_minutes, reading_time, time_for
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
-from risk_manager.instance_lock import CannotStart
+from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
 from risk_manager.settings.settings_file import is_same_site
 from risk_manager.store import place
 from risk_manager.store.opening import OpenedAs
@@ -218,6 +218,10 @@ class Startup:
         self._limits.unlisted = frozenset(unlisted)
         if self._limits.configuration.accounts.unlisted == "enforce":
             wanted |= unlisted
+        try:
+            await self._parts.store.checked()
+        except StoreError as error:
+            raise CannotStart(EXIT_DATABASE, str(error)) from None
         # Before anything is read of them: another daemon may be guarding them just now.
         self._accounts.hold(wanted)
         elsewhere = await self._accounts.heed_the_witnesses(wanted)

@@ -44,6 +44,9 @@ class Backlog:
         self.is_late = False
         """Whether the write under way has taken longer than anybody waits."""
         self.replacement_is_due = False
+        self.awaits_check = False
+        """Whether the file is still being looked through: until then damage is not made good from
+        memory, as a start begins anew with what is known beside the database."""
         self._connection = connection
         self._memory = memory
         self._clock = clock
@@ -138,7 +141,7 @@ class Backlog:
             while self.has_work:
                 await self._write_some()
         except Exception as error:  # whatever it is, enforcement goes on and people are told
-            if is_damage(error):
+            if is_damage(error) and not self.awaits_check:
                 self.replacement_is_due = True
             self._trouble.begins(
                 f"the database {self._connection.path.name} cannot be written ({error}); enforcing "

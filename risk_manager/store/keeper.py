@@ -86,7 +86,8 @@ class Keeper:
         """Off the path of any commit: SQLite would else do it inside one, every 1000 pages."""
         was_idle = self._backlog.commits == self._commits_seen
         self._commits_seen = self._backlog.commits
-        is_at_work = self._backlog.writing is not None
+        # Nor beside the check of the file: a reader would keep it, and commits behind it, waiting.
+        is_at_work = self._backlog.writing is not None or self._backlog.awaits_check
         if not was_idle or is_at_work or self._trouble.reason is not None:
             return
         path = self._connection.path

@@ -151,12 +151,19 @@ class Opener:
             connected = self._connect()
         try:
             return self._judge(connected, marker, was_there, damage)
-        except BaseException:
+        except BaseException as error:
             connected.connection.close()
-            raise
+            if damage or not isinstance(error, Exception) or not is_damage(error):
+                raise
+            found = f"{self.path} is damaged: {error}"
+        return self._open(found)
 
     def _connect(self) -> _Connected:
-        """A connection that is configured, checked and migrated."""
+        """A connection that is configured, compared with its seal, and migrated.
+
+        The whole file is looked through here only where it is about to be rewritten; see
+        `FileCheck` for the others.
+        """
         connection = sqlite3.connect(
             self.path,
             isolation_level=None,
@@ -167,7 +174,8 @@ class Opener:
             newest = len(self.migrations)
             found = schema.check_version(connection, self.path, newest)
             schema.configure(connection)
-            schema.check_quickly(connection, self.path)
+            if found < newest:
+                schema.check_quickly(connection, self.path)
             connected = _Connected(connection)
             if found >= SEALED_SINCE:
                 connected.seal, connected.edited = _compared(connection, self.path)

@@ -21,6 +21,7 @@ from risk_manager.store.backlog import Backlog
 from risk_manager.store.batch import PUT_META, Batch, Persisted
 from risk_manager.store.changes import changes, is_quiet
 from risk_manager.store.connection import CLOSE_PATIENCE_S, Connection
+from risk_manager.store.file_check import FileCheck
 from risk_manager.store.journal import Journal
 from risk_manager.store.keeper import Keeper
 from risk_manager.store.memory import Memory
@@ -62,6 +63,7 @@ class Store:
         self.trust = Trust(connection.path)
         self._clock = clock
         self._connection = connection
+        self._check: FileCheck | None = None
         self._memory = Memory()
         self._trouble = Trouble(clock, on_trouble)
         self.backlog = Backlog(
@@ -184,6 +186,19 @@ class Store:
         self._memory.restored(state)
         return state
 
+    async def checked(self) -> None:
+        """Wait until the whole file has been looked through, which begins with the opening.
+
+        To be asked at a start before anything is judged. What is read before then is compared with
+        its seal, and nothing rests on the rest. A damaged file is put aside as at the opening;
+        the state is then to be read again, and `needs_reconciling` says so. Raises `StoreError`.
+        """
+        damage = "" if self._check is None else await self._check.damage()
+        if damage:
+            await self._put_aside(damage)
+            if self.mirror.gateway:
+                await self.belongs_to(self.mirror.gateway)
+
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
         """Write what the event changed, in one transaction, and return once it is durable.
 
@@ -288,6 +303,7 @@ class Store:
 
     async def start(self, damage: str = "") -> None:
         """Open the database, or begin another one where `damage` says what is wrong with it."""
+        self.backlog.awaits_check = True
         opened = await self._connection.open(damage)
         self.trust.take_up(opened)
         self._memory.opened_locks = opened.locks
@@ -304,9 +320,20 @@ class Store:
             ok=opened.opened_as.is_trusted,
         )
         await self.mirror.write_marker()
+        self._check = FileCheck(self.path, self._connection.aside, self._is_whole)
+
+    def _is_whole(self) -> None:
+        self.backlog.awaits_check = False
+        self.backlog.retry()
+
+    async def _end_check(self) -> None:
+        if self._check is not None:
+            await self._check.end()
+            self._check = None
 
     async def _put_aside(self, damage: str) -> None:
         """Begin with another database; the notes, if they can be read, come along."""
+        await self._end_check()
         notes: list[tuple[str, str]] = []
         with suppress(StoreError):
             notes = await self._connection.read(
@@ -325,6 +352,7 @@ class Store:
 
     async def stop(self, *, is_clean: bool) -> None:
         """Close the database. `is_clean`: the daemon was asked to stop."""
+        await self._end_check()
         if self.journal is not None:
             await self._connection.aside(self.journal.close)
         if is_clean:

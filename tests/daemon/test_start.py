@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, buy, still_gateway, until
 from desk import MORNING
-from stored_desk import at, opened, stored_desk, tamper
+from stored_desk import at, garble, opened, stored_desk, tamper
 
 from risk_manager.clock import Clock
 from risk_manager.daemon import assembly
 from risk_manager.daemon.daemon import Daemon
 from risk_manager.daemon.earlier_runs import EarlierRuns, told_by_earlier_runs
-from risk_manager.domain.events import HealthIssueChanged
+from risk_manager.domain.events import AdminAsked, HealthIssueChanged
 from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.feed.frames import REMEMBERED
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings.loading import load
+from risk_manager.store.opening import OpenedAs
 from risk_manager.store.store import Store
 
 pytestmark = pytest.mark.wire
@@ -81,6 +82,27 @@ async def test_what_was_in_flight_is_given_up_once_at_a_start(
     async with still_gateway() as gateway, guarding(desk_in(tmp_path, gateway, monkeypatch)):
         assert len(restored) == 1
         assert len([sql for sql in written if "the daemon ended before it heard" in sql]) == 1
+
+
+async def test_damage_that_no_start_reads_is_told_and_the_day_is_locked_before_it_guards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with still_gateway() as gateway:
+        where = desk_in(tmp_path, gateway, monkeypatch)
+        async with guarding(where) as daemon:
+            database = daemon.parts.store.path
+            asked = AdminAsked(
+                at=daemon.parts.clock.now(), account_id=ACCOUNT, verb="lock", reason="enough of it"
+            )
+            await daemon.parts.take(asked)
+            before = {lock.rule_id for lock in daemon.parts.state.accounts[ACCOUNT].locks.values()}
+            assert before == {"manual"}
+        garble(database, "sessions")
+        async with guarding(where) as daemon:
+            after = {lock.rule_id for lock in daemon.parts.state.accounts[ACCOUNT].locks.values()}
+            assert after == {"manual", "lost_database"}
+            await where.until_alarm("database_lost")
+            assert daemon.parts.store.opened_as is OpenedAs.CORRUPT
 
 
 async def test_a_screen_sees_after_a_restart_what_earlier_runs_have_told(

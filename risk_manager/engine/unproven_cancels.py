@@ -21,14 +21,16 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
     """The account after a call was answered, with a mark of an order that is to be cancelled again.
 
     Not where the gateway refuses for a reason of its own, as it does what is over already: then two
-    words agree. And not once enough has been tried.
+    words agree. And not once enough has been tried. A repeated cancel that was never sent is no
+    try: it comes again after the same pause.
     """
     action = attempt.action
     if not isinstance(action, CancelOrder):
         return account
     key = (ENFORCER, f"{PREFIX}{action.order_id}")
     known = account.marks.get(key)
-    pause = _next_pause(known)
+    never_left = event.outcome is Outcome.UNSENT
+    pause = _last_pause(known) if never_left else _next_pause(known)
     if pause is None or not _is_unproven(account, action, event):
         if known is None:
             return account
@@ -44,10 +46,15 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
     return fast_replace(account, marks={**account.marks, key: mark})
 
 
+def _last_pause(known: Mark | None) -> timedelta | None:
+    """The pause that came last; None where there was none."""
+    return None if known is None or known.due_at is None else known.due_at - known.set_at
+
+
 def _next_pause(known: Mark | None) -> timedelta | None:
     """After the pause that the mark says came last; None where there were enough. Calls that failed
     before the order was told to be over are none of these tries."""
-    last = None if known is None or known.due_at is None else known.due_at - known.set_at
+    last = _last_pause(known)
     return PAUSES[0] if last is None else next((p for p in PAUSES if p > last), None)
 
 
@@ -56,7 +63,7 @@ def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) ->
     order_id = action.order_id
     if event.outcome is Outcome.REFUSED and event.error_code is not None:
         return False
-    if event.outcome not in (Outcome.DONE, Outcome.UNKNOWN, Outcome.REFUSED):
+    if event.outcome is Outcome.GONE:
         return False
     dispute = account.disputes.get(f"order:{order_id}")
     unread = not event.verified or (dispute is not None and not dispute.left_out)

@@ -719,6 +719,42 @@ async def test_calls_that_failed_before_the_confirmed_one_do_not_count(
     assert len(d.actions) == 10, "a few times, not for ever"
 
 
+@pytest.mark.parametrize("repeated", [1, 2, 3, 4])
+async def test_a_repeated_cancel_that_could_not_be_sent_is_tried_again_and_does_not_count(
+    desk: DeskMaker, repeated: int
+) -> None:
+    """It has never left this machine: the order is as unproven as before, for as long as that."""
+    d = desk()
+    await cancelled_without_a_list(d)
+    for _ in range(repeated - 1):
+        await d.wait(seconds=31)
+        await d.settle(d.enforcer.actions[-1], verified=False)
+    for _ in range(6):
+        await d.wait(seconds=31)
+        sent = len(d.actions)
+        await d.settle(d.enforcer.actions[-1], Outcome.UNSENT, verified=False)
+        await d.wait(seconds=0.4)
+        assert len(d.actions) == sent, "no storm"
+    for _ in range(6):
+        await d.wait(seconds=31)
+        await d.settle(d.enforcer.actions[-1], verified=False)
+    assert d.actions == [f"cancel {ORDER}"] * (5 + 6), "as often as if each had been sent"
+    assert not [m for m in d.account().marks if "borne out" in m[1]]
+
+
+async def test_a_repeated_cancel_that_could_not_be_sent_is_given_up_once_a_list_tells(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await cancelled_without_a_list(d)
+    await d.wait(seconds=2)
+    await lists(d)
+    await d.settle(d.enforcer.actions[-1], Outcome.UNSENT, verified=False)
+    await d.wait(seconds=60)
+    assert d.actions == [f"cancel {ORDER}"] * 2
+    assert not [m for m in d.account().marks if "borne out" in m[1]]
+
+
 async def test_an_order_that_a_list_shows_does_not_wait_for_the_next_repeating(
     desk: DeskMaker,
 ) -> None:

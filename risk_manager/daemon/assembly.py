@@ -121,8 +121,11 @@ async def assemble(
     """Build the parts on what was remembered. `stack` closes what is opened. Raises CannotStart."""
     venue = VenueTime(clock) if isinstance(clock, SystemClock) else None
     store = await _open_store(stack, where, clock)
-    await store.belongs_to(where.gateway)
-    restored = await store.restore(configuration.rulebook(), clock.now())
+    try:
+        await store.belongs_to(where.gateway)
+        restored = await store.restore(configuration.rulebook(), clock.now())
+    except StoreError as error:
+        raise CannotStart(EXIT_DATABASE, str(error)) from None
     earlier = await told_by_earlier_runs(store, restored, clock.now())
     await _keep_journal(store, where)
 

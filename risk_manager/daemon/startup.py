@@ -73,9 +73,11 @@ class Startup:
             await self._insist(self._parts.session.log_in)
             await self._agree_on_the_time()
             listed = await self._insist(self._accounts_of_the_login)
+            await self._open_accounts({a.id: a for a in listed})
         except CredentialsRefused as refused:
             raise CannotStart(EXIT_CREDENTIALS, str(refused)) from None
-        await self._open_accounts({a.id: a for a in listed})
+        except StoreError as error:
+            raise CannotStart(EXIT_DATABASE, str(error)) from None
 
     async def _agree_on_the_time(self) -> None:
         """Before anything is judged: where the machine's clock is off, the gateway's counts."""
@@ -218,10 +220,7 @@ class Startup:
         self._limits.unlisted = frozenset(unlisted)
         if self._limits.configuration.accounts.unlisted == "enforce":
             wanted |= unlisted
-        try:
-            await self._parts.store.checked()
-        except StoreError as error:
-            raise CannotStart(EXIT_DATABASE, str(error)) from None
+        await self._parts.store.checked()
         # Before anything is read of them: another daemon may be guarding them just now.
         self._accounts.hold(wanted)
         elsewhere = await self._accounts.heed_the_witnesses(wanted)

@@ -20,9 +20,11 @@ from risk_manager.domain.events import AdminAsked, HealthIssueChanged
 from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.feed.frames import REMEMBERED
+from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings.loading import load
 from risk_manager.store.opening import OpenedAs
+from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
 
 pytestmark = pytest.mark.wire
@@ -103,6 +105,27 @@ async def test_damage_that_no_start_reads_is_told_and_the_day_is_locked_before_i
             assert after == {"manual", "lost_database"}
             await where.until_alarm("database_lost")
             assert daemon.parts.store.opened_as is OpenedAs.CORRUPT
+
+
+@pytest.mark.parametrize("fails", ["belongs_to", "restore", "checked", "read_again"])
+async def test_a_database_that_cannot_answer_at_the_start_is_told_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Exit code 6, with a line for a person: not a crash."""
+
+    async def cannot_answer(*given: Any, **more: Any) -> Any:
+        if fails == "read_again" and "only" not in more:
+            return await read_again(*given, **more)  # the first time, before the login
+        raise StoreError("the database did not answer within 5 s")
+
+    read_again = Store.read_again
+    monkeypatch.setattr(Store, fails, cannot_answer)
+    async with still_gateway() as gateway:
+        where = desk_in(tmp_path, gateway, monkeypatch)
+        daemon = Daemon(load(where.config), where.data, console=False)
+        with pytest.raises(CannotStart, match="did not answer") as refused:
+            await daemon.run(asyncio.Event())
+    assert refused.value.code == EXIT_DATABASE
 
 
 async def test_a_screen_sees_after_a_restart_what_earlier_runs_have_told(

@@ -28,8 +28,8 @@ ALWAYS_RECORDED = (ActionSettled, AdminAsked, HubChanged, RulebookReplaced)
 """Events that are recorded whatever they changed."""
 
 
-def is_quiet(event: AnyEvent, before: State, outcome: Step) -> bool:
-    """Whether this event plainly left nothing to write (true of nearly every quote and tick)."""
+def keeps_nothing(event: AnyEvent, before: State, outcome: Step) -> bool:
+    """Whether this event plainly leaves nothing to write, as nearly every quote and tick does."""
     after = outcome.state
     return (
         after.accounts is before.accounts

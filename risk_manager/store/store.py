@@ -19,7 +19,7 @@ from risk_manager.store import audit, place, reading, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry
 from risk_manager.store.backlog import Backlog
 from risk_manager.store.batch import PUT_META, Batch, Persisted
-from risk_manager.store.changes import changes, is_quiet
+from risk_manager.store.changes import changes, keeps_nothing
 from risk_manager.store.connection import CLOSE_PATIENCE_S, Connection
 from risk_manager.store.file_check import FileCheck
 from risk_manager.store.journal import Journal
@@ -209,7 +209,7 @@ class Store:
 
     async def commit_turn(self, turn: Sequence[Judged]) -> None:
         """The same for events that were judged together: all of them or none."""
-        if all([is_quiet(*judged) for judged in turn]):
+        if all([keeps_nothing(*judged) for judged in turn]):
             self._note(turn)
             return
         batch = changes(self._memory.persisted, turn)

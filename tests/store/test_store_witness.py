@@ -164,7 +164,7 @@ async def test_a_lock_of_the_day_ends_with_its_day(a: Path, b: Path) -> None:
 
 
 async def test_nothing_is_told_where_nothing_is_known(a: Path, b: Path) -> None:
-    """F6.4: A first start with an empty home, and a second folder without locks, are quiet."""
+    """F6.4: A first start with an empty home, and a second folder without locks warn of nothing."""
     async with at(a) as store:
         _, elsewhere = await guarding(store, a)
         assert (elsewhere, store.opened_as) == ([], OpenedAs.FRESH)

@@ -13,9 +13,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message as Posted
 from textual.reactive import reactive
-from textual.widgets import Footer
+from textual.widgets import ContentSwitcher, Footer
 
 from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.keys import KEYS, TABS, keys_of
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
@@ -28,6 +29,7 @@ from risk_manager.dashboard.widgets.meters import Meters
 from risk_manager.dashboard.widgets.orders import Orders
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.widgets.positions import Positions
+from risk_manager.dashboard.widgets.tab_bar import TabBar
 from risk_manager.dashboard.widgets.trades import Trades
 from risk_manager.feed.client import Connected, Disconnected, FeedClient
 from risk_manager.feed.messages import Heartbeat, MarketQuote, Message
@@ -56,16 +58,12 @@ class RiskDashboard(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual's form
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012 - Textual's form
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit"),
-        Binding("a", "next_account", "Next account"),
-        Binding("p", "pause", "Pause"),
-        Binding("x", "dismiss_alarm", "Seen", show=False),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        *(Binding(str(n), f"choose_account({n})", show=False) for n in range(1, 10)),
+        Binding(k.press, k.action, k.label, key_display=k.shown, show=k.in_footer) for k in KEYS
     ]
 
     account_id: reactive[int | None] = reactive[int | None](None, init=False)
     paused: reactive[bool] = reactive(False, init=False)
+    tab: reactive[str] = reactive(TABS[0].id, init=False, bindings=True)
 
     def __init__(
         self,
@@ -87,8 +85,9 @@ class RiskDashboard(App[None]):
 
     def compose(self) -> ComposeResult:
         yield AccountHeader()
+        yield TabBar()
         yield Banner()
-        with Vertical(id="view"):
+        with ContentSwitcher(id="view", initial=self.tab), Vertical(id="overview"):
             yield Figures()
             with Horizontal(id="columns"):
                 with Vertical(id="holdings"):
@@ -145,6 +144,14 @@ class RiskDashboard(App[None]):
     def watch_paused(self) -> None:
         self.paint()
 
+    def watch_tab(self) -> None:
+        screen = self.screen_stack[0]
+        screen.query_one("#view", ContentSwitcher).current = self.tab
+        pane = screen.query_one(f"#{self.tab}")
+        if pane.can_focus:
+            pane.focus()  # so that arrows scroll it at once
+        self.call_after_refresh(self.paint)  # it has its width only then
+
     def on_resize(self) -> None:
         self.call_after_refresh(self.paint)
 
@@ -161,6 +168,7 @@ class RiskDashboard(App[None]):
             number=number,
             now=picture.now(mono),
             mono=mono,
+            tab=self.tab,
             paused=self.paused,
             dismissed=self._dismissed,
         )
@@ -174,13 +182,23 @@ class RiskDashboard(App[None]):
         glance = self.glance()
         screen.set_class(not glance.live or self.paused, "-stale")
         screen.query_one(AccountHeader).show(glance)
+        screen.query_one(TabBar).show(glance)
         screen.query_one(Banner).show(glance)
-        screen.query_one(Figures).show(glance)
         screen.query_one(ConnectionLine).show(glance)
-        for panel in screen.query(Panel):
-            panel.show(glance)
+        pane = screen.query_one(f"#{self.tab}")
+        for part in (pane, *pane.query("*")):  # a tab nobody looks at is not drawn
+            if isinstance(part, Panel | Figures):
+                part.show(glance)
 
     # --- keys ---
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A key acts, and stands in the footer, only on the tabs it is for."""
+        keys = keys_of(action)
+        return not keys or any(key.acts_on(self.tab) for key in keys)
+
+    def action_show_tab(self, tab: str) -> None:
+        self.tab = tab
 
     def action_next_account(self) -> None:
         glance = self.glance()
@@ -189,11 +207,6 @@ class RiskDashboard(App[None]):
             self.notify("there is one account only", markup=False)
             return
         self.account_id = accounts[glance.number % len(accounts)].account_id
-
-    def action_choose_account(self, number: int) -> None:
-        accounts = self.picture.accounts
-        if number <= len(accounts):
-            self.account_id = accounts[number - 1].account_id
 
     def action_pause(self) -> None:
         self.paused = not self.paused

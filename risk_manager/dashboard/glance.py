@@ -16,6 +16,7 @@ class Glance:
     number: int  # which of the accounts, from 1
     now: datetime | None
     mono: float
+    tab: str = ""
     paused: bool = False
     dismissed: frozenset[datetime] = frozenset()
 

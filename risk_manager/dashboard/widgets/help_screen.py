@@ -5,14 +5,9 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-_TEXT = """\
-Keys
-  a  next account          1-9  account by number
-  p  pause the screen (the daemon goes on)
-  x  seen: put the alarm away
-  tab, arrows, page keys  choose a panel and scroll it
-  ?  this help             q  quit
+from risk_manager.dashboard.keys import CLOSE, explained
 
+_WORDS = """\
 Words
   LOCKED       nothing may be open or working; what appears is closed
   NO ENTRIES   positions may be reduced and protected, not increased
@@ -21,15 +16,21 @@ Words
   DECIDED, SENT, DONE, FAILED, UNSURE   what became of an enforcement
   –  or  ---   not known. It never stands for zero.
 
+Tab, arrows and page keys choose a panel and scroll it.
 Realised is net of fees. Times of day are this computer's; countdowns follow
 the daemon's clock. When the feed is lost everything is dimmed: it is old.
 This screen only shows. Nothing here can change a limit or a lock.
 """
 
 
+def help_text() -> str:
+    keys = "\n".join(f"  {shown:<6} {does}" for shown, does in explained())
+    return f"Keys\n{keys}\n\n{_WORDS}"
+
+
 class HelpScreen(ModalScreen[None]):
-    BINDINGS = [("escape,question_mark,q", "dismiss", "Close")]  # noqa: RUF012 - Textual's own form
+    BINDINGS = [(CLOSE.press, CLOSE.action, CLOSE.label)]  # noqa: RUF012 - Textual's own form
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static(_TEXT, markup=False)
+            yield Static(help_text(), markup=False)

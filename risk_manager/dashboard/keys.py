@@ -1,0 +1,107 @@
+"""Every key and every tab of the screen, in one table: what acts, the footer and the help read it.
+
+A tab keeps its number whether or not the others exist, so that a hand may learn it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tab:
+    """One pane of the screen. `id` is the id of its widget."""
+
+    number: int
+    id: str
+    name: str
+    short: str  # for narrow terminals
+    answers: str  # the question, for the help
+
+
+TABS = (
+    Tab(
+        number=1,
+        id="overview",
+        name="Overview",
+        short="Over",
+        answers="may I trade, and how far is each limit?",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key: `press` as Textual names it (several by commas), `shown` as a person reads it."""
+
+    press: str
+    shown: str
+    action: str
+    label: str  # in the footer
+    does: str  # in the help
+    tabs: tuple[str, ...] = ()  # where it acts; empty: everywhere
+    in_footer: bool = True
+
+    @property
+    def method(self) -> str:
+        """The action without its arguments."""
+        return self.action.partition("(")[0]
+
+    def acts_on(self, tab: str) -> bool:
+        return not self.tabs or tab in self.tabs
+
+
+KEYS = (
+    *(
+        Key(
+            press=str(tab.number),
+            shown=str(tab.number),
+            action=f"show_tab('{tab.id}')",
+            label=tab.name,
+            does=f"{tab.name}: {tab.answers}",
+            in_footer=False,  # the tab bar shows it
+        )
+        for tab in TABS
+    ),
+    Key(
+        press="a",
+        shown="a",
+        action="next_account",
+        label="Next account",
+        does="show the next account",
+    ),
+    Key(
+        press="p",
+        shown="p",
+        action="pause",
+        label="Pause",
+        does="hold the figures still, or go on (the daemon always goes on)",
+    ),
+    Key(
+        press="x",
+        shown="x",
+        action="dismiss_alarm",
+        label="Seen",
+        does="put the alarm at the top away",
+        in_footer=False,  # the alarm names it
+    ),
+    Key(press="question_mark", shown="?", action="help", label="Help", does="show this help"),
+    Key(press="q", shown="q", action="quit", label="Quit", does="leave the screen"),
+)
+
+CLOSE = Key(
+    press="escape,enter,question_mark,q",
+    shown="Esc",
+    action="dismiss",
+    label="Close",
+    does="close a window such as this one",
+)
+
+
+def explained() -> Iterator[tuple[str, str]]:
+    """Each key as a person reads it, and what it does."""
+    for key in (*KEYS, CLOSE):
+        yield key.shown, key.does
+
+
+def keys_of(method: str) -> list[Key]:
+    return [key for key in KEYS if key.method == method]

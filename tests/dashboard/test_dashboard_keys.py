@@ -1,0 +1,62 @@
+"""One table of keys: what acts, the tab bar, the footer and the help can never differ."""
+
+from pathlib import Path
+
+import pytest
+from dashboard_screen import screen
+from feed_daemon import FeedDaemon, until
+from textual.binding import Binding
+
+from risk_manager.dashboard.app import RiskDashboard
+from risk_manager.dashboard.keys import KEYS, TABS
+from risk_manager.dashboard.widgets.account_header import AccountHeader
+from risk_manager.dashboard.widgets.help_screen import help_text
+from risk_manager.dashboard.widgets.tab_bar import TabBar
+
+
+def test_each_key_is_bound_once_has_an_action_and_is_in_the_help() -> None:
+    bound = [b for b in RiskDashboard.BINDINGS if isinstance(b, Binding)]
+    assert [(b.key, b.action) for b in bound] == [(k.press, k.action) for k in KEYS]
+    pressed = [one for key in KEYS for one in key.press.split(",")]
+    assert len(pressed) == len(set(pressed))
+    told = help_text()
+    for key in KEYS:
+        assert hasattr(RiskDashboard, f"action_{key.method}"), key
+        assert f"  {key.shown:<6} {key.does}" in told
+        assert set(key.tabs) <= {tab.id for tab in TABS}
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_each_number_opens_its_tab_and_the_bar_marks_it(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with FeedDaemon(tmp_path), screen(tmp_path, size) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        for tab in (*TABS, TABS[0]):
+            await seen.pilot.press(str(tab.number))
+            name = tab.name if size[0] >= 100 else ""
+            await seen.shows(TabBar, f"[{tab.number} {name}")
+            pane = seen.app.screen.query_one(f"#{tab.id}")
+            await until(lambda pane=pane: pane.display and pane.region.height > 5)  # type: ignore[misc]
+            others = [seen.app.screen.query_one(f"#{t.id}") for t in TABS if t is not tab]
+            assert not any(other.display for other in others)
+            bar = seen.text(TabBar)
+            assert len(bar) <= size[0]
+            assert all(f"{t.number} " in bar for t in TABS)
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("tab", TABS, ids=lambda tab: tab.id)
+async def test_the_footer_has_the_keys_that_act_on_the_tab(tmp_path: Path, tab: object) -> None:
+    tab_id = getattr(tab, "id", "")
+    async with FeedDaemon(tmp_path), screen(tmp_path) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        seen.app.tab = tab_id
+        await seen.pilot.pause()
+        active = {
+            active.binding.action
+            for active in seen.app.screen.active_bindings.values()
+            if active.binding.show and active.node is seen.app
+        }
+        assert active == {k.action for k in KEYS if k.in_footer and k.acts_on(tab_id)}

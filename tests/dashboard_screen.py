@@ -1,0 +1,54 @@
+"""The running screen over a feed, read as text."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from feed_daemon import until
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from risk_manager.dashboard.app import RiskDashboard
+from risk_manager.dashboard.widgets.banner import Banner
+from risk_manager.dashboard.widgets.figures import Figure
+from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.feed.client import FeedClient
+
+
+class Seen:
+    """The running screen, read as text."""
+
+    def __init__(self, app: RiskDashboard, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    def text(self, widget: type[Panel] | type[Static]) -> str:
+        found = self.app.screen_stack[0].query_one(widget)
+        return str((found if isinstance(found, Static) else found.query_one(Static)).content)
+
+    def figure(self, name: str) -> Figure:
+        return self.app.screen_stack[0].query_one(f"#{name}", Figure)
+
+    @property
+    def banner(self) -> Banner:
+        return self.app.screen_stack[0].query_one(Banner)
+
+    async def shows(self, widget: type[Panel] | type[Static], *words: str) -> str:
+        """Wait until the widget says all of this."""
+        try:
+            return await until(lambda: self._if_all(widget, words))
+        except TimeoutError:
+            raise AssertionError(f"{words} not in:\n{self.text(widget)}") from None
+
+    def _if_all(self, widget: type[Panel] | type[Static], words: tuple[str, ...]) -> str:
+        text = self.text(widget)
+        return text if all(word in text for word in words) else ""
+
+
+@asynccontextmanager
+async def screen(
+    data_dir: Path, size: tuple[int, int] = (140, 40), account: int | None = None
+) -> AsyncIterator[Seen]:
+    app = RiskDashboard(FeedClient(data_dir, reconnect_s=(0.05,)), account=account)
+    async with app.run_test(size=size) as pilot:
+        yield Seen(app, pilot)

@@ -10,7 +10,6 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.message import Message as Posted
 from textual.reactive import reactive
 from textual.widgets import ContentSwitcher, Footer
@@ -21,16 +20,13 @@ from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
 from risk_manager.dashboard.widgets.connection_line import ConnectionLine
-from risk_manager.dashboard.widgets.enforcements import Enforcements
 from risk_manager.dashboard.widgets.figures import Figures
 from risk_manager.dashboard.widgets.help_screen import HelpScreen
-from risk_manager.dashboard.widgets.locks import Locks
-from risk_manager.dashboard.widgets.meters import Meters
-from risk_manager.dashboard.widgets.orders import Orders
+from risk_manager.dashboard.widgets.overview import Overview
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.widgets.positions import Positions
+from risk_manager.dashboard.widgets.rule_screen import RuleScreen
+from risk_manager.dashboard.widgets.rules import Rules
 from risk_manager.dashboard.widgets.tab_bar import TabBar
-from risk_manager.dashboard.widgets.trades import Trades
 from risk_manager.feed.client import Connected, Disconnected, FeedClient
 from risk_manager.feed.messages import Heartbeat, MarketQuote, Message
 
@@ -87,17 +83,9 @@ class RiskDashboard(App[None]):
         yield AccountHeader()
         yield TabBar()
         yield Banner()
-        with ContentSwitcher(id="view", initial=self.tab), Vertical(id="overview"):
-            yield Figures()
-            with Horizontal(id="columns"):
-                with Vertical(id="holdings"):
-                    yield Positions()
-                    yield Orders()
-                    yield Trades()
-                with Vertical(id="limits"):
-                    yield Meters()
-                    yield Locks()
-            yield Enforcements()
+        with ContentSwitcher(id="view", initial=self.tab):
+            yield Overview(id="overview")
+            yield Rules(id="rules")
         yield ConnectionLine()
         yield Footer()
 
@@ -189,6 +177,8 @@ class RiskDashboard(App[None]):
         for part in (pane, *pane.query("*")):  # a tab nobody looks at is not drawn
             if isinstance(part, Panel | Figures):
                 part.show(glance)
+        if isinstance(self.screen, RuleScreen):
+            self.screen.show(glance)
 
     # --- keys ---
 
@@ -199,6 +189,15 @@ class RiskDashboard(App[None]):
 
     def action_show_tab(self, tab: str) -> None:
         self.tab = tab
+
+    def action_choose(self, by: int) -> None:
+        self.query_one(Rules).move(self.glance(), by)
+
+    def action_explain(self) -> None:
+        glance = self.glance()
+        meter = self.query_one(Rules).chosen(glance)
+        if meter is not None:
+            self.push_screen(RuleScreen(meter.rule_id, glance))
 
     def action_next_account(self) -> None:
         glance = self.glance()

@@ -26,6 +26,13 @@ TABS = (
         short="Over",
         answers="may I trade, and how far is each limit?",
     ),
+    Tab(
+        number=4,
+        id="rules",
+        name="Rules",
+        short="Rules",
+        answers="what is each rule's limit, and what is left of it?",
+    ),
 )
 
 
@@ -61,6 +68,32 @@ KEYS = (
             in_footer=False,  # the tab bar shows it
         )
         for tab in TABS
+    ),
+    Key(
+        press="up,k",
+        shown="↑ k",
+        action="choose(-1)",
+        label="Up",
+        does="Rules: choose the rule above",
+        tabs=("rules",),
+        in_footer=False,
+    ),
+    Key(
+        press="down,j",
+        shown="↓ j",
+        action="choose(1)",
+        label="Down",
+        does="Rules: choose the rule below",
+        tabs=("rules",),
+        in_footer=False,
+    ),
+    Key(
+        press="enter",
+        shown="Enter",
+        action="explain",
+        label="Explain",
+        does="Rules: explain the chosen rule with its figures",
+        tabs=("rules",),
     ),
     Key(
         press="a",

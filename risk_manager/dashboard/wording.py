@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from risk_manager.feed.messages import EnforcementAction, MeterRow
+from risk_manager.feed.messages import EnforcementAction, LockRow, MeterRow
 
 UNKNOWN = "–"
 
@@ -104,3 +104,26 @@ def in_force(meter: MeterRow, now: datetime | None) -> str:
     if meter.holds_until is not None:
         return f"holds until {clock(meter.holds_until, now)}"
     return ""
+
+
+def lock_ends(lock: LockRow, now: datetime | None) -> str:
+    """How long still, or what it waits for. The countdown comes first."""
+    if lock.expires_at is None or now is None:
+        return release(lock.release)
+    if lock.expires_at <= now:
+        return "ending now"
+    return f"{countdown(lock.expires_at - now)} until {clock(lock.expires_at, now)}"
+
+
+PHASES = {
+    "decided": "DECIDED",
+    "started": "SENT",
+    "confirmed": "DONE",
+    "failed": "FAILED",
+    "uncertain": "UNSURE",
+}
+
+
+def phase(entry: EnforcementAction) -> str:
+    """What became of an enforcement, in a word."""
+    return "SHADOW" if entry.shadow else PHASES.get(entry.phase, entry.phase.upper())

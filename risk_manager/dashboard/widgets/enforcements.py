@@ -7,15 +7,15 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.panel import Column, Panel, row
-from risk_manager.dashboard.wording import DIM, called, clock
+from risk_manager.dashboard.wording import DIM, called, clock, phase
 from risk_manager.feed.messages import AlarmRow, EnforcementAction
 
-_PHASES = {
-    "decided": ("DECIDED", "$text-primary"),
-    "started": ("SENT", "$text-warning"),
-    "confirmed": ("DONE", "$text-success"),
-    "failed": ("FAILED", "$text-error"),
-    "uncertain": ("UNSURE", "$text-warning"),
+PHASE_COLOURS = {
+    "decided": "$text-primary",
+    "started": "$text-warning",
+    "confirmed": "$text-success",
+    "failed": "$text-error",
+    "uncertain": "$text-warning",
 }
 _SEVERITIES = {"info": "$text-primary", "warning": "$text-warning", "critical": "$text-error"}
 _COLUMNS = (Column("", 12), Column("", 8))
@@ -37,9 +37,8 @@ class Enforcements(Panel):
             yield line
 
     def _enforcement(self, glance: Glance, entry: EnforcementAction) -> Content:
-        word, colour = _PHASES.get(entry.phase, (entry.phase.upper(), DIM))
-        if entry.shadow:
-            word, colour = "SHADOW", "$text-accent"
+        word = phase(entry)
+        colour = "$text-accent" if entry.shadow else PHASE_COLOURS.get(entry.phase, DIM)
         what = called(entry)
         if entry.attempt is not None and entry.attempt > 1:
             what += f" (try {entry.attempt})"

@@ -5,17 +5,11 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.shades import place, word_and_colour
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.wording import DIM, in_force
 from risk_manager.feed.messages import MeterRow
 
-STATES = {
-    "breach": ("BREACH", "$text-error"),
-    "warn": ("WARN", "$text-warning"),
-    "unknown": ("UNKNOWN", "$text-accent"),
-    "ok": ("OK", "$text-success"),
-}
-_ORDER = {state: place for place, state in enumerate(STATES)}
 _TITLE_WIDTH = 22
 
 
@@ -29,7 +23,7 @@ class Meters(Panel):
             glance.account.meters,
             key=lambda m: (
                 m.counts_from is not None,
-                _ORDER.get(m.state, len(_ORDER)),
+                place(m),
                 -(m.used or 0.0),
                 m.spec_id,
             ),
@@ -41,9 +35,7 @@ class Meters(Panel):
             yield Content.styled(indent + (f"{since}: " if since else "") + meter.sentence, DIM)
 
     def _bar_line(self, meter: MeterRow) -> Content:
-        word, colour = STATES.get(meter.state, (meter.state.upper(), DIM))
-        if meter.counts_from is not None:
-            word, colour = "WAITS", DIM
+        word, colour = word_and_colour(meter)
         percent = "" if meter.used is None else f"{meter.used * 100:.0f}%"
         title = meter.title + (" (shadow)" if meter.shadow else "")
         width = min(_TITLE_WIDTH, max(self.room - 20, 10))

@@ -1,0 +1,104 @@
+"""All that the feed tells of one rule: its figures, its locks, what it waits for, what it did."""
+
+from collections.abc import Iterator
+
+from textual.content import Content
+
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.shades import word_and_colour
+from risk_manager.dashboard.wording import (
+    DIM,
+    UNKNOWN,
+    clock,
+    countdown,
+    dollars,
+    in_force,
+    lock_ends,
+    phase,
+)
+from risk_manager.feed.messages import AccountSnapshot, EnforcementAction, MeterRow
+
+_MEANINGS = {
+    "ok": "within the limit",
+    "warn": "near the limit",
+    "breach": "the limit is reached",
+    "unknown": "a figure it needs is not to be trusted now",
+}
+
+
+def history(account: AccountSnapshot, rule_id: str) -> list[EnforcementAction]:
+    """What this rule decided and what was done for it, the newest first."""
+    return [entry for entry in account.enforcements if rule_id in entry.rule_ids]
+
+
+def last_breach(account: AccountSnapshot, rule_id: str) -> EnforcementAction | None:
+    """The newest decision of the rule that was more than a warning."""
+    for entry in history(account, rule_id):
+        if entry.phase == "decided" and entry.severity in ("breach", "critical"):
+            return entry
+    return None
+
+
+def figure(value: float | None, unit: str) -> str:
+    if value is None:
+        return UNKNOWN
+    if unit == "USD":
+        return dollars(value)
+    return f"{value:,g} {unit}".rstrip()
+
+
+def facts(glance: Glance, meter: MeterRow) -> Iterator[Content]:
+    """The lines that explain one rule as it stands now."""
+    account = glance.account
+    assert account is not None
+    word, colour = word_and_colour(meter)
+    yield Content.assemble((meter.title, "bold"), (f"   {meter.spec_id}  {meter.rule_id}", DIM))
+    yield Content("")
+    yield Content.assemble(
+        (word, f"bold {colour}"),
+        f"  {_MEANINGS.get(meter.state, meter.state)}"
+        + ("" if meter.used is None else f": {meter.used * 100:.0f}% of it is used"),
+    )
+    yield Content(meter.sentence)
+    if meter.limit is not None:
+        yield Content("")
+        yield Content.assemble(("now    ", DIM), (figure(meter.current, meter.unit), "bold"))
+        yield Content.assemble(("limit  ", DIM), (figure(meter.limit, meter.unit), "bold"))
+        yield Content.assemble(("left   ", DIM), (figure(meter.headroom, meter.unit), "bold"))
+    if meter.shadow:
+        yield Content("")
+        yield Content("SHADOW: this rule decides and tells. It touches nothing.")
+    if meter.counts_from is not None or meter.holds_until is not None:
+        yield Content("")
+        which = "This looser version" if meter.counts_from is not None else "This older version"
+        yield Content(f"{which} {in_force(meter, glance.now)}. The tighter one decides today.")
+    yield from _locks(glance, account, meter)
+    yield from _waiting(glance, account, meter)
+    yield Content("")
+    yield Content.styled("Its latest decisions and calls", "bold")
+    done = history(account, meter.rule_id)
+    for entry in done:
+        yield Content.assemble(
+            (f"{clock(entry.timestamp, glance.now)}  ", DIM),
+            (f"{phase(entry)}  ", "bold"),
+            entry.reason,
+        )
+    if not done:
+        yield Content.styled("none that the daemon still tells of", DIM)
+
+
+def _locks(glance: Glance, account: AccountSnapshot, meter: MeterRow) -> Iterator[Content]:
+    for lock in account.locks:
+        if lock.rule_id == meter.rule_id:
+            yield Content("")
+            yield Content.assemble(
+                ("It locks now: ", "bold"), f"{lock.reason}; ends: {lock_ends(lock, glance.now)}"
+            )
+
+
+def _waiting(glance: Glance, account: AccountSnapshot, meter: MeterRow) -> Iterator[Content]:
+    for deadline in account.deadlines:
+        if deadline.rule_id == meter.rule_id and glance.now is not None:
+            left = countdown(deadline.due_at - glance.now)
+            yield Content("")
+            yield Content.assemble(("It acts in ", "bold"), (left, "bold"), f": {deadline.subject}")

@@ -1,0 +1,26 @@
+"""The first tab: the day's figures, what is held and working, the limits, and what was done."""
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from risk_manager.dashboard.widgets.enforcements import Enforcements
+from risk_manager.dashboard.widgets.figures import Figures
+from risk_manager.dashboard.widgets.locks import Locks
+from risk_manager.dashboard.widgets.meters import Meters
+from risk_manager.dashboard.widgets.orders import Orders
+from risk_manager.dashboard.widgets.positions import Positions
+from risk_manager.dashboard.widgets.trades import Trades
+
+
+class Overview(Vertical):
+    def compose(self) -> ComposeResult:
+        yield Figures()
+        with Horizontal(id="columns"):
+            with Vertical(id="holdings"):
+                yield Positions()
+                yield Orders()
+                yield Trades()
+            with Vertical(id="limits"):
+                yield Meters()
+                yield Locks()
+        yield Enforcements()

@@ -1,0 +1,92 @@
+"""Every rule in a fixed place: how near it is, what is left, and when it last acted."""
+
+from collections.abc import Iterator
+
+from textual.content import Content
+
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.rule_facts import last_breach
+from risk_manager.dashboard.shades import word_and_colour
+from risk_manager.dashboard.widgets.meters import bar
+from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.wording import DIM, clock, in_force
+from risk_manager.feed.messages import AccountSnapshot, MeterRow
+
+_TITLE_WIDTH = 26
+
+
+def in_order(account: AccountSnapshot | None) -> list[MeterRow]:
+    """By the number of the rule: a place that jumps cannot be learnt."""
+    if account is None:
+        return []
+    return sorted(account.meters, key=lambda m: (m.spec_id, m.rule_id))
+
+
+class Rules(Panel, can_focus=False):
+    """Two lines a rule. Arrow keys choose one, which stays chosen when others come or go."""
+
+    heading = "Rules"
+    empty = "no rules are in force for this account"
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._chosen = ""  # a rule's id
+
+    def chosen(self, glance: Glance) -> MeterRow | None:
+        meters = in_order(glance.account)
+        return next((m for m in meters if m.rule_id == self._chosen), meters[0] if meters else None)
+
+    def move(self, glance: Glance, by: int) -> None:
+        """Choose the next rule, or the one before, and bring it into view."""
+        meters = in_order(glance.account)
+        now = self.chosen(glance)
+        if now is None:
+            return
+        at = min(max(meters.index(now) + by, 0), len(meters) - 1)
+        self._chosen = meters[at].rule_id
+        self.show(glance)
+        top, height = 2 * at, self.scrollable_content_region.height
+        if top < self.scroll_y:
+            self.scroll_to(y=top, animate=False)
+        elif top + 2 > self.scroll_y + height:
+            self.scroll_to(y=top + 2 - height, animate=False)
+
+    def show(self, glance: Glance) -> None:
+        super().show(glance)
+        count = 0 if glance.account is None else len(glance.account.meters)
+        self.border_subtitle = f"{count} in force" if count else ""
+
+    def lines(self, glance: Glance) -> Iterator[Content]:
+        assert glance.account is not None
+        chosen = self.chosen(glance)
+        for meter in in_order(glance.account):
+            mark = "▶ " if meter is chosen else "  "
+            yield Content.assemble((mark, "bold $text-accent")) + self._bar_line(meter)
+            yield self._told(glance, meter)
+
+    def _bar_line(self, meter: MeterRow) -> Content:
+        word, colour = word_and_colour(meter)
+        percent = "" if meter.used is None else f"{meter.used * 100:.0f}%"
+        width = min(_TITLE_WIDTH, max(self.room - 26, 10))
+        tag = "SHADOW" if meter.shadow else ""
+        title = Content(meter.title).truncate(width, ellipsis=True)
+        bar_width = min(max(self.room - 30 - width, 4), 60)
+        return Content.assemble(
+            (f"{word:<7} ", f"bold {colour}"),
+            title.pad_right(width - title.cell_length + 1),
+            bar(meter.used, bar_width, colour),
+            (f"{percent:>6} ", f"bold {colour}"),
+            (tag, "bold $text-accent"),
+        )
+
+    def _told(self, glance: Glance, meter: MeterRow) -> Content:
+        assert glance.account is not None
+        since = in_force(meter, glance.now)
+        breach = last_breach(glance.account, meter.rule_id)
+        when = "" if breach is None else f"last acted {clock(breach.timestamp, glance.now)}  "
+        return Content.assemble(
+            " " * 10,
+            (when, "$text-warning"),
+            (f"{since}: " if since else "", "bold"),
+            (meter.sentence, DIM),
+        )

@@ -14,14 +14,17 @@ from textual.message import Message as Posted
 from textual.reactive import reactive
 from textual.widgets import ContentSwitcher, Footer
 
+from risk_manager.dashboard.enforcement_facts import after, rules_to_choose
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.keys import KEYS, TABS, keys_of
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
 from risk_manager.dashboard.widgets.connection_line import ConnectionLine
+from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
 from risk_manager.dashboard.widgets.figures import Figures
 from risk_manager.dashboard.widgets.help_screen import HelpScreen
+from risk_manager.dashboard.widgets.lockouts import Lockouts
 from risk_manager.dashboard.widgets.overview import Overview
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.widgets.rule_screen import RuleScreen
@@ -61,6 +64,9 @@ class RiskDashboard(App[None]):
     paused: reactive[bool] = reactive(False, init=False)
     tab: reactive[str] = reactive(TABS[0].id, init=False, bindings=True)
 
+    rule_filter: reactive[str] = reactive("", init=False)
+    every_account: reactive[bool] = reactive(False, init=False)
+
     def __init__(
         self,
         client: FeedClient,
@@ -86,6 +92,8 @@ class RiskDashboard(App[None]):
         with ContentSwitcher(id="view", initial=self.tab):
             yield Overview(id="overview")
             yield Rules(id="rules")
+            yield Lockouts(id="lockouts")
+            yield EnforcementLog(id="enforcement")
         yield ConnectionLine()
         yield Footer()
 
@@ -132,6 +140,12 @@ class RiskDashboard(App[None]):
     def watch_paused(self) -> None:
         self.paint()
 
+    def watch_rule_filter(self) -> None:
+        self.paint()
+
+    def watch_every_account(self) -> None:
+        self.paint()
+
     def watch_tab(self) -> None:
         screen = self.screen_stack[0]
         screen.query_one("#view", ContentSwitcher).current = self.tab
@@ -157,6 +171,8 @@ class RiskDashboard(App[None]):
             now=picture.now(mono),
             mono=mono,
             tab=self.tab,
+            rule_filter=self.rule_filter,
+            every_account=self.every_account,
             paused=self.paused,
             dismissed=self._dismissed,
         )
@@ -198,6 +214,15 @@ class RiskDashboard(App[None]):
         meter = self.query_one(Rules).chosen(glance)
         if meter is not None:
             self.push_screen(RuleScreen(meter.rule_id, glance))
+
+    def action_next_rule(self) -> None:
+        rules = rules_to_choose(self.glance())
+        if not rules:
+            self.notify("no rule has decided or locked anything yet", markup=False)
+        self.rule_filter = after(rules, self.rule_filter)
+
+    def action_every_account(self) -> None:
+        self.every_account = not self.every_account
 
     def action_next_account(self) -> None:
         glance = self.glance()

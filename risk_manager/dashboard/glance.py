@@ -17,6 +17,8 @@ class Glance:
     now: datetime | None
     mono: float
     tab: str = ""
+    rule_filter: str = ""  # a rule's id; empty: every rule
+    every_account: bool = False  # in the lists of what was done
     paused: bool = False
     dismissed: frozenset[datetime] = frozenset()
 

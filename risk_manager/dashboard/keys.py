@@ -33,7 +33,23 @@ TABS = (
         short="Rules",
         answers="what is each rule's limit, and what is left of it?",
     ),
+    Tab(
+        number=7,
+        id="lockouts",
+        name="Lockouts",
+        short="Lock",
+        answers="what is locked, why, until when, and who can lift it?",
+    ),
+    Tab(
+        number=8,
+        id="enforcement",
+        name="Enforcement",
+        short="Enforce",
+        answers="what was decided and done, how fast, and did it work?",
+    ),
 )
+
+_LISTS = ("lockouts", "enforcement")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +110,22 @@ KEYS = (
         label="Explain",
         does="Rules: explain the chosen rule with its figures",
         tabs=("rules",),
+    ),
+    Key(
+        press="f",
+        shown="f",
+        action="next_rule",
+        label="Rule",
+        does="Lockouts, Enforcement: only one rule, the next one, or all again",
+        tabs=_LISTS,
+    ),
+    Key(
+        press="e",
+        shown="e",
+        action="every_account",
+        label="Every account",
+        does="Lockouts, Enforcement: every account, or only this one again",
+        tabs=_LISTS,
     ),
     Key(
         press="a",

@@ -49,6 +49,18 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedLock:
+    """A lock whose end was told. `reason` is empty where the lock itself was not known."""
+
+    account_id: int
+    rule_id: str
+    scope: str
+    reason: str
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """Replaced, never changed. `told_at` is the daemon's clock when it last spoke."""
 
@@ -66,6 +78,7 @@ class Picture:
     rest: RestRow = field(default_factory=RestRow)
     alarms: tuple[AlarmRow, ...] = ()
     doubts: tuple[DoubtRow, ...] = ()
+    ended_locks: tuple[EndedLock, ...] = ()  # newest first, since the screen was opened
 
     # --- reading ---
 
@@ -119,7 +132,7 @@ class Picture:
             case LockoutSet() as data:
                 return self._with_lock(message.account_id, _lock(data))
             case LockoutCleared() as data:
-                return self._without_lock(message.account_id, data.lockout_id)
+                return self._without_lock(message.account_id, data)
             case EnforcementAction() as data:
                 return self._with_enforcement(message.account_id, data)
         return self  # the account's snapshot that follows says the same, whole
@@ -175,12 +188,22 @@ class Picture:
         others = tuple(x for x in account.locks if x.lockout_id != lock.lockout_id)
         return self._with_account(replace(account, locks=(*others, lock)))
 
-    def _without_lock(self, account_id: int | None, lockout_id: str) -> "Picture":
+    def _without_lock(self, account_id: int | None, end: LockoutCleared) -> "Picture":
         account = None if account_id is None else self.account(account_id)
         if account is None:
             return self
-        locks = tuple(x for x in account.locks if x.lockout_id != lockout_id)
-        return self._with_account(replace(account, locks=locks))
+        gone = [x for x in account.locks if x.lockout_id == end.lockout_id]
+        ended = EndedLock(
+            account_id=account.account_id,
+            rule_id=end.rule_id,
+            scope=end.scope,
+            reason=gone[0].reason if gone else "",
+            at=end.cleared_at,
+            by=end.cleared_by,
+        )
+        locks = tuple(x for x in account.locks if x not in gone)
+        told = replace(self, ended_locks=(ended, *self.ended_locks)[:SHOWN])
+        return told._with_account(replace(account, locks=locks))
 
     def _with_enforcement(self, account_id: int | None, entry: EnforcementAction) -> "Picture":
         account = None if account_id is None else self.account(account_id)

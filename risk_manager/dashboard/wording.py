@@ -97,6 +97,19 @@ def release(how: str) -> str:
     return RELEASES.get(how, how)
 
 
+_CLEARED = {
+    "TIMER_EXPIRY": "its time was over",
+    "DAILY_RESET": "daily reset",
+    "ADMIN_OVERRIDE": "lifted by an administrator",
+    "STARTUP_EXPIRED": "over while the daemon did not run",
+}
+
+
+def cleared(by: str) -> str:
+    """Why a lock ended."""
+    return _CLEARED.get(by, by.replace("_", " ").lower())
+
+
 def in_force(meter: MeterRow, now: datetime | None) -> str:
     """Which of two versions of a limit counts today; empty where there is only one."""
     if meter.counts_from is not None:

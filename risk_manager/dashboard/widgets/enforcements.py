@@ -29,7 +29,7 @@ class Enforcements(Panel):
         assert glance.account is not None
         entries = [(e.timestamp, self._enforcement(glance, e)) for e in glance.account.enforcements]
         entries += [
-            (a.at, self._alarm(glance, a))
+            (a.at, alarm_line(glance, a))
             for a in glance.picture.alarms
             if a.account_id in (None, glance.account.account_id)
         ]
@@ -50,22 +50,23 @@ class Enforcements(Panel):
             why = f"  {told};{why}"
         rules = "  " + ", ".join(entry.rule_ids) if entry.rule_ids else ""
         return Content.assemble(
-            self._start(glance, entry.timestamp, word, colour),
+            _start(glance, entry.timestamp, word, colour),
             (what, "bold"),
             (why, ""),
             (rules, DIM),
         )
 
-    def _alarm(self, glance: Glance, alarm: AlarmRow) -> Content:
-        colour = _SEVERITIES.get(alarm.severity, "$text-warning")
-        word = "NOTE" if alarm.severity == "info" else "ALARM"
-        over = ""
-        if alarm.over_at is not None and alarm.severity != "info":
-            colour, over = DIM, f"over {clock(alarm.over_at, glance.now)}: "
-        start = self._start(glance, alarm.at, word, colour)
-        return start + Content.styled(over + alarm.message, colour)
 
-    def _start(self, glance: Glance, at: datetime, word: str, colour: str) -> Content:
-        return row(_COLUMNS, [(clock(at, glance.now), DIM), (word, f"bold {colour}")]) + Content(
-            " "
-        )
+def alarm_line(glance: Glance, alarm: AlarmRow) -> Content:
+    colour = _SEVERITIES.get(alarm.severity, "$text-warning")
+    word = "NOTE" if alarm.severity == "info" else "ALARM"
+    over = ""
+    if alarm.over_at is not None and alarm.severity != "info":
+        colour, over = DIM, f"over {clock(alarm.over_at, glance.now)}: "
+    start = _start(glance, alarm.at, word, colour)
+    return start + Content.styled(over + alarm.message, colour)
+
+
+def _start(glance: Glance, at: datetime, word: str, colour: str) -> Content:
+    told = row(_COLUMNS, [(clock(at, glance.now), DIM), (word, f"bold {colour}")])
+    return told + Content(" ")

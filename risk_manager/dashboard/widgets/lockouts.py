@@ -1,0 +1,99 @@
+"""The locks in force whole, those that ended while the screen watched, and what locked earlier."""
+
+from collections.abc import Iterator
+
+from textual.content import Content
+
+from risk_manager.dashboard.enforcement_facts import LOCKING, accounts_shown, entries
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.widgets.enforcement_log import filter_words
+from risk_manager.dashboard.widgets.locks import scope
+from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.wording import DIM, called, cleared, clock, lock_ends
+from risk_manager.feed.messages import AccountSnapshot, LockRow
+
+
+class Lockouts(Panel):
+    heading = "Lockouts"
+
+    def show(self, glance: Glance) -> None:
+        self.border_subtitle = filter_words(glance)
+        super().show(glance)
+
+    def lines(self, glance: Glance) -> Iterator[Content]:
+        yield Content.styled("In force", "bold")
+        locks = [
+            (account, lock)
+            for account in accounts_shown(glance)
+            for lock in account.locks
+            if glance.rule_filter in ("", lock.rule_id)
+        ]
+        for account, lock in locks:
+            yield from _lock(glance, account, lock)
+        if not locks:
+            yield Content.styled("  none", DIM)
+        yield Content("")
+        yield from _ended(glance)
+        yield Content("")
+        yield from _decided(glance)
+
+
+def _name(glance: Glance, account: AccountSnapshot) -> str:
+    return f"{account.name or account.account_id}  " if glance.every_account else ""
+
+
+def _lock(glance: Glance, account: AccountSnapshot, lock: LockRow) -> Iterator[Content]:
+    flat = lock.policy == "flat"
+    word = {"flat": "LOCKED", "no_entries": "NO ENTRIES"}.get(lock.policy, lock.policy.upper())
+    where = "whole account" if lock.scope == "account" else scope(lock)
+    yield Content.assemble(
+        "  ",
+        (f"{word:<11}", f"bold {'$text-error' if flat else '$text-warning'}"),
+        (lock_ends(lock, glance.now), "bold"),
+        f"  {where}",
+        (f"  {_name(glance, account)}", DIM),
+    )
+    yield Content(" " * 13 + lock.reason)
+    lifts = "an administrator may lift it" if lock.admin_may_clear else "nobody can lift it"
+    yield Content.styled(
+        " " * 13 + f"since {clock(lock.set_at, glance.now)}, by {lock.rule_id}; {lifts}", DIM
+    )
+
+
+def _ended(glance: Glance) -> Iterator[Content]:
+    yield Content.styled("Ended since this screen was opened", "bold")
+    accounts = {a.account_id: a for a in accounts_shown(glance)}
+    ended = [
+        lock
+        for lock in glance.picture.ended_locks
+        if lock.account_id in accounts and glance.rule_filter in ("", lock.rule_id)
+    ]
+    for lock in ended:
+        where = "whole account" if lock.scope == "account" else lock.scope.partition(":")[2]
+        yield Content.assemble(
+            (f"  {clock(lock.at, glance.now):<12} ", DIM),
+            (cleared(lock.by), "bold"),
+            f"  {where}  {lock.reason}",
+            (f"  {lock.rule_id}  {_name(glance, accounts[lock.account_id])}", DIM),
+        )
+    if not ended:
+        yield Content.styled("  none", DIM)
+
+
+def _decided(glance: Glance) -> Iterator[Content]:
+    yield Content.styled("Decisions that locked, the newest first", "bold")
+    locking = [
+        (account, entry)
+        for account, entry in entries(glance)
+        if entry.phase == "decided" and entry.action in LOCKING
+    ]
+    for account, entry in locking:
+        yield Content.assemble(
+            (f"  {clock(entry.timestamp, glance.now):<12} ", DIM),
+            ("SHADOW  " if entry.shadow else "", "bold $text-accent"),
+            (called(entry), "bold"),
+            f"  {entry.reason}",
+            (f"  {', '.join(entry.rule_ids)}  {_name(glance, account)}", DIM),
+        )
+    if not locking:
+        yield Content.styled("  none that the daemon still tells of", DIM)

@@ -21,12 +21,14 @@ from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
 from risk_manager.dashboard.widgets.connection_line import ConnectionLine
+from risk_manager.dashboard.widgets.connections import Connections
 from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
 from risk_manager.dashboard.widgets.figures import Figures
 from risk_manager.dashboard.widgets.help_screen import HelpScreen
 from risk_manager.dashboard.widgets.lockouts import Lockouts
 from risk_manager.dashboard.widgets.overview import Overview
 from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.widgets.position_sheet import PositionSheet
 from risk_manager.dashboard.widgets.rule_screen import RuleScreen
 from risk_manager.dashboard.widgets.rules import Rules
 from risk_manager.dashboard.widgets.tab_bar import TabBar
@@ -91,7 +93,9 @@ class RiskDashboard(App[None]):
         yield Banner()
         with ContentSwitcher(id="view", initial=self.tab):
             yield Overview(id="overview")
+            yield PositionSheet(id="positions")
             yield Rules(id="rules")
+            yield Connections(id="connections")
             yield Lockouts(id="lockouts")
             yield EnforcementLog(id="enforcement")
         yield ConnectionLine()

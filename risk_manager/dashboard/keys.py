@@ -27,11 +27,25 @@ TABS = (
         answers="may I trade, and how far is each limit?",
     ),
     Tab(
+        number=3,
+        id="positions",
+        name="Positions",
+        short="Pos",
+        answers="what is held, what protects it, and are the prices fresh?",
+    ),
+    Tab(
         number=4,
         id="rules",
         name="Rules",
         short="Rules",
         answers="what is each rule's limit, and what is left of it?",
+    ),
+    Tab(
+        number=5,
+        id="connections",
+        name="Connections",
+        short="Conn",
+        answers="can the guard see and act, and since when not?",
     ),
     Tab(
         number=7,
@@ -45,7 +59,7 @@ TABS = (
         id="enforcement",
         name="Enforcement",
         short="Enforce",
-        answers="what was decided and done, how fast, and did it work?",
+        answers="what was decided, and what came of it?",
     ),
 )
 

@@ -9,6 +9,7 @@ from risk_manager.feed.messages import (
     AccountSnapshot,
     AlarmRow,
     DaemonStatus,
+    DatabaseRow,
     DoubtRow,
     EnforcementAction,
     Heartbeat,
@@ -69,6 +70,8 @@ class Picture:
     status: str = "?"
     message: str = ""
     version: str = ""
+    run_id: str = ""
+    started_at: datetime | None = None  # by the daemon's clock; None: not told
     state_age_s: float = 0.0
     next_reset: datetime | None = None
     accounts: tuple[AccountSnapshot, ...] = ()
@@ -76,6 +79,8 @@ class Picture:
     hubs: dict[str, HubRow] = field(default_factory=dict)
     hubs_at: datetime | None = None
     rest: RestRow = field(default_factory=RestRow)
+    db: DatabaseRow = field(default_factory=DatabaseRow)
+    token_expires_at: datetime | None = None
     alarms: tuple[AlarmRow, ...] = ()
     doubts: tuple[DoubtRow, ...] = ()
     ended_locks: tuple[EndedLock, ...] = ()  # newest first, since the screen was opened
@@ -126,6 +131,8 @@ class Picture:
                     hubs=data.hubs,
                     hubs_at=data.timestamp,
                     rest=data.rest,
+                    db=data.db,
+                    started_at=data.timestamp - timedelta(seconds=data.uptime_s),
                 )
             case MarketQuote() as data:
                 return replace(self, quotes={**self.quotes, data.contractId: _quote(data)})
@@ -155,6 +162,9 @@ class Picture:
             hubs=data.hubs,
             hubs_at=data.timestamp,
             rest=data.rest,
+            db=data.db,
+            token_expires_at=data.token_expires_at,
+            run_id=data.run_id,
             alarms=data.alarms,
             doubts=data.doubts,
         )
@@ -172,6 +182,10 @@ class Picture:
             hubs=data.hubs,
             hubs_at=data.timestamp,
             rest=data.rest,
+            db=data.db,
+            token_expires_at=data.token_expires_at,
+            run_id=data.run_id,
+            started_at=data.timestamp - timedelta(seconds=data.uptime_s),
             alarms=alarms,
         )
 

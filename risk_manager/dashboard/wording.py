@@ -59,9 +59,24 @@ def age(seconds: float) -> str:
     return f"{whole // 86_400}d"
 
 
+def duration(seconds: float) -> str:
+    """As an age, without tenths: for what lasts."""
+    return age(seconds) if seconds >= 9.95 else f"{max(int(seconds), 0)}s"
+
+
+_ACTIONS = {
+    "WARN": "warning",
+    "COOLDOWN": "pause entries",
+    "LOCKOUT": "lock",
+    "CLOSE_ALL_AND_LOCKOUT": "close all and lock",
+    "AUTO_STOP_LOSS": "place a stop",
+}
+
+
 def called(entry: EnforcementAction) -> str:
     """An enforcement by its name: close position MNQZ6."""
-    return " ".join(filter(None, (entry.action.replace("_", " ").lower(), entry.symbol)))
+    action = _ACTIONS.get(entry.action, entry.action.replace("_", " ").lower())
+    return " ".join(filter(None, (action, entry.symbol)))
 
 
 def countdown(left: timedelta) -> str:
@@ -87,7 +102,7 @@ RELEASES = {
     "reset": "at the daily reset",
     "session_start": "when the session opens",
     "can_trade": "when the platform allows trading again",
-    "config": "when the configuration no longer asks for it",
+    "config": "by a change of the configuration",
     "manual": "by an administrator only",
 }
 
@@ -139,4 +154,6 @@ PHASES = {
 
 def phase(entry: EnforcementAction) -> str:
     """What became of an enforcement, in a word."""
+    if entry.phase == "decided" and entry.action == "WARN" and not entry.shadow:
+        return "WARNED"
     return "SHADOW" if entry.shadow else PHASES.get(entry.phase, entry.phase.upper())

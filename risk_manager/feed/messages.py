@@ -45,7 +45,11 @@ class PositionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRow:
-    """A working order. `type`, `side` and `status` in words, sizes in contracts."""
+    """A working order. `type`, `side` and `status` in words, sizes in contracts.
+
+    `role`: entry, protective, target, reversing (closes the position and opens the other side),
+    orphan (left behind by a position that is gone; being cancelled); empty: not known.
+    """
 
     order_id: int
     contract_id: str
@@ -59,6 +63,9 @@ class OrderRow:
     stop_price: float | None
     age_s: float
     custom_tag: str | None = None
+    role: str = ""
+    ticks_away: int | None = None  # of an exit: from the present price to the order's
+    result: float | None = None  # of an exit: what its lots make at its price, before fees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

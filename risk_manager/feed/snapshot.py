@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from risk_manager.domain.account import Account
 from risk_manager.domain.events import Tick
+from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, strictest
@@ -16,6 +17,7 @@ from risk_manager.domain.rulebook import AccountRules, Mode, is_older
 from risk_manager.domain.scope import ACCOUNT_SCOPE
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
+from risk_manager.engine.left_behind import is_left_behind
 from risk_manager.feed.messages import (
     AccountSnapshot,
     AlarmRow,
@@ -132,7 +134,7 @@ def account_snapshot(
             _position(state, view, account, p)
             for p in sorted(account.positions.values(), key=lambda p: p.contract_id)
         ),
-        orders=tuple(_order(state, o) for o in sorted(account.orders.values(), key=lambda o: o.id)),
+        orders=tuple(_orders(state, view, account)),
         locks=tuple(
             lock_row(lock) for lock in sorted(account.locks.values(), key=_strictest_first)
         ),
@@ -263,7 +265,54 @@ def _position(state: State, view: View, account: Account, position: Position) ->
     )
 
 
-def _order(state: State, order: Order) -> OrderRow:
+def _orders(state: State, view: View, account: Account) -> Iterable[OrderRow]:
+    """All working orders by id, each with its part beside the position of its contract."""
+    parts: dict[int, _Part] = {}
+    of_contract: dict[str, list[Order]] = {}
+    for order in account.orders.values():
+        of_contract.setdefault(order.contract_id, []).append(order)
+    for contract_id, orders in of_contract.items():
+        position = account.positions.get(contract_id)
+        if position is None:
+            effect = dict.fromkeys((o.id for o in orders), Effect.ENTRY)
+        elif position.sided:
+            effect = effects(position.net, orders)
+        else:  # which way the position leans is not known
+            continue
+        for order in orders:
+            parts[order.id] = _part(state, view, account, order, effect[order.id])
+    for order in sorted(account.orders.values(), key=lambda o: o.id):
+        yield _order(state, order, parts.get(order.id, _Part()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    role: str = ""
+    ticks_away: int | None = None
+    result: float | None = None
+
+
+def _part(state: State, view: View, account: Account, order: Order, effect: Effect) -> _Part:
+    if is_left_behind(account, order):
+        return _Part(role="orphan")
+    if effect is not Effect.EXIT:
+        return _Part(role=effect.value)
+    role = "protective" if order.is_stop else "target"
+    position = account.positions[order.contract_id]
+    contract = state.contracts.get(order.contract_id)
+    at = order.stop_price if order.is_stop else order.limit_price
+    if contract is None or at is None:
+        return _Part(role=role)
+    now, average = view.price(position), position.average_price
+    away = None if now is None else abs(Decimal(str(now)) - at) / contract.tick_size
+    made = None
+    if average is not None:
+        ticks = (at - average) * position.side / contract.tick_size
+        made = ticks * contract.tick_value * min(order.remaining, position.size)
+    return _Part(role=role, ticks_away=None if away is None else round(away), result=money(made))
+
+
+def _order(state: State, order: Order, part: _Part) -> OrderRow:
     return OrderRow(
         order_id=order.id,
         contract_id=order.contract_id,
@@ -277,6 +326,9 @@ def _order(state: State, order: Order) -> OrderRow:
         stop_price=price(order.stop_price),
         age_s=seconds_since(order.created_at or order.seen_at, state.now),
         custom_tag=order.custom_tag,
+        role=part.role,
+        ticks_away=part.ticks_away,
+        result=part.result,
     )
 
 

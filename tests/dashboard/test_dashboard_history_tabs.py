@@ -118,7 +118,7 @@ async def test_a_lock_is_told_whole_and_its_end_is_kept(daemon: FeedDaemon, tmp_
         text = await seen.shows(Lockouts, "lifted by an administrator", "lunch")
         assert "NO ENTRIES" not in text
         await daemon.trade("-600")
-        await seen.shows(Lockouts, "LOCKED", "nobody can lift it", "close all and lockout")
+        await seen.shows(Lockouts, "LOCKED", "nobody can lift it", "close all and lock")
 
 
 @pytest.mark.wire

@@ -94,7 +94,7 @@ async def test_a_breach_turns_the_banner_red_with_reason_and_countdown(
         await seen.shows(Banner, "LOCKED", "lost $601.00 today", "released in")
         assert seen.banner.display
         assert seen.banner.has_class("-red")
-        await seen.shows(Locks, "FLAT", "account", "daily_realized_loss")
+        await seen.shows(Locks, "LOCKED", "account", "daily_realized_loss")
         await seen.shows(Meters, "BREACH")
         await seen.shows(Enforcements, "DECIDED", "SENT", "close position MNQZ6")
         assert seen.figure("realised").has_class("-loss")

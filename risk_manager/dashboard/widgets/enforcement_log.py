@@ -66,18 +66,25 @@ def _totals(glance: Glance) -> Iterator[Content]:
         for a in accounts_shown(glance)
     )
     plus = "+" if is_cut else ""
-    parts = [
-        (f"since {clock(began, glance.now)}: ", DIM),
-        (f"{sums.decisions}{plus} breaches", "bold"),
-        (f"  {sums.reductions}{plus} closes", ""),
-        (f"  {sums.cancels}{plus} cancels", ""),
-        (f"  {sums.stops}{plus} stops", ""),
-        (f"  {sums.failed} FAILED" if sums.failed else "", "bold $text-error"),
-        (f"  {sums.unsure} UNSURE" if sums.unsure else "", "bold $text-warning"),
-        (f"  {sums.shadowed}{plus} in shadow" if sums.shadowed else "", "$text-accent"),
+    counts = (
+        (sums.decisions, "breaches", "bold"),
+        (sums.reductions, "closes", ""),
+        (sums.cancels, "cancels", ""),
+        (sums.stops, "stops", ""),
+        (sums.shadowed, "in shadow", "$text-accent"),
+    )
+    parts = [(f"since {began.astimezone():%a %H:%M}: ", DIM)]
+    parts += [
+        (f"{count}{plus} {noun}  ", style)
+        for count, noun, style in counts
+        if count or noun == "breaches"
+    ]
+    parts += [
+        (f"{sums.failed} FAILED  " if sums.failed else "", "bold $text-error"),
+        (f"{sums.unsure} UNSURE  " if sums.unsure else "", "bold $text-warning"),
     ]
     if sums.slowest_ms is not None:
-        parts.append((f"  slowest {sums.slowest_ms:,.0f} ms", DIM))
+        parts.append((f"slowest {sums.slowest_ms:,.0f} ms", DIM))
     yield Content.assemble(*parts)
     if is_cut:
         yield Content.styled(f"+ at least: the daemon tells of the newest {KEPT} an account", DIM)

@@ -45,7 +45,7 @@ class Figures(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Figure("Realised today, net", id="realised")
-        yield Figure("Open positions", id="unrealised")
+        yield Figure("Open P&L", id="unrealised")
         yield Figure("Total today", id="total")
 
     def show(self, glance: Glance) -> None:

@@ -10,10 +10,11 @@ from risk_manager.dashboard.keys import CLOSE, explained
 _WORDS = """\
 Words
   LOCKED       nothing may be open or working; what appears is closed
+  BLOCKED      the same, of one product only
   NO ENTRIES   positions may be reduced and protected, not increased
   ENFORCING    the daemon acts     SHADOW  it decides and touches nothing
   OK, WARN, BREACH   how near a limit is; UNKNOWN: no figure to be trusted
-  DECIDED, SENT, DONE, FAILED, UNSURE   what became of an enforcement
+  WARNED, DECIDED, SENT, DONE, FAILED, UNSURE   what became of an enforcement
   –  or  ---   not known. It never stands for zero.
 
 Tab, arrows and page keys choose a panel and scroll it.

@@ -44,7 +44,8 @@ def _name(glance: Glance, account: AccountSnapshot) -> str:
 
 def _lock(glance: Glance, account: AccountSnapshot, lock: LockRow) -> Iterator[Content]:
     flat = lock.policy == "flat"
-    word = {"flat": "LOCKED", "no_entries": "NO ENTRIES"}.get(lock.policy, lock.policy.upper())
+    full = "LOCKED" if lock.scope == "account" else "BLOCKED"
+    word = {"flat": full, "no_entries": "NO ENTRIES"}.get(lock.policy, lock.policy.upper())
     where = "whole account" if lock.scope == "account" else scope(lock)
     yield Content.assemble(
         "  ",

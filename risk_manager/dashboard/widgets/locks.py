@@ -25,8 +25,9 @@ class Locks(Panel):
         assert glance.account is not None
         for lock in glance.account.locks:
             flat = lock.policy == "flat"
+            word = "BLOCKED" if lock.scope != "account" else "LOCKED"
             yield Content.assemble(
-                (" FLAT " if flat else " NO ENTRIES ", _badge(flat)),
+                (f" {word} " if flat else " NO ENTRIES ", _badge(flat)),
                 (f" {scope(lock)} ", "bold"),
                 (ends(glance, lock), "bold"),
             )

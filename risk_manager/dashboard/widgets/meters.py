@@ -11,6 +11,7 @@ from risk_manager.dashboard.wording import DIM, in_force
 from risk_manager.feed.messages import MeterRow
 
 _TITLE_WIDTH = 22
+_ROOM_FOR_BARS = 50
 
 
 class Meters(Panel):
@@ -25,12 +26,16 @@ class Meters(Panel):
                 m.counts_from is not None,
                 place(m),
                 -(m.used or 0.0),
+                m.unit != "USD",
                 m.spec_id,
             ),
         )
         for meter in nearest_first:
+            if self.room < _ROOM_FOR_BARS:  # more limits in sight are worth more than bars
+                yield _one_line(glance, meter)
+                continue
             yield self._bar_line(meter)
-            indent = " " * (8 if self.room >= 50 else 2)
+            indent = " " * 8
             since = in_force(meter, glance.now)
             yield Content.styled(indent + (f"{since}: " if since else "") + meter.sentence, DIM)
 
@@ -47,6 +52,17 @@ class Meters(Panel):
             bar(meter.used, bar_width, colour),
             (f"{percent:>5}", f"bold {colour}"),
         )
+
+
+def _one_line(glance: Glance, meter: MeterRow) -> Content:
+    word, colour = word_and_colour(meter)
+    percent = "" if meter.used is None else f"{meter.used * 100:.0f}%"
+    since = in_force(meter, glance.now)
+    return Content.assemble(
+        (f"{word:<7}{percent:>5} ", f"bold {colour}"),
+        ("shadow: " if meter.shadow else "", "$text-accent"),
+        (f"{since}: " if since else "") + meter.sentence,
+    )
 
 
 def bar(used: float | None, width: int, colour: str) -> Content:

@@ -29,12 +29,13 @@ class Panel(VerticalScroll):
     def show(self, glance: Glance) -> None:
         """Draw what this panel is about."""
         if glance.account is None:  # "flat" would be a claim
-            body = Content.styled("not known yet", "dim")
-        elif lines := list(self.lines(glance)):
-            body = Content("\n").join(lines)
+            self.put_lines([Content.styled("not known yet", "dim")])
         else:
-            body = Content.styled(self.empty, "dim")
-        self.query_one(Text).put(body)
+            self.put_lines(self.lines(glance))
+
+    def put_lines(self, lines: Iterable[Content]) -> None:
+        shown = list(lines) or [Content.styled(self.empty, "dim")]
+        self.query_one(Text).put(Content("\n").join(shown))
 
     def lines(self, glance: Glance) -> Iterable[Content]:
         raise NotImplementedError

@@ -1,7 +1,7 @@
-"""How an account changes by what the broker says of it: the stream word by word, and its lists.
+"""How an account changes with the broker's statements: stream messages and REST lists.
 
-Statements are weighed by when they were true. Where two of them cannot both be, a dispute is kept
-until a list decides.
+Statements are ordered by when they were true. Where two statements contradict each other and
+neither is known to be newer, a dispute is kept until a list decides.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,8 @@ from risk_manager.domain.symbols import Contract
 
 ORDERS_REMEMBERED = 500
 
-# A stated average so far (as a fraction, and in ticks) from that of the fills is not believed.
+# A stated average that differs from the fills' average by more than this (as a fraction, and in
+# ticks) is not believed.
 MISSTATED = Decimal("0.2")
 MISSTATED_TICKS = 100
 
@@ -60,7 +61,7 @@ def with_position(
         average = None
     stated = average is not None
     if average is None:
-        # What is taken off leaves the average as it was.
+        # A reduction leaves the average price unchanged.
         took_off = held is not None and abs(net) <= held.size
         average = known if known is not None and took_off else by_fills
     if held is not None and goes_on:
@@ -99,13 +100,13 @@ def with_position(
 
 
 def _is_far(average: Decimal, by_fills: Decimal, contract: Contract | None) -> bool:
-    """Whether an average cannot be that of these fills, however it is worked out."""
+    """Whether a stated average is too far from the fills' average to be believed."""
     least = MISSTATED_TICKS * contract.tick_size if contract is not None else 0
     return abs(average - by_fills) > max(MISSTATED * abs(by_fills), least)
 
 
 def averaged(account: Account, contracts: Mapping[str, Contract]) -> Account:
-    """The account with the fills' average where the broker has stated none and none is known."""
+    """Return the account with the fills' average on each position whose average is unknown."""
     for position in account.positions.values():
         if position.average_price is None and position.sided:
             contract_id = position.contract_id
@@ -123,8 +124,11 @@ def _ended(account: Account, position: Position) -> Account:
 
 
 def is_back(account: Account, contract_id: str) -> bool:
-    """Whether what is held is by id and age the position that ended last: a late word of it, or,
-    which is not known, a gateway that lets an id live on."""
+    """Whether the position held has the id and creation time of the position that ended last.
+
+    It may be a late message about the ended position, or the gateway may reuse ids. The two cases
+    cannot be told apart.
+    """
     held, over = account.positions.get(contract_id), account.ended.get(contract_id)
     return (
         held is not None
@@ -135,7 +139,7 @@ def is_back(account: Account, contract_id: str) -> bool:
 
 
 def _is_another(record: PositionRecord, held: Position) -> bool:
-    """Whether this was opened after the one we hold had ended, though nobody told us of the end."""
+    """Whether the record is a newer position than the one held, whose end was never reported."""
     return (
         record.id != held.gateway_id
         and record.creation_timestamp is not None
@@ -145,7 +149,7 @@ def _is_another(record: PositionRecord, held: Position) -> bool:
 
 
 def _is_of_an_earlier_one(record: PositionRecord, held: Position) -> bool:
-    """Whether this is a late word of a position that had ended before the one we hold began."""
+    """Whether the record is a late message about a position older than the one held."""
     return (
         record.id != held.gateway_id
         and record.creation_timestamp is not None
@@ -155,7 +159,8 @@ def _is_of_an_earlier_one(record: PositionRecord, held: Position) -> bool:
 
 
 def revalued(position: Position, contract: Contract | None) -> Position:
-    """With its P&L arithmetic prepared, where side, average price and contract are known."""
+    """Return the position with its valuation prepared. The valuation is None unless side, average
+    price and contract are known."""
     valuation = _valuation(position.net, position.average_price, position.sided, contract)
     return (
         position if valuation == position.valuation else fast_replace(position, valuation=valuation)
@@ -171,10 +176,11 @@ def _valuation(
 
 
 def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
-    """The account after the stream stated this order.
+    """Return the account after the stream stated this order.
 
-    A word counts by when it was true. That an order has ended is taken back by a newer word; words
-    that cannot be told apart by their age are a dispute, which the list decides.
+    Statements are ordered by their update timestamps. A newer one can revive an order that was
+    reported as ended. Two contradicting statements of unknown order are a dispute, which the next
+    list decides.
     """
     known = account.orders.get(record.id)
     ended = account.finished.get(record.id)
@@ -184,7 +190,7 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
                 return _with_ended(account, record.id, at, record.update_timestamp)
             if not _is_older(ended.updated_at, record.update_timestamp):
                 return account
-            # Told again: a list has had the time to know it since the first word.
+            # A repeat keeps the first arrival time, so that lists asked for since then may decide.
             ended = Ended(ended.at, record.update_timestamp, ended.cancelled)
             return fast_replace(account, finished={**account.finished, record.id: ended})
         if _is_older(record.update_timestamp, known.updated_at):
@@ -194,7 +200,7 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
         if _is_older(record.update_timestamp, ended.updated_at):
             return account
         if not _is_older(ended.updated_at, record.update_timestamp):
-            # A word that is only repeated does not put off the decision.
+            # A repeated statement does not postpone the decision.
             return _disputed(account, record.id, record.contract_id, max(at, ended.at + LIST_LAG))
         account = _disputed(account, record.id, record.contract_id, at + LIST_LAG)
     elif is_late(account, record):
@@ -210,10 +216,10 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
 
 
 def _is_of_an_earlier_stage(one: OrderRecord | Order, other: OrderRecord | Order) -> bool:
-    """Whether one statement of an order comes before another, though their dates do not say so.
+    """Whether `one` describes an earlier stage of an order than `other`, timestamps being equal.
 
-    A gateway may date all that happens to an order at one instant alike. But what has begun to work
-    does not sleep again at that instant, and what has filled stays filled.
+    A gateway may give several changes of an order the same timestamp. Within one instant an order
+    never goes back from working to suspended, and its filled quantity never falls.
     """
     if _is_older(_dated(other), _dated(one)):
         return False
@@ -230,7 +236,7 @@ def _filled(stated: OrderRecord | Order) -> int:
 
 
 def _working(account: Account, record: OrderRecord, at: datetime) -> Account:
-    """With this order working, whatever was known of it."""
+    """Return the account with this order working, whatever was known of it before."""
     known = account.orders.get(record.id)
     order = Order(
         id=record.id,
@@ -261,8 +267,10 @@ def _working(account: Account, record: OrderRecord, at: datetime) -> Account:
 
 
 def _without_settled(account: Account, order_id: int) -> Account:
-    """Without the answered cancel of an order that outlived it: the next one is a new matter, and
-    waits for nothing that was said of the one before."""
+    """Drop the answered cancel of an order that still works in spite of it.
+
+    The next cancel is then a first try and does not wait for the earlier one's pause.
+    """
     key = f"order:{order_id}"
     attempt = account.attempts.get(key)
     if attempt is None or attempt.in_flight:
@@ -271,21 +279,23 @@ def _without_settled(account: Account, order_id: int) -> Account:
 
 
 def without_order(account: Account, order_id: int, at: datetime) -> Account:
-    """The account after the gateway said it knows no such working order."""
+    """Return the account after the gateway said that it knows no such working order."""
     order = account.orders.get(order_id)
     return account if order is None else _over(account, order, at)
 
 
 def is_told_freshly(account: Account, key: str, asked_at: datetime) -> bool:
-    """Whether the stream has spoken of an order ("order:7"), a contract or the account so lately
-    that what was asked for at this instant need not know it yet."""
+    """Whether a REST reply asked for at `asked_at` may lag behind the stream's newest message.
+
+    `key` names an order ("order:7"), a contract, or "account".
+    """
     heard = account.heard.get(key)
     return heard is not None and asked_at < heard + LIST_LAG
 
 
 def is_for_news(account: Account, action: Action, now: datetime) -> bool:
-    """Whether an action is for an order or a position that the stream has told of so lately that
-    REST may not know it."""
+    """Whether REST may not know the action's order or position yet, as the stream has only just
+    reported it."""
     if isinstance(action, CancelOrder | MoveStop):
         return action.order_id in account.orders and is_told_freshly(account, action.key, now)
     if not isinstance(action, ClosePosition | ReducePosition):
@@ -301,8 +311,10 @@ def is_for_news(account: Account, action: Action, now: datetime) -> bool:
 def with_record_reported(
     account: Account, record: AccountRecord, asked_at: datetime, at: datetime
 ) -> Account:
-    """The account after a list stated balance and permission. The permission that the stream has
-    stated so shortly before that the list need not know it stands."""
+    """Return the account after a list stated balance and trading permission.
+
+    A permission that the stream stated within `LIST_LAG` before the request stays in force.
+    """
     heard, may = account.heard.get("account"), account.can_trade
     if heard is not None and heard > asked_at:
         return account
@@ -316,7 +328,10 @@ def with_record_reported(
 
 
 def with_record(account: Account, record: AccountRecord, at: datetime) -> Account:
-    """The account after the gateway stated balance and permission; what is missing stays."""
+    """Return the account after the gateway stated balance and permission.
+
+    A field that the record leaves out keeps its value.
+    """
     can_trade = account.can_trade if record.can_trade is None else record.can_trade
     changed = fast_replace(
         account,
@@ -336,9 +351,10 @@ def with_positions_reported(
     at: datetime,
     contracts: Mapping[str, Contract],
 ) -> Account:
-    """The account after a full list of positions, except where the stream spoke later.
+    """Return the account after a full list of positions.
 
-    One that the stream has told of as new so shortly before that the list need not know it stands.
+    The list does not override what the stream reported after it was asked for, nor does it remove
+    a position that the stream reported as new within `LIST_LAG` before.
     """
     stated = {r.contract_id: r for r in records}
     for contract_id in sorted({*stated, *account.positions}):
@@ -358,8 +374,11 @@ def with_positions_reported(
 
 
 def opened_freshly(account: Account, contract_id: str, asked_at: datetime) -> bool:
-    """Whether the stream has told of a new position so lately that what was asked for at this
-    instant need not know it. A late word of one that has ended is none."""
+    """Whether a REST reply asked for at `asked_at` may not know this position yet.
+
+    True where the stream reported the opening within `LIST_LAG` before. A late message about an
+    ended position does not count as an opening.
+    """
     held, heard = account.positions.get(contract_id), account.heard.get(contract_id)
     return (
         held is not None
@@ -373,9 +392,10 @@ def opened_freshly(account: Account, contract_id: str, asked_at: datetime) -> bo
 def with_orders_reported(
     account: Account, records: Iterable[OrderRecord], asked_at: datetime, at: datetime
 ) -> Account:
-    """The account after a full list of working orders.
+    """Return the account after a full list of working orders.
 
-    What the stream has told since, or so shortly before that the list need not know it, stands.
+    The list does not override what the stream reported after it was asked for, or within
+    `LIST_LAG` before.
     """
     stated = {r.id: r for r in records}
     for record in stated.values():
@@ -403,8 +423,8 @@ def _may_wait(
 ) -> bool:
     """Whether a suspended bracket child may be waiting for its entry.
 
-    No list shows such children. They end with an event of their own, which may be lost; but
-    without an entry that works none of them can be waiting.
+    No list shows suspended children. The event that ends them may be lost, but without a working
+    entry order none of them can be waiting.
     """
     return any(
         r.contract_id == child.contract_id and r.side is not child.side for r in stated.values()
@@ -417,7 +437,7 @@ def _may_wait(
 def _with_listed(
     account: Account, record: OrderRecord, asked_at: datetime, at: datetime
 ) -> Account:
-    """The account after a list stated this order."""
+    """Return the account after a list stated this order."""
     known = account.orders.get(record.id)
     ended = account.finished.get(record.id)
     if record.status in TERMINAL:
@@ -428,7 +448,7 @@ def _with_listed(
         if asked_at < ended.at and _is_older(record.update_timestamp, ended.updated_at):
             return account
         if asked_at < decided_from:
-            # Asked for before the word came, it may still have been drawn up after it.
+            # A list asked for before the message arrived may have been compiled after it.
             return _disputed(account, record.id, record.contract_id, decided_from)
     elif (
         known is not None
@@ -441,14 +461,14 @@ def _with_listed(
 
 
 def with_dispute(account: Account, key: str, dispute: Dispute) -> Account:
-    """With it noted that two words about an order, a contract or the account differ."""
+    """Record that two statements about an order, a contract or the account differ."""
     if account.disputes.get(key) == dispute:
         return account
     return fast_replace(account, disputes={**account.disputes, key: dispute})
 
 
 def without_disputes(account: Account, asked_at: datetime) -> Account:
-    """The account without what a list of positions and orders, asked for then, has decided."""
+    """Return the account without the disputes that a list asked for at `asked_at` has decided."""
     left = {
         k: d for k, d in account.disputes.items() if k == "account" or d.decided_from > asked_at
     }
@@ -460,7 +480,7 @@ def _disputed(account: Account, order_id: int, contract_id: str, decided_from: d
 
 
 def is_late(account: Account, record: OrderRecord) -> bool:
-    """Whether the stream says of an order that it works, but as of before a list left it out."""
+    """Whether a "working" message is older than a list that no longer showed the order."""
     return (
         record.id not in account.orders
         and record.status not in TERMINAL

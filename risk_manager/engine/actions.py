@@ -1,4 +1,4 @@
-"""The actions that bring an account to what is wanted of it, each sent only if it may be now."""
+"""Turns what is wanted of an account into actions, and sends each only when it may go out now."""
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -31,13 +31,13 @@ from risk_manager.engine.exit_placement import cut_back, protect, resized
 from risk_manager.engine.settlement import REFUSED_PAUSES
 from risk_manager.engine.wanted import Wanted
 
-# An action nobody reported on for this long is taken as lost, not as still under way.
+# An action without a result for this long counts as lost instead of in flight.
 LOST_AFTER = timedelta(seconds=30)
 LAST_PAUSE = len(REFUSED_PAUSES)
 
 
 class Acted(NamedTuple):
-    """An account after it was acted on. `wants_list`: an exit waits for the broker's word."""
+    """The result of `act`. `wants_list`: an exit order waits until the broker has been read."""
 
     account: Account
     actions: tuple[Action, ...]
@@ -53,10 +53,10 @@ def act(
     *,
     all_were_asked: bool,
 ) -> Acted:
-    """Ask for what is wanted and neither under way nor to wait.
+    """Ask for the wanted actions that are neither in flight nor on hold.
 
-    `unsent` are actions of the same turn that nobody has been told of yet. `all_were_asked`: every
-    rule was, so that an attempt which nobody wants any more is over.
+    `unsent` holds the ids of actions of the same turn that have not been sent yet.
+    `all_were_asked` says that every rule was asked, so that an attempt nobody wants now is over.
     """
     acting = _Acting(state, unsent)
     account = acting.act(account, wanted, all_were_asked=all_were_asked)
@@ -64,7 +64,7 @@ def act(
 
 
 class _Acting:
-    """The working space of `act`: collects what is asked and told for one account."""
+    """The working space of `act`: collects actions and facts for one account."""
 
     def __init__(self, state: State, unsent: AbstractSet[str]) -> None:
         self.state = state
@@ -135,7 +135,7 @@ class _Acting:
         return fast_replace(account, attempts=under_way, next_action=next_id)
 
     def _may_repeat(self, account: Account, cancel: CancelOrder, tries: int) -> bool:
-        """Whether an order that outlived its confirmed cancel may be cancelled again by now."""
+        """Whether an order that still works after a confirmed cancel may be cancelled again now."""
         outlived = account.outlived.get(cancel.order_id)
         if outlived is None:
             return True
@@ -167,8 +167,12 @@ class _Acting:
         return brake.lets_pass(action, tries, limit, must_go=self._must_go(account, action, want))
 
     def _must_go(self, account: Account, action: Action, want: Wanted) -> bool:
-        """Whether an order stands against a lock (an entry, or an exit larger than its position),
-        has been called off, or is an exit of ours that would open a position if it filled."""
+        """Whether the brake must not hold up this cancel or move.
+
+        True for an order that violates a lock (an entry, or an exit larger than its position), for
+        one that an administrator cancelled, for one left behind by a closed position, and for an
+        exit of ours that would open or enlarge a position if it filled.
+        """
         if not isinstance(action, CancelOrder | MoveStop):
             return False
         contract_id = action.contract_id
@@ -243,9 +247,9 @@ class _Acting:
         if want.protect is not None and not closing:
             for action in protect(self.state, account, position, want.protect):
                 if isinstance(action, MoveStop) and action.order_id in want.cancel:
-                    continue  # by turns they would go at the pace of the answers
+                    continue  # cancel and move would alternate as fast as the answers come
                 if isinstance(action, MoveStop) and leaves_less(account, action, want.cancel):
-                    continue  # what is cancelled makes room already
+                    continue  # the cancelled stop already makes room
                 moved.add(action.key)
                 yield action
         for order_id in sorted(want.shrink.keys() & account.orders.keys() - want.cancel):
@@ -255,7 +259,7 @@ class _Acting:
 
 
 def _with_exits_to_follow(account: Account, action: Action, now: datetime) -> Account:
-    """The account with it noted that the exits of this position are to follow it."""
+    """Record on the account that the exits of the position must follow this close or reduction."""
     if isinstance(action, ReducePosition):
         return cut_back(account, account.positions[action.contract_id], now)
     if isinstance(action, ClosePosition):
@@ -266,7 +270,10 @@ def _with_exits_to_follow(account: Account, action: Action, now: datetime) -> Ac
 def _without_ended(
     attempts: Mapping[str, Attempt], live: AbstractSet[str], now: datetime
 ) -> dict[str, Attempt]:
-    """Those still wanted or under way; one that another follows is given up when it is lost."""
+    """Keep the attempts that are wanted or in flight.
+
+    An attempt that a later one follows is dropped once it counts as lost.
+    """
     return {
         key: attempt
         for key, attempt in attempts.items()
@@ -279,19 +286,19 @@ def _without_ended(
 
 
 def _is_same(asked: Action, action: Action) -> bool:
-    """Whether an action, not yet numbered, asks for the same as one that was."""
+    """Whether an action without an id yet asks for the same as one already asked."""
     return fast_replace(asked, id="", follows="", wary=False) == action
 
 
 def _may_send(account: Account, known: Attempt | None, action: Action, now: datetime) -> int:
-    """Which try this would be; 0 when it is already under way or must wait."""
+    """Return the number of this try, or 0 when the action is in flight or must wait."""
     if known is None or attempts.is_new_matter(account, known, action):
         return 1
     same = _is_same(known.action, action)
     if known.in_flight:
         lost = now - known.under_way_since > LOST_AFTER
         return known.tries + 1 if lost else 0
-    # An exit just placed may not be listed yet: a second one would be one too many.
+    # An exit just placed may not be listed yet, and a second one could open a position.
     if not same and not isinstance(action, PlaceExit):
         return 1
     if known.not_before is not None and now < known.not_before:

@@ -1,7 +1,7 @@
-"""Which calls under way have nothing left to do, so that what is held now is a new matter.
+"""Decides whether a call in flight still has something to close.
 
-A close is in flight for the position it was sent for. It is looked after until the broker has been
-read back; but what the trader opens after its position has ended does not wait for that.
+A close is followed up until the account has been read back. A position that the trader opens after
+the closed one has ended does not wait for that: it is closed by a call of its own.
 """
 
 from datetime import datetime
@@ -20,9 +20,10 @@ from risk_manager.engine.unproven_cancels import is_marked
 
 
 def with_end_shown(account: Account, contract_id: str, at: datetime, *, by_stream: bool) -> Account:
-    """The account after a word on this position: whether it leaves a call nothing to close.
+    """Mark the call in flight on this position (`shown_at`) if it has nothing left to close.
 
-    That a position has been cut back counts only from the stream. A list may be of before it grew.
+    That a position has been reduced far enough counts only when the stream says so. A list may
+    date from before the position grew.
     """
     if not account.attempts:
         return account
@@ -42,11 +43,11 @@ def with_end_shown(account: Account, contract_id: str, at: datetime, *, by_strea
 
 
 def is_new_matter(account: Account, before: Attempt, action: Action) -> bool:
-    """Whether this action is about something later than the one before it on the same key.
+    """Whether this action concerns a later position than `before`, the action on the same key.
 
-    Not where what is held may be a late word of what has ended, and not without the fill of a call
-    that was to leave a part, or that went out for a position which perhaps had ended already: what
-    it has still to close is in doubt then.
+    False while the position held may be a late message about the ended one. False as well while
+    it is in doubt what `before` still has to close: until its fill is known, this holds for a
+    reduction, and for a call sent when its position had perhaps ended already.
     """
     done = before.action
     if (
@@ -64,20 +65,21 @@ def is_new_matter(account: Account, before: Attempt, action: Action) -> bool:
         return True
     if held.created_at > over.created_at:
         return True
-    # By its age it is what has ended. A gateway that lets a position live on turns it round once.
+    # By its age this is the ended position. A gateway that keeps the id through a reversal shows
+    # it on the other side; only one such reversal is believed.
     if held.side != over.side and not done.follows:
         return True
     return _entered_since(account, before, held.side)
 
 
 def _is_turned(account: Account, before: Attempt) -> bool:
-    """Whether the position of that call became the one held now without a word of flat between."""
+    """Whether the call's position became the one held now with no flat report in between."""
     held = account.positions.get(before.action.contract_id)
     return held is not None and before.shown_at == held.opened_at
 
 
 def is_behind(account: Account, contract_id: str) -> bool:
-    """Whether something was closed that the position, as it is known, need not show yet."""
+    """Whether a closing fill is newer than the last statement of the position."""
     stated = (account.heard.get(contract_id), account.reported_as_of)
     known_as_of = max((at for at in stated if at is not None), default=None)
     return any(
@@ -89,7 +91,7 @@ def is_behind(account: Account, contract_id: str) -> bool:
 
 
 def stands(account: Account, action: Action) -> bool:
-    """Whether there still is what an action is about: its position, or its order."""
+    """Whether the position or order that an action concerns still exists."""
     position = account.positions.get(action.contract_id)
     match action:
         case ClosePosition():
@@ -111,7 +113,7 @@ def stands(account: Account, action: Action) -> bool:
 
 
 def without_unsent(account: Account, action: Action) -> Account:
-    """The account after an action was not sent: nothing is under way but what it followed."""
+    """Return the account without an action that was never sent; the one it followed returns."""
     attempt = account.attempts.get(action.key)
     if attempt is None or attempt.action.id != action.id:
         return account
@@ -123,7 +125,10 @@ def without_unsent(account: Account, action: Action) -> Account:
 
 
 def following(account: Account, attempts: dict[str, Attempt], action: Action) -> Action:
-    """The action, as one that follows what is under way on its key; that is kept beside it."""
+    """Return the action, marked as following the attempt in flight on its key, if there is one.
+
+    That attempt is moved to a key of its own in `attempts`.
+    """
     known = attempts.get(action.key)
     if known is None or not known.in_flight:
         return action
@@ -141,7 +146,7 @@ def _has_filled(account: Account, attempt: Attempt) -> bool:
 
 
 def _entered_since(account: Account, attempt: Attempt, side: int) -> bool:
-    """Whether the newest execution since the call opened something on this side."""
+    """Whether the newest execution received since the call opened or added on this side."""
     lately = [
         e
         for e in account.ledger.standing()

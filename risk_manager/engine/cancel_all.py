@@ -1,8 +1,8 @@
-"""Which orders an administrator has called off with `cancel_all`, or have ended with a position
-that was closed, until each of them is gone.
+"""Orders to cancel until each is gone: those of an administrator's `cancel_all`, and those that
+ended together with a closed position.
 
-Kept as marks of the account, so that they outlive a refusal, the brake and a restart. That an order
-has ended is taken for certain once a list has borne it out: a cancel may be confirmed and not take.
+They are kept as marks of the account, so that they survive a refusal, the brake and a restart. The
+end of an order is certain only once a list confirms it: a cancel may be confirmed without effect.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,11 @@ WITH_POSITION = "closed with its position:"
 
 
 def with_called_off(account: Account, event: AdminAsked, root: Callable[[str], str]) -> Account:
-    """With a mark for each order now known that the administrator means, and one for those that
-    are met when the account is read, if it has not been."""
+    """Return the account with a mark for each order in the scope.
+
+    If the account has not been read since the start, add a mark that applies to every order the
+    read will show.
+    """
     subjects = [f"{ONE}{order_id}" for order_id in _within(account, event.scope, root)]
     if account.is_only_remembered(event.at):
         subjects.append(f"{ALL}{event.scope}")
@@ -31,7 +34,7 @@ def with_called_off(account: Account, event: AdminAsked, root: Callable[[str], s
 
 
 def with_let_go(before: Account, after: Account) -> Account:
-    """`after`, with a mark for each order of a closing let go whose end is to be borne out."""
+    """Return `after` with a mark for each order of a finished closing whose end is unconfirmed."""
     if after.closings is before.closings:
         return after
     marks: dict[MarkKey, Mark] = {}
@@ -57,7 +60,7 @@ def is_called_off(account: Account, order_id: int) -> bool:
 
 
 def demanded(account: Account, wanted: dict[str, Wanted], root: Callable[[str], str]) -> Account:
-    """Add a cancel of each to `wanted`; returns the account with marks for those that are left."""
+    """Add a cancel of each marked order to `wanted`; return the account with the marks left."""
     gone = set()
     for mark in account.own_marks(_kind(ALL)):
         gone.add((ENFORCER, mark.subject))
@@ -67,13 +70,13 @@ def demanded(account: Account, wanted: dict[str, Wanted], root: Callable[[str], 
         order_id = int(mark.subject.rpartition(":")[2])
         order = account.orders.get(order_id)
         if order is None:
-            # A list that left it out may have been wrong: then it is met again.
+            # A list that left the order out may have been wrong: keep the mark until certain.
             unsure = order_id in account.finished or order_id in account.unlisted
             if account.is_gone(order_id) or not unsure:
                 gone.add((ENFORCER, mark.subject))
         elif mark.subject.startswith(WITH_POSITION) and _only_reduces(account, order):
-            continue  # of what the trader has opened since: it is an exit again
-        elif order.status is not OrderStatus.PENDING_CANCELLATION:  # that is under way
+            continue  # it is an exit again, of a position the trader has opened since
+        elif order.status is not OrderStatus.PENDING_CANCELLATION:  # else a cancel is under way
             want = wanted.setdefault(order.contract_id, Wanted())
             rule_ids, reason = ["manual"], mark.value
             if mark.subject.startswith(WITH_POSITION):

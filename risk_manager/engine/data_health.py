@@ -1,4 +1,4 @@
-"""How issues begin, become an emergency, and end. Looked at on each tick, never on a quote."""
+"""How health issues begin, become an emergency, and end. Checked on each tick, never on a quote."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,19 +19,19 @@ CRITICAL_AFTER = timedelta(seconds=30)
 FLICKER = timedelta(minutes=5)
 FLICKERS_UNTIL = timedelta(seconds=30)
 STREAM_MAY_FOLLOW = timedelta(seconds=3)
-"""A report read over REST may overtake the stream by so much."""
+"""A REST report may be this far ahead of the stream."""
 CONNECTING_MAY_TAKE = timedelta(seconds=10)
 NO_FILL_FOR = timedelta(seconds=10)
 """Balance and trades are compared only when the last execution is older than this."""
 SMALL_CHANGE = Decimal(1)
 
-# A first failed read is nothing to call anybody for.
+# A single failed read raises no alarm.
 _TOLD_AFTER = {IssueKind.READS_FAILING: timedelta(seconds=10)}
-# Nobody guards it, or somebody should know why: nothing to find out days later.
+# A configured account that is missing is not guarded at all: critical from the start.
 _CRITICAL_AT_ONCE = frozenset({IssueKind.ACCOUNT_MISSING})
-# The fold tells these two itself, the moment they happen.
+# `fold` raises the alarm for these itself, at the moment they happen.
 _TOLD_BY_OTHERS = frozenset({IssueKind.HUB_DOWN})
-# What the daemon reports, and withdraws, by events; everything else follows from the state.
+# Issues the daemon reports and withdraws by events. All others follow from the state.
 _REPORTED = frozenset(
     {
         IssueKind.READS_FAILING,
@@ -49,7 +49,7 @@ _REPORTED = frozenset(
 
 
 def with_issue(state: State, event: HealthIssueChanged) -> State:
-    """With an issue the daemon reports about itself or its reads, or without it."""
+    """Add or remove an issue that the daemon reports about itself or its reads."""
     key = (event.doubt, event.account_id, event.subject)
     known = state.health_issues.get(key)
     if not event.reason:
@@ -70,14 +70,14 @@ def with_issue(state: State, event: HealthIssueChanged) -> State:
 def compared(
     state: State, before: Account, after: Account, event: AccountReported, facts: list[Fact]
 ) -> State:
-    """What the broker's report says about the stream, and about our sums."""
+    """Compare the broker's report with what the stream told and with our own sums."""
     if event.positions is not None and before.positions is not after.positions:
         state = _unheard(state, before, after, event)
     return _balance(state, after, event, facts)
 
 
 def _unheard(state: State, before: Account, after: Account, event: AccountReported) -> State:
-    """Remember what changed without a word of the stream, which was there all the while."""
+    """Record what the report changed although the connected stream had not told it."""
     hub = state.hubs.get(Hub.USER)
     reported_at = before.reported_at
     if hub is None or hub.state is not HubState.UP:
@@ -150,7 +150,7 @@ def _fees_alarm(state: State, account: Account, fees: Decimal) -> Alarm:
 
 
 def looked(state: State, facts: list[Fact]) -> State:
-    """The state with its issues brought up to date, and what is to be told of them."""
+    """Return the state with its issues brought up to date; alarms are added to `facts`."""
     if state.awake_since is None:
         state = fast_replace(state, awake_since=state.now)
     if state.unheard:
@@ -179,7 +179,7 @@ def looked(state: State, facts: list[Fact]) -> State:
 
 
 def _found(state: State) -> Iterator[HealthIssue]:
-    """What follows from the state alone."""
+    """Yield the issues that follow from the state alone."""
     now = state.now
     for hub, status in state.hubs.items():
         waiting = status.state is HubState.CONNECTING and now - status.since < CONNECTING_MAY_TAKE
@@ -230,7 +230,7 @@ def _stale(state: State, contract_id: str) -> HealthIssue | None:
     patience = state.rulebook.defaults.quote_max_age
     quote = state.quotes.get(contract_id)
     if quote is not None and state.now - quote.at <= patience:
-        return None  # as nearly always; whether the exchange is open takes longer to say
+        return None  # the usual case, checked before the slower question of exchange hours
     open_since = trading_since(state.rulebook.calendar, state.root(contract_id), state.now)
     if open_since is None or state.awake_since is None:
         return None
@@ -274,7 +274,7 @@ def _unstated(state: State, account: Account) -> Iterator[HealthIssue]:
 
 
 def _without_explained(state: State) -> State:
-    """Forget differences the stream has told of by now, or a new stream has wiped out."""
+    """Drop differences that the stream has reported since, or that predate a new connection."""
     hub = state.hubs.get(Hub.USER)
     kept = {}
     for (account_id, contract_id), at in state.unheard.items():
@@ -309,7 +309,8 @@ def _begun(state: State, key: IssueKey, reason: str, since: datetime) -> HealthI
 
 
 def _with_alarms(state: State, issue: HealthIssue, facts: list[Fact]) -> HealthIssue:
-    """The issue after its alarms: once when it begins, once when it is an emergency, once over."""
+    """Add the alarms that are due: one when an issue begins, one when it is an emergency, and one
+    when it is over. Returns the issue with those alarms noted."""
     now = state.now
     if issue.over_at is not None:
         if not issue.told or issue.over_told:
@@ -347,14 +348,14 @@ def _with_alarms(state: State, issue: HealthIssue, facts: list[Fact]) -> HealthI
 
 
 def _at_stake(state: State, issue: HealthIssue) -> list[int]:
-    """The accounts for which this issue is an emergency."""
+    """Return the accounts for which this issue is an emergency."""
     about = state.accounts if issue.account_id is None else (issue.account_id,)
     accounts = (state.accounts.get(account_id) for account_id in about)
     return [a.id for a in accounts if a is not None and not a.is_flat]
 
 
 def about(kind: IssueKind, subject: str) -> str:
-    """The matter of the alarms of an issue."""
+    """Return the `about` text that joins the alarms of one issue."""
     return f"{kind}:{subject}"
 
 

@@ -1,4 +1,4 @@
-"""Whether an exit order may be added or cut now. One too many could open a position."""
+"""Whether an exit order may be added or made smaller now. A surplus exit could open a position."""
 
 from datetime import timedelta
 
@@ -9,14 +9,14 @@ from risk_manager.domain.records import LIST_LAG, OrderStatus
 from risk_manager.domain.state import State
 from risk_manager.engine.account_updates import is_back
 
-# If no list can be had for so long, the stream alone says that an exit is over.
+# If no list has come for this long, the stream's word alone suffices that an exit is over.
 BORNE_OUT_WITHIN = timedelta(seconds=3)
-# While the stream is down, so old may our knowledge of a position be that an exit is placed for.
+# While the stream is down, an exit is placed only for a position stated within this time.
 SEEN_WITHIN = timedelta(seconds=3)
 
 
 def adds_exits(account: Account, action: Action) -> bool:
-    """Whether more lots would leave the position than do now."""
+    """Whether the action would raise the number of lots in exit orders."""
     if isinstance(action, PlaceExit):
         return True
     if not isinstance(action, MoveStop):
@@ -26,8 +26,11 @@ def adds_exits(account: Account, action: Action) -> bool:
 
 
 def may_have_woken(account: Account, action: Action) -> bool:
-    """Whether an exit like the one to be placed was last told to sleep, as a bracket's do until
-    their entry fills, and no list asked for since the position grew has said more of it."""
+    """Whether a suspended exit like the one to be placed may have become active.
+
+    Bracket exits are suspended until their entry fills. True where no list asked for since the
+    position grew has settled the question.
+    """
     contract_id = action.contract_id
     position, listed_as_of = account.positions[contract_id], account.reported_as_of
     if listed_as_of is not None and listed_as_of >= position.increased_at + LIST_LAG:
@@ -42,8 +45,10 @@ def may_have_woken(account: Account, action: Action) -> bool:
 
 
 def leaves_less(account: Account, move: MoveStop, cancelled: set[int]) -> bool:
-    """Whether a stop would be made smaller while another one beside it goes: together they would
-    leave less than the position. A cancel that has failed makes no room."""
+    """Whether a stop would be made smaller while another stop of the position is being cancelled.
+
+    Together the two would cover less than the position. A cancel that has failed does not count.
+    """
     stop = account.orders[move.order_id]
     if move.size >= stop.remaining:
         return False
@@ -56,12 +61,14 @@ def leaves_less(account: Account, move: MoveStop, cancelled: set[int]) -> bool:
 
 
 def is_known_as_of_now(state: State, account: Account, contract_id: str) -> bool:
-    """Whether position and exits are known as of now: a new exit order for a position that has
-    been closed would open another, and so would one beside an exit that works after all.
+    """Whether position and exits are known well enough to place an exit order.
 
-    The position must have been stated since an order ended that may have closed it, and while
-    the stream is down, lately; by a list, if it had ended already. That order must be over by
-    the list as well, unless no list can be had. Nothing of the contract may be disputed."""
+    A new exit for a closed position would open another one. So would a new exit beside one that
+    still works. Required: nothing in the contract is disputed. The position was stated after the
+    last end of an order that may have closed it. While the stream is down, it was stated within
+    `SEEN_WITHIN`. If it seems to be an ended position, a list stated it. A list has also confirmed
+    the end of that order, unless none has come for `BORNE_OUT_WITHIN`.
+    """
     listed_as_of = account.reported_as_of
     if account.disputed(contract_id) is not None:
         return False

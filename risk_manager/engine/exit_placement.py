@@ -1,7 +1,7 @@
-"""From "protect this position" to the exit orders that do it. Never larger than the position.
+"""Turns "protect this position" into exit orders, never larger than the position.
 
-Prices are rounded to the tick towards safety, a stop is never sent through the market and never
-moved away from it, and all exit stops together never exceed the position.
+Prices are rounded to the tick on the safer side. A stop is never placed beyond the market price
+and never loosened. All exit stops together never exceed the position.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +18,12 @@ from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
 
 OVERSIZE_PATIENCE = timedelta(milliseconds=500)
-"""A smaller position may be this order's own fill, whose report comes in a moment."""
+"""An exit larger than its position is cut only after this time: the position may be smaller
+because that very exit filled, and the order's own report comes a moment later."""
 
 
 def merged(first: Protect | None, second: Protect) -> Protect:
-    """Two wishes for one contract: who asks first decides on the stop and on the target."""
+    """Merge two requests for one contract: the first to name a stop or a target decides it."""
     if first is None:
         return second
     stop = first if first.stop_price is not None else second
@@ -37,7 +38,7 @@ def merged(first: Protect | None, second: Protect) -> Protect:
 
 
 def protect(state: State, account: Account, position: Position, ask: Protect) -> Iterator[Action]:
-    """The actions that bring the working exits in line with what was asked."""
+    """Yield the actions that bring the working exits in line with the request."""
     exits = [
         o
         for o in account.orders_in(position.contract_id)
@@ -68,7 +69,7 @@ def _stop(
     price = _on_tick(state, position, ask.stop_price, stop_ticks)
     moved = next((o for o in stops if o.id == ask.stop_order_id), None)
     if moved is None and ask.stop_order_id is not None:
-        return  # it has ended meanwhile; whoever asked sees that next time
+        return  # the stop has ended meanwhile; the rule sees that when it is asked next
     # A stop that is being cancelled can still fill.
     size = min(
         ask.size or position.size,
@@ -105,7 +106,7 @@ def _stop(
 
 
 def resized(stop: Order, account_id: int, position: Position, size: int) -> MoveStop:
-    """The same stop with so many lots working, where it is."""
+    """Return a move that leaves the stop at its price with `size` lots working."""
     return MoveStop(
         id="",
         account_id=account_id,
@@ -119,11 +120,10 @@ def resized(stop: Order, account_id: int, position: Position, size: int) -> Move
 
 
 def tidied(state: State, account: Account) -> Iterator[tuple[str, Cancel | Protect, str]]:
-    """What must happen to exits this program placed, whoever asked for them: contract,
-    ask and reason.
+    """Yield contract, ask and reason for each exit order that no longer fits its position.
 
-    Without their position they would open one; bigger than it, they would turn it round. So would
-    the exits of a position that this program has cut back, whoever placed them.
+    An exit without a position would open one; an exit larger than its position would reverse it.
+    Covered are exits placed by this program, and every exit of a position this program reduced.
     """
     for order in _perhaps_ours(account):
         if not _in_our_care(account, order) or order.status is OrderStatus.PENDING_CANCELLATION:
@@ -142,7 +142,7 @@ def tidied(state: State, account: Account) -> Iterator[tuple[str, Cancel | Prote
         excess = sum(o.remaining for o in exits) - position.size
         ours = [o for o in exits if _in_our_care(account, o)]
         if excess <= 0 or order is not max(ours, key=lambda o: (o.is_own, o.id), default=None):
-            continue  # one at a time: ours before the trader's, the newest first
+            continue  # one at a time: our own before the trader's, the newest first
         heard = account.heard.get(order.contract_id)
         if heard is not None and state.now - heard < OVERSIZE_PATIENCE:
             continue
@@ -155,19 +155,22 @@ def tidied(state: State, account: Account) -> Iterator[tuple[str, Cancel | Prote
 
 
 def cut_back(account: Account, position: Position, at: datetime) -> Account:
-    """The account with it noted that we cut this position back, so that its exits follow."""
+    """Record on the account that this program reduced the position, so that its exits follow."""
     subject = cut_subject(position.contract_id)
     mark = Mark(rule_id=ENFORCER, subject=subject, set_at=at, value=str(position.episode))
     return fast_replace(account, marks={**account.marks, (ENFORCER, subject): mark})
 
 
 def cut_subject(contract_id: str) -> str:
-    """Under this name the enforcer's mark is kept."""
+    """Return the subject of the enforcer's mark for a reduced position."""
     return f"cut:{contract_id}"
 
 
 def _perhaps_ours(account: Account) -> Iterable[Order]:
-    """The orders that may be in our care: all, or of very many those of few contracts."""
+    """Return every order that may be in our care.
+
+    Where there are very many orders, only the contracts that may hold our own are searched.
+    """
     orders = account.orders
     if not isinstance(orders, ManyOrders):
         return orders.values()

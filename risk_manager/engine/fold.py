@@ -1,4 +1,4 @@
-"""Facts into state: what each event changes, before anyone judges it."""
+"""Applies each event to the state, before any rule judges it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -58,10 +58,10 @@ from risk_manager.engine.locking import (
 )
 from risk_manager.engine.settlement import settled
 
-# Where no price came for so long, the first one after it may be that of a market open again.
+# After a gap this long, the next price may mean that the market is open again.
 PRICES_STOPPED = timedelta(seconds=5)
 HEARD_FOR = timedelta(minutes=2)
-# A tick comes each second: with so much between two events our clock was set, or the machine slept.
+# Ticks come each second. A gap this long means that the clock was set or the machine slept.
 LEAP = timedelta(seconds=10)
 
 
@@ -77,7 +77,7 @@ AccountFact = (
 
 
 class Folded(NamedTuple):
-    """State after an event, who must be judged, and what is to be told."""
+    """The state after an event, the accounts to judge, and the facts to report."""
 
     state: State
     touched: tuple[int, ...]
@@ -85,7 +85,7 @@ class Folded(NamedTuple):
 
 
 def fold(state: State, event: AnyEvent) -> Folded:
-    """Apply one event. Time never goes back; a new trading date is noticed by whoever is first."""
+    """Apply one event. Time never goes back. The first event of a new trading date starts it."""
     if event.at - state.now >= LEAP:
         state = _leapt(state, event.at)
     if type(event) is QuoteChanged:
@@ -109,7 +109,7 @@ def fold(state: State, event: AnyEvent) -> Folded:
 
 def _apply(state: State, event: AnyEvent, facts: list[Fact]) -> tuple[State, tuple[int, ...]]:
     match event:
-        # What comes most stands first: to ask what a pydantic value is not takes a while.
+        # The most frequent kinds come first: each failed match on a pydantic model costs time.
         case PositionChanged() | OrderChanged() | TradeExecuted():
             return _of_account(state, event, facts)
         case Tick():
@@ -210,7 +210,7 @@ def _quote(state: State, event: QuoteChanged) -> Folded:
 
 
 def _hurried(state: State, contract_id: str, *, refused_after: datetime) -> State:
-    """What was refused in a contract while its prices had stopped may be tried again at once."""
+    """Let actions refused while the contract's prices had stopped be tried again at once."""
     for account in state.accounts.values():
         attempts = {
             key: fast_replace(attempt, not_before=state.now)
@@ -265,7 +265,7 @@ def _hub(state: State, event: HubChanged, facts: list[Fact]) -> State:
     if event.state is HubState.DOWN or (event.state is HubState.UP and was_down):
         lost = event.state is HubState.DOWN
         blind = lost and event.hub is Hub.USER
-        # An emergency is that of the accounts that hold something, and of no other.
+        # A lost stream is an emergency only for accounts that hold a position.
         exposed: list[int | None] = [a.id for a in state.accounts.values() if blind and a.positions]
         severity = Severity.WARNING if lost else Severity.INFO
         facts.extend(
@@ -287,7 +287,7 @@ def _hub(state: State, event: HubChanged, facts: list[Fact]) -> State:
 
 
 def _gap(state: State, event: GuardResumed) -> Iterator[Fact]:
-    """An alarm for the time in which nobody guarded; none after a stop with nothing traded."""
+    """Yield an alarm for the time without protection; none after a clean stop without trades."""
     traded = []
     for account in state.accounts.values():
         totals = account.ledger.between(event.since, event.at)
@@ -325,7 +325,7 @@ def _gap(state: State, event: GuardResumed) -> Iterator[Fact]:
 def _opened(state: State, event: AccountOpened, facts: list[Fact]) -> State:
     known = state.accounts.get(event.account_id)
     if known is not None:
-        # What is remembered may be hours old: until the broker has been read it is only that.
+        # The remembered account may be hours old: it counts as unread until the broker is read.
         resumed = fast_replace(
             known,
             name=known.name or event.name,
@@ -389,8 +389,8 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
     if event.orders is not None:
         orders = event.orders
         if event.positions is None:
-            # An order not known yet may protect a position not known yet: without the positions
-            # it would be taken for an entry, and cancelled.
+            # A new order may protect a position that is not known yet. Without the positions the
+            # order would be taken for an entry and cancelled.
             orders = tuple(o for o in orders if o.id in account.orders)
         account = accounts.with_orders_reported(account, orders, event.asked_at, event.at)
     if event.positions is not None and event.orders is not None:
@@ -458,8 +458,11 @@ def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact])
 
 
 def _leapt(state: State, now: datetime) -> State:
-    """The time leaps forward: what is under way has not been so any longer for that, and must not
-    be taken for lost and sent beside itself."""
+    """Note a forward jump of the clock on every attempt in flight.
+
+    Otherwise the jump would count as waiting time, the attempt would be taken for lost, and it
+    would be sent a second time.
+    """
     for account in state.accounts.values():
         attempts = {
             key: fast_replace(attempt, leapt_at=now)
@@ -473,13 +476,13 @@ def _leapt(state: State, now: datetime) -> State:
 
 
 def _is_ahead(state: State) -> bool:
-    """Whether our time is later than the gateway's: then nothing ends by it."""
+    """Whether our clock is ahead of the gateway's; while it is, no lock and no day ends by it."""
     ahead = state.health_issues.get(CLOCK_AHEAD) if state.health_issues else None
     return ahead is not None and ahead.stands
 
 
 def _day_in_force(state: State, book: Rulebook) -> DayWindow:
-    """The trading day; it does not turn by a clock that is ahead."""
+    """Return the trading day in force. It does not turn by a clock that is ahead."""
     last = state.day.ends_at - timedelta.resolution
     return book.day.window(min(state.now, last) if _is_ahead(state) else state.now)
 
@@ -524,7 +527,7 @@ def _turn_day(state: State, facts: list[Fact]) -> State:
 
 
 def _redated(state: State, account: Account) -> State:
-    """An account that is dated on a day that has not begun: its trades count today."""
+    """Date an account back to today if its trading date has not begun; its trades count today."""
     ahead, today = account.trading_date, state.day.date
     ledger = account.ledger
     for execution in ledger.entries.values():
@@ -575,7 +578,7 @@ def _end_locks(state: State, facts: list[Fact]) -> State:
 
 
 def with_account(state: State, before: Account | None, after: Account) -> State:
-    """The state with one account replaced, and the index of holders kept."""
+    """Return the state with one account replaced and the index of holders updated."""
     if after is before:
         return state
     if after.ceilings and not any(

@@ -1,7 +1,7 @@
-"""Exit orders of a position that this program has closed whole, until each of them is gone.
+"""Exit orders left behind by a position that this program closed, until each of them is gone.
 
-Without their position they would open one, whoever placed them. Kept as marks of the account, so
-that they outlive a refusal, the brake and a restart.
+Without the position such an order would open a new one, whoever placed it. The orders are kept as
+marks of the account, so that they survive a refusal, the brake and a restart.
 """
 
 from datetime import datetime
@@ -20,7 +20,7 @@ def subject_of(contract_id: str) -> str:
 
 
 def with_exits_marked(account: Account, position: Position, at: datetime) -> Account:
-    """The account when the whole position is about to be closed: which exits it has."""
+    """Record on the account which exits the position has, as it is about to be closed."""
     contract_id = position.contract_id
     exits = {o.id for o in account.orders_in(contract_id) if o.side.sign != position.side}
     exits |= _marked(account, contract_id)
@@ -37,7 +37,7 @@ def is_left_behind(account: Account, order: Order) -> bool:
 
 
 def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:
-    """Add a cancel of each to `wanted`; returns the account without the marks that are done."""
+    """Add a cancel of each marked order to `wanted`; return the account without finished marks."""
     gone = set()
     for mark in account.own_marks("left"):
         contract_id = mark.subject.partition(":")[2]
@@ -48,7 +48,7 @@ def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:
             if _would_enter(account, order):
                 want = wanted.setdefault(contract_id, Wanted())
                 want.cancel_orders([order.id], ["protection"], REASON)
-        # A list that left one out may have been wrong: then it is met again.
+        # A list that left an order out may have been wrong: keep the mark until certain.
         if all(_is_over(account, order_id) for order_id in ids):
             gone.add((ENFORCER, mark.subject))
     if not gone:

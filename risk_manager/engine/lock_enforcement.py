@@ -1,4 +1,4 @@
-"""What the locks and closings in force demand, whatever any rule says now."""
+"""The demands of locks and closings in force. They hold whatever any rule says now."""
 
 from datetime import timedelta
 
@@ -11,14 +11,15 @@ from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
 from risk_manager.engine.wanted import Wanted
 
-# A market order fills by itself within moments, and may be our own close; older, it is stuck.
+# A market order fills within moments and may be our own close. One older than this is stuck.
 MARKET_ORDER_PATIENCE = timedelta(seconds=3)
-# A smaller position may be the fill of an exit whose own report comes in a moment.
+# The position may be smaller because an exit filled; the order's own report comes a moment later.
 REDUCED_JUST_NOW = timedelta(milliseconds=500)
 
 
 def demands(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
-    """Add what locks and closings demand to `wanted`; returns the account with done ones let go."""
+    """Add the demands of locks and closings to `wanted`; return the account without finished
+    closings."""
     if account.locks:
         for contract_id in account.contract_ids():
             _under_locks(state, account, contract_id, wanted)
@@ -28,9 +29,9 @@ def demands(state: State, account: Account, wanted: dict[str, Wanted]) -> Accoun
 
 
 def is_at_rest(state: State, account: Account) -> bool:
-    """Whether what the locks demand can change only with a new fact, not with time or a price.
+    """Whether the demands of the locks can change only by a new fact, not by time or a price.
 
-    Time counts for what is being closed, for market orders, and for exits that do not fit.
+    Time matters for positions being closed, for market orders, and for exits that do not fit.
     """
     if account.closings:
         return False
@@ -78,7 +79,7 @@ def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Acco
         position = account.positions.get(contract_id)
         open_still = position is not None and position.episode == closing.episode
         if open_still:
-            # Whatever else starts working before it is flat belongs to what is being closed.
+            # Orders that start working before the position is flat belong to the closing as well.
             orders = closing.order_ids | {o.id for o in account.orders_in(contract_id)}
             if orders != closing.order_ids:
                 closing = fast_replace(closing, order_ids=orders)
@@ -100,9 +101,10 @@ def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Acco
 
 
 def _is_let_finish(state: State, account: Account, contract_id: str) -> bool:
-    """Whether a lockout leaves it to an order the trader has sent to reduce the position first.
+    """Whether a lockout waits for an order with which the trader is reducing the position.
 
-    A close on top of it would meet his fill halfway, and the rest of his order would open anew.
+    A close sent beside that order could flatten the position first. The rest of the trader's order
+    would then open a new position.
     """
     if not (state.rulebook.defaults.keep_reducing_fills and account.locks):
         return False
@@ -119,9 +121,10 @@ def _is_let_finish(state: State, account: Account, contract_id: str) -> bool:
 def _stray_orders(
     state: State, account: Account, contract_id: str
 ) -> tuple[set[int], dict[int, int]]:
-    """What would enter: orders to cancel, and stops to make smaller with the lots they keep.
+    """Return the orders to cancel, and the stops to make smaller with the lots they keep.
 
-    Exits that fit the position stay until it is flat: it is never left without its stops.
+    These are the orders that would open or add. Exits that fit the position stay until it is flat,
+    so that it is never left without its stops.
     """
     cancel: set[int] = set()
     shrink: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Locks put in force, prolonged and cleared; what they allow to stay; positions decided on."""
+"""Putting locks in force, prolonging and clearing them; ceilings under them; starting closings."""
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
@@ -15,7 +15,7 @@ ROUNDED_TO = timedelta(seconds=10)
 
 
 def put_lock(state: State, account: Account, lock: Lock, facts: list[Fact]) -> Account:
-    """With this lock in force; one of the same rule and scope is prolonged, never shortened."""
+    """Put this lock in force. A lock of the same rule and scope is prolonged, never shortened."""
     lock = _by_the_later_clock(state, lock)
     known = account.locks.get(lock.key)
     kept = lock if known is None else known.prolonged_by(lock)
@@ -28,8 +28,11 @@ def put_lock(state: State, account: Account, lock: Lock, facts: list[Fact]) -> A
 
 
 def _by_the_later_clock(state: State, lock: Lock) -> Lock:
-    """A span of time that begins while two clocks differ ends by the later one: where ours is
-    behind and is set right, that leap must not end it. Rounded, as a header has whole seconds."""
+    """Count a lock's duration from the later of our clock and the gateway's.
+
+    If ours is behind and is corrected, the jump must not end the lock early. The lead is rounded,
+    as the gateway's header has whole seconds.
+    """
     if not state.lead or lock.release is not Release.TIME or lock.expires_at is None:
         return lock
     steps = -(-state.lead // ROUNDED_TO)
@@ -42,8 +45,8 @@ def _raise_ceilings(state: State, account: Account, lock: Lock) -> Account:
         root = state.root(contract_id)
         if not lock.covers(root, contract_id):
             continue
-        # Under another lock the lower ceiling stands: what was opened in spite of it is no more
-        # allowed for having been noticed by a second rule.
+        # Under another lock the lower ceiling stays: a position opened in spite of that lock does
+        # not become allowed because a second rule locks as well.
         if not any(other.covers(root, contract_id) for other in account.locks.values()):
             ceilings[contract_id] = position.net
     return fast_replace(account, ceilings=ceilings)
@@ -65,7 +68,7 @@ def lower_ceilings(account: Account) -> Account:
 def close_down(
     account: Account, contract_ids: Iterable[str], now: datetime, rule_id: str, reason: str
 ) -> Account:
-    """With these contracts decided on: each is driven to flat, its orders cancelled."""
+    """Start a closing for each of these contracts: driven to flat, its orders cancelled."""
     closings = dict(account.closings)
     for contract_id in contract_ids:
         position = account.positions.get(contract_id)
@@ -94,9 +97,9 @@ def close_down(
 
 
 def manual_id(account: Account, event: AdminAsked) -> str:
-    """The id of a lock set by hand: each is a lock of its own, unless it repeats another one.
+    """Return the id for a lock set by hand: a new one, unless the lock repeats an existing one.
 
-    Under one id they would be merged, and the laxer or shorter one would lose its terms.
+    Under one id different locks would be merged, and the laxer or shorter would lose its terms.
     """
     taken = set()
     for lock in account.locks.values():

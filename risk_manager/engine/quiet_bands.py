@@ -1,4 +1,4 @@
-"""Between which prices no quote of a contract is news for an account, so that no rule is asked."""
+"""The price band of a contract within which no rule of an account needs to be asked."""
 
 from risk_manager.domain.money import NOWHERE, Band
 from risk_manager.domain.rule import Rule
@@ -8,7 +8,7 @@ from risk_manager.engine.lock_enforcement import is_at_rest
 
 
 def is_within_quiet_band(state: State, account_id: int, contract_id: str) -> bool:
-    """Whether the newest quote of a contract is where no rule had, or has, anything to say."""
+    """Whether the newest quote lies within the band in which no rule has anything to say."""
     known = state.accounts[account_id].memo.get(contract_id)
     if known is None or known[0] is not state.rulebook:
         return False
@@ -21,9 +21,9 @@ def is_within_quiet_band(state: State, account_id: int, contract_id: str) -> boo
 
 
 def keep_quiet_band(view: View, rules: tuple[Rule, ...], contract_id: str) -> None:
-    """Work out once, for an account as it is, what then need not be asked on each quote.
+    """Work out the quiet band once and keep it for as long as the account stays as it is.
 
-    Only where this quote was no news: no rule had anything to say, and nothing was wanted.
+    To be called only when this quote led to nothing: no verdict, and nothing wanted.
     """
     account, rulebook = view.account, view.state.rulebook
     known = account.memo.get(contract_id)

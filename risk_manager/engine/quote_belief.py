@@ -1,7 +1,8 @@
-"""Which quoted prices are believed: a jump is doubted for a moment, never for good.
+"""Which quoted prices are believed. A jump is doubted for a moment, never for good.
 
-`state.quotes` holds what is believed, `state.doubted` what waits for a second quote, the other
-side of the book or a second of time. Rules see the first only.
+`state.quotes` holds the believed prices. `state.doubted` holds prices that wait to be confirmed by
+a second quote, by the other side of the book, or by one second of time. Rules see only
+`state.quotes`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,9 +15,10 @@ from risk_manager.domain.quotes import STAYED, Candidate, DoubtedQuote
 from risk_manager.domain.state import DayRange, State
 
 JUMP = 0.2
-"""A price this far (as a fraction) from those believed before it is doubted."""
+"""A price is doubted if it differs from the last believed ones by more than this fraction."""
 NEAR_TICKS = 100
-"""Closer than so many ticks nothing is a jump: near zero a fraction of the price says nothing."""
+"""A move of up to this many ticks is never a jump: near zero a fraction of the price is too small
+to compare with."""
 
 
 NOTHING = DoubtedQuote()
@@ -26,7 +28,8 @@ NOTHING = DoubtedQuote()
 
 
 def quoted(state: State, known: QuoteChanged | None, event: QuoteChanged) -> State:
-    """The state after a quote; `known` is the one believed so far, and stays if this is not."""
+    """Return the state after a quote. `known` is the quote believed so far; it stays in force if
+    the new one is doubted."""
     contract_id = event.contract_id
     now = event.at if event.at > state.now else state.now
     if known is None or contract_id in state.doubted:
@@ -34,14 +37,14 @@ def quoted(state: State, known: QuoteChanged | None, event: QuoteChanged) -> Sta
     whole = event.completed_by(known)
     if not _goes_on(known, whole):
         return _weighed(fast_replace(state, now=now), contract_id, event)
-    within = state.ranges.get(contract_id)  # as nearly always
+    within = state.ranges.get(contract_id)  # the price is nearly always within the day's range
     if within is None or not within[0] <= whole.last_price <= within[1]:  # type: ignore[operator]
         return _with_quote(fast_replace(state, now=now), whole)
     return fast_replace(state, now=now, quotes={**state.quotes, contract_id: whole})
 
 
 def settled(state: State) -> State:
-    """The state once time has confirmed what has stood long enough."""
+    """Return the state with doubted prices believed that have stood for `STAYED`."""
     for contract_id, doubted in state.doubted.items():
         if doubted.stayed(state.now):
             state = _weighed(state, contract_id, None)
@@ -49,7 +52,7 @@ def settled(state: State) -> State:
 
 
 def entered(state: State, contract_ids: Iterable[str]) -> State:
-    """The state once it is known at which price these are held: a first quote near it is good."""
+    """Weigh first quotes again now that entry prices are known: one near the entry is believed."""
     for contract_id in contract_ids:
         if contract_id in state.doubted and contract_id not in state.quotes:
             state = _weighed(state, contract_id, None)
@@ -57,7 +60,7 @@ def entered(state: State, contract_ids: Iterable[str]) -> State:
 
 
 def last_heard(state: State, contract_id: str) -> datetime | None:
-    """When a price of a contract came last, believed or not."""
+    """Return when the last price of a contract arrived, believed or not."""
     quote = state.quotes.get(contract_id)
     heard = None if quote is None else quote.at
     doubted = state.doubted.get(contract_id) if state.doubted else None
@@ -68,14 +71,14 @@ def last_heard(state: State, contract_id: str) -> datetime | None:
 
 
 def _goes_on(known: QuoteChanged, quote: QuoteChanged) -> bool:
-    """Whether a whole quote follows on from the one before, above zero and not crossed."""
+    """Whether a complete quote continues the one before: above zero, not crossed, no jump."""
     bid, ask, last = quote.best_bid, quote.best_ask, quote.last_price
     was_bid, was_ask, was_last = known.best_bid, known.best_ask, known.last_price
     if bid is None or ask is None or last is None:
         return False
     if was_bid is None or was_ask is None or was_last is None:
         return False
-    # Of prices below zero the comparison is never true: they are weighed at leisure.
+    # The comparison is never true for prices below zero: they take the slower path.
     return (
         0 < bid <= ask
         and -was_bid * JUMP <= bid - was_bid <= was_bid * JUMP
@@ -116,7 +119,7 @@ def _with_quote(state: State, quote: QuoteChanged) -> State:
 
 
 def _entries(state: State, contract_id: str) -> Sequence[float]:
-    """At which prices a contract is held."""
+    """Return the average prices at which a contract is held."""
     held = [
         state.accounts[account_id].positions.get(contract_id)
         for account_id in state.holders.get(contract_id, ())
@@ -128,14 +131,14 @@ def _entries(state: State, contract_id: str) -> Sequence[float]:
 
 
 class _Side(NamedTuple):
-    """One of bid, ask and last: the price that waits, and what stands until it is believed."""
+    """One of bid, ask and last: the waiting price, and the price in force until it is believed."""
 
     waits: Candidate | None
     stands: float | None
     again: bool = False
-    """Stated now, near to what was in doubt before."""
+    """The new quote states a price near the one in doubt."""
     anew: bool = False
-    """The same, and not the very same price: a second print."""
+    """As `again`, but with a different price: a second print."""
 
     @property
     def newest(self) -> float | None:
@@ -152,10 +155,11 @@ def weighed(
     close: float,
     now: datetime,
 ) -> tuple[QuoteChanged | None, DoubtedQuote]:
-    """What is believed of a contract now, and what stays in doubt.
+    """Return the quote believed of a contract now, and the prices that stay in doubt.
 
-    `event` None: nothing new was quoted, but time has passed. `entries` are the prices at which
-    positions were opened, to compare a first quote with; `close` is how far is never a jump.
+    `event` None: time has passed without a new quote. `entries` are the entry prices of positions,
+    for comparison with a first quote. `close` is the distance, in price units, below which no move
+    is a jump.
     """
 
     def near(price: float, other: float) -> bool:
@@ -174,7 +178,7 @@ def weighed(
     two_sided = low is not None and high is not None
     agree = two_sided and low < high and near(low, high)  # type: ignore[operator,arg-type]
     far = [s.waits is not None and not continuous(s.waits.price) for s in (bid, ask)]
-    # Where only one side has jumped, that one is in doubt for having jumped, the other is not.
+    # Where only one side has jumped, only that side is doubted, not both for being crossed.
     crossed = two_sided and low > high and far[0] == far[1]  # type: ignore[operator]
 
     def book_says(side: _Side) -> bool:
@@ -192,7 +196,7 @@ def weighed(
         if any(p is not None and near(last.waits.price, p) for p in (low, high)):
             return True
         if low is not None and high is not None and low <= high and near(low, high):
-            return last.anew  # a print far outside the book may be told again until the next one
+            return last.anew  # a gateway may repeat a print far outside the book until the next one
         return last.again or now - last.waits.since >= STAYED
 
     last_stands = last_says()
@@ -227,7 +231,7 @@ def _stated(quote: QuoteChanged) -> tuple[datetime, float | None, float | None, 
 
 
 def _is_enough(bid: _Side, ask: _Side, book_stands: bool, last: _Side, last_stands: bool) -> bool:
-    """Whether a first quote may be believed: one price of it says little without the others."""
+    """Whether a first quote is complete enough: a single price says little without the others."""
     if bid.waits is None and ask.waits is None:
         return last.waits is not None and last_stands
     return book_stands
@@ -241,7 +245,7 @@ def _sides(
     trusted: Sequence[float],
     now: datetime,
 ) -> tuple[_Side, _Side, _Side]:
-    """Bid, ask and last with what was stated of them now, if anything was."""
+    """Combine bid, ask and last, as they stood, with what the event states of them, if any."""
     stated: Sequence[float | None] = (None, None, None)
     if event is not None:
         stated = (event.best_bid, event.best_ask, event.last_price)
@@ -253,13 +257,13 @@ def _sides(
         if price is None:
             return _Side(waited, stood)
         if price == 0 and not any(near(0.0, other) for other in others):
-            return _Side(None, None)  # no bid, no ask: a word for nothing
+            return _Side(None, None)  # zero means that there is no bid or no ask
         since = now if waited is None else waited.since
         again = waited is not None and near(price, waited.price)
         anew = again and waited is not None and price != waited.price
         return _Side(Candidate(price, since, now), stood, again, anew)
 
     bid, ask, last = map(side, stated, before, stands)
-    if last.newest is None:  # no trade yet: one known before stays known
+    if last.newest is None:  # "no trade yet" does not erase a last price known before
         last = _Side(before[2], stands[2])
     return bid, ask, last

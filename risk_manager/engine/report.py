@@ -1,7 +1,7 @@
-"""The one account of a step: what was decided, asked of the broker, settled and told.
+"""The single report of a step: decisions, calls to the broker, settled calls and facts.
 
-Audit, feed, enforcement log and replay render it; each word for an action or for how a call ended
-is found here and nowhere else. Pure.
+Audit, feed, enforcement log and replay render it. The words for actions and for the results of
+calls are defined only here. Pure.
 """
 
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One action asked of the broker: on whose behalf, and which try it is."""
+    """One action asked of the broker: for which rules, why, and at which try."""
 
     action: Action
     tries: int
@@ -57,7 +57,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """One call that has ended. `took` is from when it was asked for."""
+    """One call that has ended. `took` counts from when the action was asked for."""
 
     call: Call
     result: Result
@@ -67,7 +67,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that a step gave rise to, each kind in the order it came about."""
+    """Everything a step produced, each kind in order of occurrence."""
 
     settled: tuple[Settled, ...]
     decisions: tuple[Decision, ...]
@@ -76,7 +76,7 @@ class Report:
 
 
 def reported(event: AnyEvent, outcome: Step) -> Report:
-    """The account of one step."""
+    """Build the report of one step."""
     return Report(
         settled=tuple(_settled(attempt, event) for attempt in outcome.settled)
         if isinstance(event, ActionSettled)
@@ -102,7 +102,7 @@ def kind_of(action: Action) -> str:
 
 
 def effect_of(asks: Iterable[Ask]) -> str:
-    """The weightiest thing a decision asks for, in one word; `warn` where it asks for nothing."""
+    """Return the word for the weightiest ask of a decision; `warn` where it asks for nothing."""
     words = {_effect(ask) for ask in asks}
     return next((word for word in _BY_WEIGHT if word in words), "warn")
 

@@ -1,5 +1,8 @@
-"""What an account keeps when its rules change: the memory of each limit that stays in force until
-the reset, and its locks, each with a rule that can end it."""
+"""What an account keeps when its rules change.
+
+Each limit that stays in force until the reset keeps its memory. Each lock passes to a rule that can
+end it.
+"""
 
 from collections.abc import Mapping, Set
 from datetime import datetime
@@ -12,10 +15,10 @@ from risk_manager.domain.rulebook import is_older, origin_id
 
 
 def handed_on(account: Account, rule_ids: Set[str], now: datetime, facts: list[Fact]) -> Account:
-    """With what a rule remembers, and its locks, held by those who stand for it now.
+    """Hand marks, breaches and locks of each rule to the versions of it that are in force now.
 
-    A limit loosened today goes on as "id (until the reset)": without what it knew it would let
-    through what it had already seen.
+    A limit loosened today goes on as "id (until the reset)". Without its memory that version would
+    allow what it had already counted.
     """
     marks = _remembered(account.marks, rule_ids)
     breaches = _remembered(account.breaches, rule_ids)
@@ -37,10 +40,10 @@ def handed_on(account: Account, rule_ids: Set[str], now: datetime, facts: list[F
 def without_orphans(
     account: Account, rule_ids: Set[str], now: datetime, facts: list[Fact]
 ) -> Account:
-    """Without locks that only a rule could end which is no longer there.
+    """Clear the locks that only a rule could end, where that rule no longer exists.
 
-    One for the platform's sake stays until the platform lets the account trade again, one of a
-    session until that would have begun.
+    A lock for the platform's refusal stays until the platform lets the account trade again. A
+    session lock stays until the session would have begun.
     """
     gone = {
         key: lock
@@ -64,7 +67,7 @@ def _cleared(lock: Lock, now: datetime) -> LockCleared:
 def _remembered[T: (Mark, Breach)](
     memory: Mapping[MarkKey, T], rule_ids: Set[str]
 ) -> Mapping[MarkKey, T]:
-    """For an older version, what the rule it comes from knew; nothing of those that have ended."""
+    """Copy the memory of its origin rule to each older version; drop that of ended versions."""
     kept = {
         key: value for key, value in memory.items() if not is_older(key[0]) or key[0] in rule_ids
     }
@@ -81,12 +84,12 @@ def _remembered[T: (Mark, Breach)](
 
 
 def _holders(lock: Lock, rule_ids: Set[str]) -> list[str]:
-    """Who must hold it now; where nobody can, it stays with whom it had."""
+    """Return the ids of the rules to hold the lock now; its old rule where there is none."""
     if is_older(lock.rule_id) and lock.rule_id in rule_ids:
         return [lock.rule_id]
     origin = origin_id(lock.rule_id)
     if lock.release in ENDED_BY_ITS_RULE or origin not in rule_ids:
-        # The newer version may end it today, for itself.
+        # The newer version could end the lock today, so each older version holds it too.
         older = sorted(i for i in rule_ids if is_older(i) and origin_id(i) == origin)
         chosen = [origin, *older]
     else:

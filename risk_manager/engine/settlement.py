@@ -1,4 +1,4 @@
-"""How a call to the broker ended: what it means for the account, and when it may be repeated."""
+"""The result of a call to the broker: its effect on the account, and when to try again."""
 
 from datetime import datetime, timedelta
 
@@ -24,14 +24,14 @@ from risk_manager.engine import account_updates as accounts
 from risk_manager.engine import unproven_cancels
 from risk_manager.engine.locking import lower_ceilings
 
-# How long a call is left alone before it is repeated: after it was refused, or, where its fate is
-# unknown, after it was sent. While the exchange is known to be shut nobody need hurry.
+# The pause before a call is repeated: counted from the answer, or, where the outcome is unknown,
+# from the sending. While the exchange is known to be shut the pauses are longer.
 REFUSED_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 5, 5, 5, 5, 5, 10))
 SHUT_PAUSES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
-# The enforcer leaves the gateway a moment first.
+# The first pauses are zero, as the enforcer itself waits a moment before it answers.
 NOT_KNOWN_YET_PAUSES = tuple(timedelta(seconds=s) for s in (*[0] * 9, 1, 2, 5))
 UNKNOWN_PAUSES = tuple(timedelta(seconds=s) for s in (0, 0, 0, 1, 2, 5))
-# An exit that was placed shows up in the list of orders within this, or is gone again.
+# An exit that was placed appears in the list of orders within this time, or has ended again.
 PLACED_PAUSE = timedelta(seconds=1)
 
 
@@ -41,7 +41,7 @@ def settled(state: State, account: Account, event: ActionSettled, facts: list[Fa
     )
     if attempt is None:
         return account
-    if key != attempt.action.key:  # another one has followed: what is to be done is its matter
+    if key != attempt.action.key:  # a later action on the key has taken over
         ended = fast_replace(attempt, settled_at=event.at, outcome=event.outcome)
         account = fast_replace(account, attempts={**account.attempts, key: ended})
         return fill_attribution.with_answer(account, ended, event)
@@ -81,9 +81,11 @@ def settled(state: State, account: Account, event: ActionSettled, facts: list[Fa
 
 
 def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
-    """The account without what a call has ended, or that the gateway does not know.
+    """Return the account without the position or order that a call ended or the gateway does not
+    know.
 
-    Who answers may not know yet what the stream has just told: then it is asked again.
+    The gateway may answer "unknown" for an order that the stream has only just reported. That
+    order is kept, and the call is repeated.
     """
     action = attempt.action
     if event.outcome is Outcome.GONE and isinstance(action, CancelOrder | MoveStop):
@@ -108,14 +110,14 @@ def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Accou
 
 
 def _stream_alone(account: Account, key: str, asked_at: datetime) -> bool:
-    """Whether the stream alone told of an order or position, before an action was asked for, and a
-    list has left it out: if the call was accepted, that was its effect."""
+    """Whether an order or position, reported by the stream before the action was asked for, is
+    missing from a list. If the call was accepted, its absence is the call's effect."""
     dispute, heard = account.disputes.get(key), account.heard.get(key)
     return dispute is not None and dispute.left_out and heard is not None and heard <= asked_at
 
 
 def _opens_at(state: State, attempt: Attempt, at: datetime) -> datetime | None:
-    """When the exchange opens again for what could not be closed; None while it is open."""
+    """Return when the exchange opens next for the attempt's contract; None while it is open."""
     calendar = state.rulebook.calendar
     return opens_next(calendar, state.root(attempt.action.contract_id), at)
 
@@ -139,7 +141,7 @@ def _market_shut(
 
 
 def _pause(state: State, account: Account, event: ActionSettled, attempt: Attempt) -> timedelta:
-    # A try that took its time has been a pause already.
+    # The time a try took counts towards the pause.
     took = max(event.at - attempt.asked_at, timedelta(0))
     apart = UNKNOWN_PAUSES[min(attempt.tries, len(UNKNOWN_PAUSES)) - 1]
     growing = max(apart - took, timedelta(0))
@@ -154,8 +156,8 @@ def _pause(state: State, account: Account, event: ActionSettled, attempt: Attemp
         case Outcome.UNKNOWN if event.verified or isinstance(attempt.action, CancelOrder):
             return max(growing, placed)
         case Outcome.UNKNOWN if isinstance(attempt.action, ClosePosition):
-            # Nobody could look, but closing twice is no more than closing: a close sent so long
-            # ago would show in the stream by now.
+            # The account could not be read back. After `reissue_after` a close that was executed
+            # would show in the stream, and a second close of a flat position closes nothing.
             return max(state.rulebook.defaults.reissue_after - took, growing)
         case Outcome.DONE if not event.verified and _has_shown(account, attempt):
             return growing
@@ -165,8 +167,10 @@ def _pause(state: State, account: Account, event: ActionSettled, attempt: Attemp
 
 
 def _has_shown(account: Account, attempt: Attempt) -> bool:
-    """Whether the stream has told of a close's fill, and of the position after it: what is more
-    than may be held by now is new."""
+    """Whether the stream has reported a fill of the close and then the position after it.
+
+    Any excess over the allowed size is then new.
+    """
     if not isinstance(attempt.action, ClosePosition | ReducePosition):
         return False
     contract_id = attempt.action.contract_id

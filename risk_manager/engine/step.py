@@ -1,4 +1,4 @@
-"""step(): fold the event in, ask every rule, add what the locks demand, merge, act once."""
+"""`step`: fold the event in, ask every rule, add the demands of the locks, merge, and act once."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -43,15 +43,16 @@ from risk_manager.engine.locking import close_down, put_lock
 from risk_manager.engine.quiet_bands import is_within_quiet_band, keep_quiet_band
 from risk_manager.engine.wanted import Wanted, want_from
 
-# Where words differ, the list is asked for each second this long; then it comes as it always does.
+# While statements differ, a list is asked for each second, for this long at most. After that only
+# the regular reads remain.
 ASKED_FOR = timedelta(seconds=10)
 
 
 class Step(NamedTuple):
-    """One turn of the machine: the state after it, and everything it gave rise to.
+    """The result of judging one event: the state after it, and everything it produced.
 
-    `actions` are new orders to the broker. `settled` are attempts that this event ended. `reads`
-    are the accounts on which the broker's word is wanted now.
+    `actions` are new requests to the broker. `settled` are attempts that this event ended. `reads`
+    are the accounts to be read from the broker now.
     """
 
     state: State
@@ -65,8 +66,8 @@ class Step(NamedTuple):
 def step(state: State, event: AnyEvent, unsent: AbstractSet[str] = frozenset()) -> Step:
     """Judge one event. Pure: the same state and event always give the same step.
 
-    `unsent` are actions asked for already in the same turn, which nobody has been told of: another
-    one on the same key takes the place of such a one.
+    `unsent` are the ids of actions of the same turn that have not been sent yet. A new action on
+    the same key replaces such an action.
     """
     ended = _settled(state, event)
     folded = fold(state, event)
@@ -91,13 +92,13 @@ def step(state: State, event: AnyEvent, unsent: AbstractSet[str] = frozenset()) 
 
 
 def meters(state: State, account_id: int, event: AnyEvent) -> list[Meter]:
-    """Where an account stands against each of its rules."""
+    """Return the meters of an account, one for each of its rules that has one."""
     view = View(state, state.accounts[account_id], event)
     found = []
     for rule in state.rulebook.for_account(account_id).rules:
         meter = rule.meter(view)
         if meter is not None:
-            # Beside the newer version of the same rule it must be told apart.
+            # The title tells an older version apart from the newer one beside it.
             older = is_older(rule.id)
             found.append(replace(meter, title=meter.title + UNTIL_RESET) if older else meter)
     return found
@@ -116,7 +117,7 @@ def _settled(state: State, event: AnyEvent) -> tuple[Attempt, ...]:
 
 
 class _Working:
-    """The working space of one step: collects what the accounts touched give rise to."""
+    """The working space of one step: collects the results for all accounts it touches."""
 
     def __init__(
         self, state: State, event: AnyEvent, facts: list[Fact], unsent: AbstractSet[str]
@@ -175,7 +176,7 @@ class _Working:
     def _ask(
         self, rules: tuple[Rule, ...], view: View, mode: Mode, failed: set[str]
     ) -> list[tuple[Rule, Verdict]]:
-        """What the rules say, in the order asked. `failed` receives those that could not say."""
+        """Return the verdicts in the order asked; the ids of rules that raised go to `failed`."""
         answers: list[tuple[Rule, Verdict]] = []
         for rule in rules:
             try:
@@ -184,7 +185,7 @@ class _Working:
                 failed.add(rule.id)
                 self._report_failure(view.account, rule, error)
                 continue
-            if said is None:  # as nearly always
+            if said is None:  # the usual case
                 continue
             for verdict in said if isinstance(said, tuple) else (said,):
                 answers.append((rule, verdict))
@@ -293,8 +294,8 @@ class _Working:
         )
 
     def _tidy(self, account: Account, wanted: dict[str, Wanted]) -> None:
-        # What a rule asks for a position's stop is sized to fit; cutting back as well, in the
-        # same moment, would leave less than the position.
+        # A stop that a rule asks for is sized to fit already. Shrinking exits in the same step
+        # would leave less than the position covered.
         asked = {c for c, w in wanted.items() if w.protect and w.protect.stop_price is not None}
         for contract_id, ask, reason in tidied(self.state, account):
             if contract_id not in asked:
@@ -306,7 +307,7 @@ class _Working:
 
 
 def _is_unsettled(account: Account, now: datetime) -> bool:
-    """Whether a list is wanted now, as words differ or the end of an order is to be borne out."""
+    """Whether a list is wanted now, to decide a dispute or to confirm the end of an order."""
     due = [d.decided_from for d in account.disputes.values()]
     for order_id in reversed(list(account.finished)):  # the newest first
         ended = account.finished[order_id]
@@ -344,7 +345,7 @@ def _with_failures(account: Account, asked: set[str], failed: set[str]) -> Accou
 
 
 def _calm(account: Account, rules: tuple[Rule, ...], seen: set[tuple[str, str]]) -> Account:
-    """Breaches of the rules just asked that no longer stand may be told again later."""
+    """End the breaches of the rules just asked that were not seen; they may be told again later."""
     asked = {rule.id for rule in rules}
     over = {
         key: fast_replace(breach, active=False)

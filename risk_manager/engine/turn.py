@@ -1,4 +1,4 @@
-"""Facts that arrived together, judged one after the other, and acted on once."""
+"""A turn: facts that arrived together, judged one after the other and acted on once."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from risk_manager.engine.step import Step, step
 SHARES_A_TURN = frozenset(
     {PositionChanged, OrderChanged, TradeExecuted, AccountChanged, AccountReported, ActionSettled}
 )
-"""What the broker says and did. All else (time, prices, people) has a turn of its own."""
+"""Events from the broker share a turn. Ticks, quotes and orders by people have their own."""
 
 
 class Judged(NamedTuple):
@@ -37,11 +37,11 @@ class Judged(NamedTuple):
 
 
 class Turn:
-    """Takes events in their order; `end` says what came of all of them.
+    """Takes events in their order; `end` returns the results of all of them.
 
-    Each event is judged by itself, with its own decisions. Of the actions only those are left that
-    still stand after the last event: no close for a position that the next frame has ended, no
-    cancel of an order that it filled. The others have never been under way.
+    Each event is judged by itself and has its own decisions. Only actions that are still needed
+    after the last event are sent: no close for a position that a later event ended, no cancel of
+    an order that it filled. The other actions were never in flight.
     """
 
     def __init__(self, state: State) -> None:
@@ -60,7 +60,7 @@ class Turn:
         self.state = outcome.state
 
     def end(self) -> list[Judged]:
-        """The events with what each gave rise to; the last outcome holds the state after all."""
+        """Return each event with its outcome; the last outcome holds the final state."""
         if len(self._judged) < 2 or not self._unsent:
             return self._judged
         left: set[str] = set()
@@ -76,7 +76,7 @@ class Turn:
         account = self.state.accounts[action.account_id]
         attempt = account.attempts.get(action.key)
         if attempt is None or attempt.action.id != action.id:
-            return False  # another one has taken its place
+            return False  # a later action on the same key has replaced it
         if attempts.stands(account, action):
             return True
         unsent = attempts.without_unsent(account, action)
@@ -87,7 +87,7 @@ class Turn:
 
 
 def _with_exit_marks_of(account: Account, contract_id: str, before: Account) -> Account:
-    """The account with what was noted of the exits in a contract before it was acted on."""
+    """Return the account with the exit marks of a contract as they were in `before`."""
     noted = [(ENFORCER, subject_of(contract_id)) for subject_of in (cut_subject, left_subject)]
     marks = {k: m for k, m in account.marks.items() if k not in noted}
     marks |= {k: before.marks[k] for k in noted if k in before.marks}

@@ -1,8 +1,8 @@
-"""Orders that we cancelled and that the stream says are over, while no list could bear it out.
+"""Orders that we cancelled and that have ended by the stream, but not yet by any list.
 
-A gateway may confirm a cancel and not carry it out. Where lists can be had, the next one shows the
-order again. Where none can be had the cancel is sent again a few times, which harms nothing: what
-is over cannot be cancelled. Kept as marks of the account, so that a restart makes no difference.
+A gateway may confirm a cancel without carrying it out. If lists are available, the next one shows
+the order again. If none is available, the cancel is repeated a few times, which is harmless for an
+order that has ended. These orders are kept as marks of the account and survive a restart.
 """
 
 from datetime import datetime, timedelta
@@ -18,11 +18,11 @@ PAUSES = tuple(timedelta(seconds=s) for s in (1, 3, 10, 30))
 
 
 def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
-    """The account after a call was answered, with a mark of an order that is to be cancelled again.
+    """Return the account after an answer, with a mark if the order must be cancelled again.
 
-    Not where the gateway refuses for a reason of its own, as it does what is over already: then two
-    words agree. And not once enough has been tried. A repeated cancel that was never sent is no
-    try: it comes again after the same pause.
+    There is no mark where the gateway refused with an error code: it refuses to cancel an order
+    that has ended, which agrees with the stream. Nor is there one once all pauses are used up. A
+    repeated cancel that was never sent does not count: it is due again after the same pause.
     """
     action = attempt.action
     if not isinstance(action, CancelOrder):
@@ -47,19 +47,21 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
 
 
 def _last_pause(known: Mark | None) -> timedelta | None:
-    """The pause that came last; None where there was none."""
+    """Return the pause stored in the mark; None where there is none."""
     return None if known is None or known.due_at is None else known.due_at - known.set_at
 
 
 def _next_pause(known: Mark | None) -> timedelta | None:
-    """After the pause that the mark says came last; None where there were enough. Calls that failed
-    before the order was told to be over are none of these tries."""
+    """Return the pause after the one stored in the mark; None once all have been used.
+
+    Calls that failed before the order was reported as ended are not counted.
+    """
     last = _last_pause(known)
     return PAUSES[0] if last is None else next((p for p in PAUSES if p > last), None)
 
 
 def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) -> bool:
-    """Whether the order is over on the word of the stream only."""
+    """Whether only the stream says that the order has ended."""
     order_id = action.order_id
     if event.outcome is Outcome.REFUSED and event.error_code is not None:
         return False
@@ -76,7 +78,7 @@ def is_marked(account: Account, action: Action) -> bool:
 
 
 def due_at(account: Account, action: Action) -> datetime | None:
-    """From when on a cancel is sent again that no list has borne out; None: it is not."""
+    """Return from when on an unconfirmed cancel is sent again; None where it is not."""
     if not isinstance(action, CancelOrder):
         return None
     mark = account.marks.get((ENFORCER, f"{PREFIX}{action.order_id}"))
@@ -84,9 +86,9 @@ def due_at(account: Account, action: Action) -> datetime | None:
 
 
 def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:
-    """Add a cancel of each to `wanted`; returns the account without the marks that are done.
+    """Add a cancel of each marked order to `wanted`; return the account without finished marks.
 
-    Nothing is repeated while a position is held: the order may be an exit of that one.
+    Nothing is repeated while a position is held, as the order may be an exit of that position.
     """
     over = set()
     for mark in account.own_marks(PREFIX.removesuffix(":")):

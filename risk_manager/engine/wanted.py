@@ -1,4 +1,4 @@
-"""What is wanted of each contract of an account, merged over all who ask."""
+"""Merges what rules and enforcement want in each contract of an account."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from risk_manager.engine.exit_placement import merged
 
 @dataclass(slots=True)
 class Wanted:
-    """What must happen in one contract, merged over everyone who asks: the strongest wins.
+    """The merged demands on one contract; the strongest wins.
 
-    `keep` None: leave the position; 0: close it; n: reduce to n.
+    `keep` None: leave the position alone; 0: close it; n: reduce it to n contracts.
     """
 
     keep: int | None = None
     cancel: set[int] = field(default_factory=set)
     cancel_again: set[int] = field(
         default_factory=set
-    )  # told to be over, on the stream's word only
-    shrink: dict[int, int] = field(default_factory=dict)  # stop -> the lots it may keep
+    )  # ended by the stream's word only, to be cancelled once more
+    shrink: dict[int, int] = field(default_factory=dict)  # stop order id -> lots it may keep
     rule_ids: list[str] = field(default_factory=list)
     reason: str = ""
     protect: Protect | None = None

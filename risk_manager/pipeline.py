@@ -1,4 +1,4 @@
-"""inbox -> turn -> store -> enforcer -> feed: what has arrived to completion before the next."""
+"""inbox -> turn -> store -> enforcer -> feed: one turn is carried to completion before the next."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -25,51 +25,54 @@ from risk_manager.right_of_way import RightOfWay
 LONGEST_READING_S = 0.25
 IDLE_TURNS = 5
 LONG_LINE = 200
-"""From so many waiting facts on, what is taken first passes the others."""
+"""From this many waiting facts on, the `TAKEN_FIRST` kinds overtake the others."""
 TAKEN_FIRST = frozenset({PositionChanged, TradeExecuted, AdminAsked})
 NEVER_PASSED = frozenset({AccountOpened, RulebookReplaced})
-"""What follows them is to be judged by them."""
+"""Facts behind these are to be judged under them, so they are never overtaken."""
 MOST_IN_A_TURN = 1000
 LONGEST_TURN_S = 0.05
-"""When so much time has been spent on judging, what was decided goes out first."""
+"""A turn ends after this much time spent on judging, so that its actions go out."""
 
 
 class Store(Protocol):
-    """Remembers. Returns once what matters is durable; never raises for a failing disk."""
+    """Persists. Returns once everything that must survive is durable.
+
+    Never raises for a failing disk.
+    """
 
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None: ...
 
     async def commit_turn(self, turn: Sequence[Judged]) -> None:
-        """The same for events that came together: all of them or none."""
+        """Commit the events of one turn: all of them or none."""
         ...
 
 
 class Enforcer(Protocol):
-    """Carries out. Returns at once; the result comes back as events."""
+    """Carries out actions. Returns at once; the results come back as events."""
 
     def submit(self, action: Action) -> None: ...
 
 
 class Feed(Protocol):
-    """Tells. Returns at once and cannot fail."""
+    """Reports steps to the screens. Returns at once and cannot fail."""
 
     def publish(self, event: AnyEvent, before: State, outcome: Step) -> None: ...
 
 
 @dataclass(slots=True)
 class _InLine:
-    """What waits, and its number by the order of arrival."""
+    """A waiting event, with its number in the order of arrival."""
 
     number: int
     event: AnyEvent
 
 
 class Inbox:
-    """One queue, one order of the world. A quote still waiting is replaced by a newer one, which
-    keeps the prices of it that the newer one does not tell.
+    """The queue that puts all events into one order.
 
-    Where very many facts wait, what is held, what was executed and what a person asks for is taken
-    first, in its own order: a breach must not stand behind thousands of orders.
+    A newer quote replaces a waiting one of the same contract and takes over the prices that it
+    does not state itself. Where very many facts wait, positions, executions and a person's orders
+    are taken first, in their own order: a breach must not wait behind thousands of orders.
     """
 
     def __init__(self, right_of_way: RightOfWay) -> None:
@@ -77,7 +80,7 @@ class Inbox:
         self._first: deque[_InLine] = deque()
         self._numbers = count()
         self.facts = 0
-        """How many wait that are not quotes."""
+        """The number of waiting events other than quotes."""
         self._not_passed = 0
         self._right_of_way = right_of_way
         self._filled = asyncio.Event()
@@ -86,7 +89,7 @@ class Inbox:
 
     @property
     def pressing(self) -> int:
-        """How many wait that are taken first."""
+        """The number of waiting events that are taken first."""
         return len(self._first)
 
     def put_nowait(self, event: AnyEvent) -> None:
@@ -119,7 +122,7 @@ class Inbox:
         return self._pop()
 
     def next_of_turn(self) -> AnyEvent | None:
-        """The next event, where it may be judged in one turn with those before it."""
+        """Return the next event if it may share a turn with those before it, else None."""
         if not len(self) or type(self._next().event) not in SHARES_A_TURN:
             return None
         return self._pop()
@@ -145,7 +148,7 @@ class Inbox:
         return line.event
 
     async def take(self, *events: AnyEvent) -> None:
-        """Put facts in line, and return once the last has been judged and is stored."""
+        """Enqueue facts, and return once the last one has been judged and stored."""
         if not events:
             return
         future = self._awaited[id(events[-1])] = asyncio.get_running_loop().create_future()
@@ -154,13 +157,13 @@ class Inbox:
         await future
 
     def processed(self, event: AnyEvent) -> None:
-        """This one has been; whoever waits for it goes on."""
+        """Release the caller of `take` that waits for this event."""
         future = self._awaited.pop(id(event), None)
         if future is not None and not future.done():
             future.set_result(None)
 
     async def join(self) -> None:
-        """Wait until everything that came has been processed."""
+        """Wait until every event that arrived has been processed."""
         await self._empty.wait()
 
     def __len__(self) -> int:
@@ -168,8 +171,11 @@ class Inbox:
 
 
 class Pipeline:
-    """Owns the state. `watch` is told the contracts in play whenever they change, `read` an account
-    on which the broker's word is wanted now."""
+    """Owns the state.
+
+    `watch` is called with the contracts in play whenever they change. `read` is called with each
+    account that must be read from the broker now.
+    """
 
     def __init__(
         self,
@@ -205,8 +211,11 @@ class Pipeline:
                 self.inbox.processed(event)
 
     async def _let_the_rest_in(self) -> None:
-        """Let what stands behind thousands of orders on the stream come in first, for a moment: it
-        may be a breach, and to read is quicker than to judge."""
+        """Give the stream a moment to be read before judging goes on.
+
+        A breach may be waiting behind thousands of order messages, and reading is faster than
+        judging.
+        """
         now = asyncio.get_running_loop().time
         ends = now() + LONGEST_READING_S
         known, idle = self.inbox.facts, 0
@@ -216,7 +225,7 @@ class Pipeline:
             known = self.inbox.facts
 
     async def process(self, event: AnyEvent) -> Step:
-        """One event, as a turn of its own."""
+        """Judge one event in a turn of its own."""
         turn = Turn(self.state)
         turn.take(event)
         (judged,) = turn.end()
@@ -224,7 +233,7 @@ class Pipeline:
         return judged.outcome
 
     async def process_turn(self, event: AnyEvent | None) -> None:
-        """This event and those that wait behind it, as far as they may share a turn."""
+        """Judge this event, and those waiting behind it that may share its turn."""
         turn = Turn(self.state)
         now = asyncio.get_running_loop().time
         ends = now() + LONGEST_TURN_S
@@ -239,11 +248,11 @@ class Pipeline:
             self.inbox.processed(event)
 
     async def _carry_through(self, turn: Sequence[Judged]) -> None:
-        """Keep what was judged, then act on it, then tell of it."""
+        """Store the turn, then send its actions, then publish it."""
         before, self.state = turn[0].before, turn[-1].outcome.state
         actions = [action for judged in turn for action in judged.outcome.actions]
         if actions:
-            self._right_of_way.take()  # a fact has it since it arrived; a quote only now
+            self._right_of_way.take()  # a fact took it on arrival; a quote takes it only now
         if len(turn) == 1:
             await self._store.commit(*turn[0])
         else:

@@ -1,1 +1,1 @@
-"""The values: what an account is, what may happen to it, what a rule may ask for. Pure."""
+"""Frozen values: accounts, events, decisions, locks, rules and the state. Pure."""

@@ -18,7 +18,7 @@ from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import Band
 from risk_manager.domain.records import LIST_LAG
 
-# After a start the broker is read before anything is done, but not waited for longer than this.
+# After a start enforcement waits for the first read of the broker, but no longer than this.
 READ_FIRST = timedelta(seconds=3)
 
 
@@ -43,12 +43,12 @@ class Mark:
 MarkKey = tuple[str, str]
 
 ENFORCER = "enforcer"
-"""Under this name marks are kept that belong to no rule but to enforcement itself."""
+"""The rule id of marks that belong to enforcement itself and not to a rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Breach:
-    """One crossing of a limit: a row per rule and subject, counted each time it begins anew."""
+    """A crossed limit: one per rule and subject, with a count of how often it began."""
 
     rule_id: str
     subject: str
@@ -62,10 +62,10 @@ class Breach:
 
 @dataclass(frozen=True, kw_only=True)
 class Closing:
-    """A position that has been decided on: it is driven to flat until verified, then let go.
+    """A position that is being closed: it is driven to flat until verified, then the closing ends.
 
-    Bound to the episode, so that it can never close what the trader opens afterwards; the
-    orders named die with it, as an orphaned stop would open a new position.
+    A closing is bound to the episode, so that it can never close a position opened afterwards. The
+    orders named are cancelled with the position, as an orphaned stop would open a new one.
     """
 
     contract_id: str
@@ -80,11 +80,10 @@ class Closing:
 class Attempt:
     """An action asked of the broker: in flight until settled, then a brake on repeating it.
 
-    `tries` counts this one and those before it; `refused` how many in a row the broker
-    refused with the same `refused_code`. `shown_at` is when the account was first known to hold
-    nothing any more of what the action was to close. `leapt_at`: when the time last leapt forward
-    while it was under way. `is_behind`: when it was asked for, an execution had been told of that
-    the position known then did not show yet.
+    `tries` counts this try and those before it. `refused` counts refusals in a row with the same
+    `refused_code`. `shown_at` is when the account was first known to hold nothing more for the
+    action to close. `leapt_at` is when the clock last jumped forward while the call was in flight.
+    `is_behind`: at the time of asking, a closing fill was known that the position did not show yet.
     """
 
     action: Action
@@ -107,14 +106,17 @@ class Attempt:
 
     @property
     def under_way_since(self) -> datetime:
-        """From when on it is counted how long it has been under way."""
+        """The instant from which the time in flight counts."""
         return self.leapt_at or self.asked_at
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The word that an order no longer works: when it came, and as of when it was true by the
-    gateway's clock (None: it did not say). `cancelled`: a cancel of ours had been sent."""
+    """The statement that an order no longer works.
+
+    `at` is when it arrived, `updated_at` the gateway's own timestamp (None: not given).
+    `cancelled`: we had sent a cancel.
+    """
 
     at: datetime
     updated_at: datetime | None = None
@@ -123,7 +125,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Outlived:
-    """An order that works although a cancel of ours was confirmed: how often, and since when."""
+    """An order that still works although our cancel was confirmed: how often, and since when."""
 
     times: int
     since: datetime
@@ -131,8 +133,11 @@ class Outlived:
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """Two words about an order or a position that cannot both be true. A list asked for from
-    `decided_from` on decides. `left_out`: a list leaves out what the stream has just told."""
+    """Two statements about an order or a position that cannot both be true.
+
+    A list asked for at `decided_from` or later decides. `left_out`: a list did not show what the
+    stream had just reported.
+    """
 
     contract_id: str
     decided_from: datetime
@@ -141,10 +146,11 @@ class Dispute:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Everything known about one account. `reported_at` None: not yet seen at the broker.
+    """Everything known about one account.
 
-    `reported_as_of` is when that word was asked for, in this run. `resumed_at` is when this run
-    took over what an earlier one remembered.
+    `reported_at` is when the broker's last report arrived in this run (None: none yet), and
+    `reported_as_of` when it was asked for. `resumed_at` is when this run took over the account as
+    an earlier run had stored it.
     """
 
     id: int
@@ -168,15 +174,15 @@ class Account:
     attempts: Mapping[str, Attempt] = field(default_factory=_none)
     failed_rules: frozenset[str] = frozenset()
     brake: Brake = field(default_factory=Brake)
-    # When the stream spoke last of a contract or order, to tell newer from older reports. This and
-    # what follows, to `ended`, need not outlive the run: the next one begins with a list.
+    # When the stream last reported a contract or order, to tell newer from older reports. The
+    # fields from here to `ended` need not survive a restart: each run begins with a list.
     heard: Mapping[str, datetime] = field(default_factory=_none)
     finished: Mapping[int, Ended] = field(default_factory=_none)
     outlived: Mapping[int, Outlived] = field(default_factory=_none)
     disputes: Mapping[str, Dispute] = field(default_factory=_none)
-    # Orders that a list left out, and when the list was asked for.
+    # Orders missing from a list, with the instant that list was asked for.
     unlisted: Mapping[int, datetime] = field(default_factory=_none)
-    # When an order that may have closed the position in a contract was last found to be over.
+    # By contract: when an order that may have closed the position was last found to have ended.
     exit_over: Mapping[str, datetime] = field(default_factory=_none)
     # The position that ended last in a contract.
     ended: Mapping[str, Position] = field(default_factory=_none)
@@ -189,7 +195,7 @@ class Account:
         "_marks_of": frozenset({"marks"}),
         "_marks_by_kind": frozenset({"marks"}),
     }
-    """What is worked out about the account, and from which fields: see `fast_replace`."""
+    """Cached properties, with the fields each is derived from: see `fast_replace`."""
 
     @property
     def contracts_held(self) -> int:
@@ -200,7 +206,7 @@ class Account:
         position = self.positions.get(contract_id)
         return position.net if position else 0
 
-    # Worked out once for each account value: the next change makes a new one.
+    # Cached per account value: every change makes a new value.
 
     @cached_property
     def _orders_in(self) -> Mapping[str, list[Order]]:
@@ -245,14 +251,14 @@ class Account:
         return self._contract_ids
 
     def disputed(self, contract_id: str) -> datetime | None:
-        """From when on a list decides on what is disputed of a contract; None: nothing is."""
+        """From when on a list decides the disputes in a contract; None where there are none."""
         if not self.disputes:
             return None
         found = [d.decided_from for d in self.disputes.values() if d.contract_id == contract_id]
         return max(found, default=None)
 
     def is_gone(self, order_id: int) -> bool:
-        """Whether a list has borne out the word that an order no longer works."""
+        """Whether a list has confirmed that an order no longer works."""
         ended, listed_as_of = self.finished.get(order_id), self.reported_as_of
         return (
             order_id not in self.orders
@@ -262,18 +268,18 @@ class Account:
         )
 
     def marks_of(self, rule_id: str) -> Sequence[Mark]:
-        """What one rule remembers, oldest first."""
+        """The marks of one rule, oldest first."""
         return self._marks_of.get(rule_id, ()) if self.marks else ()
 
     def own_marks(self, kind: str) -> Sequence[Mark]:
-        """The enforcer's own notes of one kind ("left" of "left:CON..."), oldest first."""
+        """The enforcer's own marks of one kind ("left" for "left:CON..."), oldest first."""
         return self._marks_by_kind.get(kind, ()) if self.marks else ()
 
     def is_only_remembered(self, now: datetime) -> bool:
-        """Whether nothing but the last run speaks for what is held.
+        """Whether positions and orders are known only from an earlier run.
 
-        To judge or act on that may strip the protection of a position opened meanwhile, or close
-        a new one, or lock, for an old one's sake.
+        Acting on them could remove the stops of a position opened meanwhile, close it, or lock the
+        account because of a position that no longer exists.
         """
         return (
             self.reported_at is None
@@ -283,5 +289,5 @@ class Account:
 
     @property
     def is_flat(self) -> bool:
-        """Nothing open and nothing working."""
+        """Whether there is no open position and no working order."""
         return not self.positions and not self.orders

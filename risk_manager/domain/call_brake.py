@@ -1,4 +1,4 @@
-"""The brake on ourselves: too many calls in a minute, and only what takes risk away goes on."""
+"""The brake on our own calls: after too many in a minute only calls that reduce risk go on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,10 @@ class Brake:
     on_since: datetime | None = None
 
     def at(self, now: datetime, limit: int) -> "Brake":
-        """As of now: it comes off after a minute, once the last one was quiet."""
+        """Return the brake as of now.
+
+        It comes off after a minute at least, once the last minute had at most half the limit.
+        """
         horizon = now - MINUTE
         calls = self.calls
         if calls and calls[0] <= horizon:
@@ -31,7 +34,7 @@ class Brake:
         return fast_replace(self, calls=calls, on_since=on_since)
 
     def after_call(self, now: datetime, limit: int) -> "Brake":
-        """With one more call; the one past the limit puts it on."""
+        """Add one call. The first call above the limit puts the brake on."""
         calls = (*self.calls, now)
         on_since = self.on_since
         if on_since is None and len(calls) > limit:
@@ -39,24 +42,29 @@ class Brake:
         return fast_replace(self, calls=calls, on_since=on_since)
 
     def lets_pass(self, action: Action, tries: int, limit: int, *, must_go: bool) -> bool:
-        """Closing never waits. With the brake on, orders that must go are acted on as well, and
-        again only within half as many calls once more."""
+        """Whether this action may be sent now. Closing and reducing never wait.
+
+        With the brake on, actions that must go (`must_go`) are sent once. They are repeated only
+        while the calls of the last minute are below one and a half times the limit.
+        """
         if self.on_since is None or isinstance(action, ClosePosition | ReducePosition):
             return True
         return must_go and (tries == 1 or len(self.calls) < limit + limit // 2)
 
     @classmethod
     def taken_up(cls, calls: Iterable[datetime], now: datetime, limit: int) -> "Brake":
-        """As it was left by a run that ended, from when that run asked the broker for something."""
+        """Rebuild the brake of an earlier run from the instants of its calls."""
         brake = cls()
         for at in sorted(calls):
             brake = brake.at(at, limit).after_call(at, limit)
         return brake.at(now, limit)
 
     def pace(self, now: datetime, limit: int, among: int) -> timedelta:
-        """How long each of so many should leave between calls that can wait, so that these take
-        about half of a minute's calls; twice that while half has been used, by whatever they were.
-        Nothing while there have been few."""
+        """Return the interval that each of `among` callers leaves between calls that can wait.
+
+        Together they then use about half of a minute's limit. The interval doubles while half of
+        the limit has been used by calls of any kind, and is zero while there have been few.
+        """
         horizon = now - MINUTE
         lately = sum(at > horizon for at in self.calls)
         if lately < limit // 6:

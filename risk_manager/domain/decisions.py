@@ -1,7 +1,7 @@
-"""What a rule may ask for, what the broker is then told to do, and the record of both.
+"""Asks of the rules, actions for the broker, and the records of both.
 
-A rule *asks*: it names goals. The engine merges what all rules ask and turns it into *actions*,
-imperatives for the broker. No action can open or enlarge a position.
+A rule *asks*: it names goals. The engine merges the asks of all rules and turns them into
+*actions*, imperatives for the broker. No action can open or enlarge a position.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class ReduceTo:
-    """Hold at most `keep` contracts of this one, same side."""
+    """Reduce the position in this contract to at most `keep` lots on the same side."""
 
     contract_id: str
     keep: int
@@ -63,7 +63,7 @@ class LockOut:
 
 @dataclass(frozen=True, slots=True)
 class Unlock:
-    """The condition of this rule's own lock has ended."""
+    """Clear this rule's own lock, as its condition has ended."""
 
     scope: str
     cleared_by: str
@@ -71,7 +71,7 @@ class Unlock:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Keep a mark of this rule about a subject, over restarts."""
+    """Keep a mark of this rule about a subject. It survives restarts."""
 
     subject: str
     due_at: datetime | None = None
@@ -80,7 +80,7 @@ class Remember:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Drop the mark about a subject."""
+    """Drop this rule's mark about a subject."""
 
     subject: str
 
@@ -89,8 +89,9 @@ class Forget:
 class Protect:
     """Have an exit order for the whole position: a stop, a target, or both.
 
-    With `stop_order_id` that working stop is moved instead of a new one being placed. `size` is
-    for a stop of part of the position; whatever is asked, all exits together never exceed it.
+    With `stop_order_id`, that working stop is moved instead of a new one being placed. `size`, in
+    lots, is for a stop that covers part of the position. Whatever is asked, all exit stops together
+    never exceed the position.
     """
 
     contract_id: str
@@ -102,9 +103,10 @@ class Protect:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """Have the broker's own word on this account read now, before something is decided.
+    """Read this account from the broker now, before the rule decides.
 
-    In shadow, too: it touches nothing. `reported_as_of` of the account says when it has come.
+    This happens in shadow mode as well, as a read changes nothing. `Account.reported_as_of` shows
+    when the report has come.
     """
 
 
@@ -114,7 +116,7 @@ Ask = (
 
 
 class Severity(StrEnum):
-    """How loudly a decision is told."""
+    """How urgent a decision or an alarm is for a person."""
 
     INFO = "info"
     WARNING = "warning"
@@ -124,10 +126,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one rule says about one account now.
+    """One rule's judgement of one account now.
 
-    `subject` names what was breached (an episode, a trading date, a window): the same subject is
-    the same breach, told once. `reason` is a sentence for the trader.
+    `subject` names what was breached, for example an episode, a trading date or a window. The same
+    subject is the same breach and is reported once. `reason` is a sentence for the trader.
     """
 
     reason: str
@@ -138,7 +140,7 @@ class Verdict:
 
 
 def bookkeeping(*asks: Ask) -> Verdict:
-    """What a rule remembers or lets go of, without anything to tell."""
+    """Return a silent verdict that only keeps or drops marks."""
     return Verdict(reason="", subject="bookkeeping", asks=asks, silent=True)
 
 
@@ -146,7 +148,7 @@ def bookkeeping(*asks: Ask) -> Verdict:
 class Decision:
     """The record of a verdict when it begins or escalates: the audit row.
 
-    `count` says how often this subject has been breached by now.
+    `count` says how often this subject has been breached so far.
     """
 
     at: datetime
@@ -168,10 +170,11 @@ class Decision:
 class Action:
     """An imperative for the broker. `id` is unique per account for ever.
 
-    `follows` is the action before it on the same key, where that one is still looked after though
-    nothing is left of what it was for: this one waits for the answer to its call, no longer.
-    `wary`: that call may have met what this one is about, as the position was turned round
-    without having been flat; it is looked at first.
+    `follows` is the id of the earlier action on the same key, if that one is still being followed
+    up although nothing is left for it to close. This action then waits for the answer to the
+    earlier call, and no longer. `wary`: the earlier call may have closed part of this position
+    already, as the position reversed without a flat report in between. The account is then read
+    before this action is sent.
     """
 
     id: str
@@ -182,12 +185,12 @@ class Action:
 
     @property
     def key(self) -> str:
-        """What may be in flight once at a time."""
+        """Only one action with the same key may be in flight at a time."""
         return f"position:{self.contract_id}"
 
     @property
     def strength(self) -> int:
-        """A stronger action may replace a weaker one that is not getting anywhere."""
+        """A stronger action may replace a weaker one that makes no progress."""
         return 0
 
 
@@ -204,7 +207,7 @@ class ClosePosition(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class ReducePosition(Action):
-    """Close as much as stands above `keep`, computed from a fresh read; never past `keep`."""
+    """Reduce the position to `keep` lots, computed from a fresh read; never below `keep`."""
 
     episode: int
     side: int
@@ -228,7 +231,8 @@ class CancelOrder(Action):
 class PlaceExit(Action):
     """Place an exit order for a position: a stop, or a limit when `limit_price` is given.
 
-    `side` is the position's (+1 long); the order goes the other way, `size` never above it.
+    `side` is the side of the position (+1 long, -1 short); the order has the opposite side. `size`
+    never exceeds the position.
     """
 
     side: int
@@ -244,10 +248,11 @@ class PlaceExit(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class MoveStop(Action):
-    """Move and resize a working stop. It only ever tightens, and never exceeds the position.
+    """Move and resize a working stop. It is never loosened and never exceeds the position.
 
-    `side` is the position's. `size` is what shall still work, besides what has `filled` already.
-    `stop_price` None leaves the price alone: a trailing stop has no price of its own to send.
+    `side` is the side of the position. `size` is the number of lots that remain working, besides
+    those already `filled`. `stop_price` None leaves the price unchanged: a trailing stop has no
+    price of its own to send.
     """
 
     order_id: int
@@ -272,7 +277,8 @@ class LockSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockCleared:
-    """`cleared_by`: timer_expiry, daily_reset, admin_override, or the rule's own word."""
+    """A lock has ended. `cleared_by`: timer_expiry, daily_reset, admin_override, or a word that
+    the rule chose."""
 
     at: datetime
     lock: Lock
@@ -294,8 +300,8 @@ class DayReset:
 class Alarm:
     """Something a person should know now. `code` is stable; `message` is for people.
 
-    `about` names the matter where it has an end: the alarm that `ends` it names the same. An end
-    for `account_id` None ends the matter for every account.
+    `about` names a matter that has an end. The alarm that ends the matter carries the same `about`
+    and has `ends` set. An ending alarm with `account_id` None ends the matter for every account.
     """
 
     at: datetime

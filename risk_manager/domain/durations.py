@@ -20,17 +20,17 @@ LONGEST_DAYS = 3650
 
 
 class TooLong(ValueError):
-    """A duration nobody means, and no clock can count."""
+    """The duration is longer than the longest one allowed."""
 
 
 def parse_duration(value: Any) -> timedelta:
-    """The duration meant; ValueError says how to write one, `TooLong` what the longest is."""
+    """Return the duration. ValueError says how to write one; `TooLong` names the longest."""
     if isinstance(value, timedelta):
         return value
     text = value.strip() if isinstance(value, str) else ""
     if not text or _PART.sub("", text):
         raise ValueError(f'{value!r} is not a duration; write for example "90s", "30m" or "1h30m"')
-    parts = [(int(n[:20]), _UNITS[u]) for n, u in _PART.findall(text)]  # enough to be too long
+    parts = [(int(n[:20]), _UNITS[u]) for n, u in _PART.findall(text)]  # 20 digits are too long
     longest = timedelta(days=LONGEST_DAYS)
     if sum(n * (unit // _UNITS["ms"]) for n, unit in parts) > longest / _UNITS["ms"]:
         raise TooLong(f"{text[:40]} is too long; the longest is {LONGEST_DAYS}d")
@@ -38,7 +38,7 @@ def parse_duration(value: Any) -> timedelta:
 
 
 def plain_duration(value: timedelta) -> str:
-    """The shortest such text: 5400 s is 1h30m."""
+    """Return the shortest text for a duration: 5400 s is "1h30m"."""
     rest = round(value / _UNITS["ms"])
     parts = []
     for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):

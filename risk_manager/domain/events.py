@@ -1,4 +1,4 @@
-"""Facts: everything that can happen to the daemon, as frozen values stamped at the door.
+"""Events: everything that can happen to the daemon, as frozen values stamped on arrival.
 
 Gateway payloads are validated by alias straight from the raw dictionary.
 """
@@ -67,7 +67,7 @@ class AccountChanged(Event, AccountRecord):
 
 
 class QuoteChanged(Event):
-    """Prices as floats on purpose: they are turned into whole ticks where they are compared."""
+    """A quote. Prices are floats on purpose: they become whole ticks where they are compared."""
 
     touches = "contract"
 
@@ -78,7 +78,7 @@ class QuoteChanged(Event):
     best_ask: float | None = None
 
     def completed_by(self, older: "QuoteChanged") -> "QuoteChanged":
-        """This quote, and what it leaves out as it was in an older one of the contract."""
+        """Return this quote with the prices it leaves out taken from an older quote."""
         if not (self.last_price is None or self.best_bid is None or self.best_ask is None):
             return self
         return self.model_copy(
@@ -100,10 +100,10 @@ class ContractResolved(Event):
 
 
 class AccountReported(AccountEvent):
-    """The broker's own word on one account, read over REST.
+    """The broker's report on one account, read over REST.
 
-    A part that could not be read is None and changes nothing. `asked_at` is when the request
-    left: what the stream said later than that is newer than this report.
+    A part that could not be read is None and changes nothing. `asked_at` is when the request was
+    sent: stream messages that arrived later are newer than this report.
     """
 
     kind: Literal["account_reported"] = "account_reported"
@@ -115,7 +115,7 @@ class AccountReported(AccountEvent):
 
 
 class ActionSettled(AccountEvent):
-    """An action has ended, and (when `verified`) the account was read back before this event."""
+    """An action has ended. `verified`: the account was read back before this event."""
 
     kind: Literal["action_settled"] = "action_settled"
     action_id: str
@@ -146,9 +146,10 @@ class Unreadable(Event):
 
 
 class HealthIssueChanged(Event):
-    """The daemon has a doubt only it can have (its reads, its clock), or, without reason, no more.
+    """The daemon reports an issue of its own, for example with its reads or its clock.
 
-    A suspension ends by itself, once every account has been read anew.
+    An empty `reason` withdraws the issue. A suspension ends by itself once every account has been
+    read again.
     """
 
     touches = "all"
@@ -161,9 +162,9 @@ class HealthIssueChanged(Event):
 
 
 class GuardResumed(Event):
-    """Every account has been read after a start: since then nobody had guarded them.
+    """Every account has been read after a start. No account was guarded since `since`.
 
-    `clean`: the daemon had been asked to stop. Else it was killed, or fell.
+    `clean`: the daemon had been asked to stop. Otherwise it was killed or crashed.
     """
 
     touches = "all"
@@ -176,7 +177,8 @@ class GuardResumed(Event):
 class Tick(Event):
     """A second has passed.
 
-    `lead` is how far the gateway's clock is past ours: of the two the earlier is `at`.
+    `lead` is how far the gateway's clock is ahead of `at`, which is the earlier of its time and
+    ours.
     """
 
     touches = "all"
@@ -188,7 +190,7 @@ class Tick(Event):
 class RulebookReplaced(Event):
     """New limits are in force from now on (validated before it gets here).
 
-    `rulebook` is a `Rulebook`. It is not named here, as the rules of a rulebook judge events.
+    `rulebook` is a `Rulebook`. Its type is not imported here, as rules depend on events.
     """
 
     touches = "all"
@@ -200,7 +202,8 @@ class RulebookReplaced(Event):
 class AdminAsked(AccountEvent):
     """An administrator's order, already authenticated. `until` None means until cleared.
 
-    `lock_day` is the daemon's own: a lock named `rule_id`, until the reset and for nobody to lift.
+    `lock_day` comes from the daemon itself: a lock of `rule_id` until the reset, which no
+    administrator can clear.
     """
 
     kind: Literal["admin_asked"] = "admin_asked"

@@ -1,7 +1,7 @@
-"""When the exchange trades, and so when quotes are to be expected.
+"""When the exchange trades, and therefore when quotes are to be expected.
 
-`open_since` knows the ordinary week only; `trading_since` and `opens_next` ask the calendar for
-holidays, and for products that trade round the clock.
+`open_since` knows only the ordinary week. `trading_since` and `opens_next` also use the calendar of
+holidays and of products that trade around the clock.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,9 +18,9 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def open_since(at: datetime) -> datetime | None:
-    """When the session running at this instant opened (UTC); None while the exchange is shut.
+    """Return when the session running at this instant opened (UTC); None while it is shut.
 
-    Sunday to Thursday 17:00 to 16:00 of the next day, in Chicago.
+    Sessions run Sunday to Thursday from 17:00 to 16:00 of the next day, Chicago time.
     """
     local = at.astimezone(CHICAGO)
     if _SHUTS <= local.time() < _OPENS:
@@ -32,12 +32,12 @@ def open_since(at: datetime) -> datetime | None:
 
 
 def close_of(day: date) -> datetime:
-    """When the exchange shuts on an ordinary day."""
+    """Return when the exchange shuts on an ordinary day."""
     return datetime.combine(day, _SHUTS, tzinfo=CHICAGO).astimezone(UTC)
 
 
 def trading_since(calendar: MarketCalendar, root: str, at: datetime) -> datetime | None:
-    """Since when a product has been tradable without a break; None while it is not."""
+    """Return since when a product has traded without a break; None while it does not trade."""
     round_the_clock = calendar.never_shuts_since(root)
     if round_the_clock is not None and at >= round_the_clock:
         opened: datetime | None = max(round_the_clock, _last_opening(calendar, root, at))
@@ -54,7 +54,7 @@ def trading_since(calendar: MarketCalendar, root: str, at: datetime) -> datetime
 
 
 def _last_opening(calendar: MarketCalendar, root: str, at: datetime) -> datetime:
-    """When a product that trades round the clock opened after the last date it was shut on."""
+    """Return when a product that trades around the clock opened after its last shut date."""
     return max((opening for opening in _openings(calendar, root) if opening <= at), default=_NEVER)
 
 
@@ -74,16 +74,16 @@ def _end_of(trading_date: date) -> datetime:
 
 
 def opens_next(calendar: MarketCalendar, root: str, at: datetime) -> datetime | None:
-    """The first instant after this one at which a product that is shut opens again.
+    """Return when a product that is shut opens next.
 
-    None while it is open, and where the calendar knows of no opening within ten days.
+    None while it is open, or where the calendar knows of no opening within ten days.
     """
     if trading_since(calendar, root, at) is not None:
         return None
-    day = at.astimezone(CHICAGO).date() - timedelta(days=1)  # whose opening may be late
+    day = at.astimezone(CHICAGO).date() - timedelta(days=1)  # yesterday's opening may be late
     for _ in range(11):
         usual = datetime.combine(day, _OPENS, tzinfo=CHICAGO).astimezone(UTC)
-        # An opening belongs to the trading date after it; a late one is the calendar's word.
+        # An opening belongs to the trading date that follows; the calendar may make it late.
         late = calendar.day(root, EXCHANGE_DAY.date_of(usual)).opens_at
         opening = usual if late is None else max(usual, late)
         if opening > at and trading_since(calendar, root, opening) is not None:

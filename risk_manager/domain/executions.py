@@ -1,4 +1,4 @@
-"""One fill as the gateway tells it."""
+"""One fill as the gateway reports it."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -10,16 +10,16 @@ from risk_manager.domain.trading_calendar import TradingDay
 
 ROUND_TURN_SETTLE = timedelta(milliseconds=750)
 HEARD_AT_ONCE = timedelta(seconds=5)
-"""A fill that reached us later than this after it happened was reported afterwards."""
+"""A fill that arrives later than this after its own timestamp counts as reported late."""
 type TradeKey = int | tuple[int, int]
-"""An execution: the gateway's trade id, and of a further one under the same id also its part."""
+"""The gateway's trade id; for a further execution under the same id, (trade id, part)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """One fill. `pnl` before fees, None for an opening half-turn; `fees` never negative.
+    """One fill. `pnl` is before fees, and None for an opening half-turn. `fees` is never negative.
 
-    `part` tells apart what comes under one trade id, as both halves of a reversal may.
+    `part` tells apart executions under one trade id, such as the two halves of a reversal.
     """
 
     id: int
@@ -46,7 +46,7 @@ class Execution:
 
     @property
     def net(self) -> Decimal:
-        """P&L less fees; an opening half-turn is worth minus its fees."""
+        """P&L less fees. An opening half-turn counts as minus its fees."""
         return (self.pnl or ZERO) - self.fees
 
     @property
@@ -55,8 +55,11 @@ class Execution:
 
     @property
     def counts_from(self) -> datetime:
-        """When a pause that this fill starts begins: at receipt, so that no clock of the gateway
-        shortens it; for a fill reported afterwards, when it happened."""
+        """The instant from which a pause caused by this fill counts.
+
+        It is the receipt, so that the gateway's clock cannot shorten the pause. For a fill
+        reported late it is the execution time.
+        """
         late = self.received_at - self.executed_at > HEARD_AT_ONCE
         return self.executed_at if late else self.received_at
 
@@ -68,8 +71,11 @@ class Execution:
         day: TradingDay,
         today: date = date.max,
     ) -> "Execution":
-        """A fill as the gateway tells it. One of a trading date that has not begun counts today:
-        where the gateway's clock is ahead of ours it would else count on a day nobody judges."""
+        """Make an execution from the gateway's record.
+
+        A fill dated on a later trading date than `today` counts today. Otherwise, with the
+        gateway's clock ahead of ours, it would count on a day that no rule judges yet.
+        """
         return cls(
             id=record.id,
             contract_id=record.contract_id,
@@ -82,6 +88,6 @@ class Execution:
             voided=record.voided,
             executed_at=record.creation_timestamp,
             received_at=received_at,
-            # By its own timestamp: a fill of 16:59:59 that arrives at 17:00:02 is yesterday's.
+            # By the fill's own timestamp: one of 16:59:59 that arrives at 17:00:02 is yesterday's.
             trading_date=min(day.date_of(record.creation_timestamp), today),
         )

@@ -1,4 +1,4 @@
-"""What working orders would do to a position: which leave it, which enter, which protect it."""
+"""The effect of working orders on a position: which reduce it, which add, which protect it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ WORKING = frozenset({OrderStatus.OPEN, OrderStatus.PENDING})
 
 
 class Effect(StrEnum):
-    """What an order would do to the position if it filled whole."""
+    """The effect of an order on the position if it filled completely."""
 
     ENTRY = "entry"
     EXIT = "exit"
@@ -24,19 +24,19 @@ class Effect(StrEnum):
 
 
 def precedence(order: Order) -> tuple[bool, bool, int]:
-    """Which of several exits counts first where there are too many (the lowest).
+    """Sort key for exits where there are too many: the lowest counts first.
 
-    The trader's own before what this program placed, the older before the newer. A sleeping
-    bracket protects nothing yet and comes last.
+    The trader's orders come before our own, older before newer. A suspended bracket exit protects
+    nothing yet and comes last.
     """
     return (order.status is OrderStatus.SUSPENDED, order.is_own, order.id)
 
 
 def exit_lots(net: int, orders: Iterable[Order]) -> dict[int, int]:
-    """Order id -> how many of its lots only leave the position `net`, were it to fill whole.
+    """Map each order id to the number of its lots that would only reduce the position `net`.
 
-    Exit orders are netted against the position, stops and limits apart: a stop and a target for
-    the same lots are a bracket, and both only leave. What exceeds the position would enter.
+    Stops and limits are netted against the position separately: a stop and a target for the same
+    lots are a bracket, and both only reduce. Lots beyond the position would open a new one.
     """
     result: dict[int, int] = {}
     room = {True: abs(net), False: abs(net)}
@@ -52,7 +52,7 @@ def exit_lots(net: int, orders: Iterable[Order]) -> dict[int, int]:
 
 
 def effects(net: int, orders: Iterable[Order]) -> dict[int, Effect]:
-    """Order id -> effect, for the working orders of one contract with position `net`."""
+    """Map each order id to its effect, for the working orders of one contract at `net`."""
     orders = list(orders)
     lots = exit_lots(net, orders)
     return {order.id: _effect(net, order, lots[order.id]) for order in orders}
@@ -67,9 +67,9 @@ def _effect(net: int, order: Order, lots: int) -> Effect:
 
 
 def increase(before: int, fill: int) -> int:
-    """How much a signed fill increases a signed position: 0 when it only reduces.
+    """Return by how many lots a signed fill increases a signed position: 0 if it only reduces.
 
-    A reversal reduces to flat first; only what goes beyond is an increase.
+    A reversal first reduces to flat. Only the lots beyond that are an increase.
     """
     if before * fill >= 0:
         return abs(fill)
@@ -81,7 +81,7 @@ def increase(before: int, fill: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Which stops count. `reach` is how far from the entry one may stand, in price units."""
+    """Which stops count. `reach` is the greatest distance from the entry, in price units."""
 
     types: frozenset[OrderType] = STOP_TYPES
     beyond_entry: bool = True
@@ -89,7 +89,7 @@ class Terms:
 
 
 def is_exit_stop(order: Order, position: Position) -> bool:
-    """A stop (of any kind) that is working and would leave the position."""
+    """Whether an order is a working stop of any kind that would reduce the position."""
     return (
         order.type in STOP_TYPES
         and order.status in WORKING
@@ -104,7 +104,7 @@ def covered(
     terms: Terms,
     quote: "QuoteChanged | None" = None,
 ) -> int:
-    """Contracts of the position that its stops protect; never more than its size."""
+    """Return how many lots of the position its stops protect; never more than its size."""
     total = 0
     for order in orders:
         if (
@@ -133,7 +133,7 @@ def _is_in_place(
 
 
 def _passed_by(price: Decimal, side: int, quote: "QuoteChanged | None") -> bool:
-    """A stop the market has gone through without triggering it protects nothing."""
+    """Whether the market is already beyond the stop price. Such a stop protects nothing."""
     if quote is None:
         return False
     far = quote.best_ask if side > 0 else quote.best_bid
@@ -141,7 +141,7 @@ def _passed_by(price: Decimal, side: int, quote: "QuoteChanged | None") -> bool:
 
 
 def leftover_entries(position: Position, orders: Iterable[Order]) -> list[Order]:
-    """Stops from before the position turned round, which would now add to it."""
+    """Return stops from before the position reversed, which would now add to it."""
     return [
         o
         for o in orders
@@ -153,13 +153,13 @@ def leftover_entries(position: Position, orders: Iterable[Order]) -> list[Order]
 
 
 def stop_ticks(price: Decimal, side: int, tick_size: Decimal) -> int:
-    """The nearest tick that risks no more: up for a long position, down for a short one."""
+    """Round a stop to the tick without more risk: up for a long position, down for a short one."""
     rounding = ROUND_CEILING if side > 0 else ROUND_FLOOR
     return int((price / tick_size).to_integral_value(rounding))
 
 
 def target_ticks(price: Decimal, side: int, tick_size: Decimal) -> int:
-    """The nearest tick that asks for no more: down for a long position, up for a short one."""
+    """Round a target to the tick nearer the entry: down for a long position, up for a short one."""
     return stop_ticks(price, -side, tick_size)
 
 

@@ -1,4 +1,4 @@
-"""A frozen value with some fields changed, made quickly: every event makes a few."""
+"""A fast `dataclasses.replace`, as every event makes several changed values."""
 
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
@@ -20,10 +20,9 @@ def _how_many_fields(kind: type[Any]) -> int:
 def fast_replace[T](value: T, **changes: Any) -> T:
     """`dataclasses.replace` for frozen dataclasses without slots, at a tenth of its cost.
 
-    It copies the fields at once and runs no `__init__`: only for values without
-    `__post_init__`. Cached properties are not copied, as they follow from the old fields, but for
-    those that `FOLLOWS_FROM` of the class says follow from fields that stay.
-    TypeError for a name that is no field.
+    It copies the fields without running `__init__`, so it is only for classes without
+    `__post_init__`. A cached property is dropped, unless `FOLLOWS_FROM` of the class says that all
+    the fields it is derived from stay unchanged. Raises TypeError for a name that is no field.
     """
     kind = type(value)
     fields = value.__dict__ | changes
@@ -31,7 +30,7 @@ def fast_replace[T](value: T, **changes: Any) -> T:
     if surplus:
         follows_from = getattr(kind, "FOLLOWS_FROM", _NOTHING)
         kept = {}
-        while surplus:  # what is no field stands last: cached properties, then unknown names
+        while surplus:  # entries that are no fields come last: cached properties, unknown names
             name, worked_out = fields.popitem()
             if name in changes:
                 raise TypeError(f"{kind.__name__} has no field {name}")

@@ -1,6 +1,6 @@
-"""Which executions are our own doing: the close call returns no order id to know them by.
+"""Which executions this program caused. The close call returns no order id to match them by.
 
-Kept as marks of the account, so that they outlive a restart.
+Past closes and placed orders are kept as marks of the account, so that they survive a restart.
 """
 
 from datetime import datetime, timedelta
@@ -12,11 +12,11 @@ from risk_manager.domain.executions import HEARD_AT_ONCE, Execution
 from risk_manager.domain.fast_replace import fast_replace
 
 SLACK = timedelta(seconds=2)
-"""By so much the gateway's clock may differ, and an execution come after the answer."""
+"""Allowance for the gateway's clock, and for an execution that arrives after the answer."""
 
 
 def with_answer(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
-    """The account after an action ended that may have been executed."""
+    """Return the account with a mark for an ended action that may have been executed."""
     if event.outcome not in (Outcome.DONE, Outcome.UNKNOWN):
         return account
     marks: dict[MarkKey, Mark] = {}
@@ -35,13 +35,13 @@ def with_answer(account: Account, attempt: Attempt, event: ActionSettled) -> Acc
 
 
 def without_older(account: Account, at: datetime) -> Account:
-    """The account without what was noted before an instant."""
+    """Return the account without the attribution marks set before an instant."""
     kept = {k: m for k, m in account.marks.items() if k[0] != ENFORCER or m.set_at >= at}
     return account if len(kept) == len(account.marks) else fast_replace(account, marks=kept)
 
 
 def enforced_by(account: Account, execution: Execution) -> tuple[str, ...]:
-    """The rules whose close this execution is; empty for what the trader did."""
+    """Return the rules whose close caused this execution; empty for the trader's own."""
     if execution.pnl is None:
         return ()
     for attempt in account.attempts.values():
@@ -62,7 +62,7 @@ def enforced_by(account: Account, execution: Execution) -> tuple[str, ...]:
 
 
 def not_own(account: Account, executions: list[Execution]) -> list[Execution]:
-    """Those we did not cause, be it by a close or by an order we placed."""
+    """Return the executions that neither a close nor an order of this program caused."""
     if not account.attempts and not account.marks_of(ENFORCER):
         return executions
     return [
@@ -75,6 +75,6 @@ def not_own(account: Account, executions: list[Execution]) -> list[Execution]:
 def _within(execution: Execution, asked_at: datetime, settled_at: datetime | None) -> bool:
     if execution.received_at - execution.executed_at <= HEARD_AT_ONCE:
         at, since = execution.received_at, asked_at
-    else:  # reported afterwards: by the gateway's clock
+    else:  # reported late: compared by the gateway's clock
         at, since = execution.executed_at, asked_at - SLACK
     return since <= at and (settled_at is None or at <= settled_at + SLACK)

@@ -1,4 +1,4 @@
-"""A doubt: something about the world that is not known well enough now to call all well."""
+"""A health issue: a reason why the daemon's picture of market or account may be wrong now."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,16 +10,16 @@ class IssueKind(StrEnum):
     STALE_QUOTES = "stale_quotes"  # of a contract that is held, while its exchange is open
     HUB_DOWN = "hub_down"
     READS_FAILING = "reads_failing"  # REST
-    POSITIONS_DIFFER = "positions_differ"  # a report shows what the stream never told
-    PNL_DIFFERS = "pnl_differs"  # the balance moved otherwise than the trades say
-    AVERAGE_UNKNOWN = "average_unknown"  # the broker does not state one that can be
+    POSITIONS_DIFFER = "positions_differ"  # a report shows a change the stream did not tell
+    PNL_DIFFERS = "pnl_differs"  # the balance did not move by the sum of the trades
+    AVERAGE_UNKNOWN = "average_unknown"  # the broker states no plausible average price
     CLOCK_TURNED = "clock_turned"
-    SUSPENDED = "suspended"  # the machine (or this process) stood still for a while
-    SLOW = "slow"  # the daemon itself: its loop lags, or it has grown
+    SUSPENDED = "suspended"  # the machine or this process was suspended for a while
+    SLOW = "slow"  # the daemon's event loop lags, or its memory has grown
     ACCOUNT_MISSING = "account_missing"  # configured, and not in the login
     ACCOUNT_NOT_GUARDED = "account_not_guarded"  # in the login, and not configured
-    DATABASE_LOST = "database_lost"  # what was remembered is gone or put back; until reconciled
-    OTHER_GATEWAY = "other_gateway"  # than the one the data folder belongs to, or mixed addresses
+    DATABASE_LOST = "database_lost"  # the database was lost or replaced; until reconciled
+    OTHER_GATEWAY = "other_gateway"  # not the data folder's gateway, or mixed addresses
 
 
 BLIND = frozenset(
@@ -31,21 +31,21 @@ BLIND = frozenset(
         IssueKind.SUSPENDED,
     }
 )
-"""Kinds that hide what the market or the account does: with exposure they are an emergency."""
+"""Kinds that hide market or account changes. With exposure they are an emergency."""
 
 IssueKey = tuple[IssueKind, int | None, str]
 
 CLOCK_AHEAD: IssueKey = (IssueKind.CLOCK_TURNED, None, "ahead")
-"""Our time is later than the gateway's: while this stands, no lock ends by the clock."""
+"""Our clock is ahead of the gateway's. While this issue stands, no lock ends by the clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthIssue:
-    """`subject` is a contract id or a hub; `account_id` None concerns everyone.
+    """`subject` is a contract id or a hub; `account_id` None concerns every account.
 
-    `told` and `critical` say which alarms have been raised. A doubt that is over (`over_at`) is
-    kept for some minutes, so that one which flickers is not told anew each time: if it comes back
-    meanwhile it `flickers`, and is told, its end as well, only once it stays.
+    `told` and `critical` say which alarms have been raised. An issue that is over (`over_at`) is
+    kept for some minutes. If it comes back within that time it `flickers`: its alarms are raised
+    again only once its new state has lasted.
     """
 
     kind: IssueKind
@@ -70,9 +70,10 @@ class HealthIssue:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """An account's balance next to its trades at a quiet moment; both should move as one.
+    """An account's balance and its trades at a quiet moment; both should move by the same amount.
 
-    `differs` is by how much they have not, as of the last comparison; `times` how often in a row.
+    `differs` is the difference at the last comparison, in account currency. `times` is how often
+    in a row there was one.
     """
 
     trading_date: date

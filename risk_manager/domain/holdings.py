@@ -17,13 +17,13 @@ STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """What is held of one contract. `net` is signed (long > 0) and never 0.
+    """The position in one contract. `net` is signed (long > 0) and never 0.
 
-    `sided` is False when the gateway did not say which side: then `net` counts gross and no P&L
-    is known. `episode` numbers the life of this position from flat (or reversal) to flat (or
-    reversal); whatever hangs on a position hangs on its episode. `average_price` None: unknown;
-    `average_stated` False: the broker's last word left it out, or was far from that of the fills,
-    which counts.
+    `sided` is False when the gateway did not say which side: `net` is then a gross size, and no P&L
+    is known. `episode` numbers the life of a position from flat (or reversal) to flat (or
+    reversal); marks and closings refer to it. `average_price` None: unknown. `average_stated`
+    False: the broker's last statement left the average out or was far from the fills' average,
+    which is used instead.
     """
 
     contract_id: str
@@ -49,7 +49,7 @@ class Position:
 
     @cached_property
     def subject(self) -> str:
-        """The episode by name, for what rules remember or say about it."""
+        """The name of the episode, for marks and verdicts of rules."""
         return f"{self.contract_id}:{self.episode}"
 
     @cached_property
@@ -60,7 +60,7 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A working order (not terminal). `seen_at` is when we first heard of it."""
+    """A working order (not terminal). `seen_at` is when it was first reported to us."""
 
     id: int
     contract_id: str

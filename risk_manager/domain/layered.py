@@ -1,8 +1,9 @@
 """Frozen mappings that stay cheap to change when they grow to thousands of entries.
 
-To copy a dictionary for each change costs as much as it holds: twenty thousand orders told at once
-would keep the daemon busy for minutes. Here a change copies a few hundred entries at most. Small
-mappings stay plain dictionaries, which are quicker to read.
+Copying a whole dictionary for each change costs time in proportion to its size: twenty thousand
+orders reported at once would keep the daemon busy for minutes. Here a change copies the newest
+layer only (`LAYER` entries at most). Small mappings stay plain dictionaries, which are faster to
+read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,15 +14,15 @@ if TYPE_CHECKING:
     from risk_manager.domain.holdings import Order
 
 SMALL = 64
-"""Up to so many entries a plain dictionary is copied as quickly."""
+"""Up to this many entries, copying a plain dictionary is as fast."""
 LAYER = 1024
-"""After so many changes a new dictionary is made of all."""
+"""After this many changes all layers are merged into a new dictionary."""
 _GONE: Any = object()
 _ABSENT: Any = object()
 
 
 class Layered[K, V](Mapping[K, V]):
-    """A dictionary that is never changed again, and over it what has changed since."""
+    """A fixed dictionary, and above it the changes made since."""
 
     def __init__(
         self, below: Mapping[K, V], above: Mapping[K, V] | None = None, size: int | None = None
@@ -32,7 +33,7 @@ class Layered[K, V](Mapping[K, V]):
 
     @cached_property
     def whole(self) -> Mapping[K, V]:
-        """The same as a plain dictionary."""
+        """All entries as one plain dictionary."""
         if not self._above:
             return self._below
         return {k: v for k, v in {**self._below, **self._above}.items() if v is not _GONE}
@@ -42,9 +43,9 @@ class Layered[K, V](Mapping[K, V]):
         return tuple(self.whole.values())
 
     def plus(self, key: K, value: V) -> "Layered[K, V]":
-        """With this entry, added or in the place of the one of the same key."""
+        """Return the mapping with this entry added or replaced."""
         if len(self._above) >= LAYER or self._above.get(key) is _GONE:
-            # One that comes back stands last, as in a dictionary.
+            # A key that was removed and comes back goes last, as in a dictionary.
             return Layered({**self.whole, key: value})
         size = self._size + (key not in self)
         return Layered(self._below, {**self._above, key: value}, size)
@@ -92,7 +93,7 @@ class Layered[K, V](Mapping[K, V]):
 
 
 def plus[K, V](mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
-    """A mapping with this entry, added or in the place of the one of the same key."""
+    """Return the mapping with this entry added or replaced."""
     if isinstance(mapping, Layered):
         return mapping.plus(key, value)
     changed = {**mapping, key: value}
@@ -102,7 +103,7 @@ def plus[K, V](mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
 class ManyOrders(Mapping[int, "Order"]):
     """Working orders by their ids, kept apart by contract.
 
-    `own` are the contracts in which there may be orders that this program placed.
+    `own` are the contracts that may hold orders placed by this program.
     """
 
     def __init__(
@@ -183,7 +184,7 @@ class ManyOrders(Mapping[int, "Order"]):
 
 
 def with_order(orders: Mapping[int, "Order"], order: "Order") -> Mapping[int, "Order"]:
-    """Working orders with this one, new or changed."""
+    """Return the working orders with this one added or replaced."""
     if isinstance(orders, ManyOrders):
         return orders.plus(order)
     changed = {**orders, order.id: order}
@@ -191,7 +192,7 @@ def with_order(orders: Mapping[int, "Order"], order: "Order") -> Mapping[int, "O
 
 
 def without_order(orders: Mapping[int, "Order"], order_id: int) -> Mapping[int, "Order"]:
-    """Working orders without this one."""
+    """Return the working orders without this one."""
     if isinstance(orders, ManyOrders):
         left = orders.minus(order_id)
         return left if len(left) > SMALL // 2 else dict(left)

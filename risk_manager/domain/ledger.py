@@ -1,4 +1,4 @@
-"""Executions of the trading day, each counted once, and what follows from them by summing."""
+"""The executions of the trading day, each counted once, and the sums derived from them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,9 +47,9 @@ NOTHING_YET = DayTotals()
 
 @dataclass(frozen=True, slots=True)
 class EpisodeResult:
-    """What one position has realised since it was opened, as far as the executions show it.
+    """The realised result of one position since it was opened, as far as the executions show it.
 
-    `in_step` False: executions and position do not agree, one of them has not arrived (yet).
+    `in_step` False: executions and position do not agree, as one of them has not arrived yet.
     `heard_at` is when the newest execution of the contract was received.
     """
 
@@ -67,9 +67,9 @@ class EpisodeResult:
 class Ledger:
     """Executions keyed by the gateway's trade id: duplicates, replays and voids are harmless.
 
-    An execution that opens has no P&L and one that closes has, for good. Where one id comes with
-    and without, they are the two halves of a reversal, and both count; all else that comes under a
-    known id corrects what is known.
+    An opening execution never has a P&L, and a closing one always has. Two executions under one id,
+    one with a P&L and one without, are the two halves of a reversal, and both count. Any other
+    record under a known id corrects the known one.
     """
 
     entries: Mapping[TradeKey, Execution] = _EMPTY
@@ -79,18 +79,18 @@ class Ledger:
         return self.totals.get(day, NOTHING_YET)
 
     def counts(self, trade_id: int) -> int:
-        """How many executions stand under a trade id."""
+        """Return how many executions under a trade id are not voided."""
         return sum(not e.voided for e in _parts(self.entries, trade_id))
 
     def record(self, execution: Execution) -> "Ledger":
-        """With this execution, once. A voided one undoes itself and never comes back."""
+        """Record this execution once. A voided execution is removed from the sums for good."""
         return self.stated((execution,))
 
     def stated(self, executions: Iterable[Execution], *, as_of: datetime | None = None) -> "Ledger":
-        """With what one frame or list states. Rows of it that differ are as many executions.
+        """Record the executions of one frame or list. Rows that differ are separate executions.
 
-        `as_of` is when a list was asked for: what was told without P&L at first and then with it,
-        and is one row of that list, was one execution.
+        `as_of` is when a list was asked for. An execution first reported without a P&L and then
+        with it, of which that list has only one row, was a single execution.
         """
         entries, totals = dict(self.entries), dict(self.totals)
         corrected = False
@@ -122,7 +122,7 @@ class Ledger:
         return after
 
     def _take_over(self, before: "Ledger") -> None:
-        """Go on from what was worked out before, where all that is new is newer than all before."""
+        """Extend the cached results of `before`, if all added executions are newer than its own."""
         known = before.__dict__.get("_oldest_first")
         added = sorted(islice(self.entries.values(), len(before.entries), None), key=_age)
         if known is None or any(e.voided for e in added):
@@ -139,7 +139,7 @@ class Ledger:
             worked_out["_increasing"] = _with_first_fills(dict(increasing), added)
 
     def carried_over(self, day: TradingDay, old: date, today: date) -> "Ledger":
-        """With those that counted on the old date, as their own had not begun, on their own."""
+        """Move executions that counted on `old`, as their own date had not begun, to that date."""
         for e in self.on(old):
             own = min(day.date_of(e.executed_at), today)
             if own > old:
@@ -147,14 +147,14 @@ class Ledger:
         return self
 
     def forget_before(self, day: date) -> "Ledger":
-        """Without the executions of trading dates before `day` (the store keeps them)."""
+        """Drop the executions of trading dates before `day`. The store keeps them."""
         if all(e.trading_date >= day for e in self.entries.values()):
             return self
         kept = {k: e for k, e in self.entries.items() if e.trading_date >= day}
         return Ledger(kept, {d: t for d, t in self.totals.items() if d >= day})
 
     def on(self, day: date) -> Iterator[Execution]:
-        """The executions of one trading date that stand, oldest first."""
+        """Yield the executions of one trading date that are not voided, oldest first."""
         return iter(
             sorted(
                 (e for e in self.entries.values() if e.trading_date == day and not e.voided),
@@ -163,7 +163,7 @@ class Ledger:
         )
 
     def between(self, start: datetime, end: datetime) -> DayTotals:
-        """What was executed from one instant on, before another."""
+        """Return the totals of the executions with start <= time < end."""
         inside = (e for e in self.standing() if start <= e.executed_at < end)
         return reduce(lambda totals, e: totals.plus(e, +1), inside, NOTHING_YET)
 
@@ -171,16 +171,16 @@ class Ledger:
         """All executions that are not voided, oldest first."""
         return list(self._oldest_first)
 
-    # Worked out once for each ledger: the next execution makes a new one.
+    # Cached per ledger value: the next execution makes a new ledger.
 
     @cached_property
     def memo(self) -> Memo[tuple[Any, ...]]:
-        """By rule id: what rules that look back over the day need not ask again."""
+        """Results by rule id, for rules that look back over the day."""
         return Memo()
 
     @cached_property
     def newest(self) -> Execution | None:
-        """The last one recorded, which is the last one received, whatever its own time."""
+        """The execution recorded last, which was received last, whatever its own timestamp."""
         return list(self.entries.values())[-1] if self.entries else None
 
     @cached_property
@@ -202,11 +202,11 @@ class Ledger:
 
     @cached_property
     def finished_turns(self) -> tuple[RoundTurn, ...]:
-        """Those that have ended: only these were won or lost."""
+        """The round turns that have ended. Only these are won or lost."""
         return tuple(turn for turn in self._round_turns.turns if turn.is_over)
 
     def episode(self, contract_id: str, net: int) -> EpisodeResult:
-        """What the position that now stands at `net` has realised since it was opened."""
+        """Return the realised result of the position now at `net` since it was opened."""
         known = self._episodes.get((contract_id, net))
         if known is None:
             known = self._episodes[contract_id, net] = _episode(
@@ -215,9 +215,9 @@ class Ledger:
         return known
 
     def average_of(self, contract_id: str, net: int) -> Decimal | None:
-        """The average price of the position that now stands at `net`, by its fills.
+        """Return the average price of the position now at `net`, computed from its fills.
 
-        None where they do not reach back to its opening.
+        None where the fills do not reach back to the opening.
         """
         life: list[Execution] = []
         held = net
@@ -235,9 +235,9 @@ class Ledger:
         return _with_first_fills({}, self._oldest_first)
 
     def increasing_orders(self) -> Mapping[int, Execution]:
-        """The first fill of each order that opened or added: what a trader counts as an entry.
+        """Return the first fill of each order that opened or added, which traders call an entry.
 
-        A half-turn without P&L is one that opened or added. A reversal is one entry.
+        A half-turn without a P&L opened or added. A reversal is one entry.
         """
         return self._increasing
 
@@ -252,7 +252,7 @@ def _with_first_fills(
 
 
 def _average(newest_first: list[Execution], opened: int, side: int) -> Decimal:
-    """Additions are weighed in; what is taken off leaves the average as it was."""
+    """Return the weighted average price. Additions change it, reductions do not."""
     *later, opening = newest_first
     average, size = opening.price, opened
     for e in reversed(later):
@@ -264,7 +264,7 @@ def _average(newest_first: list[Execution], opened: int, side: int) -> Decimal:
 
 
 def _age(e: Execution) -> tuple[datetime, int, bool, int]:
-    """Of one trade id, what closes comes before what opens."""
+    """Sort key, oldest first. Under one trade id the closing half comes before the opening one."""
     return e.executed_at, e.id, e.pnl is None, e.part
 
 
@@ -279,7 +279,7 @@ def _parts(entries: Mapping[TradeKey, Execution], trade_id: int) -> list[Executi
 
 
 def _same(execution: Execution, parts: list[Execution]) -> Execution | None:
-    """The one that this is a repeat of."""
+    """Return the known execution that this one repeats, if any."""
     return next(
         (p for p in parts if fast_replace(execution, part=p.part, received_at=p.received_at) == p),
         None,
@@ -287,7 +287,10 @@ def _same(execution: Execution, parts: list[Execution]) -> Execution | None:
 
 
 def _corrected(execution: Execution, parts: list[Execution]) -> Execution | None:
-    """The one that this corrects or voids: of its kind, and of those the most alike."""
+    """Return the execution that this one corrects or voids: the most similar of its kind.
+
+    The kinds are opening (no P&L) and closing. A void falls back to an execution of either kind.
+    """
     alike = [p for p in parts if (p.pnl is None) == (execution.pnl is None)]
     if not alike and execution.voided:
         alike = [p for p in parts if not p.voided]
@@ -304,7 +307,7 @@ def _likeness(one: Execution, other: Execution) -> int:
 def _superseded(
     rows: list[Execution], parts: list[Execution], as_of: datetime
 ) -> Iterator[Execution]:
-    """First words without P&L of executions that a list states with it, and only so."""
+    """Yield executions first reported without a P&L that a list states only with one."""
     for part in parts:
         if part.pnl is not None or part.voided or any(r.key == part.key for r in rows):
             continue
@@ -318,7 +321,7 @@ def _superseded(
 def _put(
     entries: dict[TradeKey, Execution], totals: dict[date, DayTotals], execution: Execution
 ) -> bool:
-    """Enter an execution; whether it took the place of another word of the same one."""
+    """Enter an execution. Returns whether it replaced an earlier record of the same execution."""
     known = entries.get(execution.key)
     if known == execution:
         return False
@@ -332,7 +335,7 @@ def _put(
 
 
 def _episode(newest_first: Iterable[Execution], net: int) -> EpisodeResult:
-    """Backwards from `net` to the execution that opened it."""
+    """Sum the executions backwards from `net` to the one that opened the position."""
     heard_at: datetime | None = None
     pnl = fees = ZERO
     in_step = False
@@ -341,7 +344,8 @@ def _episode(newest_first: Iterable[Execution], net: int) -> EpisodeResult:
         heard_at = heard_at or e.received_at
         before = held - e.signed_size
         if before * net <= 0:
-            # Opened here; or, where one execution turned it round, that one realised the old side.
+            # The position was opened here. If this execution was a reversal, its P&L belongs to
+            # the old side.
             in_step = (before == 0) == (e.pnl is None)
             break
         if (abs(before) < abs(held)) != (e.pnl is None):

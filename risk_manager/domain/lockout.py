@@ -14,7 +14,7 @@ from risk_manager.domain.view import View
 
 @dataclass(frozen=True, slots=True)
 class Lockout:
-    """A duration, until the next reset, or until an administrator clears it."""
+    """The length of a lock: a duration, to the next reset, or until an administrator clears it."""
 
     until: timedelta | Release
 
@@ -29,7 +29,7 @@ class Lockout:
         admin_may_clear: bool = True,
         trigger: str = "",
     ) -> LockOut:
-        """The lock to put in force now."""
+        """Return the lock to put in force now."""
         timed = isinstance(self.until, timedelta)
         return view.new_lock(
             rule_id,

@@ -1,4 +1,4 @@
-"""Locks as records: many per account, the strictest wins, none ends early."""
+"""Locks. An account may have many, the strictest wins, and none ends early."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.scope import in_scope
 
 MANUAL_ID = "manual"
-"""The rule id of what an administrator does; further locks by hand are "manual-2", "manual-3"..."""
+"""The rule id of an administrator's orders; further manual locks are "manual-2", "manual-3"..."""
 
 
 class LockPolicy(StrEnum):
-    """What a lock allows. `flat`: nothing open, nothing working. `no_entries`: no increase."""
+    """How much a lock allows. `flat`: no position, no working order. `no_entries`: no increase."""
 
     FLAT = "flat"
     NO_ENTRIES = "no_entries"
 
 
 class LockKind(StrEnum):
-    """What sort of lock it is, for people; what it does is its policy and release."""
+    """The kind of a lock as shown to people. Its effect is given by policy and release."""
 
     HARD = "hard"
     COOLDOWN = "cooldown"
@@ -31,7 +31,7 @@ class LockKind(StrEnum):
 
 
 class Release(StrEnum):
-    """What ends a lock."""
+    """The event that ends a lock."""
 
     TIME = "time"  # its `expires_at`
     RESET = "reset"  # the reset that begins a later trading date
@@ -42,18 +42,18 @@ class Release(StrEnum):
 
 
 ENDED_BY_ITS_RULE = (Release.CONFIG, Release.SESSION_START, Release.CAN_TRADE)
-"""The others end by the clock or by an administrator, whatever a rule says."""
+"""The other kinds end by the clock or by an administrator, whatever a rule says."""
 
 LockKey = tuple[str, str]
-"""(scope, rule id): one active lock each per account."""
+"""(scope, rule id). An account has at most one active lock for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
     """One reason why an account, a product or a contract may not be traded.
 
-    `scope` is told in `domain.scope`. `expires_at` (UTC) also serves the
-    countdown of locks that something else releases. `trading_date` is the date it was set on.
+    `scope` is described in `domain.scope`. `expires_at` (UTC) is also shown as the countdown of
+    locks that something else releases. `trading_date` is the date on which the lock was set.
     """
 
     account_id: int
@@ -77,22 +77,22 @@ class Lock:
         return in_scope(self.scope, root, contract_id)
 
     def is_over(self, now: datetime, trading_date: date) -> bool:
-        """Whether time alone has ended it (rules and administrators end the other kinds)."""
+        """Whether time alone has ended the lock. Rules and administrators end the other kinds."""
         if self.release is Release.TIME:
             return self.expires_at is not None and now >= self.expires_at
         if self.release is Release.RESET:
-            # Both: an edited reset time must not end today's lock early.
+            # Both conditions: an edited reset time must not end today's lock early.
             reset_passed = self.expires_at is None or now >= self.expires_at
             return self.trading_date < trading_date and reset_passed
         if self.release is Release.SESSION_START:
-            # Its rule, if still in force, puts it back in the same step where it is not over.
+            # If the rule is in force and the session has not begun, it locks again in this step.
             return self.expires_at is not None and now >= self.expires_at
         return False
 
     def prolonged_by(self, later: "Lock") -> "Lock":
-        """This lock with a newer word of its own rule: never shorter, never laxer.
+        """Merge this lock with a later one of its own rule: never shorter, never laxer.
 
-        It is over only once both would be. The very same lock where nothing changes.
+        The result is over only once both would be. Returns `self` where nothing changes.
         """
         above = _RANK[later.release] - _RANK[self.release]
         ahead = later if above >= 0 else self
@@ -104,18 +104,19 @@ class Lock:
             policy=LockPolicy.FLAT if self.policy is LockPolicy.FLAT else later.policy,
             expires_at=_end_of_both(self, later) if by_the_clock else ahead.expires_at,
             trading_date=ahead.trading_date if above else newest,
-            # Of a lock that only an administrator ends this means: not on the day it was set.
+            # For a lock that only an administrator ends, False means: not on the day it was set.
             admin_may_clear=self.admin_may_clear and later.admin_may_clear,
         )
         return self if merged._terms == self._terms else merged
 
     @property
     def _terms(self) -> tuple[object, ...]:
-        """What it does, without what it says."""
+        """The fields with effect, without the texts."""
         return (self.release, self.policy, self.expires_at, self.trading_date, self.admin_may_clear)
 
 
-# What a rule may not trade down: a lock that waits for an event outlasts a countdown.
+# A rule cannot replace a release by one of lower rank: a lock that waits for an event outlasts a
+# countdown.
 _RANK = {
     Release.TIME: 0,
     Release.CONFIG: 1,
@@ -127,14 +128,14 @@ _RANK = {
 
 
 def _end_of_both(a: Lock, b: Lock) -> datetime | None:
-    """The later of both; one that waits for the reset waits for this as well (see `is_over`)."""
+    """Return the later end. A lock until the reset also lasts until that instant (`is_over`)."""
     if any(lock.release is Release.TIME and lock.expires_at is None for lock in (a, b)):
         return None
     return max((e for e in (a.expires_at, b.expires_at) if e is not None), default=None)
 
 
 def strictest(locks: Iterable[Lock]) -> LockPolicy | None:
-    """The policy in force where all of these apply; None when there are none."""
+    """Return the strictest policy of these locks; None when there are none."""
     policies = {lock.policy for lock in locks}
     if LockPolicy.FLAT in policies:
         return LockPolicy.FLAT

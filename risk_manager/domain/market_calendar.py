@@ -1,4 +1,4 @@
-"""The exchange's own calendar: days it is shut, closes early or opens late, per product group."""
+"""The exchange calendar: days that are shut, close early or open late, per product group."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from types import MappingProxyType
 from risk_manager.domain.trading_calendar import TradingDay
 
 EXCHANGE_DAY = TradingDay(time(17, 0), "America/Chicago")
-"""Which trading date an instant belongs to at the exchange, whatever reset the operator chose:
-Christmas Eve at 17:00 in Chicago is Christmas Day's session."""
+"""The exchange's own trading day, independent of the operator's reset hour: Christmas Eve at 17:00
+in Chicago belongs to Christmas Day's session."""
 
 EVERY = "*"
-"""In place of a root: every product."""
+"""Stands for every product in place of a root."""
 
 NOTICE = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeDay:
-    """What differs on one trading date. Instants in UTC; None is the usual hour."""
+    """The exceptions of one trading date. Instants are in UTC; None means the usual hour."""
 
     closed: bool = False
     opens_at: datetime | None = None
@@ -32,12 +32,12 @@ ORDINARY = ExchangeDay()
 
 @dataclass(frozen=True, eq=False)
 class MarketCalendar:
-    """Exceptions by trading date. Without `groups` nothing is known, and nothing is asked of it.
+    """Exceptions by trading date. An empty `groups` means that there is no calendar.
 
-    `groups` maps a root to its group, `days` holds the exceptions of the groups, `overrides` the
-    operator's word for a root or for `EVERY` one. `round_the_clock` says of a group since when it
-    has no week and no daily break. `through` is the last date the table knows.
-    Compared by identity, so that what follows from it can be cached.
+    `groups` maps a root to its group. `days` holds the exceptions of the groups, and `overrides`
+    the operator's own for a root or for `EVERY` product. `round_the_clock` says since when a group
+    trades without weekend and daily break. `through` is the last date that the table covers.
+    Calendars are compared by identity, so that derived results can be cached.
     """
 
     groups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -52,11 +52,11 @@ class MarketCalendar:
     source: str = ""
 
     def knows(self, root: str) -> bool:
-        """Whether the product is in the table; of an empty table nothing is asked."""
+        """Whether the table covers the product; True for an empty table."""
         return not self.groups or root in self.groups
 
     def day(self, root: str, on: date) -> ExchangeDay:
-        """What differs for a product on a trading date; an ordinary day where nothing does."""
+        """Return the exceptions for a product on a trading date; an ordinary day if none."""
         for key in ((root, on), (EVERY, on)):
             if (found := self.overrides.get(key)) is not None:
                 return found
@@ -64,12 +64,12 @@ class MarketCalendar:
         return ORDINARY if group is None else self.days.get((group, on), ORDINARY)
 
     def never_shuts_since(self, root: str) -> datetime | None:
-        """Since when a product trades round the clock; None for one with an ordinary week."""
+        """Return since when a product trades around the clock; None for an ordinary week."""
         group = self.groups.get(root)
         return None if group is None else self.round_the_clock.get(group)
 
     def exceptions(self, root: str) -> tuple[tuple[date, ExchangeDay], ...]:
-        """The trading dates on which something differs for a product, oldest first."""
+        """Return the trading dates with exceptions for a product, oldest first."""
         group = self.groups.get(root)
         dates = {on for name, on in self.overrides if name in (root, EVERY)}
         dates |= {on for name, on in self.days if name == group}
@@ -77,7 +77,7 @@ class MarketCalendar:
         return tuple((on, day) for on, day in found if day != ORDINARY)
 
     def representatives(self) -> tuple[str, ...]:
-        """One root for each way a day can go: of each group, and each overridden one."""
+        """One root per group, and each root with an override: together they cover every case."""
         first: dict[str, str] = {}
         for root in sorted(self.groups):
             first.setdefault(self.groups[root], root)

@@ -1,10 +1,10 @@
-"""What was worked out about a frozen value, written down beside it."""
+"""A memo: results computed about a frozen value and kept beside it."""
 
 
 class Memo[T](dict[str, T]):
-    """Answers about one value by the name of the question, each with what else it followed from.
+    """Cached results about one value, by name, each kept with the other inputs it depends on.
 
-    The only thing in the core that is written into a value. It saves time and never changes an
-    answer: whoever recalls one compares what it followed from. A changed value begins with an
-    empty memo. A memo is not compared, copied, stored or replayed.
+    A memo is the only thing that the pure code writes into a value. It saves time and never changes
+    a result: a reader compares the stored inputs before using one. A changed value begins with an
+    empty memo. Memos are not compared, copied, stored or replayed.
     """

@@ -1,4 +1,4 @@
-"""What is done with a position nobody can price: hold it, or flatten it after a while."""
+"""The policy for a position without a price: hold it, or flatten it after a while."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -12,9 +12,9 @@ _FLATTEN_AFTER = "flatten_after:"
 
 
 def flatten_after(policy: str) -> timedelta | None:
-    """How long a price may be missing until the position is closed; None holds.
+    """Return how long a price may be missing before the position is closed; None holds it.
 
-    ValueError says how to write one.
+    Raises ValueError, which says how to write a policy.
     """
     if policy == HOLD:
         return None

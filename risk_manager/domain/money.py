@@ -1,4 +1,4 @@
-"""Exact arithmetic of ticks and money."""
+"""Exact arithmetic with ticks and money."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
 from math import inf
@@ -11,18 +11,18 @@ ZERO = Decimal(0)
 
 
 def cents(amount: Decimal) -> Decimal:
-    """Rounded to whole cents, as shown to people and compared with the broker."""
+    """Round to whole cents, as shown to people and compared with the broker."""
     return amount.quantize(CENT, rounding=ROUND_HALF_EVEN)
 
 
 def dollars(amount: Decimal) -> str:
-    """-$1,234.50: for sentences."""
+    """Format an amount for a sentence: -$1,234.50."""
     sign = "-" if amount < 0 else ""
     return f"{sign}${abs(cents(amount)):,.2f}"
 
 
 class Band(NamedTuple):
-    """Prices strictly between two."""
+    """The prices strictly between two bounds."""
 
     low: float = -inf
     high: float = inf
@@ -35,7 +35,7 @@ NOWHERE = Band(inf, -inf)
 
 
 class Valuation(NamedTuple):
-    """What a position is worth at a price, prepared once per change of the position.
+    """The P&L arithmetic of a position, prepared once per change of the position.
 
     unrealised = price in ticks * `per_tick` - `cost`, all exact. `per_tick` is signed.
     """
@@ -56,18 +56,18 @@ class Valuation(NamedTuple):
         )
 
     def unrealised(self, price: float) -> Decimal:
-        """P&L in account currency were the position closed at `price`, before fees."""
+        """Return the P&L before fees, in account currency, if closed at `price`."""
         return self.per_tick * round(price / self.tick_size) - self.cost
 
     def above(self, result: Decimal) -> Band:
-        """Where the P&L is above a result, for certain: the last tick is left out."""
+        """Return the prices at which the P&L is surely above `result`; one tick is left out."""
         ticks = float((result + self.cost) / self.per_tick)
         if self.per_tick > 0:
             return Band(low=(ticks + 1) * self.tick_size)
         return Band(high=(ticks - 1) * self.tick_size)
 
     def below(self, result: Decimal) -> Band:
-        """Where the P&L is below a result, for certain: the last tick is left out."""
+        """Return the prices at which the P&L is surely below `result`; one tick is left out."""
         ticks = float((result + self.cost) / self.per_tick)
         if self.per_tick > 0:
             return Band(high=(ticks - 1) * self.tick_size)

@@ -1,15 +1,15 @@
-"""A quoted price that is not believed yet, and since when it has stood."""
+"""Quoted prices that are not believed yet, and since when they have stood."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 STAYED = timedelta(seconds=1)
-"""A price that has stood so long is believed."""
+"""A doubted price that has stood for this long is believed."""
 
 
 class Candidate(NamedTuple):
-    """A price in doubt: since when this side of the contract has been, and when it was stated."""
+    """A doubted price: `since` when this side has been in doubt, and `at` when it was stated."""
 
     price: float
     since: datetime
@@ -18,14 +18,14 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DoubtedQuote:
-    """What is in doubt about one contract, side by side."""
+    """The doubted prices of one contract: bid, ask and last."""
 
     bid: Candidate | None = None
     ask: Candidate | None = None
     last: Candidate | None = None
 
     def stayed(self, now: datetime) -> bool:
-        """Whether time has confirmed one of them."""
+        """Whether one of the prices has stood long enough to be believed."""
         return any(
             c is not None and now - c.since >= STAYED for c in (self.bid, self.ask, self.last)
         )

@@ -1,20 +1,20 @@
-"""How many reads a minute the gateway leaves us, and so how long many accounts take to read."""
+"""The budget of reads per minute, and how long many accounts take to read within it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 READS_A_MINUTE = 120
-"""Of the gateway's 200 requests; the others are for closes, cancels and the looks they need."""
+"""Of the gateway's 200 requests a minute. The rest is for closes, cancels and their read-backs."""
 RESERVED_READS = 12
-"""Of these, what is left for contracts, permissions and the like while many accounts are read."""
+"""Of these, reads reserved for contracts, permissions and the like."""
 
 EXPOSED_RESERVE = 20
-"""Of these, what flat accounts leave to those that hold something."""
+"""Of these, reads that flat accounts leave to accounts with exposure."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingTime:
-    """How long a start takes until something is known of every account."""
+    """How long a start takes until each part is known of every account."""
 
     positions: timedelta
     orders: timedelta
@@ -33,18 +33,18 @@ class ReadingTime:
 
 
 def reading_time(accounts: int) -> ReadingTime:
-    """For a first reading, in the order in which many accounts are read."""
+    """Return the times for a first reading: all positions, then all orders, then all trades."""
     return ReadingTime(*(time_for(part * accounts) for part in (1, 2, 3)))
 
 
 def in_minutes(length: timedelta) -> str:
-    """For people: within how long."""
+    """Format a length of time for people, in whole minutes."""
     minutes = round(length / timedelta(minutes=1))
     return f"{minutes} min" if minutes else "seconds"
 
 
 def time_for(reads: int, room: int | None = None, *, is_exposed: bool = False) -> timedelta:
-    """How long until so many reads have left, where `room` of them may leave now."""
+    """Return how long it takes to send `reads` requests, if `room` of them may be sent now."""
     reserved = RESERVED_READS + EXPOSED_RESERVE * is_exposed
     a_minute = READS_A_MINUTE - reserved
     left = reads - (a_minute if room is None else max(room - reserved, 0))

@@ -1,6 +1,7 @@
-"""The gateway's own vocabulary: its numbers and its records, readable from its raw payloads.
+"""The gateway's enums and records, validated from its raw payloads.
 
-Enum numbers are the gateway's; a number it invents later reads as unknown instead of failing.
+Enum values are the gateway's numbers. A number that it adds later reads as unknown and does not
+fail.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -21,10 +22,10 @@ WIRE = ConfigDict(
 
 
 LIST_LAG = timedelta(seconds=2)
-"""By so much a list may lag behind the stream: it need not know what that told just before."""
+"""A list may lag behind the stream by this much and miss what the stream has just reported."""
 
 OWN_TAG = "rm-"
-"""Custom tags of orders this program placed begin with this."""
+"""The prefix of the custom tags of orders that this program placed."""
 
 
 class OrderType(IntEnum):
@@ -83,7 +84,7 @@ def _to_utc(value: datetime) -> datetime:
 
 
 UtcTime = Annotated[datetime, AfterValidator(_to_utc)]
-"""A gateway timestamp; one without an offset is read as UTC, as the gateway means it."""
+"""A gateway timestamp. One without an offset is UTC, as the gateway means it."""
 
 
 def _real(value: datetime) -> datetime:
@@ -93,7 +94,7 @@ def _real(value: datetime) -> datetime:
 
 
 TradeTime = Annotated[UtcTime, AfterValidator(_real)]
-"""One that a trading day can be told from: .NET's empty date is none."""
+"""A timestamp that determines a trading day. .NET's empty date is rejected."""
 
 
 def _if_known(value: datetime | None) -> datetime | None:
@@ -101,7 +102,7 @@ def _if_known(value: datetime | None) -> datetime | None:
 
 
 KnownTime = Annotated[UtcTime | None, AfterValidator(_if_known)]
-"""None where the gateway does not say: .NET's empty date says nothing."""
+"""A timestamp, or None where the gateway gives none or sends .NET's empty date."""
 
 
 class PositionRecord(BaseModel):

@@ -1,4 +1,4 @@
-"""Executions told apart into trades, each from flat to flat, with what it really cost."""
+"""Groups executions into trades, each from flat to flat, with all fees included."""
 
 from bisect import bisect_left, insort
 from collections import deque
@@ -15,13 +15,12 @@ from risk_manager.domain.money import ZERO
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTurn:
-    """One trade as traders count it: from flat to flat, or to the other side, by however many
-    orders it was scaled in and out.
+    """One trade as traders count it: from flat to flat or to a reversal, by any number of orders.
 
-    `is_over` False: lots of it are still open, and the result is that of the lots closed so far.
-    `opened_by` is the id of the execution that opened it. It is None for a close whose opening is
-    not known: there each order counts as a trade. `size` counts the lots closed, and `last` is
-    the newest execution that closed any.
+    `is_over` False: some lots are still open, and the result is that of the lots closed so far.
+    `opened_by` is the id of the opening execution. It is None for a close whose opening is not
+    known; each closing order then counts as a trade of its own. `size` is the number of lots
+    closed, and `last` the newest closing execution.
     """
 
     contract_id: str
@@ -35,7 +34,7 @@ class RoundTurn:
 
     @property
     def name(self) -> str:
-        """Names the trade, also while it is still growing."""
+        """A name for the trade that stays the same while the trade grows."""
         return f"turn:{self.order_id}" if self.opened_by is None else f"trade:{self.opened_by}"
 
     @property
@@ -53,7 +52,7 @@ class RoundTurn:
 
     @property
     def net(self) -> Decimal:
-        """P&L less fees, the opening half's fees included where they are known."""
+        """P&L less fees, including the fees of the opening half where they are known."""
         return self.pnl - self.fees
 
     def settled(self, now: datetime, settle: timedelta = ROUND_TURN_SETTLE) -> bool:
@@ -69,7 +68,7 @@ def _age(turn: RoundTurn) -> _Age:
 
 
 class RoundTurns:
-    """The trades that have closed lots, by their newest close. A value: `plus` makes another one.
+    """The trades with closed lots, ordered by their newest close. Immutable: `plus` makes another.
 
     Executions must come oldest first. Opening fees are matched to closes first in, first out, lot
     by lot, so that a trade still open is charged for the lots it has closed.
@@ -80,7 +79,7 @@ class RoundTurns:
         self.turns: tuple[RoundTurn, ...] = ()
 
     def plus(self, executions: Iterable[Execution]) -> "RoundTurns":
-        """With these, which are newer than all before."""
+        """Add executions that are newer than all those before."""
         after = RoundTurns()
         books = after._books = dict(self._books)
         turns = list(self.turns)
@@ -110,7 +109,7 @@ def _place_of(turn: RoundTurn, turns: list[RoundTurn]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _Trade:
-    """A trade as added up so far. `net` is signed: its lots that are open."""
+    """A trade summed up so far. `net` is the signed number of its open lots."""
 
     first_at: datetime
     opened_by: int | None = None
@@ -142,12 +141,13 @@ class _Trade:
 
 
 class _TradesOfContract:
-    """Tells the executions of one contract apart into trades, which it names by their numbers."""
+    """Groups the executions of one contract into trades, numbered in order of opening."""
 
     def __init__(self) -> None:
         self._trades: list[_Trade] = []
         self._open: int | None = None
-        # Of a reversal the opening half may come first: what it ended waits for the closing one.
+        # In a reversal the opening half may come first: the trade it ended then waits here for
+        # its closing half.
         self._reversed: int | None = None
         self._of_order: dict[int, int] = {}  # closes whose opening is not known
         self._opening_fees: deque[tuple[int, Decimal]] = deque()
@@ -161,7 +161,7 @@ class _TradesOfContract:
         return other
 
     def add(self, e: Execution) -> Iterator[tuple[RoundTurn | None, RoundTurn | None]]:
-        """Add an execution; the round turns that it changed, each before and after."""
+        """Add an execution; yield the round turns that it changed, each before and after."""
         began = len(self._trades)
         known = {n: self._trades[n] for n in (self._open, self._reversed) if n is not None}
         if e.order_id in self._of_order:
@@ -224,7 +224,7 @@ class _TradesOfContract:
         return len(self._trades) - 1
 
     def _take_fees(self, size: int) -> Decimal:
-        """The share of so many lots in the fees of the openings that no close has used up yet."""
+        """Take the fees of `size` opened lots, oldest first, that no close has been charged yet."""
         taken = ZERO
         waiting = self._opening_fees
         while size > 0 and waiting:

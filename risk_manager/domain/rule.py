@@ -27,7 +27,7 @@ class MeterState(StrEnum):
 class Meter:
     """How far an account is from one limit. `used` is the fraction consumed; None is unknown.
 
-    `current`, `limit` and `headroom` are in `unit`; `sentence` says the same for a person.
+    `current`, `limit` and `headroom` are in `unit`. `sentence` says the same in words.
     """
 
     rule_id: str
@@ -53,9 +53,10 @@ class Meter:
 
 
 class Rule(BaseModel):
-    """One limit. Its fields are its section of the configuration; it has no memory of its own.
+    """One limit. The fields are its section of the configuration.
 
-    What a rule must remember it asks for with `Remember` and reads back with `view.mark`.
+    A rule has no memory of its own. It keeps marks by asking for `Remember`, and reads them with
+    `view.mark`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,7 +64,8 @@ class Rule(BaseModel):
     spec_id: ClassVar[str]
     title: ClassVar[str]
     uses_prices: ClassVar[bool] = False
-    """Asked on quotes too. The others are asked on everything else, each tick included."""
+    """True: the rule is asked on quotes as well. Every rule is asked on all other events, ticks
+    included."""
 
     rule: str
     id: str = ""
@@ -79,36 +81,36 @@ class Rule(BaseModel):
 
     @property
     def rank(self) -> int:
-        """Who is asked first (low first); see the severity list of the rules reference."""
+        """The order in which rules are asked, lowest first (see the rules reference)."""
         return 100
 
     @property
     def polls_account_every(self) -> timedelta | None:
-        """How often the platform's word on the account is to be asked for; None: as it comes."""
+        """How often the account record must be read; None: the regular reads suffice."""
         return None
 
     def applies_to(self, account_id: int) -> bool:
         return self.enabled and (self.accounts is None or account_id in self.accounts)
 
     def covers(self, other: "Rule") -> bool:
-        """Whether `other`, enforced beside this one, could never ask for anything more.
+        """Whether `other`, enforced beside this rule, could never ask for anything more.
 
-        True only where that is certain in every state: for an equal rule, and for one that this
-        `is_stricter_than`.
+        True only where that is certain in every state: for an equal rule, and for a rule that this
+        one `is_stricter_than`.
         """
         return self.same_but(other) or (
             isinstance(other, type(self)) and self.is_stricter_than(other)
         )
 
     def is_stricter_than(self, other: Self) -> bool:
-        """Whether this asks, in every state, for all that an unequal rule of its kind asks for.
+        """Whether this rule asks, in every state, for everything that `other` asks for.
 
-        See `same_but` for the usual form.
+        `other` is an unequal rule of the same kind. See `same_but` for the usual form.
         """
         return False
 
     def same_but(self, other: "Rule", *fields: str) -> bool:
-        """Whether both are of one kind and equal, the named fields aside."""
+        """Whether both rules are of one kind and equal except in the named fields."""
         return type(self) is type(other) and all(
             getattr(self, name) == getattr(other, name)
             for name in type(self).model_fields
@@ -116,18 +118,19 @@ class Rule(BaseModel):
         )
 
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
-        """Whether the account is acceptable now; None when it is. Pure."""
+        """Judge whether the account is acceptable now. None means that it is. Pure."""
         raise NotImplementedError
 
     def quiet_between(self, view: View, position: Position) -> Band | None:
-        """For one with `uses_prices`: where it has nothing to say on a quote of this position.
+        """For rules with `uses_prices`: the prices of this position on which it has nothing to say.
 
-        It must hold whatever the time, for as long as the account does not change. None: ask.
+        The band must hold at any time, for as long as the account does not change. None: the rule
+        must be asked on each quote.
         """
         return None
 
     def meter(self, view: View) -> Meter | None:
-        """Where the account stands against this limit; None where that has no meaning."""
+        """Return where the account stands against this limit; None where that has no meaning."""
         return None
 
     def reading(
@@ -139,7 +142,7 @@ class Rule(BaseModel):
         sentence: str,
         state: MeterState = MeterState.OK,
     ) -> Meter:
-        """A reading of this rule's meter."""
+        """Make a meter reading with this rule's id and title."""
         return Meter(
             rule_id=self.id,
             spec_id=self.spec_id,

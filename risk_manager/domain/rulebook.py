@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 UNTIL_RESET = " (until the reset)"
-"""Ends the id of an older version of a rule, which an edit has loosened: it holds until then."""
+"""Suffix of the id of an older, stricter version of a rule that an edit has loosened. The older
+version holds until the reset."""
 _OLDER = re.compile(r" \(until the reset(, \d+)?\)$")
 
 
 def older_id(rule_id: str, number: int = 1) -> str:
-    """The id of an older version of a rule: the first of the day, or a later one."""
+    """Return the id of an older version of a rule; `number` counts those of the day."""
     return rule_id + (UNTIL_RESET if number == 1 else f"{UNTIL_RESET[:-1]}, {number})")
 
 
@@ -31,17 +32,17 @@ def is_older(rule_id: str) -> bool:
 
 
 def origin_id(rule_id: str) -> str:
-    """The id of the rule of which this is a version."""
+    """Return the id of the rule that this is a version of."""
     return _OLDER.sub("", rule_id)
 
 
 class Mode(StrEnum):
     ENFORCE = "enforce"
-    SHADOW = "shadow"  # decide and tell, touch nothing
+    SHADOW = "shadow"  # decide and report, send nothing to the broker
 
 
 class PriceBasis(StrEnum):
-    """Which price a position is valued at."""
+    """The price at which a position is valued."""
 
     EXECUTABLE = "executable"  # a long at the bid, a short at the ask
     LAST = "last"
@@ -56,7 +57,7 @@ class PnlBasis(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What all rules share unless they say otherwise."""
+    """Settings that all rules share unless they say otherwise."""
 
     mode: Mode = Mode.ENFORCE
     flatten_after: timedelta | None = None  # on missing prices; None holds
@@ -66,21 +67,22 @@ class Defaults:
     reissue_after: timedelta = timedelta(seconds=3)
     max_attempts: int = 6
     max_calls_a_minute: int = 60
-    """More enforcement calls for one account put the brake on (see `brake`)."""
+    """More enforcement calls than this for one account put the brake on (see `call_brake`)."""
     keep_reducing_fills: bool = False
-    """A lockout lets a market order that only reduces fill first, instead of closing on top of it
-    (foreign_fill_policy: reduce_only_ok)."""
+    """A lockout lets a market order that only reduces the position fill first, and does not close
+    beside it (foreign_fill_policy: reduce_only_ok)."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRules:
-    """The rules one account answers to, lowest rank first whatever the file's order."""
+    """The rules of one account, lowest rank first whatever their order in the file."""
 
     mode: Mode = Mode.ENFORCE
     rules: tuple["Rule", ...] = ()
     price_rules: tuple["Rule", ...] = ()
     waiting: frozenset[str] = frozenset()
-    """The ids of those that cannot count before the reset: an older version is as strict."""
+    """The ids of rules without effect before the reset, as an older version is at least as
+    strict."""
 
     @classmethod
     def of(cls, rules: Iterable["Rule"], mode: Mode = Mode.ENFORCE) -> "AccountRules":
@@ -93,7 +95,7 @@ NO_RULES = AccountRules()
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """What is in force, with a digest of the configuration it came from."""
+    """All rules and settings in force, with a digest of the configuration they came from."""
 
     accounts: Mapping[int, AccountRules] = field(default_factory=lambda: MappingProxyType({}))
     day: TradingDay = field(default_factory=TradingDay)
@@ -106,7 +108,7 @@ class Rulebook:
         return self.accounts.get(account_id, NO_RULES)
 
     def acting(self, account_id: int) -> frozenset[str]:
-        """The ids of the rules that are enforced: one in shadow can set no lock, nor end one."""
+        """Return the ids of the rules that are enforced. A shadow rule sets and ends no lock."""
         rules = self.for_account(account_id)
         if rules.mode is Mode.SHADOW:
             return frozenset()

@@ -1,7 +1,7 @@
-"""What a lock or an administrator's order is about: the account, a product, or one contract.
+"""The scope of a lock or of an administrator's order: the account, a product, or one contract.
 
-A scope is kept and told as a text: "account", "root:ES" or "contract:CON.F.US.EP.Z26". How it is
-written is known here only.
+A scope is stored and sent as a text: "account", "root:ES" or "contract:CON.F.US.EP.Z26". Only this
+module knows the format.
 """
 
 import re
@@ -20,7 +20,7 @@ def contract_scope(contract_id: str) -> str:
 
 
 def is_scope(text: str) -> bool:
-    """Whether somebody has written a scope."""
+    """Whether the text is a valid scope."""
     return _WRITTEN.fullmatch(text) is not None
 
 
@@ -29,15 +29,15 @@ def in_scope(scope: str, root: str, contract_id: str) -> bool:
 
 
 def scoped_root(scope: str) -> str | None:
-    """The product a scope names; None where it is another kind."""
+    """Return the product that a scope names; None for a scope of another kind."""
     return scope.removeprefix(_ROOT) if scope.startswith(_ROOT) else None
 
 
 def scoped_contract(scope: str) -> str | None:
-    """The contract a scope names; None where it is another kind."""
+    """Return the contract that a scope names; None for a scope of another kind."""
     return scope.removeprefix(_CONTRACT) if scope.startswith(_CONTRACT) else None
 
 
 def scope_name(scope: str) -> str:
-    """The product or contract named; empty for the whole account."""
+    """Return the product or contract named; empty for the whole account."""
     return scope.partition(":")[2]

@@ -16,16 +16,16 @@ from risk_manager.domain.trading_calendar import DAY
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
 
-# How far around an instant intervals are worked out: past the longest run of holidays.
+# How far around an instant intervals are computed: beyond the longest run of holidays.
 BEHIND = timedelta(days=6)
 AHEAD = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One daily window. `days` are start days (Monday 0), times in minutes of the local day.
+    """One daily window. `days` are start days (Monday is 0); times are minutes of the local day.
 
-    An end at or before the start is on the next day; 1440 is midnight at the end of the day.
+    An end at or before the start falls on the next day. 1440 is midnight at the end of the day.
     """
 
     days: frozenset[int]
@@ -35,7 +35,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class WeeklyHours:
-    """The union of some windows. Compared by identity, so that intervals can be cached."""
+    """The union of several windows. Compared by identity, so that intervals can be cached."""
 
     windows: tuple[Window, ...]
 
@@ -50,7 +50,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an instant stands: in which interval, or between which two. None is not in sight."""
+    """The position of an instant: in an interval, or between two. None: none within reach."""
 
     current: Interval | None = None
     ended_at: datetime | None = None
@@ -62,7 +62,7 @@ SHUT = Standing()
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Intervals in order, and where one stands before, in and after each."""
+    """Intervals in order, with the standing before, in and after each."""
 
     edges: tuple[datetime, ...]
     standings: tuple[Standing, ...]
@@ -88,7 +88,7 @@ class Schedule:
 def schedule(
     hours: WeeklyHours, zone: str, calendar: MarketCalendar | None, root: str, around: date
 ) -> Schedule:
-    """The open intervals around a date, ready to be asked on every event."""
+    """Return the open intervals around a date, cached, as they are needed on every event."""
     return Schedule.of(open_intervals(hours, zone, calendar, root, around))
 
 
@@ -100,9 +100,9 @@ def shared_schedule(
     roots: tuple[str, ...],
     around: date,
 ) -> Schedule:
-    """The intervals in which all of these products (one at least) are open.
+    """Return the intervals in which all of these products are open. There must be at least one.
 
-    One that the calendar does not know is never open.
+    A product that the calendar does not know is never open.
     """
     if calendar is not None and not all(r == EVERY or calendar.knows(r) for r in roots):
         return Schedule.of(())
@@ -121,9 +121,9 @@ def shared_schedule(
 def open_intervals(
     hours: WeeklyHours, zone: str, calendar: MarketCalendar | None, root: str, around: date
 ) -> tuple[Interval, ...]:
-    """When a product may be traded in the days around a date, in order, joined where they touch.
+    """Return when a product may be traded around a date, in order, joined where they touch.
 
-    Of `EVERY` product: when at least one may. Without a calendar every day is ordinary.
+    For `EVERY` product: when at least one may be traded. Without a calendar every day is ordinary.
     """
     pieces: list[Interval] = []
     roots: Iterable[str] = (root,)
@@ -149,8 +149,11 @@ def _whole(hours: WeeklyHours, zone: ZoneInfo, around: date) -> Iterator[Interva
 
 
 def _instants(day: date, minutes: int, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Both readings of a local time. They differ where the clocks change; the caller takes the
-    later one for a start and the earlier one for an end: the shorter window."""
+    """Return both readings of a local time. They differ when the clocks change.
+
+    The caller takes the later one for a start and the earlier one for an end, so that the window is
+    the shorter one.
+    """
     if minutes == MIDNIGHT:
         day, minutes = day + DAY, 0
     local = datetime.combine(day, time(minutes // 60, minutes % 60), tzinfo=zone)
@@ -158,7 +161,7 @@ def _instants(day: date, minutes: int, zone: ZoneInfo) -> tuple[datetime, dateti
 
 
 def _trimmed(whole: Interval, calendar: MarketCalendar, root: str) -> Iterator[Interval]:
-    """The parts of an interval in which the exchange is open, trading date by trading date."""
+    """Yield the parts of an interval in which the exchange is open, by trading date."""
     at = whole.starts_at
     while at < whole.ends_at:
         trading_day = EXCHANGE_DAY.window(at)
@@ -187,7 +190,7 @@ def _joined(pieces: list[Interval]) -> tuple[Interval, ...]:
 
 
 def parse_minutes(value: Any) -> int:
-    """Minutes of the day from "HH:MM"; "24:00" is the end of the day."""
+    """Return the minutes of the day from "HH:MM". "24:00" is the end of the day."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MIDNIGHT:
         raise ValueError(f'a time must be quoted; write "{plain_minutes(value)}"')
     parts = value.split(":") if isinstance(value, str) else []
@@ -199,7 +202,7 @@ def parse_minutes(value: Any) -> int:
 
 
 def plain_minutes(value: int) -> str:
-    """510 is 08:30."""
+    """Format minutes of the day: 510 is "08:30"."""
     return f"{value // 60:02d}:{value % 60:02d}"
 
 

@@ -23,7 +23,7 @@ def _none() -> Mapping[Any, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubStatus:
-    """Where a hub stands, and since when."""
+    """The state of a hub, and since when."""
 
     state: "HubState"
     since: datetime
@@ -31,7 +31,7 @@ class HubStatus:
 
 
 class DayRange(NamedTuple):
-    """The lowest and the highest price seen of a contract in a trading day."""
+    """The lowest and highest price of a contract in a trading day."""
 
     low: float
     high: float
@@ -39,15 +39,17 @@ class DayRange(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """`now` never goes back. `holders` says which accounts hold a contract, for quotes.
+    """`now` never goes back. `holders` maps a contract to the accounts that hold it, for quotes.
 
-    `quotes` are the prices that are believed, `doubted` those that are not yet.
+    `quotes` holds the believed prices, `doubted` those not believed yet.
 
-    `lead` is how far the gateway's clock is past `now`, which is the earlier of it and the
-    machine's: what loosens goes by `now`, what tightens at an hour of the day by `latest`.
-    The last four are about the health of what is known: the issues that stand or have just ended;
-    what changed without a word of the stream, and when; balances to compare with; since when this
-    program has been awake.
+    `now` is the earlier of the machine's clock and the gateway's, and `lead` is how far the
+    gateway's clock is ahead of `now`. Limits are loosened by `now`, and tightened at an hour of the
+    day by `latest`.
+
+    The last four fields concern data health. `health_issues` stand or have just ended. `unheard`
+    holds changes that the stream did not report, and when they were found. `baselines` are balances
+    to compare with. `awake_since` is since when this program has run without being suspended.
     """
 
     now: datetime
@@ -69,28 +71,28 @@ class State:
 
     @classmethod
     def at(cls, now: datetime, rulebook: Rulebook) -> "State":
-        """Nothing known yet."""
+        """Return a state in which nothing is known yet."""
         return cls(now=now, rulebook=rulebook, day=rulebook.day.window(now))
 
     @property
     def latest(self) -> datetime:
-        """The later of the machine's time and the gateway's."""
+        """The later of the machine's clock and the gateway's."""
         return self.now + self.lead
 
     def root(self, contract_id: str) -> str:
-        """The canonical root of a contract."""
+        """Return the canonical root of a contract."""
         known = self.roots.get(contract_id)
         if known is not None:
             return known
         return self.rulebook.symbols.root(contract_id, self.contracts.get(contract_id))
 
     def name(self, contract_id: str) -> str:
-        """What a person calls the contract: ESZ6, or its root while unresolved."""
+        """Return the contract's name for people: ESZ6, or its root while unresolved."""
         contract = self.contracts.get(contract_id)
         return contract.name if contract and contract.name else self.root(contract_id)
 
     def fresh_quote(self, contract_id: str) -> "QuoteChanged | None":
-        """The believed quote of a contract, unless it is too old to go by."""
+        """Return the believed quote of a contract; None if it is too old to use."""
         quote = self.quotes.get(contract_id)
         if quote is None or self.now - quote.at > self.rulebook.defaults.quote_max_age:
             return None

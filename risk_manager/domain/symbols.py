@@ -1,7 +1,8 @@
-"""Which product a contract is: canonical roots, patterns over them, micro-equivalents.
+"""Which product a contract belongs to: canonical roots, patterns over them, micro-equivalents.
 
-The gateway's code is not the ticker: CON.F.US.EP.Z26 is ES. A contract record's name decides,
-then the aliases, then the raw code. Matching is exact; wildcards only where written.
+The gateway's code is not the ticker: CON.F.US.EP.Z26 is ES. The root comes from the name in the
+contract record, else from the aliases, else from the raw code. Matching is exact; wildcards apply
+only where written.
 """
 
 import re
@@ -13,7 +14,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 # Gateway code -> ticker, where they differ. The first block is documented in the gateway's list
-# of contracts; the commodity codes follow the same habit and are confirmed by the record's name.
+# of contracts. The commodity codes follow the same pattern; the record's name confirms them.
 GATEWAY_CODES: Mapping[str, str] = MappingProxyType(
     {
         "EP": "ES",
@@ -45,9 +46,9 @@ MICRO_ROOTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A contract record: what one tick is, and what it is worth per contract.
+    """A contract record.
 
-    `tick_size` in price units, `tick_value` in account currency, both exact.
+    `tick_size` is in price units, `tick_value` in account currency per contract; both are exact.
     """
 
     id: str
@@ -75,7 +76,7 @@ def gateway_code(contract_id: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
-    """The operator's words on symbols: aliases, groups and the weight of a contract in micros."""
+    """The operator's symbol settings: aliases, groups, and the weight of a contract in micros."""
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -84,7 +85,7 @@ class Symbols:
     weights: Mapping[str, Decimal] = field(default_factory=dict)
 
     def root(self, contract_id: str, contract: Contract | None) -> str:
-        """The canonical root; an id of odd shape is its own root, upper-cased."""
+        """Return the canonical root. An id of unknown form is its own root, in upper case."""
         if contract is not None and (named := root_of_name(contract.name)):
             return self._alias(named)
         code = gateway_code(contract_id)
@@ -94,7 +95,7 @@ class Symbols:
         return self.aliases.get(code) or GATEWAY_CODES.get(code) or code
 
     def weight(self, root: str) -> Decimal:
-        """How many micros one contract of this root counts as."""
+        """Return how many micros one contract of this root counts as."""
         explicit = self.weights.get(root)
         if explicit is not None:
             return explicit
@@ -112,9 +113,9 @@ def matches(pattern: str, root: str, contract_id: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class PatternSet:
-    """Several upper-case patterns, prepared: asked on every position event.
+    """Several upper-case patterns, prepared, as they are matched on every position event.
 
-    Compared by identity, so that what they name can be cached.
+    Pattern sets are compared by identity, so that matches can be cached.
     """
 
     exact: frozenset[str]
@@ -127,13 +128,13 @@ class PatternSet:
         return cls(frozenset(p for p in named if not is_pattern(p)), tuple(wild))
 
     def best(self, root: str, contract_id: str) -> str | None:
-        """The most specific that names the contract: its id, its root, the longest wildcard."""
+        """Return the most specific match: the contract's id, its root, the longest wildcard."""
         return _best(self, root, contract_id)
 
     def tells_apart(self, root: str, root_of: Callable[[str], str]) -> bool:
-        """Whether one contract of a product may be named and another not.
+        """Whether the patterns may match one contract of a product and not another.
 
-        A wildcard over contract ids may name one of any product.
+        A wildcard over contract ids may match a contract of any product.
         """
         return self._parts_all or any(root_of(name) == root for name in self._contract_ids)
 
@@ -154,7 +155,7 @@ def _best(patterns: PatternSet, root: str, contract_id: str) -> str | None:
     if full in patterns.exact:
         return full
     for pattern in patterns.wild:
-        # Brackets would be wildcards to fnmatch; here only * and ? are.
+        # fnmatch treats brackets as wildcards; here only * and ? are wildcards.
         target = full if "." in pattern else root
         if fnmatchcase(target, pattern.replace("[", "[[]")):
             return pattern

@@ -1,4 +1,4 @@
-"""The trading day: which date an instant belongs to, and when the day turns. DST-safe."""
+"""The trading day: the date an instant belongs to, and when the next date begins. DST-safe."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -22,9 +22,9 @@ class DayWindow:
 
 @dataclass(frozen=True, slots=True)
 class TradingDay:
-    """The one definition behind every "daily", "weekly" and "session" of this program.
+    """The only definition of "daily", "weekly" and "session" in this program.
 
-    At `reset` local time the next trading date begins; Saturday and Sunday belong to Monday.
+    The next trading date begins at `reset`, in local time. Saturday and Sunday belong to Monday.
     """
 
     reset: time = time(17, 0)
@@ -35,37 +35,37 @@ class TradingDay:
         return ZoneInfo(self.timezone)
 
     def date_of(self, at: datetime) -> date:
-        """The trading date an instant belongs to."""
+        """Return the trading date an instant belongs to."""
         local = at.astimezone(self.zone)
         day = local.date()
-        # Compared as instants, so that the hour that happens twice cannot be taken for the other.
+        # Instants are compared, as the local hour that occurs twice would be ambiguous.
         if at >= self._reset_on(day):
             day += DAY
         return _skip_weekend(day)
 
     def window(self, at: datetime) -> DayWindow:
-        """The whole trading day around an instant."""
+        """Return the whole trading day around an instant."""
         day = self.date_of(at)
         return DayWindow(day, self.began(day), self._reset_on(day))
 
     def began(self, day: date) -> datetime:
-        """The instant (UTC) at which a trading date begins."""
+        """Return the instant (UTC) at which a trading date begins."""
         previous = day - DAY
         while previous.weekday() >= _SATURDAY:
             previous -= DAY
         return self._reset_on(previous)
 
     def next_reset(self, at: datetime) -> datetime:
-        """The instant (UTC) at which the next trading date begins."""
+        """Return the instant (UTC) at which the next trading date begins."""
         return self.window(at).ends_at
 
     def week_of(self, day: date) -> date:
-        """The Monday of the trading week a trading date belongs to."""
+        """Return the Monday of the week that a trading date belongs to."""
         return day - timedelta(days=day.weekday())
 
     def _reset_on(self, day: date) -> datetime:
-        # fold=0: where the hour happens twice the first is meant; where it is skipped, zoneinfo
-        # moves the instant past the gap. Either way one instant per date.
+        # fold=0: where the local hour occurs twice, the first is taken. Where it is skipped,
+        # zoneinfo moves the instant past the gap. Either way there is one instant per date.
         return datetime.combine(day, self.reset, tzinfo=self.zone).astimezone(UTC)
 
 

@@ -1,4 +1,4 @@
-"""What a rule may look at: one account, now, and what has already been asked in this pass."""
+"""A rule's view: one account now, and what other rules have already asked for in this step."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class OpenBetween(NamedTuple):
-    """Open P&L of an account of which a part has no fresh price.
+    """Bounds of the open P&L of an account in which some positions have no fresh price.
 
-    `likely` counts that part at its last price. It may have moved from there by as much as its
-    contract did today: `least` and `most` are what the P&L is then. None: by anything. `doubts`
-    says for people which part it is.
+    `likely` values those positions at their last price. `least` and `most` allow for a move from
+    there by the contract's range of the day. None: there is no bound. `doubts` names the positions
+    for people.
     """
 
     likely: Decimal
@@ -59,7 +59,7 @@ class View:
         self.event = event
         self.now: datetime = state.now
         self._projected: dict[str, int] = {}
-        # Several rules ask, of one and the same moment.
+        # Cached, as several rules ask for the same results.
         self._nets: Mapping[str, int] | None = None
         self._in_play: Mapping[str, str] | None = None
         self._results: tuple[Decimal | None, ...] | None = None
@@ -75,14 +75,14 @@ class View:
         return self.state.name(contract_id)
 
     def in_play(self) -> Mapping[str, str]:
-        """Every contract with something open or working, in a stable order, and its root."""
+        """Every contract with a position or working order, in a stable order, and its root."""
         if self._in_play is None:
             root = self.state.root
             self._in_play = {c: root(c) for c in self.account.contract_ids()}
         return self._in_play
 
     def projected(self) -> Mapping[str, int]:
-        """Signed net per contract, as it will be once all that is already asked is done."""
+        """Return the signed net per contract, as if everything asked so far were done."""
         if self._nets is None:
             self._nets = self._worked_out()
         return self._nets
@@ -108,7 +108,7 @@ class View:
         return bool(account.locks) and self.policy(contract_id) is LockPolicy.FLAT
 
     def project(self, asks: Iterable[Ask]) -> None:
-        """Let the rules asked later see what this one asked."""
+        """Let rules that are judged later see the effect of these asks."""
         self._nets = None
         for ask in asks:
             match ask:
@@ -130,9 +130,10 @@ class View:
     # --- orders ---
 
     def entry_orders(self, contract_id: str | None = None) -> list[Order]:
-        """Working orders that would open or add (or reverse), oldest first.
+        """Return the working orders that would open, add or reverse, oldest first.
 
-        A stop bigger than its position is none: cancelled, it would leave the position bare.
+        A stop larger than its position is not included: cancelling it would leave the position
+        without a stop.
         """
         account = self.account
         if not account.orders:
@@ -152,18 +153,22 @@ class View:
         return sorted(found, key=lambda o: o.id)
 
     def working_entries(self) -> list[Order]:
-        """Those that may fill now: a sleeping bracket wakes to leave what its entry has opened."""
+        """Return the entry orders that may fill now.
+
+        Suspended bracket orders are left out: they become active as exits of what their entry has
+        opened.
+        """
         return [o for o in self.entry_orders() if o.status is not OrderStatus.SUSPENDED]
 
     # --- prices and P&L ---
 
     def quote(self, contract_id: str) -> "QuoteChanged | None":
-        """The newest quote, if it is fresh enough to judge by."""
+        """Return the newest quote, if it is fresh enough to judge by."""
         quote = self.state.quotes.get(contract_id)
         return None if quote is None or quote.at < self._oldest else quote
 
     def price(self, position: Position) -> float | None:
-        """What the position would be valued at; None when no price is known or it is too old."""
+        """Return the price that values the position; None if unknown or too old."""
         quote = self.quote(position.contract_id)
         return None if quote is None else self._price_in(quote, position)
 
@@ -171,7 +176,7 @@ class View:
         bid, ask, last = quote.best_bid, quote.best_ask, quote.last_price
         long = position.net > 0
         if bid is not None and ask is not None and bid > ask:
-            # Neither side of a crossed book can be had: the last price counts.
+            # No one can trade at either side of a crossed book: the last price counts.
             last = (min if long else max)(bid, ask) if last is None else last
             bid = ask = None
         basis = self.state.rulebook.defaults.pnl_price
@@ -186,7 +191,7 @@ class View:
         return (min if long else max)(stated, default=None)
 
     def unrealised(self, position: Position) -> Decimal | None:
-        """Open P&L of one position before fees; None when it cannot be known now."""
+        """Return the open P&L of one position before fees; None when it is unknown now."""
         contract_id = position.contract_id
         known = self._open_pnl
         if contract_id not in known:
@@ -198,13 +203,13 @@ class View:
         return known[contract_id]
 
     def open_results(self) -> tuple[Decimal | None, ...]:
-        """The open P&L of each position."""
+        """Return the open P&L of each position."""
         if self._results is None:
             self._results = tuple(map(self.unrealised, self.account.positions.values()))
         return self._results
 
     def last_unrealised(self, position: Position) -> Decimal | None:
-        """The same at the newest quote however old: what was known last."""
+        """Return the open P&L of a position at its newest quote, however old."""
         quote = self.state.quotes.get(position.contract_id)
         if quote is None or position.valuation is None:
             return None
@@ -212,7 +217,7 @@ class View:
         return None if price is None else position.valuation.unrealised(price)
 
     def unrealised_total(self) -> Decimal | None:
-        """Open P&L of the account; None as soon as one position has none."""
+        """Return the open P&L of the account; None if that of any position is unknown."""
         total = ZERO
         for position in self.account.positions.values():
             value = self.unrealised(position)
@@ -222,7 +227,7 @@ class View:
         return total
 
     def open_between(self) -> OpenBetween:
-        """Open P&L of the account where `unrealised_total` is not known for certain."""
+        """Return bounds of the open P&L of the account, for when `unrealised_total` is None."""
         likely = least = most = ZERO
         bounded_below = bounded_above = True
         doubts = []
@@ -233,7 +238,8 @@ class View:
             if value is None:
                 value, swing = self.last_unrealised(position), self._swing(position)
                 bounded_above &= not self._may_come(position)
-                # A loss that is known is not excused by what nobody ever saw, nor a profit made.
+                # A position that was never priced removes the lower bound only: it must neither
+                # excuse a known loss nor create a profit.
                 bounded_below &= value is not None
                 doubts.append(f"{name} {'has no' if value is None else 'at its last'} price")
                 value = ZERO if value is None else value
@@ -248,14 +254,14 @@ class View:
         )
 
     def _swing(self, position: Position) -> Decimal:
-        """How much money the day's range of its contract is on a position."""
+        """Return the value, for a position, of its contract's price range of the day."""
         valuation, seen = position.valuation, self.state.ranges.get(position.contract_id)
         if valuation is None or seen is None:
             return ZERO
         return abs(valuation.per_tick) * round((seen.high - seen.low) / valuation.tick_size)
 
     def _may_come(self, position: Position) -> bool:
-        """Whether a first price may be on its way: after an entry, a start or an opening."""
+        """Whether a first price may still arrive, shortly after an entry, start or opening."""
         account, state = self.account, self.state
         since = [position.opened_at]
         since += [at for at in (account.resumed_at, state.awake_since) if at is not None]
@@ -270,7 +276,7 @@ class View:
         return self.account.ledger.day(self.account.trading_date)
 
     def realised_today(self, basis: PnlBasis | None = None) -> Decimal:
-        """Realised P&L of the trading day, net of fees unless told otherwise."""
+        """Return the realised P&L of the trading day, on the configured basis by default."""
         basis = basis or self.state.rulebook.defaults.pnl_basis
         return self.today.net if basis is PnlBasis.NET else self.today.pnl
 
@@ -283,7 +289,7 @@ class View:
         return self.account.marks_of(rule_id)
 
     def forget_ended(self, rule_id: str) -> tuple[Forget, ...]:
-        """For each mark named after an episode ("armed:7") that is over."""
+        """Return a `Forget` for each mark of an episode ("armed:7") that is over."""
         marks = self.marks(rule_id)
         if not marks:
             return ()
@@ -295,7 +301,7 @@ class View:
         )
 
     def stands(self, rule_id: str, subject: str | None = None) -> bool:
-        """Whether a breach (this one, or any) of a rule has been told and has not ended."""
+        """Whether a breach of the rule, of this subject or of any, is active."""
         breaches = self.account.breaches
         if not breaches:
             return False
@@ -305,7 +311,7 @@ class View:
         return any(b.active and b.rule_id == rule_id for b in breaches.values())
 
     def being_closed_by(self, rule_id: str, position: Position) -> bool:
-        """Whether this rule has decided on the position and it is not flat yet."""
+        """Whether this rule is closing the position and it is not flat yet."""
         closing = self.account.closings.get(position.contract_id)
         return (
             closing is not None
@@ -314,7 +320,7 @@ class View:
         )
 
     def landed(self, execution: Execution) -> bool:
-        """Whether the positions show a fill by now: they may be told after it, by moments."""
+        """Whether the position shows a fill by now. It may be reported moments after the fill."""
         if self.now - execution.received_at >= ROUND_TURN_SETTLE:
             return True
         heard = self.account.heard.get(execution.contract_id)
@@ -324,7 +330,7 @@ class View:
         return self.account.locks.get((scope, rule_id))
 
     def policy(self, contract_id: str) -> LockPolicy | None:
-        """The strictest policy in force on a contract; None when it may be traded."""
+        """Return the strictest policy in force on a contract; None when it may be traded."""
         locks = self.account.locks
         if not locks:
             return None
@@ -333,7 +339,7 @@ class View:
 
     @property
     def barred(self) -> bool:
-        """Whether a lock on the whole account allows no entry: then no limit has room."""
+        """Whether a lock on the whole account forbids entries. No limit has headroom then."""
         return any(lock.scope == ACCOUNT_SCOPE for lock in self.account.locks.values())
 
     def next_reset(self) -> datetime:
@@ -352,10 +358,10 @@ class View:
         trigger: str = "",
         admin_may_clear: bool = True,
     ) -> LockOut:
-        """A lock from now: for a duration, to an instant, or until what `Release` names.
+        """Return a lock from now on: for a duration, to an instant, or until a `Release`.
 
-        `expires_at` is for the countdown of a lock that an event releases; one until the reset
-        lasts until then at least.
+        `expires_at` is the countdown of a lock that an event releases. A lock until the reset lasts
+        at least until `expires_at`.
         """
         release = Release.TIME
         if isinstance(until, timedelta):

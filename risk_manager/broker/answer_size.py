@@ -1,17 +1,18 @@
-"""How large an answer of the gateway may be once it is unpacked."""
+"""Limits the size of a gateway answer after decompression."""
 
 from typing import Any
 
 import httpx
 
 LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
-"""Ten times a list of 20,000 orders. Compressed, a few hundred kilobytes can say this much."""
+"""Ten times a list of 20,000 orders. A compressed answer of a few hundred kilobytes can expand to
+this size."""
 
 
 async def cap_answers(client: Any) -> None:
-    """Have an SDK client give up an answer that grows beyond that, as if the line had broken.
+    """Make an SDK client abort an answer larger than the limit, as if the connection had broken.
 
-    Each time, as the client may have been replaced.
+    To be called before each request, as the SDK may have replaced its HTTP client.
     """
     hooks = (await client._ensure_client()).event_hooks["response"]
     if _read_capped not in hooks:
@@ -30,5 +31,5 @@ async def _read_capped(response: httpx.Response) -> None:
                 f"the answer is larger than {limit_mb} MB", request=response.request
             )
         parts.append(part)
-    # Where httpx keeps a body that has been read; pinned by a contract test.
+    # The attribute in which httpx keeps a body that has been read; pinned by a contract test.
     response._content = b"".join(parts)

@@ -1,4 +1,4 @@
-"""Contract records by id: what one tick is and what it is worth, asked for once and kept fresh."""
+"""Contract records (tick size and tick value) by id: asked for when needed and kept fresh."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -61,9 +61,9 @@ class Known:
 class ContractBook(AsyncClosing):
     """Resolves the contracts in play and puts `ContractResolved` events.
 
-    An async context manager. `want` names all contracts in play, whenever they change; each is
-    asked for until it is known, and again when its record is older than a day. Records from the
-    store (`known`) are used at once.
+    An async context manager. `want` is called with all contracts in play, whenever they change.
+    Each is asked for until it is known, and again when its record is older than a day. Records
+    from the store (`known`) are used at once.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ContractBook(AsyncClosing):
         await self._tasks.close()
 
     def want(self, contract_ids: Iterable[str]) -> None:
-        """These, and only these, are in play from now on."""
+        """Set the contracts in play; all others are dropped."""
         chosen = frozenset(contract_ids)
         for contract_id in self._wanted.keys() - chosen:
             self._wanted.pop(contract_id).cancel()
@@ -100,7 +100,7 @@ class ContractBook(AsyncClosing):
             )
 
     async def _keep(self, contract_id: str) -> None:
-        """One contract's record, for as long as it is in play."""
+        """Keep one contract's record fresh for as long as the contract is in play."""
         while True:
             known = self._known.get(contract_id)
             if known is not None:
@@ -121,7 +121,7 @@ class ContractBook(AsyncClosing):
                 self._known[contract_id] = Known(contract, now)
                 self._put(ContractResolved(at=now, contract=contract))
                 return
-            # Trouble with the connection shows elsewhere; a record that is wrong shows here.
+            # Connection trouble is reported elsewhere; an invalid record is reported here.
             if problem and problem != told:
                 told = problem
                 self._put(Unreadable(at=self._clock.now(), source=PATH, detail=problem))
@@ -139,7 +139,7 @@ def _pause_seconds(reply: Reply, failures: int, *, is_wrong: bool) -> float:
 
 
 def read_contract(contract_id: str, reply: Reply) -> tuple[Contract | None, str]:
-    """The contract a reply holds; otherwise what is wrong with it, empty where nothing came."""
+    """Return the contract in a reply, or None and what is wrong with it (empty if it has none)."""
     if reply.code not in (None, 0):
         return None, f"the gateway does not know contract {contract_id}: {reply.message}"
     if not reply.ok:

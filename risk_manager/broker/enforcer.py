@@ -1,4 +1,4 @@
-"""Actions carried out: one call each, read back, settled exactly once."""
+"""Carries out actions: one call each, read back, and settled exactly once."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ class Actor(Protocol):
 
 
 class ReadBack(Protocol):
-    """What is needed of the reconciler."""
+    """The part of the reconciler that the enforcer uses."""
 
     async def read_back(
         self, account_id: int, parts: Parts, limit_seconds: float
@@ -64,16 +64,19 @@ class ReadBack(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long effects are awaited. A fill takes moments: a second close meanwhile is a mistake.
+    """How long the enforcer waits for the effect of a call, by reading the account ("looks").
 
-    The tuples are the pauses before each look after a call that was accepted, and before each
-    look after one whose fate is open: then looking goes on until somebody has answered.
-    `look_seconds` bounds one look, `looks_seconds` all of them, which for a close of unknown fate
-    count from when it was sent. `before_seconds` bounds the look before an action that depends on
-    the size held. A call whose answer took longer than `sure_seconds` may have met what was opened
-    meanwhile; the look whether it did is bounded by `between_seconds`, as the trader is in a new
-    position all the while. `not_known_yet_seconds`: a gateway that does not know what the stream
-    has just told of is left so long to learn of it.
+    A fill takes moments, and a second close within them would be a mistake.
+
+    `accepted_seconds`: the pauses before each look after a call that was accepted.
+    `unclear_seconds`: the same after a call of unknown outcome, until one look has been answered.
+    `look_seconds` limits one look, and `looks_seconds` all looks together. For a close of unknown
+    outcome that limit counts from the sending.
+    `before_seconds` limits the look before an action that depends on the size of the position.
+    `sure_seconds`: a call whose answer took longer may have closed a position opened meanwhile.
+    `between_seconds` limits the look for that. It is short, as the new position stays open.
+    `not_known_yet_seconds`: the wait before answering, if the gateway does not know yet what the
+    stream has just reported.
     """
 
     accepted_seconds: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0)
@@ -97,7 +100,7 @@ class _Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Held:
-    """A position as far as it is known: `side` 0 when the gateway did not say."""
+    """A position as far as it is known. `side` is 0 when the gateway did not say."""
 
     size: int
     side: int
@@ -111,11 +114,11 @@ _FLAT = _Held(size=0, side=0)
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """One action being carried out. `answered`: its call has ended, however it went.
+    """One action being carried out. `answered`: its call has ended, with whatever result.
 
-    `is_sent`: a call for it may have left this machine. `before` is the job whose call it waits
-    for, None once it makes a call of its own. An action that is followed before that makes none:
-    its position has ended, and the next action sees to what is held.
+    `is_sent`: a call for it may have left this machine. `before` is the job whose call this job
+    waits for; None once it makes its own call. If a later action follows it before that, this job
+    makes no call: its position has ended, and the later action closes the one held now.
     """
 
     action: Action
@@ -125,25 +128,26 @@ class _Job:
     is_sent: bool = False
 
     def cut_short(self, message: str) -> _Result:
-        """How it went, where nobody waited for the answer."""
+        """Return the result of a job whose answer was not awaited."""
         if not self.is_sent:
             return _unsent(f"{message}; not sent")
         return _Result(outcome=Outcome.UNKNOWN, verified=False, message=message)
 
     @property
     def call(self) -> "_Job":
-        """The job that made the newest call, of this and those before it."""
+        """The job that made the newest call: this one, or the one it waits for."""
         return self if self.before is None else self.before
 
 
 class Enforcer(AsyncClosing):
     """Carries out actions, each in a task of its own; `submit` returns at once.
 
-    An async context manager. For every action the inbox gets the account as read back and then
-    one `ActionSettled`. No call is repeated here: the core decides that. Of one key there is one
-    call at a time; an action that `follows` another waits for its answer, not for its read-back.
-    `position_of` tells what the stream knows, for the moments when reads fail; `is_for_news`,
-    whether an action is for what the stream has told of so lately that REST may not know it.
+    An async context manager. For every action the inbox gets the account as read back, and then
+    one `ActionSettled`. No call is repeated here; the engine decides about that. There is one call
+    at a time per key. An action that `follows` another waits for that call's answer, not for its
+    read-back. `position_of` returns the position known from the stream, for when reads fail.
+    `is_for_news` says whether REST may not know the action's subject yet, as the stream has only
+    just reported it.
     """
 
     def __init__(
@@ -176,11 +180,11 @@ class Enforcer(AsyncClosing):
 
     @property
     def under_way(self) -> int:
-        """How many actions have not been settled yet."""
+        """The number of actions that have not been settled yet."""
         return len(self._jobs)
 
     def submit(self, action: Action) -> None:
-        """Carry out an action. The request is on its way when this returns."""
+        """Carry out an action. The request has been sent when this returns."""
         started = self._clock.monotonic()
         key = (action.account_id, action.key)
         if self._closed:
@@ -188,7 +192,7 @@ class Enforcer(AsyncClosing):
             return
         before = self._under_way.get(key)
         if before is not None and before.action.id != action.follows:
-            # The core does not do this. If it ever does, two calls at once are worse than one.
+            # The engine never asks for this. If it did, two calls at once would be worse than one.
             message = f"{action.key} is already being acted on by {before.action.id}"
             self._on_error(f"action {action.id}", RuntimeError(message))
             self._settle(
@@ -202,11 +206,11 @@ class Enforcer(AsyncClosing):
         self._tasks.start(f"action {action.id}", self._carry_out(job, started), at_once=True)
 
     async def drain(self, limit_seconds: float = 8.0) -> bool:
-        """Let what is under way finish; False when the limit came first."""
+        """Wait until all actions have ended; False when the limit came first."""
         return await self._tasks.finish(limit_seconds)
 
     async def close(self) -> None:
-        """Stop. What is still under way is settled as unknown, or as unsent where it surely was."""
+        """Stop. Each open action is settled as unknown, or as unsent if that is certain."""
         self._closed = True
         await self._tasks.close()
 
@@ -220,7 +224,7 @@ class Enforcer(AsyncClosing):
             result = over or await self._do(action)
             if result.outcome is Outcome.GONE and self._is_for_news(action):
                 await asyncio.sleep(self._patience.not_known_yet_seconds)
-        except Exception as error:  # our own fault: visible, and the core will try again
+        except Exception as error:  # our own fault: reported, and the engine will try again
             self._on_error(f"action {action.id}", error)
             result = job.cut_short(f"internal error: {type(error).__name__}: {error}")
         finally:
@@ -232,10 +236,10 @@ class Enforcer(AsyncClosing):
             self._settle(action, started, result or job.cut_short(stopped))
 
     async def _wait_for(self, before: _Job, job: _Job) -> _Result | None:
-        """Until the call before has been answered; the result, if then nothing is left to do.
+        """Wait for the answer to the earlier call; return a result if nothing is left to do.
 
-        That call may have been carried out late, on what is to be closed now. A second one while
-        its fill is under way would turn the position round.
+        The earlier call may have been executed late, on the position that is to be closed now. A
+        second close sent before that fill shows would reverse the position.
         """
         action, began = job.action, self._clock.monotonic()
         if before.answered.is_set() and not action.wary:
@@ -289,15 +293,15 @@ class Enforcer(AsyncClosing):
     # --- positions ---
 
     async def _close_position(self, action: ClosePosition) -> _Result:
-        # What the stream holds, for its side only: no time is lost on asking first.
+        # Only the side is needed, and the stream's position gives it without a read.
         known = self._position_of(action.account_id, action.contract_id)
         side = known.side if known is not None and known.sided else 0
         sent = self._clock.monotonic()
         reply = await self._send(action, CLOSE, _about_position(action))
         looks_seconds = self._patience.looks_seconds
         if reply.answer is Answer.UNKNOWN:
-            # After a call that hung, it would show by now; and closing twice is no more than
-            # closing, so that the next one is better than more waiting.
+            # After a call that hung, its effect would show by now. A second close of a flat
+            # position closes nothing, so trying again is better than more waiting.
             took = self._clock.monotonic() - sent
             looks_seconds = max(looks_seconds - took, self._patience.look_seconds)
         met = _at_most(action, side, 0)
@@ -318,7 +322,7 @@ class Enforcer(AsyncClosing):
         return await self._conclude(action, reply, POSITIONS, met)
 
     async def _held(self, action: Action, limit_seconds: float) -> tuple[_Held, bool]:
-        """The position now, and whether the broker said so; else what the stream knows."""
+        """Return the position, and True if it was read from the broker, False if only streamed."""
         reading = await self._reader.read_back(action.account_id, POSITIONS, limit_seconds)
         return self._held_by(reading, action)
 
@@ -350,8 +354,8 @@ class Enforcer(AsyncClosing):
             return _Result(
                 outcome=Outcome.GONE, verified=verified, message="there is no position to protect"
             )
-        # Beside an exit that works after all, whatever we were told of it, ours could open a
-        # position the other way.
+        # An exit may still work although it was reported as ended. A second one beside it could
+        # open a position on the other side.
         room = held.size - _exit_lots(reading, action)
         if room <= 0:
             message = "an exit for all of the position works already; none was placed"
@@ -377,7 +381,7 @@ class Enforcer(AsyncClosing):
             nonlocal flat
             flat = not _held_in(reading.positions or (), action.contract_id).is_on(action.side)
             placed[:] = [o.id for o in reading.orders or () if o.custom_tag == tag]
-            # An exit that has filled meanwhile no longer works: the position tells.
+            # An exit that has already filled is not listed: the flat position shows it.
             return bool(placed) or flat
 
         result = await self._conclude(action, reply, EXPOSURE, met)
@@ -395,7 +399,7 @@ class Enforcer(AsyncClosing):
         )
 
     async def _withdraw(self, action: PlaceExit, order_id: int) -> _Result:
-        """An exit without its position would open a new one: take it back at once."""
+        """Cancel a placed exit at once, as without its position it would open a new one."""
         body = {"accountId": action.account_id, "orderId": order_id}
         reply = await self._send(action, CANCEL, body)
         reading = await self._reader.read_back(
@@ -414,7 +418,7 @@ class Enforcer(AsyncClosing):
     async def _move(self, action: MoveStop) -> _Result:
         held, verified = await self._held(action, self._patience.before_seconds)
         if not held.is_on(action.side):
-            # Not GONE: that would say that the order is.
+            # Not GONE, as that would mean that the order no longer exists.
             message = "the position is closed; its stop was not moved"
             return _Result(outcome=Outcome.REFUSED, verified=verified, message=message)
         body: dict[str, Any] = {
@@ -447,14 +451,14 @@ class Enforcer(AsyncClosing):
         met: Callable[[Reading], bool],
         looks_seconds: float | None = None,
     ) -> _Result:
-        """Look until the effect shows or patience ends; then say how the call went."""
+        """Read the account until the effect shows or the time is up; return the call's result."""
         job = self._jobs[action.id]
         job.answered.set()
         pauses = self._patience.unclear_seconds
         if reply.answer in (Answer.OK, Answer.PENDING):
             pauses = self._patience.accepted_seconds
         elif reply.answer not in (Answer.GONE, Answer.UNKNOWN) or isinstance(action, CancelOrder):
-            pauses = (0.0,)  # nothing has happened, or it may happen twice
+            pauses = (0.0,)  # one look: nothing has happened, or a repeat does no harm
         ends = self._clock.monotonic() + (looks_seconds or self._patience.looks_seconds)
         wanted = FIRST_LOOK
         verified = shows = False
@@ -470,7 +474,7 @@ class Enforcer(AsyncClosing):
             reading = await self._reader.read_back(action.account_id, wanted, limit)
             if reading is None or not reading.has(parts):
                 continue
-            # What the next one is about began after this one's effect.
+            # A following action concerns a position opened after this one's effect.
             verified, shows = True, job.is_followed or met(reading)
             if shows:
                 break
@@ -480,7 +484,7 @@ class Enforcer(AsyncClosing):
         result = _judge(reply, verified=verified, shows=shows)
         ends = isinstance(action, ClosePosition | ReducePosition | CancelOrder)
         if ends and verified and shows and result.outcome is Outcome.REFUSED:
-            # It was over already: a fill, a bracket, the trader were quicker. Nothing has failed.
+            # A fill, a bracket or the trader was faster: there is nothing left to do, no failure.
             message = f"{reply.message}; read back: nothing is left to do"
             return _Result(outcome=Outcome.GONE, verified=True, code=result.code, message=message)
         return result
@@ -491,7 +495,7 @@ def _judge(reply: Reply, *, verified: bool, shows: bool) -> _Result:
     message = reply.message
     if verified and not shows:
         if reply.answer is Answer.GONE:
-            # Taken at its word, the core would forget what is still there, or ask without pause.
+            # GONE would make the engine forget an order that still exists, or ask without pause.
             outcome = Outcome.REFUSED
             message = f"the gateway says {message}, yet it is still listed"
         elif reply.ok:
@@ -512,7 +516,10 @@ def _about_position(action: Action) -> dict[str, Any]:
 
 
 def _at_most(action: Action, side: int, keep: int) -> Callable[[Reading], bool]:
-    """Whether no more than `keep` is left on that side. The other side is another position."""
+    """Return a test whether at most `keep` lots are left on this side.
+
+    A position on the other side is a different one.
+    """
 
     def met(reading: Reading) -> bool:
         held = _held_in(reading.positions or (), action.contract_id)
@@ -532,7 +539,7 @@ def _held_in(positions: tuple[PositionRecord, ...], contract_id: str) -> _Held:
 
 
 def _exit_lots(reading: Reading | None, action: PlaceExit) -> int:
-    """Lots of working exits of the same kind (stops, or targets) that the broker lists."""
+    """Return the lots of listed working exits of the same kind (stops or targets)."""
     orders = reading.orders if reading is not None else None
     return sum(
         max(o.size - o.fill_volume, 0)

@@ -53,12 +53,11 @@ type Call = tuple[str, tuple[int | str, ...]]
 class HubTimings:
     """All in seconds.
 
-    A silent hub is asked for a sign of life: after `probe_after` while there is something at
-    stake, after `probe_after_idle` otherwise; it has `answer` to give one. A server that never
-    acknowledged an invocation is not asked; then only `silent` (no frame at all, pings included)
-    counts. With something at stake silence is noticed within
-    probe_after + answer + 2 check = 4.5 s. Once a server has acknowledged one, a new link is up
-    only after a sign of life on it, within `answer`.
+    A silent hub is probed after `probe_after` while an account is exposed, and after
+    `probe_after_idle` otherwise. It must answer within `answer`. A server that never acknowledged
+    an invocation is not probed; for it only `silent` counts (no frame at all, pings included). With
+    exposure, silence is noticed within probe_after + answer + 2 check = 4.5 s. Once a server has
+    acknowledged an invocation, a new link counts as up only after an answer on it, within `answer`.
     """
 
     check: float = 0.5
@@ -71,12 +70,12 @@ class HubTimings:
     retries: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
     jitter: float = 0.2
     ask_again: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0, 60.0)
-    """The pauses before a subscription that was refused is asked for again."""
+    """The pauses before a refused subscription is asked for again."""
     steady: float = 30.0
-    """A hub that was up for so long is retried from the first step of the ladder again."""
+    """After a hub was up for this long, `retries` starts again at the first step."""
     close: float = 5.0
     overslept: float = 1.0
-    """A check this late means that we slept, not the server: it gets a fresh chance."""
+    """A check this late means that this process was suspended: the silence is counted anew."""
     logout_memory: float = 600.0
     between_renewals: float = 30.0
     unreadable_quotes: float = 60.0
@@ -84,7 +83,7 @@ class HubTimings:
 
 @dataclass(slots=True)
 class HubCounters:
-    """What a hub has been through, for the status display. `reason` is why it last went down."""
+    """The history of a hub, for the status display. `reason` is why it last went down."""
 
     state: HubState = HubState.CONNECTING
     since: datetime | None = None
@@ -100,7 +99,7 @@ class HubCounters:
 
 @dataclass(slots=True)
 class Refusal:
-    """Why a subscription was refused last, how often, and when it is asked for again."""
+    """A refused subscription: the last error, how often, and when it is asked for again."""
 
     error: str
     times: int
@@ -109,17 +108,17 @@ class Refusal:
 
 @dataclass
 class ServerTraits:
-    """What both hubs of a login have learnt of their gateway.
+    """Properties of the gateway that both hubs of a login have found out.
 
-    `acknowledges`: whether it answers invocations, as it did on any link; None: not known. Where it
-    does, a link that has never answered is mute, also the first one of its hub.
+    `acknowledges`: whether the gateway answers invocations, on any link; None: not known yet. If it
+    does, a link that has never answered is mute, even the first link of its hub.
     """
 
     acknowledges: bool | None = None
 
 
 class OpenFailed(Exception):
-    """A hub could not be opened. `refused_token` is the token it did not accept, if that is why."""
+    """A hub could not be opened. `refused_token` is set if the hub did not accept that token."""
 
     def __init__(self, reason: str, *, refused_token: str | None = None) -> None:
         super().__init__(reason)
@@ -137,9 +136,9 @@ def build_realtime(address: GatewayAddress, token: str) -> ProjectXRealtimeClien
 
 
 class HubLink:
-    """One socket of one hub: the only code that knows the realtime client from inside.
+    """One connection of one hub. Only this class uses the internals of the realtime client.
 
-    It is opened once and closed once. The first doubt about it is final.
+    A link is opened once and closed once. Once it is in doubt it is never trusted again.
     """
 
     def __init__(
@@ -180,7 +179,7 @@ class HubLink:
                 await self._opened_or_doubted()
         except TimeoutError:
             self.mark_suspect(f"no answer within {seconds:g} s")
-        except Exception as error:  # whatever the SDK raises is one more reason to try again
+        except Exception as error:  # any error of the SDK is a reason to try again
             self.mark_suspect(self._describe(error))
         self.raise_doubt()
         self.last_frame = self._monotonic()
@@ -193,8 +192,8 @@ class HubLink:
             realtime.user_connection if self.hub is Hub.USER else realtime.market_connection
         )
         self._connection = connection
-        # The SDK's forwarders make a task per event and coalesce quotes; ours run in the receive
-        # loop itself, in the order of the wire.
+        # The SDK's own handlers start a task per event and merge quotes. Ours run in the receive
+        # loop, in the order of arrival.
         connection._event_handlers.clear()
         for target, handler in handlers.items():
             connection.on(target, handler)
@@ -205,7 +204,7 @@ class HubLink:
         self._tap(connection)
 
     def _tap(self, connection: Any) -> None:
-        """Look over the transport's shoulder. Runs before its task has had a first turn."""
+        """Observe every frame of the transport. Must run before the transport's task starts."""
         self._client = connection._client
         transport = self._client._transport
         deliver = transport._callback
@@ -220,7 +219,7 @@ class HubLink:
             await deliver(message)
 
         async def owned_keep_alive(conn: Any) -> None:
-            # When its sibling dies this task would live on, unowned, until the next ping.
+            # If the receive task ends, this task would run on without an owner until the next ping.
             task = asyncio.current_task()
             if task is not None:
                 self._keepalives.append(task)
@@ -245,7 +244,7 @@ class HubLink:
             await asyncio.gather(*waits, return_exceptions=True)
 
     async def close(self, *, seconds: float) -> None:
-        """Take the socket down; whatever resists is cut."""
+        """Close the socket. Tasks that do not end in time are cancelled."""
         self.mark_suspect("closed by us")
         socket = getattr(getattr(self._client, "_transport", None), "_ws", None)
         try:
@@ -254,7 +253,7 @@ class HubLink:
                     await self._connection.stop()
                 if socket is not None:
                     await socket.close()
-        except Exception as error:  # it is being thrown away; leaving nothing behind is all we want
+        except Exception as error:  # the link is discarded, so an error in closing it is harmless
             log.debug("closing a %s hub link: %s", self.hub, self._describe(error))
         finally:
             for task in self._keepalives:
@@ -268,20 +267,20 @@ class HubLink:
     # ---- doubt --------------------------------------------------------------------------------
 
     def mark_suspect(self, reason: str) -> None:
-        """Say that this link can no longer be trusted. Only the first reason counts."""
+        """Mark this link as no longer trusted. Only the first reason counts."""
         if self.doubt is None:
             self.doubt = reason[:LONGEST_REASON]
             self._doubted.set()
             self._on_doubt(self)
 
     async def doubted(self, *, seconds: float) -> None:
-        """Wait for a doubt, but no longer than this."""
+        """Wait until the link is in doubt, but no longer than `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._doubted.wait()
 
     def raise_doubt(self) -> None:
-        """Raise OpenFailed if there is a doubt."""
+        """Raise OpenFailed if the link is in doubt."""
         if self.doubt is not None:
             raise OpenFailed(self.doubt, refused_token=self.token if self.refused else None)
 
@@ -317,10 +316,10 @@ class HubLink:
     # ---- speaking -----------------------------------------------------------------------------
 
     async def invoke(self, call: Call, *, seconds: float) -> asyncio.Future[str | None]:
-        """Invoke a hub method; the future is what the server says: None for done, or its error.
+        """Invoke a hub method. The future resolves to None for success, or to the server's error.
 
-        Invoked with an id (which the SDK's own `send` does not give) so that the server answers.
-        Raises OpenFailed if it cannot be written, and throws doubt.
+        The invocation carries an id, which the SDK's own `send` does not give, so that the server
+        answers. If it cannot be written, the link is marked suspect and OpenFailed is raised.
         """
         method, arguments = call
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -332,21 +331,21 @@ class HubLink:
         try:
             async with asyncio.timeout(seconds):
                 await self._client.send(method, list(arguments), on_invocation=completed)
-        except Exception as error:  # a socket that cannot be written to is a dead one
+        except Exception as error:  # a socket that cannot be written to is dead
             self.mark_suspect(f"{method} could not be sent: {self._describe(error)}")
             raise OpenFailed(self.doubt or method) from error
         return answer
 
 
 def without_token(text: str, token: str) -> str:
-    """Errors of HTTP libraries quote the URL, and the URL carries the token."""
+    """Remove the token from an error text: HTTP libraries quote the URL, which contains it."""
     if token:
         text = text.replace(token, "***")
     return re.sub(r"(access_token=|Bearer )[^\s'\"&)]+", r"\1***", text)
 
 
 class HubLine:
-    """One hub, kept alive: opens links, supervises the one in use, replaces it."""
+    """Keeps one hub alive: opens links, supervises the one in use, and replaces it."""
 
     def __init__(
         self,
@@ -390,12 +389,12 @@ class HubLine:
     # ---- from outside -------------------------------------------------------------------------
 
     def want(self, calls: Iterable[Call]) -> None:
-        """Be subscribed to exactly this, now and after every reopen."""
+        """Subscribe to exactly these calls, now and after every reopening."""
         self.wanted = frozenset(calls)
         self._wake.set()
 
     def last_frame_age(self) -> float | None:
-        """Seconds since anything at all was received; None while there is no link."""
+        """Return the seconds since the last frame of any kind; None while there is no link."""
         if self._link is None:
             return None
         return max(self._clock.monotonic() - self._link.last_frame, 0.0)
@@ -405,7 +404,7 @@ class HubLine:
         return replace(self.counters, frames=frames)
 
     def mark_suspect(self, reason: str) -> None:
-        """Have the link replaced, because somebody knows better than the socket."""
+        """Have the link replaced, as another source shows that it cannot be trusted."""
         if self._link is not None:
             self._link.mark_suspect(reason)
 
@@ -431,16 +430,16 @@ class HubLine:
                 continue
             opened_at = self._clock.monotonic()
             self._take_over(link)
-            # A task of its own: opening the next link must not keep this one from being watched.
+            # In a task of its own, so that the link is watched while the next one is being opened.
             watches.create_task(self._watch(link), name=f"{self.hub}-hub-watch")
             await self._while_good(link)
             if link.doubt is None:
-                continue  # the token is newer than the link: make before break
+                continue  # there is a newer token: open the new link before closing this one
             if self._clock.monotonic() - opened_at >= self._timings.steady:
                 failures = 0
             self._let_go()
-            # A link that was up shows that opening works: with money at stake the next one does
-            # not wait seconds, however short-lived the last ones were.
+            # A link that was up shows that opening works. With exposure the next attempt therefore
+            # does not wait for seconds, however short-lived the last links were.
             delay = self._delay(min(failures, 1) if self._exposed() else failures)
             if link.signed_out:
                 delay = await self._after_logout(link, delay)
@@ -448,12 +447,12 @@ class HubLine:
             await asyncio.sleep(delay)
 
     async def _while_good(self, link: HubLink) -> None:
-        """Return when the link is in doubt or its token is no longer the newest."""
+        """Wait until the link is in doubt or its token is no longer the newest."""
         while link.doubt is None and self._login.token == link.token:
             await link.doubted(seconds=self._timings.check)
 
     async def _open(self) -> HubLink:
-        """A new link, connected and subscribed; it is not in use yet. Raises OpenFailed."""
+        """Return a new link, connected and subscribed but not in use yet. Raises OpenFailed."""
         token = self._login.token
         link = HubLink(
             self.hub,
@@ -503,14 +502,14 @@ class HubLine:
             await self._renew(failed.refused_token)
         delay = self._delay(failures)
         if self._link is not None:
-            # The old link still works: the new one can wait, unless the old one fails as well.
+            # The old link still works: wait, unless the old one fails as well.
             await self._link.doubted(seconds=delay)
         else:
             await asyncio.sleep(delay)
         return failures + 1
 
     async def _after_logout(self, link: HubLink, delay: float) -> float:
-        """Log in again, once. Fighting over the login would sign the trader out in turn."""
+        """Log in again, but only once: repeated logins would sign the trader out each time."""
         self.counters.logouts += 1
         now = self._clock.monotonic()
         before, self._logged_out_at = self._logged_out_at, now
@@ -520,7 +519,7 @@ class HubLine:
         return delay
 
     async def _renew(self, stale_token: str) -> None:
-        """Have the token replaced; a hub that refuses even fresh ones is not worth a login each."""
+        """Have the token replaced, but not again at once if a hub refuses even a fresh token."""
         now = self._clock.monotonic()
         if self._renewed_at is not None and now - self._renewed_at < self._timings.between_renewals:
             return
@@ -539,7 +538,7 @@ class HubLine:
     # ---- subscriptions ------------------------------------------------------------------------
 
     async def _subscribe(self, link: HubLink, *, wait: bool = False) -> None:
-        """Bring the link's subscriptions to what is wanted. Raises OpenFailed."""
+        """Bring the link's subscriptions in line with those wanted. Raises OpenFailed."""
         wanted = self.wanted
         answers: dict[Call, asyncio.Future[str | None]] = {}
         for call in sorted(wanted - link.subscribed, key=_subscription_order):
@@ -558,8 +557,8 @@ class HubLine:
     async def _acknowledged(
         self, link: HubLink, answers: Collection[asyncio.Future[str | None]]
     ) -> None:
-        """Wait for the answers to a new link's subscriptions; where none comes it may be mute."""
-        # What is asked over REST after this cannot be older than what the stream will tell.
+        """Wait for answers to a new link's subscriptions. A link that gives none may be mute."""
+        # A REST read begun after the answers leaves no gap before the stream's first message.
         if not self._traits.acknowledges:
             done, _ = await asyncio.wait(answers, timeout=self._timings.acknowledge)
             if not done and self._traits.acknowledges is None:
@@ -585,14 +584,14 @@ class HubLine:
                 self._tell_refusal(call, error)
         elif before is not None:
             log.info("the %s hub granted %s after %d refusals", self.hub, call, before.times)
-            self._on_open(self.hub)  # what it would have told until now was never heard
+            self._on_open(self.hub)  # messages until now were missed, so a snapshot is needed
 
     def _pause(self, refusals: int) -> float:
         pauses = self._timings.ask_again
         return pauses[min(refusals, len(pauses)) - 1]
 
     def _ask_again(self, link: HubLink) -> None:
-        """Count as not subscribed what was refused, each time its pause is over."""
+        """Mark refused subscriptions as missing once their pause is over."""
         now = self._clock.monotonic()
         for call, refusal in link.refusals.items():
             if now >= refusal.ask_again_at:
@@ -619,7 +618,7 @@ class HubLine:
     # ---- supervision --------------------------------------------------------------------------
 
     async def _watch(self, link: HubLink) -> None:
-        """Look after the link until it is in doubt, as it is at the latest when it is closed."""
+        """Supervise the link until it is in doubt. Closing it puts it in doubt as well."""
         times = self._timings
         monotonic = self._clock.monotonic
         looked_at, judged_from = monotonic(), link.last_frame
@@ -633,7 +632,7 @@ class HubLine:
             if now - looked_at > times.check + times.overslept:
                 judged_from, asked_at = now, None
             looked_at = now
-            with contextlib.suppress(OpenFailed):  # it has thrown doubt
+            with contextlib.suppress(OpenFailed):  # the link has been marked suspect
                 self._ask_again(link)
                 if self.wanted != link.subscribed:
                     await self._subscribe(link)
@@ -648,7 +647,7 @@ class HubLine:
                     )
 
     async def _ask_for_a_sign(self, link: HubLink, silence: float) -> float | None:
-        """Probe a silent link; when it was asked, or None where that was not needed or possible."""
+        """Probe a silent link. Returns when it was probed; None if not needed or not possible."""
         patience = self._timings.probe_after if self._exposed() else self._timings.probe_after_idle
         call = self._probe()
         if silence < patience or not self._traits.acknowledges or call is None:
@@ -661,7 +660,7 @@ class HubLine:
     # ---- reporting ----------------------------------------------------------------------------
 
     def _link_doubted(self, link: HubLink) -> None:
-        # At once, not at the next look: a replacement may be seconds in the making.
+        # Report at once and not at the next check, as a replacement may take seconds.
         self._wake.set()
         if link is self._link and link.doubt is not None:
             self.counters.drops += 1
@@ -669,7 +668,7 @@ class HubLine:
             self._report(HubState.DOWN, link.doubt)
 
     def _report(self, state: HubState, reason: str = "") -> None:
-        """Tell a change of state, once. It stays DOWN through the attempts, until it is UP."""
+        """Report a change of state once. The hub stays DOWN through all attempts until it is UP."""
         if reason:
             self.counters.reason = reason
         if state is self._reported:
@@ -681,7 +680,7 @@ class HubLine:
 
 
 def _subscription_order(call: Call) -> tuple[int, str, str]:
-    """Accounts and positions first: they are what is acted on."""
+    """Sort key: accounts and positions first, as they matter most to enforcement."""
     method, arguments = call
     first = ("SubscribeAccounts", "SubscribePositions")
     rank = first.index(method) if method in first else len(first)
@@ -691,12 +690,12 @@ def _subscription_order(call: Call) -> tuple[int, str, str]:
 class HubSupervisor:
     """Both hubs of one login.
 
-    `run` keeps them alive until cancelled. `put` gets the events. `on_open(hub)` is called after
-    every open, once everything is subscribed, and when a subscription refused at first is granted:
-    time for a snapshot. `on_unreadable(account_id)` is called when a user message could not be
-    read: time for one, too (None: of all accounts).
-    `exposed` says whether anything is at stake, which makes the hubs be watched more closely.
-    While the `right_of_way` is taken quotes are not read.
+    `run` keeps them alive until cancelled. `put` receives the events. `on_open(hub)` is called
+    after every opening, once everything is subscribed, and when a subscription refused at first is
+    granted. `on_unreadable(account_id)` is called when a user message could not be read (None: its
+    account is unknown). In each case a snapshot should be taken. `exposed` says whether any account
+    has exposure; the hubs are then watched more closely. Quotes are not read while the
+    `right_of_way` is taken.
     """
 
     def __init__(
@@ -759,7 +758,7 @@ class HubSupervisor:
     # ---- what is wanted -----------------------------------------------------------------------
 
     def follow(self, account_ids: Collection[int]) -> None:
-        """Hear everything about exactly these accounts."""
+        """Subscribe to all messages about exactly these accounts."""
         self._user.want(
             [
                 ("SubscribeAccounts", ()),
@@ -772,21 +771,21 @@ class HubSupervisor:
         )
 
     def watch(self, contract_ids: Collection[str]) -> None:
-        """Get quotes (no trades, no depth) of exactly these contracts."""
+        """Subscribe to quotes (no trades, no depth) of exactly these contracts."""
         self._market.want(("SubscribeContractQuotes", (one,)) for one in contract_ids)
 
     def mark_suspect(self, hub: Hub, reason: str) -> None:
-        """Have a hub rebuilt because REST, or anybody, knows better than its socket."""
+        """Have a hub's link replaced, as REST or another source contradicts it."""
         self._line(hub).mark_suspect(reason)
 
     # ---- status -------------------------------------------------------------------------------
 
     def last_frame_age(self, hub: Hub) -> float | None:
-        """Seconds since the hub sent anything, pings included; None while it is down."""
+        """Return the seconds since the hub sent anything, pings included; None while down."""
         return self._line(hub).last_frame_age()
 
     def counters(self, hub: Hub) -> HubCounters:
-        """What the hub has been through so far; a copy."""
+        """Return a copy of the hub's counters."""
         return self._line(hub).counted()
 
     def _line(self, hub: Hub) -> HubLine:
@@ -795,7 +794,7 @@ class HubSupervisor:
     # ---- life ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep both hubs alive until cancelled; on the way out their sockets are closed."""
+        """Keep both hubs alive until cancelled; then close their sockets."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._user.run(), name="user-hub")
             group.create_task(self._market.run(), name="market-hub")
@@ -820,7 +819,7 @@ class HubSupervisor:
         await self._right_of_way.give_way()
         self._quotes_read += 1
         if self._quotes_read % QUOTES_PER_TURN == 0:
-            await asyncio.sleep(0)  # a long queue is read without a pause: let the user hub in
+            await asyncio.sleep(0)  # a long queue is read without a wait: let the user hub run
         if len(arguments) == 1 and isinstance(arguments[0], list | tuple):
             arguments = tuple(arguments[0])
         contract_id, payload = arguments if len(arguments) == 2 else (None, None)
@@ -833,7 +832,7 @@ class HubSupervisor:
                 self._put(event)
 
     def _complain_about_quote(self, contract_id: Any, event: Unreadable) -> None:
-        """A feed gone mad sends hundreds of these a second: one a minute per contract is told."""
+        """Report one unreadable quote a minute per contract, as a broken feed sends hundreds."""
         known = ("SubscribeContractQuotes", (contract_id,))
         key = contract_id if isinstance(contract_id, str) and known in self._market.wanted else ""
         now = self._clock.monotonic()
@@ -846,4 +845,4 @@ class HubSupervisor:
 
 
 async def _ignore(*arguments: Any) -> None:
-    """Not asked for; without a handler the SDK would log a warning for each."""
+    """Ignore a message we did not subscribe to. Without a handler the SDK logs a warning each."""

@@ -1,4 +1,4 @@
-"""REST in two lanes: enforcement, which nothing may hold up, and reads, which wait their turn."""
+"""REST in two lanes: enforcement, which nothing may delay, and reads, which wait for room."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ PAUSE_WITHOUT_ADVICE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_PAUSE_OF_LOOKS_SECONDS = 2.0
 READS_OF_A_CALL = 4
-"""With the routine ones at the time, as a rule."""
+"""An estimate of the reads that go with one call, routine reads of that time included."""
 READS_OF_A_START = 10
 
 
@@ -40,9 +40,8 @@ type Body = Mapping[str, Any]
 
 
 class Gateway(Protocol):
-    """One request, one attempt; raises whatever went wrong. `renew` replaces a token refused.
-
-    Callers of `renew` at the same time share one login.
+    """Sends one request in one attempt, and raises on any failure. `renew` replaces a refused
+    token; concurrent callers of `renew` share one login.
     """
 
     @property
@@ -54,7 +53,7 @@ class Gateway(Protocol):
 
 
 class Session(Protocol):
-    """What is needed of the gateway session: both ways to its REST, and the login they share."""
+    """The part of the gateway session used here: both HTTP clients, and the login they share."""
 
     client: ProjectX
     connections: WarmConnections
@@ -67,7 +66,7 @@ class Session(Protocol):
 
 @dataclass(slots=True)
 class _Seen:
-    """What the wire showed of one request."""
+    """Status and headers of one request, as seen on the wire."""
 
     status: int | None = None
     retry_after: str | None = None
@@ -86,13 +85,13 @@ async def _note_status(response: httpx.Response) -> None:
 
 
 class SessionGateway:
-    """One request of the session, below all retries: enforcement goes by its own connections, all
-    else by the SDK's client.
+    """Sends single requests without any retry. Enforcement uses its own connections, everything
+    else the SDK's client.
 
-    The SDK folds 401, 429 and lost answers of an order into one exception, and reads a status
-    into words; here the status is noted on the wire, where nothing can reword it.
+    The SDK turns 401, 429 and lost answers of an order into one exception, and status codes into
+    words. Therefore the status is recorded on the wire here.
 
-    `on_date` is told the Date header of every answer.
+    `on_date` receives the Date header of every answer.
     """
 
     def __init__(self, session: Session, on_date: Callable[[str], None] = lambda _: None) -> None:
@@ -140,7 +139,7 @@ class SessionGateway:
 
 
 def _said(status: int, text: str) -> str:
-    """The words that came with a status, as far as they are words for people."""
+    """Return the gateway's message for a status; empty for 401 and 429."""
     if status in (401, 429):
         return ""
     try:
@@ -153,8 +152,8 @@ def _said(status: int, text: str) -> str:
 
 
 async def _watch_answers(client: Any) -> None:
-    # Each time, as the client may have been replaced; the request runs in a task of its own,
-    # which inherits the context and so shares the note.
+    # Before each request, as the SDK may have replaced its client. The request runs in a task of
+    # its own, which inherits the context and therefore shares `_seen`.
     hooks = (await client._ensure_client()).event_hooks["response"]
     if _note_status not in hooks:
         hooks.append(_note_status)
@@ -164,11 +163,11 @@ async def _watch_answers(client: Any) -> None:
 class Limits:
     """How the gateway's 200 requests a minute are shared, and how long an answer is awaited.
 
-    Per `window_seconds`: `reads` for the slow lane; on the fast lane, reads stop at `looks`
-    and go by the slow lane instead. Reads of both lanes together keep to `reads_and_looks`. Each
-    close or cancel takes the room of one of these, and of two of `reads`: where there were some
-    there will be more, and they need their looks. `at_least` so many are let in all the same.
-    Closes and cancels have no limit of ours.
+    Per `window_seconds`, the slow lane has `reads`. The fast lane has `looks` (reads that belong to
+    enforcement); more of them use the slow lane. Both kinds together are limited to
+    `reads_and_looks`. Each close or cancel lowers `reads_and_looks` by one and `reads` by two, as
+    more calls and their looks are likely to follow. `at_least` reads are always allowed. Closes and
+    cancels are not limited here.
     """
 
     reads: int = READS_A_MINUTE
@@ -177,7 +176,7 @@ class Limits:
     at_least: int = 30
     window_seconds: float = 60.0
     act_seconds: float = 3.5
-    cancel_seconds: float = 2.0  # twice is not too often
+    cancel_seconds: float = 2.0  # shorter, as a cancel sent twice does no harm
     look_seconds: float = 1.0
     try_seconds: float = 2.5
     read_seconds: float = 4.5
@@ -186,7 +185,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One finished request, for the audit and the logs. `late`: we had already given up on it."""
+    """One finished request, for audit and logs. `late`: it was no longer being waited for."""
 
     at: datetime
     lane: Lane
@@ -200,7 +199,7 @@ class Call:
 
 
 class _Window:
-    """How many requests left in the last so many seconds."""
+    """Counts the requests sent in the last `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -215,23 +214,23 @@ class _Window:
         return len(self._times)
 
     def room_in_seconds(self, limit: int, now: float) -> float:
-        """0 when one more may leave now."""
+        """Return how long until one more may be sent; 0 for now."""
         over = self.count(now) - limit
         return 0.0 if over < 0 else self._times[over] + self._seconds - now
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """An order to the broker under way. Once given up on, it must not be sent again."""
+    """A call to the broker in flight. Once `given_up`, it must not be sent again."""
 
     given_up: bool = False
     on_the_wire: bool = True
 
 
 class Lanes(AsyncClosing):
-    """The only door to the gateway's REST, as an async context manager.
+    """The only access to the gateway's REST, as an async context manager.
 
-    Nothing here raises for anything the gateway or the network does: see `Answer`.
+    Nothing the gateway or the network does raises an exception here: see `Answer`.
     """
 
     def __init__(
@@ -257,14 +256,14 @@ class Lanes(AsyncClosing):
         self._looks_paused_until = 0.0
 
     async def close(self) -> None:
-        """Let go of requests still on their way. What they did is for the next start to read."""
+        """Drop requests in flight. The next start reads what they have done."""
         await self._tasks.close()
 
     def take_up(self, calls_ago: Iterable[timedelta]) -> None:
-        """Before the first request: count what an earlier run has used of the gateway's minute.
+        """Count the requests of an earlier run in the last minute, before the first request.
 
-        Its calls are known, with how long ago each was. The reads beside them are estimated, so
-        that a few remain: a start has to read.
+        `calls_ago` says how long ago each call was. The reads that went with them are estimated,
+        leaving room for the few reads that a start needs.
         """
         now = self._clock.monotonic()
         ages = sorted(max(ago.total_seconds(), 0.0) for ago in calls_ago)
@@ -278,12 +277,12 @@ class Lanes(AsyncClosing):
 
     @property
     def reads_paused_seconds(self) -> float:
-        """How much longer the gateway wants no reads; 0 when it does not mind."""
+        """For how much longer reads are paused after a 429; 0 when they are not."""
         return max(self._reads_paused_until - self._clock.monotonic(), 0.0)
 
     @property
     def reads_left(self) -> int:
-        """How many reads may leave now by the slow lane; 0 while the gateway wants none."""
+        """How many reads the slow lane may send now; 0 while reads are paused."""
         now = self._clock.monotonic()
         if now < self._reads_paused_until:
             return 0
@@ -293,7 +292,7 @@ class Lanes(AsyncClosing):
 
     @property
     def looks_left(self) -> int:
-        """How many reads may leave now by the lane of enforcement."""
+        """How many reads the fast lane may send now."""
         now = self._clock.monotonic()
         if now < self._looks_paused_until:
             return 0
@@ -303,10 +302,10 @@ class Lanes(AsyncClosing):
     # --- enforcement ---
 
     async def act(self, path: str, body: Body) -> Reply:
-        """Send an order to the broker, now and once; wait for the answer for a few seconds.
+        """Send a call to the broker now and once; wait a few seconds for the answer.
 
-        A rejected token is renewed and the request sent once more, as it did nothing. When the
-        waiting ends first the answer is UNKNOWN while the request stays ours until it ends.
+        If the token is rejected it is renewed and the request sent once more, as nothing has been
+        done. If the wait ends first the answer is UNKNOWN, and the request runs on until it ends.
         """
         attempt = _Attempt()
         limit = self._limits.cancel_seconds if path == CANCEL else self._limits.act_seconds
@@ -345,7 +344,7 @@ class Lanes(AsyncClosing):
         return reply
 
     async def look(self, path: str, body: Body, limit_seconds: float | None = None) -> Reply:
-        """A read that enforcement waits for: past all other reads, one try, a short wait."""
+        """Make a read that enforcement waits for: ahead of all others, one try, a short wait."""
         limit = self._limits.look_seconds if limit_seconds is None else limit_seconds
         now = self._clock.monotonic()
         if now < self._looks_paused_until:
@@ -354,16 +353,17 @@ class Lanes(AsyncClosing):
         wait = self._shared_room_in_seconds(now)
         if lane is Lane.SLOW:
             wait = max(wait, self._slow.room_in_seconds(self._limits.reads, now))
-        if wait > 0:  # what is left of the gateway's patience belongs to closes and cancels
+        if wait > 0:  # the rest of the gateway's limit is reserved for closes and cancels
             return _limited(wait)
         return await self._read_once(lane, path, body, limit)
 
     # --- reads ---
 
     async def read(self, path: str, body: Body) -> Reply:
-        """A read that can wait. Tries up to three times; ends within `read_seconds`.
+        """Make a read that can wait, in up to three tries within `read_seconds`.
 
-        LIMITED says at once that the budget is spent or the gateway wants a pause, and how long.
+        LIMITED is returned at once, with the time to wait, if the budget is spent or the gateway
+        asked for a pause.
         """
         ends = self._clock.monotonic() + self._limits.read_seconds
         reply = await self._read_in_turn(path, body, ends)
@@ -393,7 +393,7 @@ class Lanes(AsyncClosing):
             await asyncio.sleep(wait)
 
     def _shared_room_in_seconds(self, now: float) -> float:
-        """0 when a read of any lane may leave. Closes and cancels must find room in any case."""
+        """Return how long until any lane may read; 0 for now. Room for closes is kept free."""
         return self._all_reads.room_in_seconds(self._reads_of_all_lanes(now), now)
 
     def _reads_of_all_lanes(self, now: float) -> int:
@@ -415,7 +415,7 @@ class Lanes(AsyncClosing):
         return reply
 
     async def _send(self, lane: Lane, path: str, body: Body, limit_seconds: float) -> Reply:
-        """One read, which may be dropped without harm."""
+        """Send one read, which may be dropped without harm."""
         try:
             async with asyncio.timeout(limit_seconds):
                 return await self._once(lane, path, body)
@@ -436,7 +436,7 @@ class Lanes(AsyncClosing):
         (self._all_reads if attempt is None else self._acts).add(started)
         try:
             reply = reply_of(path, await self._gateway.request(lane, path, body))
-        except Exception as error:  # the world's doing, told as an answer and to `on_call`
+        except Exception as error:  # a failure outside; returned as an answer and to `on_call`
             reply = reply_of_error(path, error)
         if reply.answer is Answer.LIMITED:
             self._pause_reads(reply.retry_after_seconds)
@@ -446,17 +446,17 @@ class Lanes(AsyncClosing):
         return reply
 
     def _pause_reads(self, advised_seconds: float | None) -> None:
-        # Also after a 429 on a close: what reads do not use is left for the next close.
+        # Also after a 429 on a close: requests that reads do not use are left for the next close.
         pause = PAUSE_WITHOUT_ADVICE_SECONDS if advised_seconds is None else advised_seconds
         now = self._clock.monotonic()
         until = now + min(pause, LONGEST_PAUSE_SECONDS)
         self._reads_paused_until = max(self._reads_paused_until, until)
-        # Of looks only so long that a close or cancel gets the next free place, not they.
+        # Looks pause only briefly, so that a close or cancel gets the next free request.
         until = now + min(pause, LONGEST_PAUSE_OF_LOOKS_SECONDS)
         self._looks_paused_until = max(self._looks_paused_until, until)
 
     async def _renew(self, stale_token: str) -> str | None:
-        """Log in again; None, or why it failed."""
+        """Log in again. Returns None, or why it failed."""
         try:
             await self._gateway.renew(stale_token)
         except Exception as error:  # told in the reply
@@ -464,7 +464,7 @@ class Lanes(AsyncClosing):
         return None
 
     async def _renew_within(self, limit_seconds: float, stale_token: str) -> str | None:
-        # Not cancelled when the waiting ends: others may be waiting for the same login.
+        # The login is not cancelled at the limit, as others may be waiting for it.
         task = self._tasks.start("renew", self._renew(stale_token))
         await asyncio.wait({task}, timeout=limit_seconds)
         if not task.done() or task.cancelled():

@@ -1,7 +1,8 @@
-"""From a hub payload to events: pure, and never an exception.
+"""Turns hub payloads into events. Pure, and never raises.
 
-What cannot be read becomes `Unreadable`. Payloads come wrapped (`{"action": n, "data": {...}}`),
-plain, or as a list of either; the action number is not documented and is not looked at.
+A payload that cannot be read becomes `Unreadable`. Payloads come wrapped
+(`{"action": n, "data": {...}}`), plain, or as a list of either. The action number is not documented
+and is ignored.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from risk_manager.domain.events import (
 type UserEvent = PositionChanged | OrderChanged | TradeExecuted | AccountChanged
 type Read = Callable[[Any, datetime], list[UserEvent | Unreadable]]
 
-# Beyond these nothing on a futures account is real, and arithmetic, SQLite or the eye would suffer.
+# Larger values are not real on a futures account, and would break arithmetic, SQLite or display.
 LARGEST_AMOUNT = Decimal(10) ** 12
 LARGEST_PRICE = 1e9
 LARGEST_ID = 2**63 - 1
@@ -70,17 +71,17 @@ USER_TARGETS: dict[str, Read] = {
     "GatewayUserTrade": read_trade,
     "GatewayUserAccount": read_account,
 }
-"""What the user hub sends, by the name it is sent under."""
+"""The reader for each message of the user hub, by message name."""
 
 
 def read_quote(contract_id: Any, payload: Any, at: datetime) -> QuoteChanged | Unreadable:
-    """GatewayQuote. Partial quotes are fine; a price that is no number makes it unreadable."""
+    """GatewayQuote. Partial quotes are valid; a price that is no number makes it unreadable."""
     try:
         last = payload.get("lastPrice")
         bid = payload.get("bestBid")
         ask = payload.get("bestAsk")
         for price in (last, bid, ask):
-            # Also False for NaN, and a TypeError for what is no number.
+            # The comparison is False for NaN and raises TypeError for anything but a number.
             if price is not None and not -LARGEST_PRICE < price < LARGEST_PRICE:
                 return _unread("GatewayQuote", f"price {_shown(price)} is not a price", at)
         if not _is_name(contract_id):
@@ -88,7 +89,7 @@ def read_quote(contract_id: Any, payload: Any, at: datetime) -> QuoteChanged | U
         return QuoteChanged.model_validate(
             {"at": at, "contractId": contract_id, "lastPrice": last, "bestBid": bid, "bestAsk": ask}
         )
-    except Exception as error:  # whatever a hostile payload provokes, it is told, not raised
+    except Exception as error:  # any error of a bad payload is reported, not raised
         return _unread("GatewayQuote", _why(error), at)
 
 
@@ -105,7 +106,7 @@ def _read(
 
 
 def _items(payload: Any, depth: int = 0) -> Iterator[Any]:
-    """The records in a payload, however it was wrapped."""
+    """Yield the records in a payload, however it is wrapped."""
     if depth < DEEPEST_NESTING:
         if isinstance(payload, list | tuple):
             for item in payload:
@@ -123,7 +124,7 @@ def _read_one(
     try:
         event = kind.model_validate({**without_surrogates_in(data), "at": at})
         wrong = _implausible(event)
-    except Exception as error:  # whatever a hostile payload provokes, it is told, not raised
+    except Exception as error:  # any error of a bad payload is reported, not raised
         return _unread(source, _why(error), at, _account_in(kind, data))
     if wrong is not None:
         return _unread(source, wrong, at, _account_in(kind, data))
@@ -131,7 +132,7 @@ def _read_one(
 
 
 def _implausible(event: UserEvent) -> str | None:
-    """Which field cannot be true although its type is right."""
+    """Return why a field is implausible although its type is right; None if all are fine."""
     for name, value in event.__dict__.items():
         if isinstance(value, Decimal):
             if not -LARGEST_AMOUNT < value < LARGEST_AMOUNT:
@@ -149,7 +150,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _account_in(kind: type[UserEvent], data: Any) -> int | None:
-    """Whose message it was, when at least that can be read."""
+    """Return the account id of an unreadable message, if that can be read."""
     if not isinstance(data, dict):
         return None
     value = data.get("id" if kind is AccountChanged else "accountId")

@@ -1,4 +1,7 @@
-"""The broker's own word on each account, read over REST: at start, after gaps, and on a timer."""
+"""Reads each account over REST: at start, after gaps in the stream, and on a timer.
+
+A *pass* is one reading of one account. It reads some or all of its parts.
+"""
 
 import asyncio
 import math
@@ -32,21 +35,21 @@ ANSWERED_WITHIN_SECONDS = 1.0
 PARTS_ARE_TOGETHER_FOR_SECONDS = 0.5
 COMPLAIN_AGAIN_AFTER_SECONDS = 300.0
 FEW_ACCOUNTS = 8
-"""So many are read whole at once, whatever the budget says."""
+"""Up to this many accounts are read whole at once, whatever the budget."""
 NEXT_TURN_SECONDS = 0.25
 WAITS_TOO_LONG_SECONDS = 10.0
 AT_EASE_READS = 60
-"""Where so many reads are left in the minute after it, who asks is read at once."""
+"""If this many reads remain after reading every account once, requests are served at once."""
 ROUTINE_RESERVE = 30
-"""Reads that they who ask again and again leave to the routine passes."""
+"""Reads kept for routine passes while accounts are asked for again and again."""
 EXPOSED_SHARE = 2 / 3
-"""Of the budget of routine passes, for exposed accounts where not all can have what they want."""
+"""The share of the routine budget for exposed accounts when it does not suffice for all."""
 ABSENT_AFTER_LOOKS = 2
-"""One list without an account may be a list cut short."""
+"""An account is absent after this many lists without it, as a single list may be cut short."""
 
 
 class Part(StrEnum):
-    """What a pass over one account may read."""
+    """The parts of an account that a pass may read."""
 
     ACCOUNT = "account"
     POSITIONS = "positions"
@@ -74,11 +77,11 @@ _LISTS: Mapping[Part, tuple[str, TypeAdapter[Any]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """How often an account is read by itself.
+    """How often an account is read routinely.
 
-    Trades are asked for since the last known, and every `whole_day_seconds` for the whole day and
-    the one before it, as old ones can be voided. `requests_a_minute` is what these passes may
-    cost: with many accounts they come less often.
+    Trades are asked for since the last known one. Every `whole_day_seconds` they are asked for the
+    whole day and the day before, as old trades can be voided. `requests_a_minute` is the budget of
+    routine passes: with many accounts they come less often.
     """
 
     exposed_seconds: float = 5.0
@@ -90,9 +93,9 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one pass found. A part that was not asked for, or could not be read, is None.
+    """The result of one pass. A part that was not asked for or could not be read is None.
 
-    `asked_at` is when its first request left.
+    `asked_at` is when the first request was sent.
     """
 
     account_id: int
@@ -109,11 +112,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadStatus:
-    """For display: how fresh our knowledge of one account is. None: never, or not failing.
+    """How fresh the knowledge of one account is, for display. None: never read, or not failing.
 
-    `is_absent`: the login does not hold the account, as several lists in a row say. `is_seen`:
-    its positions and orders have been read. `owes` is what waits for its turn, where many accounts
-    are read at the same time.
+    `is_absent`: several lists of the login in a row did not contain the account. `is_seen`:
+    positions and orders have been read. `owes`: the parts still to be read, where many accounts
+    are read part by part.
     """
 
     last_ok_at: datetime | None = None
@@ -126,7 +129,7 @@ class ReadStatus:
 
 @dataclass(slots=True, eq=False)
 class _Pass:
-    """One turn over one account; whoever needs it shares it."""
+    """One pass over one account, shared by all who wait for it."""
 
     parts: set[Part]
     urgent: bool
@@ -136,35 +139,35 @@ class _Pass:
 
 @dataclass(slots=True)
 class _Desk:
-    """What is kept per account. Instants are of the monotonic clock."""
+    """The bookkeeping of one account. Instants are of the monotonic clock."""
 
     account_id: int
     running: _Pass | None = None
     task: "asyncio.Task[None] | None" = None
     following: _Pass | None = None
-    owed: bool = False  # a routine pass gave way and is to be made up for
+    owed: bool = False  # a routine pass was dropped for a read-back and must be repeated
     asked: bool = False
-    unsure: bool = True  # there may be something that no pass has shown yet
-    looks: int = 0  # begun since it has become unsure
+    unsure: bool = True  # there may be a position or order that no pass has shown yet
+    looks: int = 0  # passes begun since `unsure` was set
     look_due: float = math.inf
     full_wanted: bool = True
     full_for: date | None = None
     full_at: float = 0.0
     trades_known_to: datetime | None = None
     read_at: float | None = None  # when the last whole pass began
-    whole_due: float = 0.0  # when the next one is
-    positions_at: float = -math.inf  # when the last pass began that reads them
-    permission_at: float | None = None  # when the last pass began that asks whether it may trade
+    whole_due: float = 0.0  # when the next whole pass is due
+    positions_at: float = -math.inf  # when the last pass that reads positions began
+    permission_at: float | None = None  # when the last pass that reads `can_trade` began
     looked_at: float = -math.inf
     ended: float = 0.0
     failures: int = 0
-    waits_for_room: bool = False  # the last that failed was refused for too many requests
-    absences: int = 0  # lists of the login in a row without it
+    waits_for_room: bool = False  # the last failure was a refusal for too many requests
+    absences: int = 0  # lists of the login in a row without this account
     is_seen: bool = False
-    owing: set[Part] = field(default_factory=set)  # of a reading part by part
+    owing: set[Part] = field(default_factory=set)  # parts still to be read, one by one
     owing_since: float = -math.inf
-    turn_at: float = -math.inf  # when the last of its parts began
-    listed: tuple[datetime, tuple[PositionRecord, ...]] | None = None  # before its orders, and when
+    turn_at: float = -math.inf  # when the last of these parts began
+    listed: tuple[datetime, tuple[PositionRecord, ...]] | None = None  # asked at, and positions
     status: ReadStatus = field(default_factory=ReadStatus)
     complaints: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -175,7 +178,7 @@ class _Desk:
 
 @dataclass(frozen=True, slots=True)
 class _Pace:
-    """After how many seconds an account is read again, by itself and when somebody asks."""
+    """The seconds after which an account is read again: routinely, and on request."""
 
     exposed: float
     flat: float
@@ -188,12 +191,12 @@ class _Pace:
 
 
 class Reconciler(AsyncClosing):
-    """Reads accounts and puts one `AccountReported` a pass into the inbox.
+    """Reads accounts and puts one `AccountReported` per pass into the inbox.
 
-    An async context manager; `run` is the timer. Of one account there is never more than one
-    pass under way: a read-back asked for meanwhile gets the next one, as the present one may be
-    older than what is to be verified. A routine pass gives way to a read-back at once.
-    `on_accounts` is told all active accounts of the login, watched or not, with every search.
+    An async context manager; `run` is the timer. There is never more than one pass per account at
+    a time. A read-back asked for meanwhile waits for the next pass, as the present one may predate
+    the effect to be verified. A routine pass is dropped at once for a read-back. `on_accounts`
+    receives all active accounts of the login, watched or not, with every search.
     """
 
     def __init__(
@@ -221,7 +224,7 @@ class Reconciler(AsyncClosing):
         self._nudged = asyncio.Event()
 
     async def close(self) -> None:
-        """End all passes; who waits for one gets None."""
+        """End all passes; callers that wait for one get None."""
         await self._tasks.close()
         for desk in self._desks.values():
             for waiting in (desk.running, desk.following):
@@ -232,7 +235,7 @@ class Reconciler(AsyncClosing):
     # --- what others ask for ---
 
     def ask(self, account_id: int | None = None) -> None:
-        """Have an account (None: all) read whole soon: the stream reopened, or was unreadable."""
+        """Request a whole pass soon, after a gap or an unreadable message. None: all accounts."""
         chosen = self._state().accounts if account_id is None else (account_id,)
         for each in chosen:
             desk = self._desk(each)
@@ -240,14 +243,14 @@ class Reconciler(AsyncClosing):
         self._nudged.set()
 
     def ask_routine(self, account_id: int) -> None:
-        """Have the usual things of an account read soon, for instance after one of our actions."""
+        """Request a routine pass soon, for instance after one of our actions."""
         self._desk(account_id).asked = True
         self._nudged.set()
 
     def look_again(self, account_id: int) -> None:
-        """Have positions and orders read at once, as something is about to be decided on them.
+        """Read positions and orders at once, as a decision depends on them.
 
-        Goes by the enforcement lane; asked again and again, it looks once a second.
+        The read uses the enforcement lane, at most once a second however often it is asked for.
         """
         desk, now = self._desk(account_id), self._clock.monotonic()
         if now - desk.looked_at >= self._intervals.between_asked_seconds:
@@ -260,9 +263,9 @@ class Reconciler(AsyncClosing):
     async def read_back(
         self, account_id: int, parts: Parts, limit_seconds: float
     ) -> Reading | None:
-        """What the broker says now, by a pass begun after this call; None when it took too long.
+        """Read the account by a pass begun after this call; None when it took too long.
 
-        The report is in the inbox before this returns. Goes by the enforcement lane.
+        The report is in the inbox before this returns. The reads use the enforcement lane.
         """
         turn = self._request(account_id, parts, urgent=True)
         await asyncio.wait({turn.done}, timeout=limit_seconds)
@@ -282,12 +285,12 @@ class Reconciler(AsyncClosing):
         )
 
     def expect_absent(self, account_ids: Iterable[int]) -> None:
-        """These are not in the login's list: they are looked for in it, and not read until then."""
+        """Mark accounts as not in the login's list. They are not read until the list shows them."""
         for account_id in account_ids:
             self._desk(account_id).absences = ABSENT_AFTER_LOOKS
 
     def owed(self) -> Counter[Part]:
-        """How many accounts wait for a part of them to be read, where many are read at once."""
+        """Return, for each part, how many accounts still wait for it to be read."""
         return Counter(part for desk in self._desks.values() for part in desk.owing)
 
     # --- the timer ---
@@ -317,11 +320,13 @@ class Reconciler(AsyncClosing):
                     await self._nudged.wait()
             except TimeoutError:
                 continue
-            await asyncio.sleep(0.02)  # several who ask at once are one
+            await asyncio.sleep(0.02)  # several requests at the same time become one
 
     def _pace(self, state: State) -> _Pace:
-        """How often accounts are read so that the passes fit their budget. Many flat accounts do
-        not make an exposed one wait."""
+        """Return the intervals at which all passes fit the budget.
+
+        Many flat accounts do not make an exposed one wait.
+        """
         times = self._intervals
         exposed = sum(is_exposed(a) for a in state.accounts.values())
         flat = len(state.accounts) - exposed
@@ -339,7 +344,7 @@ class Reconciler(AsyncClosing):
             for_exposed = min(of_exposed, max(room - of_flat, EXPOSED_SHARE * room))
         left = self._lanes.reads_left
         is_at_ease = left - (1 + 3 * len(state.accounts)) >= AT_EASE_READS
-        # Who asks again and again gets what is left of the minute spread over it.
+        # Repeated requests are spread evenly over the reads left in this minute.
         asked_exposed, asked_flat = (
             max(60 * number / max(share, 1), times.between_asked_seconds)
             for number, share in (
@@ -357,7 +362,7 @@ class Reconciler(AsyncClosing):
 
     def _due_in_seconds(self, desk: _Desk, account: Account, pace: _Pace) -> float:
         if desk.running is not None:
-            return 1.0  # looked at again when it ends
+            return 1.0  # decided again when the pass ends
         now = self._clock.monotonic()
         if desk.owing:
             pause = self._pause_after_failure(desk)
@@ -371,7 +376,7 @@ class Reconciler(AsyncClosing):
             due = desk.ended + min(self._pause_after_failure(desk), interval)
         is_pressed = desk.asked or desk.positions_at > desk.read_at
         if is_pressed and not pace.is_at_ease and not desk.failures:
-            due += interval  # its positions are read meanwhile, and more often
+            due += interval  # meanwhile its positions are read by themselves, and more often
         desk.whole_due = due
         if desk.asked:
             between = min(pace.between_asked(is_exposed(account)), interval)
@@ -385,8 +390,11 @@ class Reconciler(AsyncClosing):
         return pauses[min(desk.failures, len(pauses)) - 1]
 
     def _poll_permissions(self, state: State) -> float:
-        """Ask whether accounts may trade where a rule wants to know it by now; in how many seconds
-        one will. As one search serves all accounts, those that soon would come along."""
+        """Read `can_trade` of accounts for which a rule is due to poll it.
+
+        Returns the seconds until the next poll. As one search serves all accounts, it includes
+        those that are due soon.
+        """
         now = self._clock.monotonic()
         waiting: dict[int, tuple[float, float]] = {}
         for account_id in state.accounts:
@@ -403,7 +411,7 @@ class Reconciler(AsyncClosing):
         return 1.0
 
     def _begin_due(self, due: list[_Desk], state: State, pace: _Pace) -> float:
-        """Begin what is due, as far as the budget goes; in how many seconds to look again."""
+        """Begin the due passes within the budget. Returns the seconds until the next check."""
         now = self._clock.monotonic()
         is_under_way = any(desk.owing for desk in due)
         fits = 1 + 3 * len(due) <= self._lanes.reads_left
@@ -412,14 +420,17 @@ class Reconciler(AsyncClosing):
         for desk in due:
             if pace.is_at_ease or desk.read_at is None or desk.whole_due <= now:
                 self._begin_routine(desk, state)
-            else:  # what a gap of the stream has hidden is a position first of all
+            else:  # after a gap in the stream a missed position matters most
                 desk.asked = False
                 self._request(desk.account_id, (Part.POSITIONS,), urgent=False)
         return 1.0
 
     def _begin_in_turn(self, due: list[_Desk], state: State, pace: _Pace) -> float:
-        """More accounts than the budget carries at once are read part by part: the positions of
-        all of them, then the orders, then the trades; what is held or locked comes first."""
+        """Read more accounts than the budget allows at once, part by part.
+
+        First come the positions of all accounts, then the orders, then the trades. Exposed or
+        locked accounts go first. Returns the seconds until the next check.
+        """
         now = self._clock.monotonic()
         exposed = {account.id for account in state.accounts.values() if is_exposed(account)}
         for desk in due:
@@ -436,7 +447,7 @@ class Reconciler(AsyncClosing):
             if part is None:
                 continue
             holds = desk.account_id in exposed
-            # What a list of positions shows may be held, and then it goes first.
+            # The next list of positions may show an exposed account, which would then go first.
             is_early = not holds and _rank(desk) > stage
             may_use_all = holds or (part is Part.POSITIONS and not desk.is_seen)
             if is_early or room <= (0 if may_use_all else EXPOSED_RESERVE * bool(exposed)):
@@ -450,7 +461,7 @@ class Reconciler(AsyncClosing):
         return NEXT_TURN_SECONDS
 
     def _wait_while_exposed(self, desk: _Desk) -> None:
-        """What is held and not read for long is not known, whatever the reason."""
+        """Look at an exposed account that has waited too long, or report it as not readable."""
         waits = self._clock.monotonic() - max(desk.turn_at, desk.owing_since)
         if waits > self._intervals.exposed_seconds and desk.unsure and self._lanes.looks_left:
             desk.turn_at = self._clock.monotonic()
@@ -463,7 +474,7 @@ class Reconciler(AsyncClosing):
             )
 
     def _list_accounts(self, desks: list[_Desk]) -> None:
-        """One search serves all of them."""
+        """Read the login's list once for all these accounts."""
         now = self._clock.monotonic()
         if desks and now >= self._listing_due:
             self._listing_due = now + self._intervals.between_asked_seconds
@@ -473,7 +484,7 @@ class Reconciler(AsyncClosing):
         asked_at = self._clock.now()
         reply = await self._search_accounts(urgent=False, only_active=True)
         if not reply.ok:
-            return  # still owed, and asked for again
+            return  # the part is still owed and will be asked for again
         absent = [desk for desk in desks if _record_of(desk.account_id, reply) is None]
         everything = reply
         if absent:
@@ -494,7 +505,7 @@ class Reconciler(AsyncClosing):
                 self._has_read(desk, {Part.ACCOUNT})
 
     def _has_read(self, desk: _Desk, parts: Iterable[Part]) -> None:
-        """The account owes these no more; once it owes nothing it has been read whole."""
+        """Note that these parts have been read. Once none is owed, the account was read whole."""
         if not desk.owing:
             return
         desk.owing.difference_update(parts)
@@ -514,13 +525,13 @@ class Reconciler(AsyncClosing):
     def _begin_routine(self, desk: _Desk, state: State) -> None:
         full = self._is_whole_day_due(desk, state)
         desk.asked = False
-        # A look makes this pass give way: not before it has had the time for an answer.
+        # A look would drop this pass, so it must first have had time for an answer.
         answered_by = self._clock.monotonic() + ANSWERED_WITHIN_SECONDS
         desk.look_due = answered_by if desk.unsure and not desk.is_absent else math.inf
         self._request(desk.account_id, self._wanted_of(desk, state), urgent=False, full=full)
 
     def _wanted_of(self, desk: _Desk, state: State) -> Parts:
-        """Of an account that is gone, only whether it has come back: it refuses all else."""
+        """Return the parts to read. For an absent account, only whether it has come back."""
         account = state.accounts.get(desk.account_id)
         is_gone = desk.is_absent and (account is None or not is_exposed(account))
         return frozenset({Part.ACCOUNT}) if is_gone else EVERYTHING
@@ -552,7 +563,7 @@ class Reconciler(AsyncClosing):
         return following
 
     def _give_way(self, desk: _Desk) -> None:
-        """Drop the routine pass under way; what it was to read is read afterwards."""
+        """Drop the routine pass that is running; its parts are read afterwards."""
         assert desk.running is not None
         assert desk.task is not None
         desk.owed = True
@@ -583,14 +594,14 @@ class Reconciler(AsyncClosing):
         except Exception as error:  # our own fault; told, and the account is read again later
             self._on_error(f"read account {desk.account_id}", error)
             self._note_failure(desk, f"{type(error).__name__}: {error}")
-        # Cancelled only when it has given way: then others have taken over.
+        # A pass is cancelled only when it gives way; the pass that replaced it is then in charge.
         desk.ended = self._clock.monotonic()
         desk.running = desk.task = None
         if not turn.done.done():
             turn.done.set_result(reading)
         self._note_parts(desk, turn, reading)
         if desk.running is not None:
-            pass  # the rest of what it owes is being read already
+            pass  # the remaining parts are being read already
         elif desk.following is not None:
             self._begin(desk)
         elif desk.owed:
@@ -603,7 +614,7 @@ class Reconciler(AsyncClosing):
         reading = Reading(account_id=desk.account_id, asked_at=asked_at, at=asked_at)
         listed = desk.listed if Part.POSITIONS not in turn.parts else None
         if listed is not None and Part.ORDERS in turn.parts:
-            # Orders are understood beside their positions: both count as of the earlier list.
+            # Orders are only judged together with positions: both count as of the earlier list.
             reading = replace(reading, asked_at=listed[0], positions=listed[1])
         failed: list[str] = []
         async with asyncio.TaskGroup() as group:
@@ -616,8 +627,8 @@ class Reconciler(AsyncClosing):
             patience: float | None = PARTS_ARE_TOGETHER_FOR_SECONDS
             wait_for = asyncio.ALL_COMPLETED
             while fetches:
-                # What is known is not kept back for a part that hangs. All of it comes again with
-                # the rest, as orders are understood beside their positions only.
+                # Parts already read are reported even if another part hangs. They are reported
+                # again with the rest, as orders are only judged together with positions.
                 done, _ = await asyncio.wait(
                     fetches.values(), timeout=patience, return_when=wait_for
                 )
@@ -644,7 +655,7 @@ class Reconciler(AsyncClosing):
         return reading
 
     def _note_parts(self, desk: _Desk, turn: _Pass, reading: Reading) -> None:
-        """What this pass means for a reading part by part."""
+        """Update the bookkeeping of a reading part by part after this pass."""
         desk.is_seen |= reading.has(EXPOSURE)
         if Part.POSITIONS in turn.parts and reading.positions is not None:
             ahead = desk.owing and reading.orders is None
@@ -653,11 +664,12 @@ class Reconciler(AsyncClosing):
         self._has_read(desk, found)
         is_half = Part.ORDERS in desk.owing and Part.ORDERS not in turn.parts
         if reading.positions and is_half and desk.unsure and self._lanes.looks_left:
-            # What is held may be protected: by the enforcement lane, ahead of all who are flat.
+            # The position's stops must be known: read by the enforcement lane, ahead of all flat
+            # accounts.
             self._request(desk.account_id, (Part.ORDERS,), urgent=True)
 
     def _note_exposure(self, desk: _Desk, turn: _Pass, reading: Reading, *, is_last: bool) -> None:
-        """Whether the account has been seen now, or must be looked at again soon."""
+        """Note whether exposure is known now, or whether the account must be read again soon."""
         if reading.has(EXPOSURE):
             desk.unsure, desk.looks, desk.look_due = False, 0, math.inf
         elif self._lists_strangers(reading):
@@ -667,8 +679,10 @@ class Reconciler(AsyncClosing):
             self._look_later(desk)
 
     def _look_later(self, desk: _Desk) -> None:
-        """By the enforcement lane, which a 429 stops for moments only, where reads wait a minute:
-        there may be something to close or cancel."""
+        """Schedule a look by the enforcement lane, as there may be something to close or cancel.
+
+        A 429 pauses that lane for moments only, while other reads may have to wait a minute.
+        """
         if desk.is_absent:
             return
         pauses = LOOK_AGAIN_AFTER_SECONDS
@@ -677,7 +691,7 @@ class Reconciler(AsyncClosing):
         self._nudged.set()
 
     def _lists_strangers(self, reading: Reading) -> bool:
-        """Without the positions nobody can say what an order not known yet is for."""
+        """Whether the reading has new orders but no positions, so that they cannot be judged."""
         account = self._state().accounts.get(reading.account_id)
         known = account.orders if account is not None else {}
         return reading.positions is None and any(o.id not in known for o in reading.orders or ())
@@ -685,7 +699,7 @@ class Reconciler(AsyncClosing):
     def _make_out(
         self, desk: _Desk, replies: Mapping[Part, Reply]
     ) -> tuple[dict[str, Any], list[str]]:
-        """What the answers say, by part, and what is wrong with those that say nothing."""
+        """Return the parsed answers by part, and the problems of those that have none."""
         found: dict[str, Any] = {}
         failed: list[str] = []
         for part, reply in replies.items():
@@ -704,7 +718,7 @@ class Reconciler(AsyncClosing):
         if part is Part.ACCOUNT:
             reply = await self._search_accounts(turn.urgent, only_active=True)
             if reply.ok and _record_of(desk.account_id, reply) is None:
-                # Whether the gateway calls a locked account inactive is not documented.
+                # It is not documented whether a locked account counts as inactive.
                 reply = await self._search_accounts(turn.urgent, only_active=False)
             return reply
         body: dict[str, object] = {"accountId": desk.account_id}
@@ -718,12 +732,12 @@ class Reconciler(AsyncClosing):
         failed = reply.answer in (Answer.UNKNOWN, Answer.UNSENT)
         is_half = desk.unsure and turn.parts == EXPOSURE
         if failed and is_half and self._clock.monotonic() < too_late:
-            # The other half says nothing alone, and a look later only this one may answer.
+            # Try again now: one half is useless alone, and at the next look the other may fail.
             reply = await self._lanes.look(PATHS[part], body)
         return reply
 
     def _trades_since(self, desk: _Desk, turn: _Pass, state: State) -> datetime:
-        # Of the day before, too: it is kept until then, and its trades can still be voided.
+        # The day before is included: the ledger still keeps it, and its trades can be voided.
         before = state.rulebook.day.window(state.day.starts_at - BEFORE_THE_DAY)
         day_began = before.starts_at - BEFORE_THE_DAY
         account = state.accounts.get(desk.account_id)
@@ -731,7 +745,7 @@ class Reconciler(AsyncClosing):
         if turn.full or known_to is None or account is None or not account.ledger.entries:
             return day_began
         newest = max(e.executed_at for e in account.ledger.entries.values())
-        # While reads failed the stream may have lost one trade and brought a later one.
+        # While reads failed, the stream may have missed one trade and delivered a later one.
         return max(min(newest, known_to) - BEFORE_THE_NEWEST_TRADE, day_began)
 
     async def _search_accounts(self, urgent: bool, *, only_active: bool) -> Reply:
@@ -756,7 +770,7 @@ class Reconciler(AsyncClosing):
             try:
                 accounts.append(AccountRecord.model_validate(raw))
             except ValidationError:
-                continue  # told by the pass of the account it concerns, if anybody watches it
+                continue  # reported by the pass of that account, if it is watched
         self._on_accounts(tuple(accounts))
         for record in accounts:
             self._tell_permission(record, asked_at)
@@ -765,7 +779,7 @@ class Reconciler(AsyncClosing):
                 desk.asked = True
 
     def _tell_permission(self, record: AccountRecord, asked_at: datetime) -> None:
-        """A permission that changed counts also where the search was for another account."""
+        """Report a changed permission even if the search was made for another account."""
         known = self._state().accounts.get(record.id)
         desk = self._desks.get(record.id)
         if known is None or desk is None or record.can_trade in (None, known.can_trade):
@@ -785,7 +799,7 @@ class Reconciler(AsyncClosing):
         if raw is None:
             desk.absences += 1
             if not desk.is_absent:
-                desk.asked = True  # to be sure soon
+                desk.asked = True  # read again soon, to be sure
             return None
         if desk.is_absent:
             desk.asked = desk.unsure = desk.full_wanted = True
@@ -816,7 +830,7 @@ class Reconciler(AsyncClosing):
         return records
 
     def _complain(self, desk: _Desk, source: str, detail: str) -> None:
-        """Tell of it once, and again while it lasts, but not with every pass."""
+        """Report a problem once, and again while it lasts, but not with every pass."""
         now = self._clock.monotonic()
         told = desk.complaints.get((source, detail))
         if told is not None and now - told < COMPLAIN_AGAIN_AFTER_SECONDS:
@@ -858,25 +872,27 @@ class Reconciler(AsyncClosing):
             desk.status = ReadStatus(last_ok_at=self._clock.now())
 
     def _note_failure(self, desk: _Desk, reason: str, *, is_whole: bool = True) -> None:
-        """What fails in part is asked for again by who wants it, many times in a second: only
-        whole passes that fail in a row put off the next one."""
+        """Count a failure. Only whole passes that fail in a row lengthen the pause.
+
+        Partial reads are repeated by their callers many times a second and must not add up.
+        """
         desk.failures = desk.failures + 1 if is_whole else max(desk.failures, 1)
         since = desk.status.failing_since or self._clock.now()
         desk.status = replace(desk.status, failing_since=since, reason=reason)
 
 
 def is_exposed(account: Account) -> bool:
-    """Whether anything could happen to the account's money, or is under way to prevent it."""
+    """Whether the account has a position, a working order, a closing or an attempt."""
     return bool(account.positions or account.orders or account.closings or account.attempts)
 
 
 def _next_part(desk: _Desk) -> Part | None:
-    """What the account owes first; None where it only waits for the list of the login."""
+    """Return the next part to read; None where only the login's list is missing."""
     return next((part for part in IN_TURN if part in desk.owing), None)
 
 
 def _turn(state: State, desk: _Desk) -> tuple[int, bool, float]:
-    """Whose turn it is: by part, then what is held or locked, then who has waited longest."""
+    """Sort key: by part, then exposed or locked accounts, then the longest wait."""
     account = state.accounts[desk.account_id]
     return _rank(desk), not (is_exposed(account) or account.locks), desk.turn_at
 
@@ -887,7 +903,7 @@ def _rank(desk: _Desk) -> int:
 
 
 def _polled_every_seconds(state: State, account_id: int) -> float | None:
-    """How often the rules of an account want to know whether it may trade."""
+    """Return how often the rules of an account need `can_trade`; None if none does."""
     rules = state.rulebook.for_account(account_id).rules
     intervals = [every for rule in rules if (every := rule.polls_account_every) is not None]
     return min(intervals).total_seconds() if intervals else None
@@ -900,7 +916,7 @@ def _record_of(account_id: int, reply: Reply) -> dict[str, Any] | None:
 
 
 def first_problem(error: ValidationError) -> str:
-    """A validation error in one line, without the values themselves."""
+    """Return a validation error in one line, without the values themselves."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(step) for step in first["loc"])
     return f"{where}: {first['msg']}" if where else first["msg"]

@@ -1,4 +1,4 @@
-"""What a REST answer means: every success, refusal, status and exception, in one word each."""
+"""Classifies every REST answer: success, refusal, HTTP status or exception."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -26,13 +26,13 @@ from risk_manager.broker.warm_connections import UnreadableAnswer
 
 
 class Answer(StrEnum):
-    """What is known after a call. Only OK and UNKNOWN can have changed anything."""
+    """The outcome of a call. Only OK and UNKNOWN can have changed anything."""
 
     OK = "ok"
     GONE = "gone"  # nothing left to act on: already flat, order not found
     PENDING = "pending"  # an earlier call of the same kind is still being carried out
     REFUSED = "refused"  # the gateway understood and said no
-    INVALID = "invalid"  # the gateway did not accept the request as such (400, 403, 404, 422)
+    INVALID = "invalid"  # the gateway rejected the request itself (400, 403, 404, 422)
     UNAUTHORISED = "unauthorised"  # the token is not accepted, and could not be renewed
     LIMITED = "limited"  # too many requests; nothing was done
     UNSENT = "unsent"  # no connection: the request never left this machine
@@ -44,7 +44,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The end of one call. `code` is the gateway's errorCode; `message` is for people."""
+    """The result of one call. `code` is the gateway's errorCode; `message` is for people."""
 
     answer: Answer
     body: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
@@ -58,7 +58,7 @@ class Reply:
 
     @property
     def is_transient(self) -> bool:
-        """Whether a read may have better luck in a moment."""
+        """Whether a read may succeed if it is tried again in a moment."""
         return self.answer in (Answer.UNKNOWN, Answer.UNSENT)
 
 
@@ -77,7 +77,8 @@ CANCEL = "/Order/cancel"
 MODIFY = "/Order/modify"
 PLACE = "/Order/place"
 
-# The gateway often sends a code and no words. From 5 on, the two ways to close count differently.
+# The gateway often sends a code without a message. From 5 on, the two close calls use different
+# numbers.
 _CODES: Mapping[str, tuple[str, ...]] = {
     CLOSE: (
         "",
@@ -138,7 +139,7 @@ _CODES: Mapping[str, tuple[str, ...]] = {
 _GONE = frozenset({(CLOSE, 2), (PARTIAL_CLOSE, 2), (CANCEL, 2), (MODIFY, 2)})
 _PENDING = frozenset({(CLOSE, 6), (PARTIAL_CLOSE, 7), (CANCEL, 4)})
 
-# Raised before a single byte of the request has left.
+# Raised before any byte of the request has been sent.
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -152,7 +153,7 @@ _NEVER_SENT = (
 
 
 def reply_of(path: str, body: object) -> Reply:
-    """What a decoded body says. Anything of an unexpected form is UNKNOWN, never success."""
+    """Classify a decoded body. A body of unexpected form is UNKNOWN, never success."""
     if not isinstance(body, dict):
         return Reply(
             answer=Answer.UNKNOWN,
@@ -177,7 +178,7 @@ def reply_of(path: str, body: object) -> Reply:
 
 
 def reply_of_error(path: str, error: BaseException) -> Reply:
-    """What an exception says about the call it ended. Total: what nobody foresaw is UNKNOWN."""
+    """Classify an exception that ended a call. Any unforeseen exception is UNKNOWN."""
     if isinstance(error, StatusError):
         return _reply_of_status(path, error)
     if any(isinstance(e, _NEVER_SENT) for e in _causes(error)):
@@ -199,7 +200,7 @@ def reply_of_error(path: str, error: BaseException) -> Reply:
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:
-    """A Retry-After header, seconds or HTTP date, as seconds from now; None when unreadable."""
+    """Parse a Retry-After header (seconds or HTTP date) to seconds from now; None if unreadable."""
     if value is None:
         return None
     with suppress(ValueError):
@@ -236,7 +237,7 @@ def _reply_of_status(path: str, error: StatusError) -> Reply:
 
 
 def _reply_of_uncertain(path: str, error: OrderSubmissionUncertainError) -> Reply:
-    # Only reached when the status was not seen on the wire: then these words are all there is.
+    # Only reached when no status was seen on the wire: the message is then the only information.
     words = str(error)
     if "rate-limited" in words:
         return Reply(answer=Answer.LIMITED, message="too many requests")

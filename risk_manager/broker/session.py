@@ -26,8 +26,8 @@ quieten_sdk_logging()
 
 log = logging.getLogger(__name__)
 
-# The SDK's own limiter and its own renewals must never act: budgets are the lanes' business,
-# and a hidden login would leave the hubs with a token nobody knows about.
+# The SDK's own limiter and token renewal must never act: the lanes keep the budget, and a login
+# hidden in the SDK would leave the hubs with an outdated token.
 NEVER_THROTTLED = 1_000_000
 NEVER_EXPIRES = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -47,7 +47,7 @@ DEFAULT_TOKEN_LIFE = timedelta(hours=24)
 
 
 class CredentialsRefused(Exception):
-    """The gateway said no to this user name and API key; trying again will not help."""
+    """The gateway refused this user name and API key. Trying again will not help."""
 
     def __init__(self, message: str, *, error_code: int | None = None) -> None:
         super().__init__(message)
@@ -55,12 +55,12 @@ class CredentialsRefused(Exception):
 
 
 class GatewayUnavailable(Exception):
-    """The gateway gave no usable answer; trying again may help."""
+    """The gateway gave no usable answer. Trying again may help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayAddress:
-    """Where the gateway is and who we are there."""
+    """The addresses of the gateway and the credentials for it."""
 
     kind: Literal["practice", "projectx"]
     api_url: str
@@ -70,7 +70,7 @@ class GatewayAddress:
     api_key: SecretStr
 
     def config(self, *, timeout_seconds: int) -> ProjectXConfig:
-        """The SDK's configuration, complete, so that nothing is taken from the environment."""
+        """Return a complete SDK configuration, so that nothing is taken from the environment."""
         return ProjectXConfig(
             api_url=self.api_url.rstrip("/"),
             user_hub_url=self.user_hub_url,
@@ -82,22 +82,22 @@ class GatewayAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTimings:
-    """Seconds, but for `renew_before`."""
+    """All in seconds, except `renew_before`."""
 
     renew_before: timedelta = timedelta(hours=2)
     renew_retries: tuple[float, ...] = (30, 60, 120, 300)
     check: float = 30.0
-    """How often the token's age is looked at; short enough that a stepped clock is no trouble."""
+    """How often the token's age is checked; short enough to notice a changed system clock."""
     keep_warm: float = 45.0
     """How often the connections of enforcement are used so that a close finds them open."""
     request: int = 5
     login: float = 15.0
     between_logins: float = 1.0
-    """A token refused right after it was issued must not turn into a storm of logins."""
+    """The least time between logins, so that a token refused at once does not cause many."""
 
 
 class Login(Protocol):
-    """What the hubs need of a session."""
+    """The part of a session that the hubs use."""
 
     @property
     def token(self) -> str: ...
@@ -109,7 +109,7 @@ type BuildClient = Callable[[GatewayAddress, int], ProjectX]
 
 
 def build_client(address: GatewayAddress, timeout_seconds: int) -> ProjectX:
-    """A `ProjectX` told everything explicitly; `from_env` would stay on production."""
+    """Build a `ProjectX` with explicit settings; `from_env` would always use production."""
     return ProjectX(
         address.username,
         address.api_key.get_secret_value(),
@@ -134,14 +134,14 @@ class Token:
 
     @classmethod
     def read(cls, text: str, now: datetime) -> Self:
-        """The token with the expiry it states itself; one that states none gets 24 hours."""
+        """Make a token with the expiry stated in it, or 24 hours if it states none."""
         expires_at = _expiry(text)
         if expires_at is None or expires_at <= now:
             expires_at = now + DEFAULT_TOKEN_LIFE
         return cls(text, now, expires_at)
 
     def renew_at(self, before: timedelta) -> datetime:
-        """`before` ahead of the expiry, but never in the first half of the token's life."""
+        """Return when to renew: `before` the expiry, but not in the first half of its life."""
         half = self.issued_at + (self.expires_at - self.issued_at) / 2
         return max(self.expires_at - before, half)
 
@@ -149,9 +149,9 @@ class Token:
 class GatewaySession(AsyncClosing):
     """The login. An async context manager: entering builds the clients, it does not log in.
 
-    `connections` are for enforcement, `client` is for reads; they share the token, never a
-    connection. Call `log_in` until it succeeds, then let `run` live in the daemon's task group: it
-    renews the token in time and keeps the connections open. Whoever is answered 401 calls `renew`.
+    `connections` are for enforcement, `client` is for reads; they share the token but no
+    connection. Call `log_in` until it succeeds, then run `run` in the daemon's task group: it
+    renews the token in time and keeps the connections open. A caller that gets a 401 calls `renew`.
     """
 
     def __init__(
@@ -181,7 +181,8 @@ class GatewaySession(AsyncClosing):
     # ---- life ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        # Building an httpx client reads the certificate store: 20-50 ms that no close should pay.
+        # Building an httpx client reads the certificate store, which would delay a close by
+        # 20-50 ms.
         self.client = self._build(self.address, self._timings.request)
         self.connections = self._connect(self.address, self._timings.request)
         try:
@@ -226,9 +227,9 @@ class GatewaySession(AsyncClosing):
         await self.renew()
 
     async def renew(self, stale_token: str | None = None) -> str:
-        """Replace the token and return the new one; callers at the same time share one login.
+        """Replace the token and return the new one. Concurrent callers share one login.
 
-        With `stale_token` (the one that was refused) nothing is done if it is already replaced.
+        `stale_token` is the token that was refused; nothing is done if it was replaced already.
         Raises `CredentialsRefused` or `GatewayUnavailable`.
         """
         if stale_token is not None and self._token is not None and stale_token != self.token:
@@ -236,7 +237,7 @@ class GatewaySession(AsyncClosing):
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._log_in(), name="session-login")
             self._renewal.add_done_callback(self._login_ended)
-        # A caller that is cancelled must not take the others' login with it.
+        # A cancelled caller must not cancel the login that others wait for.
         return await asyncio.shield(self._renewal)
 
     def _login_ended(self, task: asyncio.Task[str]) -> None:
@@ -281,7 +282,7 @@ class GatewaySession(AsyncClosing):
             raise GatewayUnavailable(
                 f"no answer to the login within {self._timings.login:g} s"
             ) from error
-        except Exception as error:  # transport errors of several libraries; told, not swallowed
+        except Exception as error:  # transport errors of several libraries; raised as one kind
             told = _told(error).replace(body["apiKey"], "***")
             raise GatewayUnavailable(f"the login got no usable answer: {told}") from None
         if not isinstance(reply, dict):
@@ -291,11 +292,11 @@ class GatewaySession(AsyncClosing):
     # ---- accounts -----------------------------------------------------------------------------
 
     async def accounts(self, also: Collection[int] = ()) -> tuple[AccountRecord, ...]:
-        """The active accounts of this login, and those of `also` even if no longer active.
+        """Return the active accounts of this login, and those in `also` even if inactive.
 
-        Whether the gateway calls a locked account inactive is not documented, so a configured
-        account that is not among the active ones is looked for among all. Raises
-        `GatewayUnavailable`; a 401 renews the token and asks once more.
+        It is not documented whether a locked account counts as inactive. A configured account that
+        is not among the active ones is therefore searched for among all. A 401 renews the token and
+        asks once more. Raises `GatewayUnavailable`.
         """
         found = await self._search_accounts(active_only=True)
         if not set(also) <= set(found):
@@ -355,7 +356,7 @@ class GatewaySession(AsyncClosing):
             try:
                 async with asyncio.timeout(self._timings.login):
                     await self.connections.keep_warm()
-            except Exception as error:  # only a courtesy; whoever needs the connection will tell
+            except Exception as error:  # not essential; real trouble shows at the next request
                 log.debug("keep-warm ping failed: %s", _told(error))
             await asyncio.sleep(self._timings.keep_warm)
 
@@ -367,9 +368,9 @@ async def ask_once(
     *,
     method: Literal["GET", "POST"] = "POST",
 ) -> Any:
-    """One request, once; the decoded answer with its texts made whole.
+    """Send one request once; return the decoded answer without lone surrogates.
 
-    `_make_request` would try reads three times, and answer a 429 by sleeping a minute; the
+    By itself `_make_request` would try reads three times and sleep a minute on a 429. The
     `retry_count` keeps the SDK from logging in by itself on a 401.
     """
     sdk: Any = client  # its mixins annotate `self` with a protocol no type checker accepts
@@ -380,7 +381,7 @@ async def ask_once(
 
 
 def hand_over(client: ProjectX, token: str) -> None:
-    """Give a client a token, and the belief that it never needs another."""
+    """Give a client a token that it takes to be valid for ever."""
     client.session_token = token
     client.headers["Authorization"] = f"Bearer {token}"
     client.token_expiry = NEVER_EXPIRES
@@ -413,7 +414,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _expiry(token: str) -> datetime | None:
-    """The `exp` of a JWT, unverified; None if it has none that can be read."""
+    """Return the `exp` of a JWT, unverified; None if it has no readable one."""
     try:
         payload = token.split(".")[1]
         claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -423,6 +424,6 @@ def _expiry(token: str) -> datetime | None:
 
 
 def _told(error: BaseException) -> str:
-    """An error in one line."""
+    """Return an error in one line."""
     text = without_surrogates(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,6 +1,6 @@
-"""Text from outside as text that can be kept: half a character (a lone surrogate) becomes "?".
+"""Replaces lone surrogates (half of a character pair) in text from outside by "?".
 
-JSON may carry one ("\\ud83d", an emoji cut in two); no database, journal or frame can.
+JSON may contain one ("\\ud83d", an emoji cut in two). Databases, journals and frames cannot.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ def without_surrogates(text: str) -> str:
 
 
 def without_surrogates_in(value: Any) -> Any:
-    """The same decoded JSON, its texts (keys too) made whole."""
+    """Return decoded JSON with the lone surrogates in all texts, keys included, replaced."""
     match value:
         case str():
             return without_surrogates(value)

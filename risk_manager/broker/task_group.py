@@ -1,4 +1,4 @@
-"""Named tasks with one owner, who starts them, hears of their failures and ends them."""
+"""Named tasks with one owner that starts them, receives their failures and ends them."""
 
 import asyncio
 import logging
@@ -8,16 +8,16 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 type OnError = Callable[[str, BaseException], None]
-"""Told the name of a task and what ended it, when that was not expected."""
+"""Called with the name of a task and the exception that ended it unexpectedly."""
 
 
 def log_error(name: str, error: BaseException) -> None:
-    """Where nobody else listens, a task that failed is told to the log."""
+    """Log the failure of a task. The default where no other handler is given."""
     log.error("%s stopped: %s: %s", name, type(error).__name__, error, exc_info=error)
 
 
 class TaskGroup:
-    """Tasks that belong together. What one of them raises stops none of the others."""
+    """Tasks that belong together. An exception in one does not stop the others."""
 
     def __init__(self, on_error: OnError = log_error) -> None:
         self._on_error = on_error
@@ -58,7 +58,7 @@ class TaskGroup:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            # The callbacks that take them out run one turn later.
+            # The callbacks that remove them run one loop iteration later.
             self._tasks.difference_update(tasks)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:

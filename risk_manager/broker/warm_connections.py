@@ -1,4 +1,4 @@
-"""HTTP connections of enforcement to the gateway, open before a close needs one."""
+"""HTTP connections to the gateway for enforcement, opened before a close needs one."""
 
 import asyncio
 import json
@@ -16,20 +16,20 @@ from risk_manager.broker.answer_size import LARGEST_ANSWER_BYTES
 from risk_manager.broker.surrogates import without_surrogates_in
 
 KEPT_OPEN = 4
-"""So many positions can be closed at once without a handshake."""
+"""This many positions can be closed at the same time without a new handshake."""
 MOST_CONNECTIONS = 200
 CONNECT_SECONDS = 5.0
 
 
 class UnreadableAnswer(Exception):
-    """An answer with the status of a success whose body is no JSON, or is too large."""
+    """An answer with a success status whose body is not JSON or is too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer as it came: `body` decoded where the status is that of a success, else None.
+    """One answer. `body` is decoded for a success status, and None otherwise.
 
-    `text` is the beginning of any other body.
+    `text` is the beginning of the body for any other status.
     """
 
     status: int
@@ -42,10 +42,10 @@ class Answered:
 class WarmConnections:
     """POSTs to the gateway over kept-open connections. An async context manager.
 
-    The SDK's HTTP client takes twice as long from the call to the wire. These follow no redirect,
-    keep no cookie and try nothing twice. A request on an open connection has been handed to the
-    operating system before `post` first waits. Proxies are those of the environment at the start,
-    as for the SDK. `answer_seconds` bounds the wait for each part of an answer.
+    The SDK's HTTP client takes twice as long from the call to the wire. These connections follow no
+    redirects, keep no cookies and retry nothing. A request on an open connection is handed to the
+    operating system before `post` first waits. Proxies are taken from the environment at the start,
+    as the SDK does. `answer_seconds` limits the wait for each part of an answer.
     """
 
     def __init__(self, api_url: str, *, answer_seconds: float) -> None:
@@ -76,9 +76,9 @@ class WarmConnections:
         await self._stack.aclose()
 
     async def post(self, path: str, body: Mapping[str, Any], token: str) -> Answered:
-        """One request, once.
+        """Send one request, once.
 
-        Raises `UnreadableAnswer`, and what aiohttp raises; see `replies.reply_of_error`.
+        Raises `UnreadableAnswer` and the exceptions of aiohttp; see `replies.reply_of_error`.
         """
         headers = {"Authorization": f"Bearer {token}"} if token else None
         async with self._http.post(
@@ -98,7 +98,7 @@ class WarmConnections:
             return Answered(*answered, text=raw[:800].decode("utf-8", "replace"))
 
     async def keep_warm(self) -> None:
-        """Use each connection once, so that neither side lets go of it. Errors go to the caller."""
+        """Use each connection once, so that neither side closes it. Errors go to the caller."""
         async with asyncio.TaskGroup() as group:
             for number in range(KEPT_OPEN):
                 group.create_task(self._ping(), name=f"keep-warm-{number}")
@@ -127,7 +127,7 @@ def _decoded(raw: bytes) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         pass
-    try:  # half of a character pair, which orjson does not read
+    try:  # orjson rejects lone surrogates; json accepts them
         return without_surrogates_in(json.loads(raw))
     except ValueError as error:
         raise UnreadableAnswer(str(error)) from None

@@ -1,1 +1,1 @@
-"""What must survive: SQLite, one connection, one writer."""
+"""Everything that must survive a restart, in SQLite: one connection, one writer."""

@@ -1,4 +1,4 @@
-"""The audit chain: each row's hash covers the row before it and what its columns say."""
+"""The audit chain: each row's hash covers the hash of the row before it and its own columns."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class AuditBreak:
-    """The first row at which the chain does not hold, and why."""
+    """The first row at which the chain is broken, and why."""
 
     seq: int
     why: str
@@ -36,7 +36,7 @@ class AuditBreak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing worth proving later. `at` in microseconds since 1970 UTC."""
+    """One audit entry. `at` is in microseconds since 1970 UTC."""
 
     at: int
     actor: str
@@ -51,14 +51,14 @@ Columns = tuple[int, str, str, str, str | None, str | None, int]
 
 
 def columns_of(entry: Entry) -> Columns:
-    """What is stored of an entry."""
+    """Return the columns stored for an entry."""
     old = None if entry.old is None else canonical(entry.old)
     new = None if entry.new is None else canonical(entry.new)
     return (entry.at, entry.actor, entry.action, entry.target, old, new, int(entry.ok))
 
 
 def _text(columns: Columns) -> str:
-    """What is hashed of a row: always built from what is stored, never from what was meant."""
+    """Return the text that is hashed for a row, built from the stored columns only."""
     at, actor, action, target, old, new, ok = columns
     return canonical(
         {
@@ -74,7 +74,7 @@ def _text(columns: Columns) -> str:
 
 
 def canonical(value: Any) -> str:
-    """One text for one value: sorted keys, no blanks; money and other odd types as their text."""
+    """Return the canonical JSON of a value: sorted keys, no blanks, other types as their `str`."""
     try:
         return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS).decode()
     except TypeError:  # an integer beyond 64 bits, or text that is no valid Unicode
@@ -86,7 +86,7 @@ def _plain(value: object) -> object:
 
 
 def append(connection: sqlite3.Connection, head: Head, columns: Columns) -> Head:
-    """Add a row inside the transaction that is open; returns the new head."""
+    """Add a row inside the open transaction. Returns the new head."""
     head = head.followed_by(_text(columns))
     connection.execute(
         "INSERT INTO audit (at, actor, action, target, old, new, ok, id, hash)"
@@ -97,13 +97,13 @@ def append(connection: sqlite3.Connection, head: Head, columns: Columns) -> Head
 
 
 def head_of(connection: sqlite3.Connection) -> Head:
-    """The head as the database has it."""
+    """Return the head of the chain in the database."""
     row = connection.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
     return anchor_of(connection) if row is None else Head(row[0], row[1])
 
 
 def anchor_of(connection: sqlite3.Connection) -> Head:
-    """Where the chain begins: the last row that was pruned, or nothing."""
+    """Return the last pruned row, after which the chain begins; seq 0 if none was pruned."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (ANCHOR,)).fetchone()
     if row is None:
         return Head()
@@ -122,10 +122,10 @@ def set_anchor(connection: sqlite3.Connection, head: Head) -> None:
 def verify(
     connection: sqlite3.Connection, mirror: Head | None = None, after: int = 0
 ) -> AuditBreak | None:
-    """The first row that was edited, removed or moved; None when the chain holds.
+    """Return the first row that was edited, removed or moved; None when the chain is intact.
 
-    `mirror` is the head as last written outside the database (read it before the database): it
-    shows what is missing at the end. Rows up to `after` are taken as they are.
+    `mirror` is the head as last written outside the database, which shows rows missing at the end.
+    Read it before the database. Rows up to `after` are not checked.
     """
     head, skipped = anchor_of(connection), _BEFORE_ALL
     if after > head.seq:

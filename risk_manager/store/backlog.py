@@ -1,4 +1,4 @@
-"""What waits to be written: one transaction after the other, and from memory while none can be."""
+"""The queue of transactions to write. While the disk fails they are kept in memory."""
 
 import asyncio
 from collections import deque
@@ -17,14 +17,14 @@ from risk_manager.store.opening import is_damage
 from risk_manager.store.trouble import Trouble
 
 BATCHES_AT_ONCE = 100
-# While the disk is known to be in trouble a commit only gives the retry a chance.
+# While the disk is known to fail, a commit waits only this long for the retry.
 _IN_TROUBLE_WAIT_S = 0.05
 
 
 class Backlog:
-    """Batches in their order. One task writes them; whoever hands one over waits a bounded time.
+    """Batches in order. One task writes them, and a caller waits for it for a bounded time.
 
-    More than `limit` batches are not kept: the whole state is then written over what is stored.
+    At most `limit` batches are kept. Beyond that, the whole state is written over the stored one.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Backlog:
         limit: int,
     ) -> None:
         self.commits = 0
-        """Transactions written since the start."""
+        """The number of transactions written since the start."""
         self.writing: asyncio.Task[None] | None = None
-        """The write under way."""
+        """The task that is writing, if any."""
         self.is_late = False
-        """Whether the write under way has taken longer than anybody waits."""
+        """Whether the current write has taken longer than callers wait."""
         self.replacement_is_due = False
         self.awaits_check = False
         """Whether the file is still being looked through: until then damage is not made good from
@@ -74,12 +74,12 @@ class Backlog:
         new: dict[str, Any] | None = None,
         ok: bool = True,
     ) -> Batch:
-        """A batch that begins with an audit row of this instant."""
+        """Return a batch that begins with an audit row of this instant."""
         at = self._clock.now()
         return Batch.of_entry(at, actor, action, target, old=old, new=new, ok=ok)
 
     async def put(self, batch: Batch) -> bool:
-        """Hand rows over; True once they are durable, False when they have to wait in memory."""
+        """Queue rows. Returns True once they are durable, False when they wait in memory."""
         self._batches.append(batch)
         if len(self._batches) > self._limit:
             self._batches.popleft()
@@ -102,41 +102,41 @@ class Backlog:
         return False
 
     async def put_entries(self, entries: Iterable[Entry]) -> bool:
-        """Audit rows in one transaction, in their order; True once they are durable."""
+        """Queue audit rows as one transaction, in order. Returns True once they are durable."""
         batch = Batch()
         for entry in entries:
             batch.tell(entry)
         return batch.is_empty or await self.put(batch)
 
     def replace_the_file(self, why: str) -> None:
-        """The file is gone: another one is written from memory."""
+        """Have a new file written from memory, as the file is gone."""
         self.replacement_is_due = True
         self._trouble.begins(why)
         self.retry()
 
     def put_right(self, why: str) -> None:
-        """Another program wrote into the file: memory is written over it."""
+        """Have the state written again from memory, as another program wrote into the file."""
         self._rewrite_is_due = True
         self._has_foreign_rows = True
         self._trouble.begins(why)
         self.retry()
 
     def retry(self) -> None:
-        """Begin to write what waits, unless that is under way."""
+        """Start writing the queue, unless a write is running."""
         if self.has_work and self.writing is None:
             self._start()
 
     # --- writing ---
 
     def _start(self) -> asyncio.Task[None]:
-        # Started at once: the disk is at work before the loop turns again.
+        # Started eagerly, so that the disk works before the event loop runs again.
         loop = asyncio.get_running_loop()
         writing = asyncio.Task(self._drain(), loop=loop, name="store write", eager_start=True)
         self.writing = None if writing.done() else writing
         return writing
 
     async def _drain(self) -> None:
-        """Write everything that waits, in order; on a fault say so and leave the rest waiting."""
+        """Write the queue in order. On a fault, report it and keep the rest."""
         try:
             while self.has_work:
                 await self._write_some()
@@ -166,7 +166,7 @@ class Backlog:
             return
         refused = await self._connection.write(batches)
         self.commits += 1
-        # The limit may have taken some from the left meanwhile; those were written all the same.
+        # The limit may have dropped some of these batches meanwhile; they were written anyway.
         while batches and self._batches:
             if self._batches[0] is batches[0]:
                 self._batches.popleft()

@@ -1,4 +1,4 @@
-"""The rows of one transaction, and what the database says once they are written."""
+"""The rows of one transaction, and the state that the database holds after it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ PUT_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 
 @dataclass(slots=True)
 class Batch:
-    """The rows of one transaction. `deferred` rows are written only along with others.
+    """The rows of one transaction. `deferred` rows are written only together with others.
 
-    `puts_right`: the rows repeat what was written before, over another program's edit of it.
+    `puts_right`: the rows restore earlier content that another program has edited.
     """
 
     statements: list[Statement] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Batch:
         new: dict[str, Any] | None = None,
         ok: bool = True,
     ) -> "Batch":
-        """A transaction that begins with one audit row."""
+        """Return a transaction that begins with one audit row."""
         batch = cls()
         batch.tell(
             Entry(at=micros(at), actor=actor, action=action, target=target, old=old, new=new, ok=ok)
@@ -61,7 +61,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Persisted:
-    """The state that the database holds once everything handed to it so far is written."""
+    """The state that the database will hold once all queued batches are written."""
 
     accounts: Mapping[int, Account] = MappingProxyType({})
     contracts: Mapping[str, Contract] = MappingProxyType({})

@@ -25,7 +25,7 @@ from risk_manager.store.batch import Batch, Persisted
 from risk_manager.store.histories import record
 
 ALWAYS_RECORDED = (ActionSettled, AdminAsked, HubChanged, RulebookReplaced)
-"""Events that are recorded whatever they changed."""
+"""Events that are recorded even if they changed nothing."""
 
 
 def keeps_nothing(event: AnyEvent, before: State, outcome: Step) -> bool:
@@ -40,10 +40,10 @@ def keeps_nothing(event: AnyEvent, before: State, outcome: Step) -> bool:
 
 
 def changes(persisted: Persisted, turn: Sequence[Judged]) -> Batch:
-    """Everything to write after a turn, against what is persisted so far.
+    """Return everything to write after a turn.
 
-    What is known now is compared once, however many events there were; what happened is recorded
-    event by event.
+    The new state is compared once with the persisted one, however many events the turn had.
+    Histories are recorded event by event.
     """
     batch = Batch()
     after = turn[-1].outcome.state
@@ -71,7 +71,7 @@ def changes(persisted: Persisted, turn: Sequence[Judged]) -> Batch:
 
 
 def everything(state: State, at: datetime) -> Batch:
-    """All that a state holds, over whatever the database says; histories stay."""
+    """Return rows that overwrite the stored state with this one. Histories are kept."""
     batch = Batch()
     for contract in state.contracts.values():
         batch.put(rows.PUT_CONTRACT, *rows.contract_row(contract, at))
@@ -87,7 +87,7 @@ def everything(state: State, at: datetime) -> Batch:
             batch.put(table, account.id)
         _persist_account(batch, None, account, state, {})
         _persist_day(batch, account, state, False)
-        # What memory holds is stamped first; only rows without this stamp may then be cleared.
+        # Rows held in memory are stamped first; then only rows without this stamp are cleared.
         for lock in account.locks.values():
             batch.put(rows.PUT_LOCK, *rows.lock_row(lock, at))
         batch.put(
@@ -157,7 +157,7 @@ def _persist_trades(batch: Batch, old: Account, new: Account) -> None:
         batch.put(rows.PUT_TRADE, *rows.trade_row(new.id, execution))
         if execution.trading_date < new.trading_date:
             late.add(execution.trading_date)
-    # Trades that left the ledger with the turn of the day stay in the table.
+    # Trades that left the ledger at the daily reset stay in the table.
     for day in late:
         totals = new.ledger.day(day)
         batch.put(
@@ -243,7 +243,7 @@ def _persist_day(batch: Batch, account: Account, state: State, reset: bool) -> N
 
 
 def _persist_locks(batch: Batch, persisted: Persisted, after: State, facts: Iterable[Fact]) -> None:
-    """The facts in their order, so that history is whole; then whatever they left unsaid."""
+    """Write lock facts in order, for the history; then any change that no fact reported."""
     now = after.now
     told: dict[tuple[int, LockKey], Lock | None] = {}
     for fact in facts:

@@ -1,4 +1,4 @@
-"""The database on a thread of its own: how it is opened, asked, replaced and closed."""
+"""The database connection on a thread of its own: opening, queries, replacement and closing."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ CLOSE_PATIENCE_S = 5.0
 class Connection:
     """One connection and its writer, which is None while no database is open.
 
-    `head` and `sealed` are the end of the audit chain and the seal as they are durable.
+    `head` and `sealed` are the durable end of the audit chain and the durable seal.
     """
 
     def __init__(self, opener: Opener) -> None:
@@ -45,7 +45,7 @@ class Connection:
     # --- asking ---
 
     async def run[T](self, work: Callable[[], T]) -> T:
-        """`work` on the connection's thread, in one hop."""
+        """Run `work` on the connection's thread, in one hop."""
         if self._thread is None:
             raise StoreError(f"the database {self.path} is not open")
         # aiosqlite has no public way to run more than one statement in one hop.
@@ -53,31 +53,31 @@ class Connection:
         return result
 
     async def aside[T](self, work: Callable[[], T]) -> T:
-        """`work` on another thread: what touches files, but not this connection."""
+        """Run `work` on another thread, for file work that does not use this connection."""
         return await asyncio.to_thread(work)
 
     async def once[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """A small piece of work in a transaction of its own. Raises `StoreError`."""
+        """Run a small piece of work in a transaction of its own. Raises `StoreError`."""
         writer = self.open_writer()
-        # In the same hop: a moment later the head may be that of a write that is not durable yet.
+        # Read in the same hop: a moment later the head may belong to a write not yet durable.
         result, self.head = await self._ask(lambda: (writer.once(work), writer.head))
         return result
 
     async def write(self, batches: Sequence[Batch]) -> list[str]:
-        """All batches in one transaction; returns what could not be stored, for people.
+        """Write all batches in one transaction; return messages on rows that could not be stored.
 
-        Raises whatever keeps the disk from being written; then nothing of the batches is stored.
+        Raises the error of a failing disk; then nothing of the batches is stored.
         """
         writer = self.open_writer()
         refused, self.head = await self.run(lambda: (writer.write(batches), writer.head))
         return refused
 
     async def read[T](self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """The answer to a question that changes nothing. Raises `StoreError`."""
+        """Run a query that changes nothing. Raises `StoreError`."""
         return await self._ask(partial(question, self.open_writer().connection))
 
     def open_writer(self) -> Writer:
-        """Raises `StoreError` while no database is open."""
+        """Return the writer. Raises `StoreError` while no database is open."""
         if self.writer is None:
             raise StoreError(f"the database {self.path} is not open")
         return self.writer
@@ -101,7 +101,7 @@ class Connection:
     # --- opening, replacing, closing ---
 
     async def open(self, damage: str = "") -> Opened:
-        """Open the file, or begin another one where `damage` says what is wrong with it.
+        """Open the file, or start a new one if `damage` says what is wrong with it.
 
         Raises `StoreError`.
         """
@@ -116,16 +116,16 @@ class Connection:
         return found[0]
 
     async def replace(self) -> None:
-        """Put another file in the place of one that is gone or broken. Raises if that fails too."""
+        """Replace a file that is gone or broken by another one. Raises if that fails too."""
         if self.writer is not None:
             await self.run(partial(self._opener.rescue, self.writer.connection))
         head, sealed = self.head, self.sealed
-        with suppress(sqlite3.Error):  # its file is gone: nothing is left to close properly
+        with suppress(sqlite3.Error):  # the file is gone, so closing it may fail
             await self.close()
         await self._take_up(lambda: self._opener.replace(self.database_id, head, sealed))
 
     async def close(self) -> None:
-        """Give the connection up. Raises sqlite3.Error."""
+        """Close the connection. Raises sqlite3.Error."""
         if self.writer is not None:
             self._last_sealed = self.writer.sealed
         thread, self._thread, self.writer = self._thread, None, None
@@ -137,7 +137,7 @@ class Connection:
         self.head = self.writer.head
 
     async def connect(self, make: Callable[[], sqlite3.Connection]) -> Writer:
-        """A new thread with a connection of its own."""
+        """Start a new thread with a connection of its own."""
         made: list[Writer] = []
 
         def connect() -> sqlite3.Connection:
@@ -152,7 +152,7 @@ class Connection:
             return connection
 
         thread = aiosqlite.Connection(connect, iter_chunk_size=64)
-        # A thread stuck in a dead disk must not keep the process from ending.
+        # A thread blocked by a dead disk must not keep the process from ending.
         thread._thread.daemon = True
         try:
             await thread
@@ -166,18 +166,18 @@ class Connection:
     # --- other hands ---
 
     async def has_lost_its_file(self) -> bool:
-        """Whether the file was deleted, or another one lies in its place."""
+        """Whether the file was deleted or replaced by another one."""
         return await self.aside(partial(_identity, self.path)) != self._identity
 
     async def was_written_by_another(self) -> bool:
-        """Whether another program has written into it since the last look. Raises `StoreError`."""
+        """Whether another program wrote into the file since the last check. Raises `StoreError`."""
         version = await self.read(_data_version)
         known, self._data_version = self._data_version, version
         return version != known
 
 
 def _is_misshapen(error: sqlite3.Error) -> bool:
-    """Whether a table or column is not as it must be: nothing of ours does that."""
+    """Whether a table or column differs from our schema, which this program never causes."""
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
 
 
@@ -186,7 +186,7 @@ def _data_version(connection: sqlite3.Connection) -> int:
 
 
 def _identity(path: Path) -> tuple[object, ...]:
-    """Which files these are; a file of the same name made later is another one."""
+    """Return values that tell these files from later ones of the same name."""
     found: list[object] = []
     for part in (path, path.with_name(path.name + "-wal")):
         try:

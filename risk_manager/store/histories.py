@@ -1,4 +1,4 @@
-"""What happened in a turn of events, as rows of the audit and the other histories. Pure."""
+"""The events of a turn as rows of the audit and the other histories. Pure."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -36,7 +36,7 @@ from risk_manager.store.batch import Batch
 
 
 def record(batch: Batch, judged: Judged) -> None:
-    """Add everything that is recorded of one event and of its judgement."""
+    """Add all rows recorded for one event and its judgement."""
     event, before, outcome = judged
     report = reported(event, outcome)
     for fact in report.facts:
@@ -95,7 +95,7 @@ def _record_fact(batch: Batch, fact: Fact, event: AnyEvent, before: State) -> No
 
 
 def _summarise(batch: Batch, reset: DayReset, event: AnyEvent, before: State) -> None:
-    """One finished day. Its balance is the last one heard before the turn."""
+    """Add the summary of a finished day. Its balance is the last one known before the reset."""
     account = before.accounts.get(reset.account_id)
     if account is None:
         return
@@ -154,7 +154,7 @@ def _record_decision(batch: Batch, d: Decision, after: State) -> None:
                 "severity": d.severity,
                 "shadow": d.shadow,
                 "count": d.count,
-                # Else a row of its own says what was asked for.
+                # When enforced, each ask has a row of its own.
                 **({"asks": asks} if d.shadow else {}),
             },
         )
@@ -221,7 +221,7 @@ def _record_call(batch: Batch, call: Call, before: State, after: State) -> None:
 
 
 def _stated(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of them, for the record; of which account it is another column says."""
+    """Return the known fields, without the account id, which has a column of its own."""
     return {k: v for k, v in columns.items() if v not in (None, "") and k != "account_id"}
 
 

@@ -1,9 +1,9 @@
-"""The journal: every event in its order, so that a day can be judged again.
+"""The journal: every event in order, so that a day can be replayed.
 
-What an event changed is committed together with the event, in the state database. Events that
-changed nothing kept (nearly every quote and tick) are packed second by second into one file per
-trading day, by a thread of its own. At the start of each run and of each day the whole state is
-written down as well; from there the events give the rest.
+An event that changed the stored state is committed with that change, in the state database. Other
+events (nearly every quote and tick) are packed second by second into one file per trading day, by a
+thread of its own. The whole state is written at the start of each run and of each day; replay
+begins from it.
 """
 
 import sqlite3
@@ -36,7 +36,7 @@ KEPT_FOR = timedelta(days=14)
 KEPT_BYTES = 1_000_000_000
 _CLOSE_PATIENCE_S = 5.0
 _RUN = 10**10
-"""Each run numbers its events from a multiple of this: no event is taken for another run's."""
+"""Each run numbers its events from a multiple of this, so that runs never share a number."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS starts (
@@ -55,16 +55,16 @@ _KINDS: dict[str, Any] = {cls.model_fields["kind"].default: cls for cls in get_a
 
 
 GOES_ON = "+"
-"""Behind the kind of an event: the next one was judged in the same turn."""
+"""Suffix of an event's kind: the next event was judged in the same turn."""
 
 
 def kind_of(event: AnyEvent, *, goes_on: bool = False) -> str:
-    """What kind of event this is, as it is written down."""
+    """Return the kind of an event as written in the journal."""
     return event.kind + GOES_ON if goes_on else event.kind
 
 
 def written(event: AnyEvent) -> str:
-    """An event as text."""
+    """Return an event as text."""
     return (
         serialization.dumps(event)
         if isinstance(event, RulebookReplaced)
@@ -73,7 +73,7 @@ def written(event: AnyEvent) -> str:
 
 
 def read(kind: str, body: str) -> AnyEvent:
-    """The event again. Raises `StoreError`."""
+    """Read an event back from its text. Raises `StoreError`."""
     try:
         if kind == "rulebook_replaced":
             event: AnyEvent = serialization.loads(body)
@@ -92,10 +92,10 @@ class _Noted(NamedTuple):
 
 
 class Journal:
-    """Numbers events, and writes those nobody else writes. `close` it.
+    """Numbers all events, and writes those that are not in the state database. To be closed.
 
-    Nothing here waits for the disk: `number` and `note` only remember. Quotes and ticks are
-    dropped, and counted, when too many wait; other events only when memory is at stake.
+    Nothing here waits for the disk: `number` and `note` only queue. When too many events wait,
+    quotes and ticks are dropped and counted; other events only when memory would run out.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Journal:
     # `goes_on`: the next event belongs to the same turn.
 
     def number(self, before: State) -> tuple[int, date]:
-        """The number of the event about to be kept, and its day."""
+        """Return the number and day for the next event in the state database."""
         self._seq += 1
         day = before.day.date
         if day != self._day:
@@ -138,7 +138,7 @@ class Journal:
         return self._seq, day
 
     def note(self, event: AnyEvent, before: State, *, goes_on: bool = False) -> None:
-        """Remember an event nobody else keeps; it is on the disk about a second later."""
+        """Queue an event that is not in the state database; it is on disk about a second later."""
         seq, day = self.number(before)
         waiting = len(self._waiting)
         if waiting >= QUOTES_WAITING and (
@@ -150,7 +150,7 @@ class Journal:
         self._waiting.append(_Noted(seq, day, event, goes_on))
 
     def rows_of(self, turn: Sequence[Judged]) -> list[Statement]:
-        """The events of a turn as rows, to be committed along with what the turn changed."""
+        """Return the events of a turn as rows, to be committed with the turn's changes."""
         rows: list[Statement] = []
         for place, (event, before, _) in enumerate(turn, 1):
             seq, day = self.number(before)
@@ -159,12 +159,12 @@ class Journal:
         return rows
 
     def note_turn(self, turn: Sequence[Judged]) -> None:
-        """Remember the events of a turn that changed nothing."""
+        """Queue the events of a turn that changed nothing."""
         for place, (event, before, _) in enumerate(turn, 1):
             self.note(event, before, goes_on=place < len(turn))
 
     def close(self) -> None:
-        """Write what waits, and end. Call it off the event loop."""
+        """Write the queued events and end the thread. Must not run on the event loop."""
         self._ended.set()
         self._thread.join(_CLOSE_PATIENCE_S)
 
@@ -186,7 +186,7 @@ class Journal:
         drops, self._untold_drops = self._untold_drops, 0
         try:
             self._write(taken, drops)
-        except Exception as error:  # a journal that cannot be written must never stop the guard
+        except Exception as error:  # a journal that cannot be written must not stop enforcement
             self._untold_drops += drops
             self._waiting.extendleft(reversed(taken))
             if not self._trouble:
@@ -231,7 +231,7 @@ class Journal:
             if self._connection is not None:
                 self._connection.close()
             self._connection = sqlite3.connect(file_of(self.folder, day), check_same_thread=False)
-            # A torn last second is no loss: what mattered is in the state database.
+            # Losing the last second is acceptable: important events are in the state database.
             self._connection.execute("PRAGMA journal_mode = wal")
             self._connection.execute("PRAGMA synchronous = normal")
             self._connection.executescript(TABLES)
@@ -244,7 +244,7 @@ def file_of(folder: Path, day: date) -> Path:
 
 
 def days(folder: Path) -> list[date]:
-    """The days there is a journal of, oldest first."""
+    """Return the days that have a journal, oldest first."""
     found = []
     for path in folder.glob("????-??-??.db"):
         with suppress(ValueError):
@@ -253,7 +253,7 @@ def days(folder: Path) -> list[date]:
 
 
 def prune(folder: Path, today: date, *, kept_bytes: int = KEPT_BYTES) -> list[date]:
-    """Remove journals past their time, and the oldest ones when all take too much room."""
+    """Remove journals past their retention, and the oldest ones while all exceed `kept_bytes`."""
     removed = []
     kept = days(folder)
     sizes = {day: file_of(folder, day).stat().st_size for day in kept}
@@ -286,10 +286,10 @@ def _last_seq(folder: Path) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Replayed:
-    """What the same events gave rise to when judged again.
+    """The outcome of judging the same events again.
 
-    `missing` events are not in the journal (the last second before a crash), `dropped` were
-    never written; with either, the end of that run may differ from what really happened.
+    `missing` events are not in the journal (the last second before a crash). `dropped` events were
+    never written. With either, the rest of that run may differ from the original.
     """
 
     day: date
@@ -304,7 +304,7 @@ class Replayed:
     state: State | None = None
 
     def take(self, turn: Turn) -> State:
-        """Add what a turn gave rise to; the state after it."""
+        """Add the results of a turn. Returns the state after it."""
         for _, _, outcome in turn.end():
             self.events += 1
             self.decisions += outcome.decisions
@@ -314,7 +314,7 @@ class Replayed:
 
 
 def replay(database: Path, day: date) -> Replayed:
-    """Judge a trading day again, from the journal beside this database. Raises `StoreError`."""
+    """Replay a trading day from the journal beside this database. Raises `StoreError`."""
     path = file_of(database.parent / "journal", day)
     if not path.exists():
         known = ", ".join(d.isoformat() for d in days(path.parent)) or "none"
@@ -334,7 +334,7 @@ def replay(database: Path, day: date) -> Replayed:
             last = 0
             for seq, kind, body in _merged(file, kept, day):
                 if turn is not None and (seq in starts or seq != last + 1):
-                    state = done.take(turn)  # its end was lost
+                    state = done.take(turn)  # the end of this turn was lost
                     turn = None
                 if seq in starts:
                     version, text = starts[seq]
@@ -348,7 +348,7 @@ def replay(database: Path, day: date) -> Replayed:
                     done.missing += seq - last - 1
                 last = seq
                 if state is None:
-                    done.missing += 1  # its beginning was lost
+                    done.missing += 1  # the beginning of this run was lost
                     continue
                 turn = turn or Turn(state)
                 turn.take(read(kind.removesuffix(GOES_ON), body))
@@ -380,7 +380,7 @@ def _state(text: bytes, version: str) -> State:
 def _merged(
     file: sqlite3.Connection, kept: sqlite3.Connection, day: date
 ) -> Iterator[tuple[int, str, str]]:
-    """The events of both places in their order."""
+    """Yield the events of both databases in order."""
     ours = kept.execute(
         "SELECT seq, kind, body FROM journal WHERE day = ? ORDER BY seq", (day.isoformat(),)
     )

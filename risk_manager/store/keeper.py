@@ -1,4 +1,4 @@
-"""What the store does by itself each second: look around, retry, mirror, check point."""
+"""The store's own work each second: check the file, retry writes, mirror, checkpoint."""
 
 import asyncio
 from contextlib import suppress
@@ -16,7 +16,7 @@ CHECKPOINT_ABOVE_BYTES = 1_000_000
 
 
 class Keeper:
-    """Looks after an open database; nothing it does is waited for by a commit."""
+    """Maintains an open database. No commit ever waits for it."""
 
     def __init__(
         self,
@@ -35,18 +35,18 @@ class Keeper:
         self._commits_seen = 0
 
     async def run(self, ended: asyncio.Event, every: timedelta) -> None:
-        """Keep house until `ended` is set."""
+        """Run a round every `every` until `ended` is set."""
         while not ended.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), every.total_seconds())
                 return
             try:
                 await self.keep()
-            except Exception as error:  # the keeper must outlive any fault, and show it
+            except Exception as error:  # the keeper must survive any fault and report it
                 self._trouble.tell(f"the keeper of the database stumbled: {error!r}")
 
     async def keep(self) -> None:
-        """One round."""
+        """Run one round."""
         if self._clock.monotonic() - self._looked_at >= LOOK_EVERY.total_seconds():
             await self.look_around()
         self._backlog.retry()
@@ -56,7 +56,7 @@ class Keeper:
         await self._checkpoint_when_idle()
 
     async def look_around(self) -> None:
-        """Notice when the file was deleted, replaced, or written to by somebody else."""
+        """Notice that the file was deleted, replaced, or written to by another program."""
         self._looked_at = self._clock.monotonic()
         backlog, connection = self._backlog, self._connection
         if backlog.replacement_is_due or backlog.is_late or connection.writer is None:
@@ -83,7 +83,7 @@ class Keeper:
         )
 
     async def _checkpoint_when_idle(self) -> None:
-        """Off the path of any commit: SQLite would else do it inside one, every 1000 pages."""
+        """Checkpoint outside of commits: SQLite would otherwise do so in one every 1000 pages."""
         was_idle = self._backlog.commits == self._commits_seen
         self._commits_seen = self._backlog.commits
         # Nor beside the check of the file: a reader would keep it, and commits behind it, waiting.

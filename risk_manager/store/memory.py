@@ -1,4 +1,4 @@
-"""The state as this process knows it, and how much of it the database has been handed."""
+"""The state as this process knows it, and the part of it handed to the database."""
 
 from dataclasses import dataclass, field
 
@@ -16,12 +16,12 @@ class Memory:
     opened_locks: tuple[Lock, ...] = ()
 
     def restored(self, state: State) -> None:
-        """The database holds exactly this state."""
+        """Take over a state that the database holds exactly."""
         self.latest = state
         self.persisted = Persisted.of(state)
 
     def locks_in_force(self) -> list[Lock]:
-        """Those of accounts that were not restored hold as well."""
+        """Return all locks in force, including those of accounts that were not restored."""
         accounts = {} if self.latest is None else self.latest.accounts
         found = [lock for lock in self.opened_locks if lock.account_id not in accounts]
         return found + [lock for account in accounts.values() for lock in account.locks.values()]

@@ -1,4 +1,4 @@
-"""The files outside the database, brought up to what is durable in it."""
+"""Keeps the files outside the database in step with what is durable in it."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,13 +15,13 @@ from risk_manager.store.witness import Reached, Witness, Witnesses
 
 MIRROR_SEAL_EVERY = timedelta(seconds=10)
 WITNESS_EVERY = timedelta(minutes=5)
-"""How often the witnesses follow a record in which no lock and no limit changes."""
+"""How often the witness files are updated while no lock and no limit changes."""
 
 
 class Mirror:
-    """Writes the marker beside the database, and what the user's state folder keeps of accounts.
+    """Writes the marker beside the database, and the witness files in the user's state folder.
 
-    `gateway` is the one that the data was learnt from.
+    `gateway` is the one that the data comes from.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Mirror:
     # --- the marker ---
 
     async def write_marker(self) -> None:
-        """Write the files beside the database, if they do not say what they must."""
+        """Write the files beside the database if they are out of date."""
         marker = self.marker()
         if self._is_mirrored(marker):
             return
@@ -56,7 +56,7 @@ class Mirror:
         self._mirrored_at = self._clock.monotonic()
 
     def marker(self) -> Marker:
-        """What the files beside the database have to say now."""
+        """Return the content that the files beside the database must have now."""
         head, sealed = self._connection.head, self._connection.sealed
         return Marker(
             database_id=self._connection.database_id,
@@ -77,7 +77,7 @@ class Mirror:
         return locked or self._trust.needs_reconciling
 
     def _is_mirrored(self, marker: Marker) -> bool:
-        """Whether the files say so: at once for what is told, a mere fill may wait."""
+        """Whether the files are up to date enough. Locks count at once; a mere fill may wait."""
         known = self._mirrored
         if known is None or marker == known:
             return known is not None
@@ -92,9 +92,9 @@ class Mirror:
     async def follow(
         self, witnesses: Witnesses, account_ids: Iterable[int]
     ) -> tuple[dict[int, Witness], list[int]]:
-        """Keep the witnesses of these accounts from now on.
+        """Keep the witness files of these accounts from now on.
 
-        Returns what they say so far, and the accounts whose witness cannot be read.
+        Returns their present content, and the accounts whose file cannot be read.
         """
         known: dict[int, Witness] = {}
         unread: list[int] = []
@@ -112,12 +112,12 @@ class Mirror:
         return known, unread
 
     def now_in_force(self, limits: str) -> None:
-        """The limits for the witnesses to keep; they are written from now on."""
+        """Set the limits to store in the witness files, which are written from now on."""
         if self._witnesses is not None:
             self._witnesses.limits = limits
 
     async def write_witnesses(self, *, at_the_end: bool = False) -> None:
-        """Bring the witnesses up to date: at once with a lock or a limit, else now and then."""
+        """Update the witness files: at once after a change of locks or limits, else at times."""
         witnesses = self._witnesses
         if witnesses is None:
             return

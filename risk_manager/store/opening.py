@@ -1,4 +1,4 @@
-"""Opening the database: is it there, whole, ours, current, and the one we left?"""
+"""Opening the database: checks that it exists, is intact, ours, current, and the one we left."""
 
 import json
 import sqlite3
@@ -31,7 +31,7 @@ SEALED_SINCE = 3
 TAIL_CHECKED = 2_000
 """How many of the newest audit rows are checked at each opening."""
 CHECKED = "audit_checked"
-"""The note of the last audit row that was found broken and has been answered for."""
+"""The key of the note that names the last broken audit row already reported."""
 PUT_BACK = "lock.put_back"
 UNRECONCILED = "unreconciled"
 STAYS_LOCKED = "what was locked stays locked until the next reset"
@@ -42,9 +42,9 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class OpenedAs(StrEnum):
-    """What was found at the start. All but the first two are suspicious.
+    """The kind of database found at the start. All but the first two are suspicious.
 
-    ELSEWHERE: sound in itself, but another database has guarded an account since.
+    ELSEWHERE: intact in itself, but another database has guarded an account since.
     """
 
     FRESH = "fresh"
@@ -61,16 +61,16 @@ class OpenedAs(StrEnum):
 
     @property
     def knows_nothing(self) -> bool:
-        """Whether the database is a new one, whatever was there before."""
+        """Whether the database is new and empty, whatever was there before."""
         return self in (OpenedAs.FRESH, OpenedAs.MISSING_BUT_MARKED, OpenedAs.CORRUPT)
 
 
 @dataclass(slots=True, kw_only=True)
 class Opened:
-    """An open database and what is to be known about it.
+    """An open database and the findings about it.
 
-    `had_locks`: something that was in force may be lost, and nobody can tell what. `locks` are
-    those that are in force. `last_seal` is the last one known, if the database is suspicious.
+    `had_locks`: unknown locks that were in force may have been lost. `locks` are those in force
+    now. `last_seal` is the last seal known, if the database is suspicious.
     """
 
     connection: sqlite3.Connection
@@ -87,7 +87,7 @@ class Opened:
 
 @dataclass(slots=True)
 class _Connected:
-    """A database before it is judged: the seal it carries, and what does not agree with it."""
+    """A database before the verdict: its seal, and the parts that do not agree with the seal."""
 
     connection: sqlite3.Connection
     seal: SealedTables = field(default_factory=SealedTables)
@@ -97,9 +97,9 @@ class _Connected:
 
 @dataclass(slots=True)
 class _Found:
-    """The verdict. `lost` are the locks that must be in force, as far as anything tells.
+    """The verdict. `lost` are locks that must be put back in force, as far as they are known.
 
-    `trades_from`: the trades of this trading day and later are not to be believed.
+    `trades_from`: trades of this trading day and later are not to be believed.
     """
 
     opened_as: OpenedAs
@@ -112,7 +112,7 @@ class _Found:
 
 @dataclass(slots=True, kw_only=True)
 class Opener:
-    """How to open one database file. Runs on the connection's thread."""
+    """Opens one database file. Runs on the connection's thread."""
 
     path: Path
     now: Callable[[], datetime]
@@ -120,9 +120,9 @@ class Opener:
     migrations: tuple[Migration, ...] = field(default_factory=schema.shipped_migrations)
 
     def open(self, damage: str = "") -> Opened:
-        """Raises `StoreError` where no database can be used at all.
+        """Open the database. Raises `StoreError` if no database can be used at all.
 
-        `damage` says what is known to be wrong with the file: it is put aside unread.
+        `damage` says what is known to be wrong with the file, which is then put aside unread.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -226,18 +226,18 @@ class Opener:
         found: _Found,
         notes: dict[str, str],
     ) -> None:
-        """What is ours from now on, in one transaction: the verdict, the locks, the seal."""
+        """Store verdict, locks and seal in one transaction; from then on the database is ours."""
         if found.opened_as.is_trusted:
             writer.seal.let_go_of_old_trades(connection)
         else:
             writer.seal.accept(connection)
         if not found.opened_as.is_trusted and UNRECONCILED not in notes:
-            # In the database itself, so that a second start finds it as well.
+            # Kept in the database itself, so that the next start finds the verdict as well.
             notes[UNRECONCILED] = unreconciled(
                 found.opened_as, found.why, found.had_locks, found.last_seal
             )
         if found.trades_from is not None:
-            # The broker tells them again, as they were.
+            # The broker will report these trades again, unedited.
             dropped = connection.execute(
                 "DELETE FROM trades WHERE trading_day >= ?", (found.trades_from,)
             ).rowcount
@@ -274,12 +274,12 @@ class Opener:
         head = audit_head_path(self.path)
         told_by = marker_path(self.path).name if marker is not None else head.name
         mirror = read_audit_head(self.path)
-        # The marker is written before audit.head: one that is behind it is an older copy.
+        # The marker is written before audit.head, so a marker behind it is an older copy.
         is_behind = mirror is not None and marker is not None and mirror.seq > marker.last_audit_seq
-        # Of a database that cannot be read only the last marker knows the locks.
+        # If the database cannot be read, only the last marker knows the locks.
         had_locks = marker.had_locks or is_behind if marker is not None else bool(damage)
         if UNRECONCILED in connected.edited:
-            notes.pop(UNRECONCILED, None)  # not our word
+            notes.pop(UNRECONCILED, None)  # not written by this program
         if UNRECONCILED in notes:
             stored = json.loads(notes[UNRECONCILED])
             found = _Found(OpenedAs(stored["as"]), str(stored["why"]), bool(stored["locks"]))
@@ -317,7 +317,7 @@ class Opener:
     def _unless_edited(
         self, connected: _Connected, notes: dict[str, str], marker: Marker
     ) -> _Found:
-        """A database that is ours; by whose hand its rows are is seen from the seal."""
+        """Judge a database that is ours. The seal shows whether another program edited rows."""
         if connected.edited:
             edit = f"{self.path} was edited while the daemon was stopped"
             edit += f" ({', '.join(connected.edited)})"
@@ -338,7 +338,7 @@ class Opener:
         return _Found(OpenedAs.RESTORED, f"{self.path} was read", marker.had_locks)
 
     def move_aside(self, word: str) -> Path:
-        """Keep the file (and its log) under another name; returns the new name."""
+        """Rename the file and its log. Returns the new name."""
         stamp = self.now().strftime("%Y%m%d-%H%M%S-%f")
         aside = self.path.with_name(f"{self.path.name}.{word}-{stamp}")
         for suffix in ("-wal", "-shm", ""):
@@ -352,7 +352,7 @@ class Opener:
         return self.path.with_name(self.path.name + ".rescued")
 
     def rescue(self, connection: sqlite3.Connection) -> None:
-        """Save what an open connection still sees, though its file was deleted or replaced."""
+        """Copy the data that an open connection still sees after its file was deleted."""
         self.rescued.unlink(missing_ok=True)
         try:
             connection.execute("VACUUM INTO ?", (str(self.rescued),))
@@ -364,7 +364,7 @@ class Opener:
     def replace(self, database_id: str, head: Head, sealed: SealedTables) -> sqlite3.Connection:
         """Put the rescued database in place, or an empty one that continues the same chain.
 
-        What lies at the path now is kept under another name.
+        A file that is at the path now is kept under another name.
         """
         self.move_aside("replaced")
         if self.rescued.exists():
@@ -382,7 +382,8 @@ class Opener:
 
 
 def _compared(connection: sqlite3.Connection, path: Path) -> tuple[SealedTables, list[str]]:
-    """The seal and what does not agree with it. Raises `DatabaseCorrupt` where nobody can tell."""
+    """Return the seal and the parts that do not agree with it. Raises `DatabaseCorrupt` if the
+    comparison is impossible."""
     try:
         found = tamper_digest.sealed(connection)
         return found, tamper_digest.edited(connection, found) if found != SealedTables() else []
@@ -395,14 +396,14 @@ def _compared(connection: sqlite3.Connection, path: Path) -> tuple[SealedTables,
 
 
 def _is_unused(connected: _Connected) -> bool:
-    """Whether no more has happened than that it was made: its first start was cut short."""
+    """Whether the database is still as created, because its first start was interrupted."""
     rows_of = "SELECT EXISTS (SELECT 1 FROM {})".format
     used = (connected.connection.execute(rows_of(t)).fetchone()[0] for t in _IN_USE)
     return head_of(connected.connection).seq <= 1 and not any(used)
 
 
 def _unlike(connected: _Connected, notes: dict[str, str], marker: Marker) -> str:
-    """What tells this database from the one the marker was written for; empty for nothing."""
+    """Return how this database differs from the one the marker describes; empty if it does not."""
     head = head_of(connected.connection)
     row = connected.connection.execute(
         "SELECT hash FROM audit WHERE id = ?", (marker.last_audit_seq,)
@@ -424,7 +425,7 @@ def _unlike(connected: _Connected, notes: dict[str, str], marker: Marker) -> str
 
 
 def _told_locks(connection: sqlite3.Connection) -> dict[tuple[int, LockKey], Lock]:
-    """The locks in force as the audit tells it. Read only where the rows cannot be believed."""
+    """Return the locks in force by the audit. Used only where the rows cannot be believed."""
     told: dict[tuple[int, LockKey], Lock] = {}
     for action, old, new in connection.execute(
         "SELECT action, old, new FROM audit WHERE action IN (?, ?, ?) ORDER BY id",
@@ -440,13 +441,13 @@ def _told_locks(connection: sqlite3.Connection) -> dict[tuple[int, LockKey], Loc
 
 
 def _locks_are_known(connected: _Connected) -> bool:
-    """Whether the audit tells exactly the locks that were sealed."""
+    """Whether the locks in the audit are exactly those that were sealed."""
     told = _told_locks(connected.connection).values()
     return digest_of_locks(iter(told)) == connected.seal.sums.get(LOCKS)
 
 
 def _lost_locks(connected: _Connected, marker: Marker | None) -> list[Lock]:
-    """What must be in force: exactly what was sealed if that is known, else all anyone tells of."""
+    """Return the locks that must be in force: those sealed if known, else those of every source."""
     if LOCKS in connected.edited and _locks_are_known(connected):
         return list(_told_locks(connected.connection).values())
     known = marker.locks_in_force() if marker is not None else []
@@ -457,7 +458,7 @@ def _lost_locks(connected: _Connected, marker: Marker | None) -> list[Lock]:
 
 
 def strictest_of_each(locks: Iterable[Lock]) -> list[Lock]:
-    """One lock for each account, scope and rule."""
+    """Merge locks to one for each account, scope and rule."""
     strictest: dict[tuple[int, LockKey], Lock] = {}
     for lock in locks:
         key = (lock.account_id, lock.key)
@@ -466,7 +467,7 @@ def strictest_of_each(locks: Iterable[Lock]) -> list[Lock]:
 
 
 def put_back(writer: Writer, locks: Iterable[Lock], now: datetime) -> None:
-    """Put these in force, where they are not, and say so in the record. Inside `once`."""
+    """Put these locks in force where they are not, and audit it. To be run inside `once`."""
     for lock in locks:
         known = _as_it_is(writer.connection, lock)
         if known == lock:
@@ -486,7 +487,7 @@ def put_back(writer: Writer, locks: Iterable[Lock], now: datetime) -> None:
 
 
 def unreconciled(opened_as: OpenedAs, why: str, had_locks: bool, last: SealedTables | None) -> str:
-    """The note that makes a second start find what the first one did."""
+    """Return the note by which the next start finds the same verdict."""
     known = last or SealedTables()
     return json.dumps(
         {"as": opened_as, "why": why, "locks": had_locks, "seal": [known.number, known.content]}
@@ -515,6 +516,6 @@ def _as_it_is(connection: sqlite3.Connection, lock: Lock) -> Lock | None:
 def is_damage(error: Exception) -> bool:
     """Whether SQLite says that the file itself is broken."""
     if isinstance(error, UnicodeDecodeError):
-        return True  # SQLite's own words about a schema with flipped bits
+        return True  # SQLite's message about a damaged schema
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(code, int) and (code & 0xFF) in _DAMAGED

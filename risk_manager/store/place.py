@@ -1,7 +1,8 @@
-"""Whose data a folder holds. Each gateway has its own: what one says ends nothing of another's.
+"""Which gateway the data in a folder belong to. Gateways never share data, so that reports from
+one cannot end a lock of another.
 
-The data folder itself belongs to the first real gateway it was used with; the data of any other
-are kept below it. Practice makes room for the first real one.
+The data folder itself belongs to the first real gateway it was used with. The data of any other
+gateway are kept below it. Practice data are moved aside for the first real gateway.
 """
 
 import json
@@ -23,7 +24,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def gateway_name(kind: str, api_url: str) -> str:
-    """What a gateway's data go by: its host, whatever way it is written, and an unusual port."""
+    """Return the name for a gateway's data: its normalised host, and the port if unusual."""
     if kind == PRACTICE:
         return PRACTICE
     url = urlsplit(api_url)
@@ -34,9 +35,9 @@ def gateway_name(kind: str, api_url: str) -> str:
 
 
 def folder_of(data_dir: Path, gateway: str) -> Path:
-    """Where this gateway's data are, or are to be. Raises OSError.
+    """Return the folder for this gateway's data. Raises OSError.
 
-    Only for the daemon that holds the data folder: practice data may have to make room.
+    Only for the daemon that holds the data folder, as practice data may be moved aside.
     """
     owners = _owners(data_dir)
     if not owners or gateway in owners:
@@ -50,13 +51,13 @@ def folder_of(data_dir: Path, gateway: str) -> Path:
 
 
 def locks_of(data_dir: Path) -> list[Lock]:
-    """The locks in force at the gateway the data folder belongs to, when it was last guarded."""
+    """Return the locks that were in force when the data folder's gateway was last guarded."""
     marker = read_marker(data_dir / DATABASE)
     return [] if marker is None else marker.locks_in_force()
 
 
 def database_of(data_dir: Path) -> Path:
-    """The database of the gateway guarded now or last, for whoever reads it from outside."""
+    """Return the database of the gateway guarded now or last, for readers in other processes."""
     try:
         stored = json.loads((data_dir / "daemon.json").read_text("utf-8"))
         path = data_dir / str(stored["database"])
@@ -67,14 +68,14 @@ def database_of(data_dir: Path) -> Path:
 
 
 def _owners(folder: Path) -> set[str]:
-    """Which gateway the database says it is of, and its marker: more than one if they differ."""
+    """Return the gateways named by the database and its marker: more than one if they differ."""
     marker = read_marker(folder / DATABASE)
     found = {_noted(folder / DATABASE), "" if marker is None else marker.gateway}
     return found - {""}
 
 
 def _noted(database: Path) -> str:
-    """What a database says of itself, if that is its own word."""
+    """Return the gateway noted in a database, if the note is sealed."""
     if not database.is_file():
         return ""
     try:
@@ -91,9 +92,10 @@ def _noted(database: Path) -> str:
 
 
 def _make_room(data_dir: Path) -> None:
-    """The database goes last: until then it says whose these are, and the next start goes on."""
+    """Move practice data aside. The database is moved last: until then it names the owner, and an
+    interrupted move continues at the next start."""
     aside, tries = data_dir / _FOLDER / PRACTICE, 1
-    while (aside / DATABASE).exists():  # of other practice, long ago
+    while (aside / DATABASE).exists():  # from an earlier practice
         tries += 1
         aside = data_dir / _FOLDER / f"{PRACTICE}-{tries}"
     aside.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Old rows go, a little at a time, and the audit goes on telling of each lock in force."""
+"""Removes old rows a little at a time. The audit keeps a row for each lock in force."""
 
 import sqlite3
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from risk_manager.store.rows import micros
 
 
 async def prune(connection: Connection, backlog: Backlog, now: datetime) -> dict[str, int]:
-    """Remove what is past its time; returns rows removed per table. Raises `StoreError`."""
+    """Remove rows past their retention. Returns the count per table. Raises `StoreError`."""
     removed: dict[str, int] = {}
     for table in upkeep.RETENTION:
         removed[table] = await _prune(connection, partial(upkeep.prune_some, table=table, now=now))
@@ -35,7 +35,7 @@ async def _prune(connection: Connection, some: Callable[[sqlite3.Connection], in
 
 
 async def _record_old_locks_again(connection: Connection, backlog: Backlog, now: datetime) -> None:
-    """The audit must go on telling of a lock in force when the row that set it is gone."""
+    """Audit each old lock in force again, as the row that set it is about to be removed."""
     locks = await connection.read(lambda c: upkeep.locks_set_long_ago(c, now))
     await backlog.put_entries(
         Entry(

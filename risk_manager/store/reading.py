@@ -1,4 +1,4 @@
-"""What others may look up: rows as plain values, times aware, money exact."""
+"""Queries for other parts: rows as plain values, with aware times and exact money."""
 
 import json
 import sqlite3
@@ -19,7 +19,7 @@ from risk_manager.store.rows import Row, decimal, instant, maybe_bool, maybe_ins
 
 BRAKE_READ_BACK = timedelta(hours=1)
 LOOKED_THROUGH = 10_000
-"""How many of the newest rows of a table are looked through for what is told after a start."""
+"""How many of the newest rows of a table are searched for events to show after a start."""
 
 _ENFORCEMENT = """
 WITH newest AS (
@@ -45,10 +45,9 @@ SELECT max(at), (SELECT max(last_reset_day) FROM reset_state) FROM (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnforcementRow:
-    """A decision (`action` "decide") or a call. `duration_ms` None: not ended.
+    """A decision (`action` "decide") or a call. `duration_ms` None: the call has not ended.
 
-    `contract_id` and `asked` (the action as it was stored) are of a call whose intent is still
-    there.
+    `contract_id` and `asked` (the stored action) are set for a call whose intent is still stored.
     """
 
     id: int
@@ -84,9 +83,9 @@ class AuditRow:
 
 
 def enforcement(connection: sqlite3.Connection, each: int = 50) -> list[EnforcementRow]:
-    """The newest decisions and calls of each account, by when each was last heard of.
+    """Return the newest decisions and calls of each account, the most recently updated first.
 
-    The newest first; of long ago nothing is looked for.
+    Only recent rows are searched.
     """
     found = connection.execute(_ENFORCEMENT, (LOOKED_THROUGH, each))
     return [
@@ -158,7 +157,7 @@ def state(
     now: datetime,
     only: frozenset[int] | None = None,
 ) -> State:
-    """The state as it was last written. Nothing is in flight, nothing has been heard yet.
+    """Return the state as last written, with nothing in flight and nothing heard from the stream.
 
     Each account keeps its old trading date, so that the first event notices a missed reset.
     """
@@ -179,7 +178,7 @@ def state(
     ).fetchall():
         if only is None or row[0] in only:
             found = with_account(found, None, _account(connection, row, found))
-    # A lock holds although nothing else is known of its account any more.
+    # A lock stays in force even if nothing else is stored for its account.
     for (account_id,) in connection.execute(
         "SELECT DISTINCT account_id FROM lockouts WHERE cleared_at IS NULL ORDER BY account_id"
     ).fetchall():
@@ -188,7 +187,7 @@ def state(
             since = (x.trading_date for x in locks.values() if x.release is Release.RESET)
             account = Account(
                 id=account_id,
-                # A reset that was missed still ends what it must.
+                # The old date lets a missed reset still end the locks that it must end.
                 trading_date=min([found.day.date, *since]),
                 next_action=_last_action(connection, account_id) + 1,
                 brake=_brake(connection, account_id, found),
@@ -199,16 +198,16 @@ def state(
 
 
 def last_judged(connection: sqlite3.Connection) -> tuple[datetime | None, date | None]:
-    """The latest instant patience and pauses are measured from, and the latest trading date.
+    """Return the latest instant that pauses are measured from, and the latest trading date.
 
-    Of rows that are sealed only.
+    Only sealed rows count.
     """
     newest, day = connection.execute(_LAST_JUDGED).fetchone()
     return maybe_instant(newest), None if day is None else date.fromisoformat(day)
 
 
 def locks_in_force(connection: sqlite3.Connection, account_id: int) -> list[Lock]:
-    """The locks of one account that nothing has ended, oldest first."""
+    """Return the locks in force of one account, oldest first."""
     return [rows.lock_of(r) for r in connection.execute(rows.GET_LOCKS, (account_id,))]
 
 
@@ -261,9 +260,9 @@ def _account(connection: sqlite3.Connection, row: Row, found: State) -> Account:
 
 
 def _brake(connection: sqlite3.Connection, account_id: int, found: State) -> Brake:
-    """A run that ends and starts again and again asks for no more than one that goes on.
+    """Rebuild the call brake, so that repeated restarts allow no more calls than one long run.
 
-    A brake that has been on for longer than is read here comes off.
+    A brake that has been on for longer than the period read here comes off.
     """
     lately = connection.execute(
         "SELECT created_at FROM intents WHERE account_id = ? AND created_at BETWEEN ? AND ?",

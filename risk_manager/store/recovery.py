@@ -1,4 +1,4 @@
-"""Between the opening and the first event: what others know better than the database counts."""
+"""Recovery between opening and first event: sources that know more than the database count."""
 
 from collections.abc import Collection, Iterable
 from datetime import date, datetime
@@ -36,10 +36,10 @@ class Recovery:
         self._clock = clock
 
     async def heed(self, witnesses: Witnesses, account_ids: Collection[int]) -> list[str]:
-        """Put in force what the witnesses of these accounts know and this database does not.
+        """Put locks in force that only the witness files of these accounts know.
 
-        Returns the limits that were in force by another database's word, or by this one's before
-        an older copy took its place. To be asked before the state is read. Raises `StoreError`.
+        Returns limits that were in force by another database, or by this one before an older copy
+        replaced it. To be called before the state is read. Raises `StoreError`.
         """
         known, unread = await self._mirror.follow(witnesses, account_ids)
         writer, now = self._connection.open_writer(), self._clock.now()
@@ -51,16 +51,16 @@ class Recovery:
         return limits
 
     async def last_judged(self) -> tuple[datetime | None, date | None]:
-        """When what is kept here was last judged, and of which trading date: time has come so far.
+        """Return the latest instant and trading date judged so far, before which time cannot be.
 
-        Nothing where another hand may have written it.
+        Both are None if another program may have written them.
         """
         if self._trust.needs_reconciling:
             return None, None
         return await self._connection.read(reading.last_judged)
 
     async def take_back(self, now: datetime, today: date, also: Iterable[Lock] = ()) -> TakenBack:
-        """Put locks back in force that ended at an instant which has not come.
+        """Put locks back in force that ended at an instant still in the future.
 
         `also` are locks that are in force at another gateway. To be called before the state is
         read.
@@ -73,7 +73,7 @@ class Recovery:
         return found
 
     async def reconciled(self) -> bool:
-        """State was rebuilt from the broker: a suspicious database is trusted again."""
+        """Trust a suspicious database again, as its state was rebuilt from the broker."""
         if not self._trust.needs_reconciling:
             return True
         self._trust.needs_reconciling = False

@@ -58,7 +58,7 @@ def maybe_bool(stored: int | None) -> bool | None:
 
 
 def weekday_before(day: date) -> date:
-    """The trading date before: what closed then may still matter today."""
+    """Return the trading date before, whose closing trades may still matter today."""
     day -= timedelta(days=1)
     while day.weekday() >= 5:
         day -= timedelta(days=1)
@@ -66,7 +66,7 @@ def weekday_before(day: date) -> date:
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """A value's fields and the name of its type, as far down as JSON can show the rest."""
+    """Return a value's fields and the name of its type, in a form for JSON."""
     return {"is": type(value).__name__, **{f.name: getattr(value, f.name) for f in fields(value)}}
 
 
@@ -252,7 +252,7 @@ def execution_of(row: Row) -> Execution:
 
 
 def ledger_of(executions: Iterable[Execution]) -> Ledger:
-    """The ledger these executions sum up to."""
+    """Return the ledger with these executions."""
     entries: dict[TradeKey, Execution] = {}
     totals: dict[date, DayTotals] = {}
     for execution in executions:
@@ -264,7 +264,7 @@ def ledger_of(executions: Iterable[Execution]) -> Ledger:
 
 # --- locks ----------------------------------------------------------------------------------------
 
-# The lock in force is prolonged in place; one that has ended stays as it was.
+# A lock in force is updated in place; the row of a lock that has ended stays unchanged.
 PUT_LOCK = """
 INSERT INTO lockouts (account_id, scope, rule_id, kind, policy, release, reason, triggered_by,
     admin_may_clear, set_at, until, trading_date, updated_at)
@@ -323,7 +323,7 @@ def lock_of(row: Row) -> Lock:
 
 
 def lock_of_plain(told: Mapping[str, Any]) -> Lock:
-    """The lock that `plain` was made from, read back from JSON. Raises ValueError or KeyError."""
+    """Rebuild a lock from the JSON form of `plain`. Raises ValueError or KeyError."""
     expires_at = told["expires_at"]
     return Lock(
         account_id=told["account_id"],

@@ -1,4 +1,4 @@
-"""The database's shape: pragmas it must accept, migrations that bring it up to date."""
+"""The database schema: required pragmas, and the migrations that bring it up to date."""
 
 import hashlib
 import sqlite3
@@ -17,15 +17,15 @@ class StoreError(Exception):
 
 
 class DatabaseTooNew(StoreError):
-    """Written by a newer version of this program."""
+    """The database was written by a newer version of this program."""
 
 
 class NotOurDatabase(StoreError):
-    """An SQLite file, but of some other program."""
+    """The file is an SQLite database of another program."""
 
 
 class PragmaRefused(StoreError):
-    """A setting that safety rests on did not take."""
+    """SQLite did not accept a setting that safety depends on."""
 
 
 class DatabaseCorrupt(StoreError):
@@ -45,7 +45,7 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     def statements(self) -> Iterator[str]:
-        """The statements one by one: `executescript` would commit before we say so."""
+        """Yield the statements one by one, as `executescript` would commit by itself."""
         gathered = ""
         for line in self.sql.splitlines(keepends=True):
             if not gathered and (not line.strip() or line.lstrip().startswith("--")):
@@ -92,7 +92,7 @@ PRAGMAS: dict[str, str | int] = {
     "busy_timeout": 5000,
     "trusted_schema": 0,
     "cell_size_check": 1,
-    "recursive_triggers": 1,  # else a row replaced by another leaves the seal unnoticed
+    "recursive_triggers": 1,  # without it a replaced row would stay in the seal
     "temp_store": 2,
 }
 if sys.platform == "darwin":
@@ -116,7 +116,7 @@ def configure(connection: sqlite3.Connection) -> None:
 
 
 def check_quickly(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `DatabaseCorrupt` unless `quick_check` is content."""
+    """Raise `DatabaseCorrupt` unless `quick_check` passes."""
     rows = connection.execute("PRAGMA quick_check(3)").fetchall()
     if [r[0] for r in rows] != ["ok"]:
         raise DatabaseCorrupt(f"{path} is damaged: {'; '.join(str(r[0]) for r in rows)}")
@@ -128,7 +128,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def check_version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
-    """The version found. Raises `DatabaseTooNew` or `NotOurDatabase`."""
+    """Return the version found. Raises `DatabaseTooNew` or `NotOurDatabase`."""
     found = version_of(connection)
     if found == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise NotOurDatabase(
@@ -147,7 +147,7 @@ def migrate(
     migrations: tuple[Migration, ...],
     now_us: Callable[[], int],
 ) -> int:
-    """Apply what is missing, one transaction each; returns how many were applied."""
+    """Apply missing migrations, one transaction each. Returns how many were applied."""
     found = version_of(connection)
     for migration in migrations[found:]:
         started = time.perf_counter()

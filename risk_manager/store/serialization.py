@@ -1,4 +1,4 @@
-"""Values of the domain as plain JSON and back, whole and exact: states, rulebooks, rules."""
+"""Converts domain values (states, rulebooks, rules) to plain JSON and back without loss."""
 
 import dataclasses
 import importlib
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 PACKAGE = __name__.partition(".")[0]
 ROOMS = ("domain", "rules")
-"""Only what is defined in these is ever written, or made from what was written."""
+"""Only classes defined in these packages are written, or created from stored text."""
 
 WRITTEN_AS = {
     "domain.call_brake:Brake": "domain.brake:Brake",
@@ -30,11 +30,11 @@ WRITTEN_AS = {
     "rules.trade_management.configuration:Trailing": "rules.trade_management:Trailing",
     "rules.trade_management.rule:TradeManagement": "rules.trade_management:TradeManagement",
 }
-"""Class -> the name it had when records of it were first written, and is still written under."""
+"""Class -> the name under which it is stored, which is the one it had first."""
 _NOW = {written: now for now, written in WRITTEN_AS.items()}
 
 FIELDS_WRITTEN_AS = {"domain.state:State": {"health_issues": "doubts"}}
-"""Class -> its fields that are written under the name they had when records were first written."""
+"""Class -> its fields that are stored under the name they had first."""
 
 
 class Unreadable(ValueError):
@@ -42,12 +42,12 @@ class Unreadable(ValueError):
 
 
 def dumps(value: Any) -> str:
-    """TypeError for what is not a value of the domain."""
+    """Serialise a value. Raises TypeError if it is not a value of the domain."""
     return json.dumps(_plain(value), separators=(",", ":"))
 
 
 def loads(text: str | bytes) -> Any:
-    """Raises `Unreadable`."""
+    """Read a value back. Raises `Unreadable`."""
     try:
         return _value(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, IndexError) as error:
@@ -125,7 +125,7 @@ def _value(plain: Any) -> Any:
     now = {written: name for name, written in FIELDS_WRITTEN_AS.get(content, {}).items()}
     fields = {now.get(name, name): _value(v) for name, v in plain["fields"].items()}
     if tag == "$model":
-        # As it was: checked when it was made, and some fields are not spelt as in a file.
+        # Not validated again: it was when first made, and some fields differ from the file's form.
         return class_named(content, BaseModel).model_construct(**fields)
     cls = class_named(content, object)
     if tag != "$value" or not (dataclasses.is_dataclass(cls) or hasattr(cls, "_fields")):

@@ -1,4 +1,4 @@
-"""Two small files beside the database that tell when it was deleted, cut short or put back."""
+"""Two small files beside the database that show if it was deleted, truncated or rolled back."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from risk_manager.store.tamper_digest import SealedTables
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a database must at least be, to be the one we left.
+    """A description of the database that we left, to compare with the one found.
 
-    `locks` are those in force, each as JSON: they outlive the database. `gateway` is the one it
-    was learnt from.
+    `locks` are the locks in force, each as JSON, so that they survive the loss of the database.
+    `gateway` is the one that the data comes from.
     """
 
     database_id: str
@@ -39,12 +39,12 @@ class Marker:
 
 
 def written_lock(lock: Lock) -> str:
-    """A lock as the marker has it."""
+    """Return a lock in the form of the marker."""
     return canonical(rows.plain(lock))
 
 
 def locks_of(texts: Iterable[str]) -> list[Lock]:
-    """Those that can be read."""
+    """Return the locks that can be read from these texts."""
     found = []
     for text in texts:
         with suppress(ValueError, KeyError, TypeError):
@@ -61,7 +61,7 @@ def audit_head_path(database: Path) -> Path:
 
 
 def write_marker(database: Path, marker: Marker) -> None:
-    """Replace both files, each in one step. Raises OSError."""
+    """Replace both files, each atomically. Raises OSError."""
     replace_file(marker_path(database), asdict(marker))
     replace_file(
         audit_head_path(database), {"seq": marker.last_audit_seq, "hash": marker.last_audit_hash}
@@ -69,7 +69,8 @@ def write_marker(database: Path, marker: Marker) -> None:
 
 
 def read_marker(database: Path) -> Marker | None:
-    """None where there is none. One that cannot be read still says that a database existed."""
+    """Return the marker; None where there is none. An unreadable one still shows that a database
+    existed."""
     try:
         stored = json.loads(marker_path(database).read_text("utf-8"))
         return Marker(
@@ -89,7 +90,7 @@ def read_marker(database: Path) -> Marker | None:
 
 
 def read_audit_head(database: Path) -> Head | None:
-    """The head of the audit chain as mirrored; None where it cannot be read."""
+    """Return the mirrored head of the audit chain; None where it cannot be read."""
     try:
         stored = json.loads(audit_head_path(database).read_text("utf-8"))
         return Head(int(stored["seq"]), str(stored["hash"]))
@@ -98,7 +99,7 @@ def read_audit_head(database: Path) -> Head | None:
 
 
 def replace_file(path: Path, content: Mapping[str, object]) -> None:
-    """Write a small file anew, in one step. Raises OSError."""
+    """Replace a small file atomically. Raises OSError."""
     draft = path.with_name(path.name + ".new")
     is_new = not path.exists()
     with draft.open("w", encoding="utf-8") as file:
@@ -107,7 +108,8 @@ def replace_file(path: Path, content: Mapping[str, object]) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     if is_new and os.name == "posix":
-        # Or the name may be gone after a power cut, and a database without a marker is suspicious.
+        # Without this sync the file name may be lost in a power cut, and a database without a
+        # marker is suspicious.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -1,4 +1,4 @@
-"""The store: everything that must survive, committed before anything is done about it."""
+"""The store: everything that must survive, committed before it is acted on."""
 
 import asyncio
 import sqlite3
@@ -36,7 +36,7 @@ from risk_manager.store.trouble import Trouble, TroubleListener
 from risk_manager.store.trust import Trust
 
 PATIENCE = timedelta(seconds=2)
-"""How long a commit waits for the disk before enforcement goes on from memory."""
+"""How long a commit waits for the disk before enforcement goes on without it."""
 BACKLOG_LIMIT = 10_000
 KEEP_EVERY = timedelta(seconds=1)
 
@@ -44,9 +44,9 @@ KEEP_EVERY = timedelta(seconds=1)
 class Store:
     """One connection, one writer. Open it with `async with Store.open(...)`.
 
-    `backlog` writes, `keeper` looks after the files, `mirror` writes those outside the database,
-    `trust` tells what was found at the opening, and `recovery` answers for what was lost. `journal`
-    is told every event; see `keep_journal`.
+    `backlog` writes, `keeper` maintains the file, `mirror` writes the files outside the database,
+    `trust` holds the findings of the opening, and `recovery` restores what was lost. `journal`
+    receives every event; see `keep_journal`.
     """
 
     def __init__(
@@ -92,8 +92,9 @@ class Store:
     ) -> AsyncIterator["Store"]:
         """Open (or create, or migrate) the database at `path`; close it at the end.
 
-        `on_trouble` is called with a sentence when writing fails (and now and then while it does)
-        and with None when all is written again. Raises `StoreError`: no database can be used.
+        `on_trouble` is called with a sentence when writing fails, again from time to time while it
+        fails, and with None when everything is written again. Raises `StoreError` if no database
+        can be used.
         """
         opener = Opener(
             path=path,
@@ -123,7 +124,7 @@ class Store:
 
     @property
     def trouble(self) -> str | None:
-        """None, or a sentence on why what happens is for now only in memory."""
+        """Why changes are for now kept only in memory, as a sentence; None if they are stored."""
         return self._trouble.reason
 
     @property
@@ -151,11 +152,11 @@ class Store:
     async def restore(
         self, rulebook: Rulebook, now: datetime, only: Collection[int] | None = None
     ) -> State:
-        """The state of the last run (of the accounts named in `only`, if given). Once at a start.
+        """Return the state of the last run, of the accounts in `only` if given. Once per start.
 
-        Actions that were in flight are marked as lost: the rules will ask again. A reset that was
-        missed is noticed by the first event. A database that cannot be read is put aside: the
-        state is then empty, and `needs_reconciling` says so. Raises `StoreError`.
+        Actions that were in flight are marked as lost; the rules will ask again. The first event
+        notices a missed reset. A database that cannot be read is put aside; the state is then
+        empty, and `needs_reconciling` is True. Raises `StoreError`.
         """
         state = await self.read_again(rulebook, now, only)
         batch = Batch()
@@ -174,13 +175,13 @@ class Store:
     async def read_again(
         self, rulebook: Rulebook, now: datetime, only: Collection[int] | None = None
     ) -> State:
-        """What is stored by now, under another rulebook, after `recovery` has put locks back."""
+        """Read the state again under another rulebook, after `recovery` has put locks back."""
         chosen = None if only is None else frozenset(only)
         read = partial(reading.state, rulebook=rulebook, now=now, only=chosen)
         try:
             state = await self._connection.read(read)
         except DatabaseCorrupt as error:
-            # Not to start at all would leave every account unguarded.
+            # Refusing to start would leave every account unguarded.
             await self._put_aside(str(error))
             state = await self._connection.read(read)
         self._memory.restored(state)
@@ -200,10 +201,10 @@ class Store:
                 await self.belongs_to(self.mirror.gateway)
 
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
-        """Write what the event changed, in one transaction, and return once it is durable.
+        """Write the changes of an event in one transaction, and return once they are durable.
 
-        Never raises for a failing disk and never waits for one longer than its patience: then
-        `trouble` says so, and the rows are written, in order, as soon as that is possible.
+        A failing disk raises no error and is waited for no longer than `patience`. `trouble` then
+        says why, and the rows are written in order as soon as possible.
         """
         await self.commit_turn((Judged(event, before, outcome),))
 
@@ -224,12 +225,12 @@ class Store:
         await self.backlog.put(batch)
 
     def _note(self, turn: Sequence[Judged]) -> None:
-        """For the journal alone: these changed nothing that is persisted."""
+        """Note events in the journal only, as they changed nothing that is persisted."""
         if self.journal is not None:
             self.journal.note_turn(turn)
 
     async def keep_journal(self, folder: Path, version: str) -> None:
-        """Record every event from now on, in this folder and along with what it changed."""
+        """Journal every event from now on, in this folder or together with its changes."""
         row = await self._connection.read(
             lambda c: c.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()
         )
@@ -241,7 +242,7 @@ class Store:
     # --- the daemon's side ------------------------------------------------------------------------
 
     async def look_up[T](self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """The answer to a question that changes nothing; see `reading`. Raises `StoreError`."""
+        """Run a query that changes nothing; see `reading`. Raises `StoreError`."""
         return await self._connection.read(question)
 
     async def audit(
@@ -270,33 +271,33 @@ class Store:
         return await self.backlog.put(batch)
 
     async def note(self, key: str) -> str | None:
-        """The text last put under this key."""
+        """Return the text last put under this key."""
         row = await self._connection.read(
             lambda c: c.execute("SELECT value FROM meta WHERE key = ?", (f"note:{key}",)).fetchone()
         )
         return None if row is None else str(row[0])
 
     def is_as_sealed(self, key: str, value: str | None) -> bool:
-        """Whether a suspicious database's note is the one last kept, as far as can be told."""
+        """Whether a note in a suspicious database is the one last sealed, as far as known."""
         return self.trust.is_as_sealed(key, value)
 
     def now_in_force(self, limits: str) -> None:
-        """The limits for the witnesses to keep; they are written from now on."""
+        """Set the limits to store in the witness files, which are written from now on."""
         self.mirror.now_in_force(limits)
 
     async def belongs_to(self, gateway: str) -> None:
-        """Note which gateway this is learnt from, where a start with another one looks."""
+        """Note the gateway that the data comes from, for starts with another gateway."""
         self.mirror.gateway = gateway
         if await self.note(place.NOTE) != gateway:
             await self.put_note(place.NOTE, gateway)
             await self.audit("daemon", "gateway.noted", "database", new={"gateway": gateway})
 
     async def backup(self) -> Path:
-        """A verified copy in `backups/`. Raises `StoreError`."""
+        """Make a verified copy in `backups/`. Raises `StoreError`."""
         return await self._connection.aside(partial(upkeep.back_up, self.path, self._clock.now()))
 
     async def prune(self, now: datetime) -> dict[str, int]:
-        """Remove what is past its time; returns rows removed per table. Raises `StoreError`."""
+        """Remove rows past their retention. Returns the count per table. Raises `StoreError`."""
         return await prune(self._connection, self.backlog, now)
 
     # --- opening and closing ----------------------------------------------------------------------
@@ -369,7 +370,10 @@ class Store:
 
 
 def verify_audit(path: Path) -> AuditBreak | None:
-    """The first broken audit row of this file, if any. For any process. Raises `StoreError`."""
+    """Return the first broken audit row of a file, or None. Safe in any process.
+
+    Raises `StoreError`.
+    """
     mirror = read_audit_head(path)  # before the database, so that it cannot be ahead of it
     try:
         with upkeep.open_reader(path) as connection:

@@ -1,4 +1,4 @@
-"""Locks that ended by a clock that was ahead: in force again, as their time has not come yet."""
+"""Puts locks back in force that ended too early, by a clock that was ahead."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ FROM lockouts WHERE cleared_at > ? AND cleared_by <> ? ORDER BY id"""
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """The locks that are in force now, and the accounts whose day turned in what is the future."""
+    """The locks in force now, and the accounts whose day was turned at a future instant."""
 
     in_force: tuple[Lock, ...]
     turned_at: Mapping[int, datetime]
@@ -36,9 +36,9 @@ def take_back(
     today: date,
     also: Iterable[Lock] = (),
 ) -> TakenBack:
-    """Put back what ended at an instant that has not come. To be run inside `Writer.once`.
+    """Put back locks that ended at a future instant. To be run inside `Writer.once`.
 
-    `also` are locks in force elsewhere, which are to hold here as well.
+    `also` are locks in force at another gateway, which must hold here as well.
     """
     for lock in also:
         if not lock.is_over(now, today):
@@ -62,7 +62,7 @@ def take_back(
 
 
 def _was_too_early_by_hand(lock: Lock, cleared_by: str, today: date) -> bool:
-    """Whether an administrator could end it only as the day seemed to have turned."""
+    """Whether an administrator could end the lock only because the day seemed to have turned."""
     return (
         cleared_by == "admin_override"
         and lock.release is Release.MANUAL

@@ -1,9 +1,9 @@
-"""The seal: a digest of all rows that locks and limits rest on, kept up by whoever writes here.
+"""The seal: a digest of all rows that locks and limits depend on, updated with every write.
 
-Another hand's edit leaves the seal as it was, and is found at the next opening. The rows of each
-group are hashed one by one and added up, so that a commit costs as much as it changes. What counts
-is followed by triggers that exist only on our own connection: nothing written here can be forgotten
-and nothing written elsewhere is counted.
+An edit by another program does not update the seal, and is found at the next opening. The rows of
+each group are hashed one by one and the hashes added up, so that the cost of a commit depends only
+on its changes. Triggers on our own connection update the sums: every write of this program is
+counted, and no write of another one.
 """
 
 import sqlite3
@@ -20,14 +20,15 @@ from risk_manager.domain.locks import Lock
 from risk_manager.store import rows
 
 FORM = 1
-"""Another choice of rows or columns is another form, and needs this one to check the old seal."""
+"""The version of the seal. A change of the rows or columns covered needs a new version, and this
+one to check old seals."""
 LOCKS = "lockouts"
 TRADES = "trades"
 _MODULO = 1 << 128
 _PUT = "INSERT OR REPLACE INTO seal (id, number, content) VALUES (1, ?, ?)"
 
-# table -> its columns, and which of its rows count ({0} is the row). Not here: what the broker
-# states anew (orders), what is only history, and what is written only along with other news.
+# Table -> its columns, and which of its rows count ({0} is the row). Left out are rows that the
+# broker states again (orders), mere history, and rows written only together with others.
 _GUARDED: dict[str, tuple[str, str]] = {
     "accounts": (
         "account_id, can_trade, can_trade_since, failed_rules, next_episode, next_action",
@@ -63,19 +64,19 @@ _GUARDED: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SealedTables:
-    """A seal as it was written. `number` rises with each one; 0 before the first."""
+    """A seal as written. `number` rises with each seal and is 0 before the first."""
 
     number: int = 0
     content: str = ""
 
     @property
     def sums(self) -> Mapping[str, str]:
-        """The digest of each group that has rows. Empty for what is no seal of this form."""
+        """The digest of each group that has rows. Empty for a text that is no seal of this form."""
         return self._read()[1]
 
     @property
     def since(self) -> str:
-        """Trades of earlier trading days are not counted: nothing reads them any more."""
+        """The first trading day counted. Nothing reads earlier trades any more."""
         return self._read()[0]
 
     def _read(self) -> tuple[str, Mapping[str, str]]:
@@ -89,39 +90,39 @@ class SealedTables:
 
 
 def sealed(connection: sqlite3.Connection) -> SealedTables:
-    """The seal the database carries."""
+    """Return the seal stored in the database."""
     row = connection.execute("SELECT number, content FROM seal").fetchone()
     return SealedTables() if row is None else SealedTables(row[0], row[1])
 
 
 def edited(connection: sqlite3.Connection, seal: SealedTables) -> list[str]:
-    """The groups of rows that are not as they were sealed: tables, and notes by their key."""
+    """Return the groups of rows that differ from the seal: tables, and notes by their key."""
     found = _totals(connection, seal.since)
     groups = found.keys() | seal.sums.keys()
     return sorted(group for group in groups if found.get(group) != seal.sums.get(group))
 
 
 def digest_of_locks(locks: Iterator[Lock]) -> str | None:
-    """What the seal says of locks if these are the ones in force; None for none."""
+    """Return the digest that the seal has if these locks are in force; None without locks."""
     total = sum(_digest(LOCKS, rows.lock_row(lock, lock.set_at)[:-1]) for lock in locks) % _MODULO
     return _text(total) if total else None
 
 
 def digest_of_note(key: str, value: str) -> str:
-    """What the seal says of this note."""
+    """Return the digest that the seal has for this note."""
     return _text(_digest("meta", (f"note:{key}", value)))
 
 
 class TamperDigest:
-    """Follows what one connection writes. Belongs to that connection's thread."""
+    """Follows the writes of one connection. Belongs to that connection's thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.written = sealed(connection)
-        """The one that is durable."""
+        """The seal that is durable."""
         self.counting = True
         self._put_as: tuple[str, dict[str, int]] = ("", {})
         self.since = self.written.since
-        # What is written is what has been checked, or was checked by whoever wrote it.
+        # The stored seal has been checked, or was checked when it was written.
         self.sums = {group: int(text, 16) for group, text in self.written.sums.items()}
         connection.create_function("seal_row", -1, self._count)
         connection.executescript(_TRIGGERS)
@@ -129,11 +130,11 @@ class TamperDigest:
             self.accept(connection)
 
     def accept(self, connection: sqlite3.Connection) -> None:
-        """Take the rows as they are, whoever wrote them."""
+        """Accept the rows as they are, whoever wrote them."""
         self.sums = _sums(connection, self.since)
 
     def let_go_of_old_trades(self, connection: sqlite3.Connection) -> None:
-        """Count from the oldest trading day on that a restart still reads."""
+        """Count only from the oldest trading day that a restart still reads."""
         (newest,) = connection.execute("SELECT max(last_reset_day) FROM reset_state").fetchone()
         if newest is not None:
             oldest_read = rows.weekday_before(date.fromisoformat(newest)).isoformat()
@@ -141,7 +142,7 @@ class TamperDigest:
             self.sums |= {TRADES: 0, **_sums(connection, self.since, (TRADES,))}
 
     def put(self, connection: sqlite3.Connection) -> SealedTables:
-        """Write the seal, if it is another one, inside the transaction that is open."""
+        """Write the seal inside the open transaction, if it has changed."""
         if self._put_as == (self.written.content, self.sums):
             return self.written
         sums = {group: _text(total) for group, total in self.sums.items() if total}

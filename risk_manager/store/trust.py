@@ -1,4 +1,4 @@
-"""Whether the database is the one that was left, and what is believed where it is not."""
+"""Whether the database is the one that was left, and which sources are believed if it is not."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -25,10 +25,10 @@ from risk_manager.store.writer import Writer
 
 
 class Trust:
-    """What was found at the opening, and what others than the database know better.
+    """The findings of the opening, and the knowledge of sources other than the database.
 
-    `needs_reconciling`: the state has to be built from the broker before it is trusted.
-    `had_locks`: something that was in force may be lost, and nobody can tell what.
+    `needs_reconciling`: the state must be rebuilt from the broker before it is trusted.
+    `had_locks`: unknown locks that were in force may have been lost.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class Trust:
         self._notes_put: dict[str, str] = {}
 
     def take_up(self, opened: Opened) -> None:
-        """A database has been opened."""
+        """Take over the findings about a database that was opened."""
         self.opened_as = opened.opened_as
         self.opened_why = opened.why
         self.had_locks = opened.had_locks
@@ -56,11 +56,11 @@ class Trust:
             self._last_seal = opened.last_seal
 
     def note_was_put(self, key: str, value: str) -> None:
-        """This run has written the note itself."""
+        """Note that this run has written the note itself."""
         self._notes_put[key] = value
 
     def is_as_sealed(self, key: str, value: str | None) -> bool:
-        """Whether a suspicious database's note is the one last kept, as far as can be told."""
+        """Whether a note in a suspicious database is the one last sealed, as far as known."""
         if self._last_seal is None or not self._last_seal.sums:
             return True
         if key in self._notes_put:
@@ -73,9 +73,9 @@ class Trust:
     def believe(
         self, known: Mapping[int, Witness], unread: Iterable[int], now: datetime, writer: Writer
     ) -> tuple[list[str], tuple[Lock, ...]]:
-        """Put in force what these witnesses know and the database does not. Inside `Writer.once`.
+        """Put locks in force that only these witnesses know. To be run inside `Writer.once`.
 
-        Returns the limits that they tell of, and all locks that are in force then.
+        Returns the limits that the witnesses hold, and all locks then in force.
         """
         lost: list[Lock] = []
         limits: list[str] = []
@@ -114,7 +114,7 @@ class Trust:
         return list(dict.fromkeys(limits)), tuple(readable_locks(writer.connection))
 
     def _continues(self, connection: sqlite3.Connection, reached: Reached) -> bool:
-        """Whether this database is what it was by then, and what has come since."""
+        """Whether this database contains the state reached then and continues from it."""
         head = audit.head_of(connection)
         if head.seq < reached.seq or self._seal_number < reached.seal_number:
             return False
@@ -122,7 +122,7 @@ class Trust:
         return row is None or bool(row[0] == reached.digest)
 
     def _suspect(self, opened_as: OpenedAs, why: str, *, had_locks: bool) -> None:
-        """What is suspicious already stays what it was."""
+        """Mark the database as suspicious, unless it is so already for another reason."""
         if not self.needs_reconciling:
             self.opened_as, self.opened_why, self.had_locks = opened_as, why, False
         elif why not in self.opened_why:

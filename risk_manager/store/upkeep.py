@@ -1,4 +1,4 @@
-"""Backups and retention: what is kept, for how long, and how copies are made."""
+"""Backups and retention: how long rows are kept, and how copies are made."""
 
 import sqlite3
 import time
@@ -17,14 +17,14 @@ WEEKLY_KEPT = 4
 BEFORE_MIGRATION_KEPT = 10
 PART_LEFT_AFTER_S = 3600
 ROWS_AT_ONCE = 100
-"""A longer transaction would keep an enforcement commit waiting behind it."""
+"""The most rows per transaction, as a longer one would delay an enforcement commit."""
 
 YEAR = timedelta(days=365)
 TOLD_AGAIN_BEFORE = timedelta(days=30)
 _STAMP = "%Y%m%d-%H%M%S"
 _PREFIX = "state-"
 
-# table -> how long, and the statement that removes a handful of rows older than an instant.
+# Table -> retention, and the statement that removes some rows older than an instant.
 RETENTION: dict[str, tuple[timedelta, str]] = {
     "enforcement_log": (
         YEAR,
@@ -32,7 +32,7 @@ RETENTION: dict[str, tuple[timedelta, str]] = {
         " (SELECT id FROM enforcement_log WHERE at < ? ORDER BY at LIMIT ?)",
     ),
     "intents": (
-        timedelta(days=30),  # what has become of each is in enforcement_log and audit
+        timedelta(days=30),  # the result of each is in enforcement_log and audit
         "DELETE FROM intents WHERE id IN"
         " (SELECT id FROM intents WHERE created_at < ? AND state <> 'SENT' LIMIT ?)",
     ),
@@ -67,7 +67,7 @@ SUMMARY_KEPT = 5 * YEAR
 
 @contextmanager
 def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read, for other threads and processes. Raises `StoreError`."""
+    """Open a read-only connection, for other threads and processes. Raises `StoreError`."""
     try:
         connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5
@@ -79,20 +79,20 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def prune_some(connection: sqlite3.Connection, table: str, now: datetime) -> int:
-    """Remove up to `ROWS_AT_ONCE` rows of one table that are past their time; how many."""
+    """Remove up to `ROWS_AT_ONCE` rows of one table past their retention. Returns the count."""
     kept_for, statement = RETENTION[table]
     cursor = connection.execute(statement, (micros(now - kept_for), ROWS_AT_ONCE))
     return cursor.rowcount
 
 
 def prune_summaries(connection: sqlite3.Connection, now: datetime) -> int:
-    """Remove daily summaries past their time (at most one a day and account)."""
+    """Remove daily summaries past their retention (at most one per day and account)."""
     day = (now - SUMMARY_KEPT).date().isoformat()
     return connection.execute("DELETE FROM daily_summary WHERE trading_day < ?", (day,)).rowcount
 
 
 def prune_audit(connection: sqlite3.Connection, now: datetime) -> int:
-    """Remove the oldest audit rows past their time; the chain then begins after them."""
+    """Remove the oldest audit rows past their retention; the chain then begins after them."""
     cutoff = micros(now - YEAR)
     rows = connection.execute(
         "SELECT id, hash, at FROM audit ORDER BY id LIMIT ?", (ROWS_AT_ONCE,)
@@ -116,7 +116,7 @@ def locks_set_long_ago(connection: sqlite3.Connection, now: datetime) -> list[Lo
 
 
 def back_up(database: Path, now: datetime) -> Path:
-    """A verified copy in `backups/`; older copies are thinned out. Raises `StoreError`."""
+    """Make a verified copy in `backups/` and thin out older copies. Raises `StoreError`."""
     folder = database.parent / "backups"
     target = folder / f"{_PREFIX}{now.astimezone(UTC):{_STAMP}}.db"
     try:
@@ -139,7 +139,7 @@ def newest_backup(database: Path) -> datetime | None:
 def back_up_before_migration(
     connection: sqlite3.Connection, database: Path, version: int, now: datetime
 ) -> Path:
-    """A verified copy of the database as it is now, named after its schema."""
+    """Make a verified copy of the database as it is now, named after its schema version."""
     folder = database.parent / "backups"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"before-migration-from-{version}-{now.astimezone(UTC):{_STAMP}}.db"
@@ -161,13 +161,13 @@ def _copy(source: sqlite3.Connection, target: Path) -> None:
             raise StoreError(f"the copy {target} is not whole: {'; '.join(verdict)}")
         draft.replace(target)
     finally:
-        # A part of a copy is of no use, and may be all the room the disk had.
+        # A partial copy is useless and may have filled the disk.
         for part in (draft, draft.with_name(f"{draft.name}-journal")):
             part.unlink(missing_ok=True)
 
 
 def _remove_parts(folder: Path) -> None:
-    """What a process that was killed while it copied has left; another may be copying now."""
+    """Remove partial copies left by a killed process, but not one that is being made now."""
     for part in folder.glob("*.partial*"):
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > PART_LEFT_AFTER_S:
@@ -175,7 +175,7 @@ def _remove_parts(folder: Path) -> None:
 
 
 def superseded(backups: Iterable[Path]) -> list[Path]:
-    """Which backups may go: all but the newest of each of 7 days and of 4 weeks."""
+    """Return the backups to delete: all but the newest of each of 7 days and of 4 weeks."""
     dated = sorted(_dated(backups), reverse=True)
     days: dict[object, Path] = {}
     weeks: dict[object, Path] = {}

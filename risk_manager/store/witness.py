@@ -1,8 +1,9 @@
-"""What the user's state folder keeps of each account, whatever becomes of the data folder.
+"""Witness files: facts about each account kept in the user's state folder, in case the data folder
+is lost.
 
-One small file per gateway and account, beside the account lock files: the locks in force, the
-limits agreed to, and how far the record of the database was. It follows the database, so it may be
-behind it and is never ahead: a database that continues from there needs nothing of it.
+There is one small file per gateway and account, beside the account lock files. It holds the locks
+in force, the limits agreed to, and how far the database had come. It is written after the database,
+so it may be behind but never ahead of it. A database that continues from there does not need it.
 """
 
 import json
@@ -21,7 +22,7 @@ HEADS_KEPT = 8
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How far a database was: its last audit row, and its last seal."""
+    """How far a database had come: its last audit row and its last seal."""
 
     seq: int
     digest: str
@@ -30,10 +31,10 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """What is known of one account. `database_id` is the database that said so last.
+    """The facts kept about one account. `database_id` is the database that wrote them last.
 
-    `reached` are that one and those before it, the newest last. `limits` is the text of a
-    commitment. `had_locks`: something that was in force may be lost, and nobody can tell what.
+    `reached` says how far that database and earlier ones had come, the newest last. `limits` is the
+    text of a commitment. `had_locks`: unknown locks that were in force may have been lost.
     """
 
     database_id: str
@@ -50,7 +51,7 @@ _WITNESS = TypeAdapter(Witness)
 
 
 class Witnesses:
-    """The files of the accounts that are guarded; reads what is there before it writes any."""
+    """The files of the guarded accounts. Existing files are read before any is written."""
 
     def __init__(self, folder: Path, gateway: str) -> None:
         self._folder = folder
@@ -58,13 +59,14 @@ class Witnesses:
         self._known: dict[int, Witness] = {}
         self._account_ids: set[int] = set()
         self.limits = ""
-        """What is in force by now; empty until that is known, and none is written before."""
+        """The limits in force. Empty until they are known; no file is written before that."""
 
     def path(self, account_id: int) -> Path:
         return self._folder / f"{self._gateway}-{account_id}.json"
 
     def read(self, account_id: int) -> Witness | None:
-        """None where there is none. Raises ValueError or OSError for one that cannot be read."""
+        """Return the witness; None where there is none. Raises ValueError or OSError if it cannot
+        be read."""
         try:
             text = self.path(account_id).read_text("utf-8")
         except FileNotFoundError:
@@ -74,13 +76,13 @@ class Witnesses:
         return found
 
     def follow(self, account_ids: Iterable[int]) -> None:
-        """From now on what is known of these accounts is kept."""
+        """Keep files for these accounts from now on."""
         self._account_ids |= set(account_ids)
 
     def due(
         self, database_id: str, reached: Reached, locks: Iterable[Lock], *, had_locks: bool
     ) -> dict[int, Witness]:
-        """The files that do not say so yet, how far the record is aside."""
+        """Return new content for the files that are out of date, ignoring `reached`."""
         if not self.limits:
             return {}
         by_account: dict[int, list[str]] = {i: [] for i in self._account_ids}
@@ -102,7 +104,7 @@ class Witnesses:
         return due
 
     def moved_on(self, database_id: str, reached: Reached) -> dict[int, Witness]:
-        """Every file as it is, with how far the record is by now."""
+        """Return the content of every file with `reached` brought up to date."""
         return {
             account_id: replace(known, reached=_with(known, database_id, reached))
             for account_id, known in self._known.items()
@@ -110,7 +112,7 @@ class Witnesses:
         }
 
     def write(self, fresh: Mapping[int, Witness]) -> None:
-        """Replace these files, each in one step. Raises OSError."""
+        """Replace these files, each atomically. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for account_id, witness in fresh.items():
             replace_file(self.path(account_id), json.loads(_WITNESS.dump_json(witness)))

@@ -1,4 +1,4 @@
-"""The only hand that writes: one transaction at a time, on the connection's own thread."""
+"""The only writer of the database: one transaction at a time, on the connection's own thread."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from risk_manager.store.tamper_digest import SealedTables, TamperDigest
 
 T = TypeVar("T")
 
-# Faults of one row, not of the disk: repeating it would fail for ever and hold up all others.
+# Faults of one row, not of the disk. A retry would fail for ever and block all other rows.
 FAULTS_OF_A_ROW = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -23,7 +23,8 @@ FAULTS_OF_A_ROW = (
 
 
 class Writer:
-    """Applies batches; carries the head of the audit chain and the seal. Not for the event loop."""
+    """Applies batches, and holds the head of the audit chain and the seal. Must not run on the
+    event loop."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
@@ -32,14 +33,14 @@ class Writer:
 
     @property
     def sealed(self) -> SealedTables:
-        """The seal as it is durable."""
+        """The seal that is durable."""
         return self.seal.written
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
-        """All batches in one transaction; returns what could not be stored, for people.
+        """Write all batches in one transaction; return messages on rows that could not be stored.
 
-        Raises sqlite3.Error or OSError when the disk, not a row, is at fault; then nothing of
-        the batches is stored.
+        Raises sqlite3.Error or OSError when the disk is at fault and not a row. Nothing of the
+        batches is stored then.
         """
         try:
             return self._in_transaction(lambda: self._apply(batches, None))
@@ -49,7 +50,7 @@ class Writer:
             return self._in_transaction(lambda: self._apply(batches, refused))
 
     def once(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Some other small piece of work, in a transaction of its own."""
+        """Run another small piece of work in a transaction of its own."""
         return self._in_transaction(lambda: work(self.connection))
 
     def tell(self, entry: audit.Entry) -> None:
@@ -59,7 +60,7 @@ class Writer:
     def _apply(self, batches: Sequence[Batch], refused: list[str] | None) -> list[str]:
         connection = self.connection
         for batch in batches:
-            # What memory holds is what was sealed: only another hand's edits are undone.
+            # The rows in memory are already in the seal: this only undoes another program's edits.
             self.seal.counting = not batch.puts_right
             for statement in (*batch.statements, *batch.deferred):
                 if refused is None:

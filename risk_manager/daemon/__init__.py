@@ -1,1 +1,1 @@
-"""The daemon: every part built, started in order, stopped in reverse."""
+"""The daemon: builds every part, starts the parts in order, and stops them in reverse."""

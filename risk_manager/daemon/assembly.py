@@ -1,4 +1,4 @@
-"""The composition root: builds every part and hands each what it needs."""
+"""The composition root: builds every part and gives each its dependencies."""
 
 import contextlib
 import os
@@ -55,7 +55,7 @@ api_log = structlog.get_logger("risk_manager.broker.lanes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What the parts ask of the daemon, which is there before them and after them.
+    """Callbacks to the daemon, which exists before the parts and outlives them.
 
     `is_open`: the accounts are watched, under limits that are known.
     """
@@ -94,15 +94,15 @@ class Parts:
         return self.pipeline.state
 
     def put(self, event: AnyEvent) -> None:
-        """Put a fact in line."""
+        """Enqueue a fact."""
         self.pipeline.inbox.put_nowait(event)
 
     async def take(self, *events: AnyEvent) -> None:
-        """Put facts in line, and return once the last has been judged and is stored."""
+        """Enqueue facts, and return once the last one has been judged and stored."""
         await self.pipeline.inbox.take(*events)
 
     def lead(self) -> timedelta:
-        """How far the gateway's time is past ours."""
+        """Return how far the gateway's clock is ahead of ours."""
         return self.venue.lead if self.venue is not None else timedelta(0)
 
 
@@ -118,7 +118,7 @@ async def assemble(
     limits: Limits | None = None,
     practice: "PracticeGateway | None" = None,
 ) -> Parts:
-    """Build the parts on what was remembered. `stack` closes what is opened. Raises CannotStart."""
+    """Build the parts on the stored state. `stack` closes what is opened. Raises CannotStart."""
     venue = VenueTime(clock) if isinstance(clock, SystemClock) else None
     store = await _open_store(stack, where, clock)
     try:
@@ -252,7 +252,7 @@ async def assemble(
 
 
 def watch(contracts: ContractBook, hubs: HubSupervisor, contract_ids: frozenset[str]) -> None:
-    """Have what is known of these contracts, and their prices."""
+    """Request the records and the quotes of these contracts."""
     contracts.want(contract_ids)
     hubs.watch(contract_ids)
 
@@ -270,7 +270,7 @@ async def _keep_journal(store: Store, where: DataPlace) -> None:
     try:
         await store.keep_journal(where.journal, __version__)
     except (StoreError, OSError) as error:
-        # A guard without a journal is a guard all the same.
+        # Enforcement does not need the journal.
         log.error("journal_unavailable", reason=str(error))
 
 
@@ -282,7 +282,7 @@ async def _address(
 ) -> GatewayAddress:
     gateway = configuration.settings.gateway
     if gateway.kind == "practice":
-        # Only here: a guard of a real account carries no exchange with it.
+        # Imported only here, so that a daemon for a real account does not load the practice code.
         from risk_manager.practice.assembly import practice_gateway
 
         practice = given or practice_gateway()
@@ -339,7 +339,7 @@ def _note_call(calls: CallAudit, call: Call) -> None:
 
 
 def _ignore(_: str) -> None:
-    """A clock of the caller's own follows nobody."""
+    """Ignore the gateway's time, where the caller gave a clock of its own."""
 
 
 def _tell_trouble(trouble: str | None) -> None:

@@ -1,4 +1,4 @@
-"""One daemon: its life from the first line to the last."""
+"""The daemon: its life from start to stop."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ class Daemon:
         self._lane_limits = limits
         self._instance_lock = instance_lock or InstanceLock()
         self._tasks: list[asyncio.Task[None]] = []
-        # From here on as they are built, in this order, by `_guard`.
+        # `_guard` sets the attributes below, in this order.
         self.parts: Parts
         self.status: Status
         self.limits: LimitsInForce
@@ -88,7 +88,7 @@ class Daemon:
     async def run(self, stop: asyncio.Event) -> int:
         """Guard the accounts until `stop` is set. Raises CannotStart."""
         async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as stack:
-            stack.enter_context(self._instance_lock)  # first in, last out
+            stack.enter_context(self._instance_lock)  # taken first, released last
             self._instance_lock.hold_the_folder(self._data_dir)
             stack.enter_context(
                 logs.running(
@@ -110,8 +110,8 @@ class Daemon:
                     log.critical("crashed", exc_info=group)
                 raise first from group
             finally:
-                # Also after a crash: a process that guards nothing and does not end is never
-                # started again.
+                # Also after a crash: a process that neither guards nor ends would never be
+                # restarted.
                 last.enter_context(exit_hard_after(STOP_LIMIT_S))
         return EXIT_DONE
 
@@ -202,7 +202,7 @@ class Daemon:
         watch(parts.contracts, parts.hubs, frozenset(parts.state.roots))
 
     async def _watch_status(self) -> None:
-        """RUNNING or DEGRADED, as the parts say, looked at each second."""
+        """Set RUNNING or DEGRADED each second, by the state of the parts."""
         while True:
             await asyncio.sleep(1.0)
             await self.limits.adopt_what_waited()
@@ -214,9 +214,9 @@ class Daemon:
                 self.status.set("DEGRADED" if found else "RUNNING", "; ".join(found))
 
     async def reload(self) -> dict[str, Any]:
-        """Read the files again. Raises ConfigurationErrors or AdminError, changing nothing."""
+        """Read the files again. Changes nothing if it raises ConfigurationErrors or AdminError."""
         if not self.is_open:
-            # Which day it is, and so what may be loosened, is not known before.
+            # Before the login the trading day is not known, and with it what may be loosened.
             raise AdminError(
                 "starting", "the daemon is still logging in to the gateway; try again once it has"
             )
@@ -238,13 +238,16 @@ class Daemon:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """The last word in daemon.json. After a crash it keeps the one before."""
+        """Write the last status to daemon.json. After a crash the previous one is kept."""
         if exc is None or isinstance(_innermost(exc), CannotStart):
             self.status.write_file(status="STOPPED")
 
 
 async def _until(stopping: asyncio.Task[bool], work: Coroutine[Any, Any, None]) -> bool:
-    """Whether the work was done before a stop was asked for; its errors are raised."""
+    """Run `work` until it ends or a stop is asked for.
+
+    Returns True if it ended before a stop was asked for. Its errors are raised.
+    """
     task = asyncio.create_task(work, name="starting")
     await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
@@ -257,7 +260,7 @@ async def _until(stopping: asyncio.Task[bool], work: Coroutine[Any, Any, None]) 
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """What really happened: the first exception inside, not the group around it."""
+    """Return the first exception inside an exception group: the real cause."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

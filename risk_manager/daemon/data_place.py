@@ -1,4 +1,4 @@
-"""Where the data of the gateway that is guarded are kept."""
+"""Where the data of the guarded gateway are kept."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Announce = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class DataPlace:
-    """`data_dir` is the folder of the daemon, `folder` that of what was learnt from `gateway`."""
+    """`data_dir` is the folder of the daemon, `folder` that of the data from `gateway`."""
 
     data_dir: Path
     folder: Path
@@ -24,7 +24,7 @@ class DataPlace:
 
     @classmethod
     def find(cls, data_dir: Path, gateway: GatewaySettings, announce: Announce) -> "DataPlace":
-        """The place of this gateway: another one changes nothing of it. Raises CannotStart."""
+        """Find the place of this gateway, which no other gateway shares. Raises CannotStart."""
         name = place.gateway_name(gateway.kind, gateway.api_url)
         try:
             folder = place.folder_of(data_dir, name)
@@ -46,7 +46,7 @@ class DataPlace:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where limits in force may be noted, the nearest first."""
+        """The folders in which limits in force may be stored, the nearest first."""
         return (self.folder, self.data_dir) if self.is_elsewhere else (self.folder,)
 
     @property

@@ -27,14 +27,14 @@ log = structlog.get_logger("risk_manager.daemon")
 
 @dataclass(frozen=True, slots=True)
 class EarlierRuns:
-    """What they have told, the oldest first."""
+    """The enforcements and alarms of earlier runs, oldest first."""
 
     enforcements: tuple[tuple[int, EnforcementAction], ...] = ()
     alarms: tuple[AlarmRow, ...] = ()
 
 
 async def told_by_earlier_runs(store: Store, state: State, now: datetime) -> EarlierRuns:
-    """The newest of each account, and the newest alarms; nothing where they cannot be read."""
+    """Read the newest enforcements per account and the newest alarms; empty if unreadable."""
     try:
         rows = await store.look_up(lambda c: reading.enforcement(c, REMEMBERED))
         alarms = await store.look_up(lambda c: reading.alarms(c, REMEMBERED))
@@ -43,7 +43,7 @@ async def told_by_earlier_runs(store: Store, state: State, now: datetime) -> Ear
             alarms=tuple(_alarm(row, now) for row in reversed(alarms)),
         )
     except (StoreError, ValueError, KeyError, TypeError, ArithmeticError) as error:
-        # Only a screen misses it.
+        # Only the screens lack these rows, so the start goes on.
         log.warning("earlier_runs_unreadable", reason=str(error))
         return EarlierRuns()
 
@@ -108,7 +108,7 @@ def _of_action(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _alarm(row: AuditRow, now: datetime) -> AlarmRow:
-    """An alarm is about its own run: whatever still stands is told again by this one."""
+    """Return an alarm of an earlier run as over: this run raises again whatever still stands."""
     told = row.new or {}
     account = row.target.removeprefix("account:")
     return AlarmRow(

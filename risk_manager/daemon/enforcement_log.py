@@ -13,7 +13,7 @@ log = structlog.get_logger("risk_manager.enforcement")
 
 
 class EnforcementLog:
-    """A `Feed` that writes down what a step gave rise to and passes it on."""
+    """A `Feed` that logs the results of a step and passes the step on."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed

@@ -1,4 +1,4 @@
-"""How the daemon ends: its exit codes, and an end for what does not end by itself."""
+"""How the daemon ends: its exit codes, and a hard exit for a process that does not end."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ EXIT_INTERNAL = 70
 
 @contextlib.contextmanager
 def exit_hard_after(seconds: float) -> Iterator[None]:
-    """What has not closed by then never will; the service wrapper starts us again."""
+    """End the process if closing takes longer than this; the service wrapper restarts it."""
     timer = threading.Timer(seconds, os._exit, (EXIT_INTERNAL,))
     timer.name, timer.daemon = "stop limit", True
     timer.start()

@@ -1,4 +1,4 @@
-"""Which accounts of the login are guarded, and what is done about one that comes or was missing."""
+"""Which accounts of the login are guarded, and the handling of new and missing accounts."""
 
 import structlog
 
@@ -22,8 +22,11 @@ log = structlog.get_logger("risk_manager.daemon")
 
 
 class GuardedAccounts:
-    """`watched` are guarded, `missing` among them have never been seen in the login, `unguarded`
-    are in the login and left alone. `is_open`: they are watched under limits that are known."""
+    """The accounts by how they are treated.
+
+    `watched` are guarded. `missing` are those of them never seen in the login. `unguarded` are in
+    the login and left alone. `is_open`: the accounts are watched, under limits that are known.
+    """
 
     def __init__(
         self, parts: Parts, limits: LimitsInForce, instance_lock: InstanceLock, announce: Announce
@@ -39,7 +42,10 @@ class GuardedAccounts:
         self._witnesses: Witnesses | None = None
 
     def hold(self, account_ids: set[int]) -> None:
-        """Those that accounts.yaml names are held already, where `run` could know the gateway."""
+        """Lock these accounts for this process.
+
+        Those in accounts.yaml are locked already if the `run` command knew the gateway.
+        """
         unusable = self._instance_lock.hold_the_accounts(
             self._parts.session.address.api_url, account_ids, self._limits.configuration.label_of
         )
@@ -47,11 +53,11 @@ class GuardedAccounts:
             log.warning("account_lock_unavailable", path=name, reason=reason)
 
     async def heed_the_witnesses(self, account_ids: set[int]) -> list[str]:
-        """The limits of these accounts by another database's word; its locks are in force then."""
+        """Put locks known only to other databases in force; return the limits they knew."""
         if self._witnesses is None:
             address = self._parts.session.address
             if address.kind == "practice":
-                return []  # never comes back by this name
+                return []  # this gateway never comes back under the same name
             self._witnesses = Witnesses(accounts_folder(), gateway_name(address.api_url))
         try:
             return await self._parts.store.recovery.heed(self._witnesses, account_ids)
@@ -59,7 +65,7 @@ class GuardedAccounts:
             raise CannotStart(EXIT_DATABASE, str(error)) from None
 
     def listed(self, records: tuple[AccountRecord, ...]) -> None:
-        """Tell of, or guard, what nobody has listed: a reset gives an account a new number."""
+        """Guard or report accounts that are not configured: an account reset gives a new number."""
         accounts, known = self._limits.configuration.accounts, self.watched | self.unguarded
         for record in records:
             if accounts.find(record.id) is not None or record.id in known:
@@ -84,7 +90,7 @@ class GuardedAccounts:
         )
 
     def _guard_too(self, record: AccountRecord) -> None:
-        """An account that has come into the login since the start, under everybody's rules."""
+        """Guard an account that appeared in the login since the start, under the shared rules."""
         try:
             self.hold({record.id})
         except CannotStart:
@@ -100,12 +106,12 @@ class GuardedAccounts:
         self._announce(f"guarding {record.id} ({record.name}), which is new in this login")
 
     def follow_those_found(self) -> None:
-        """An account that was missing at the start has been read: its stream is wanted, too."""
+        """Subscribe to the stream of accounts that were missing at the start and are found now."""
         found = {i for i in self.missing if self._parts.reconciler.status(i).last_ok_at is not None}
         if not found:
             return
         self.missing -= found
         self._parts.hubs.follow(self.watched - self.missing)
         for account_id in sorted(found):
-            self._parts.reconciler.ask(account_id)  # what the stream told meanwhile, nobody heard
+            self._parts.reconciler.ask(account_id)  # stream messages until now were missed
             self._announce(f"account {account_id} is in the login again: guarded")

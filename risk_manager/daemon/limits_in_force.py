@@ -1,4 +1,4 @@
-"""The limits in force: what the files say, but for what they loosen before the next reset."""
+"""The limits in force: those of the files, except that a loosened limit waits for the reset."""
 
 import asyncio
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ LIMITS_FILE = "limits.json"
 
 
 class LimitsInForce:
-    """Keeps the commitment of the day, in the database and beside it, and the rulebook it gives.
+    """Keeps the commitment of the day, in the database and beside it, and its rulebook.
 
-    `are_in_doubt`: nobody can tell which limits were in force before this start. `unlisted` are
+    `are_in_doubt`: it is unknown which limits were in force before this start. `unlisted` are
     accounts of the login that accounts.yaml does not name.
     """
 
@@ -39,7 +39,7 @@ class LimitsInForce:
         self._announce = announce
 
     async def commit(self, before: Commitment | None) -> None:
-        """What the files say is in force, but for what they loosen: that waits for the reset."""
+        """Put the limits of the files in force, except that loosened limits wait for the reset."""
         known = before or Commitment(in_force=self.configuration.texts)
         today = known.trading_date(self._parts.clock.now())
         self.commitment = known.after_reading(self.configuration, today)
@@ -49,9 +49,9 @@ class LimitsInForce:
         self._tell_what_waits()
 
     async def last_known(self, elsewhere: Iterable[str] = ()) -> Commitment | None:
-        """Those of the last time; None at the first start, and where nobody can tell them.
+        """Return the limits last in force; None at the first start, or where they are unknown.
 
-        `elsewhere` are those that were in force by the word of another database.
+        `elsewhere` are limits that were in force by another database.
         """
         kept = await self._kept_limits()
         found: Commitment | None = None
@@ -77,7 +77,10 @@ class LimitsInForce:
         return None
 
     async def _kept_limits(self) -> str | None:
-        """The limits last in force. Another hand may have written what a database says of them."""
+        """Return the limits last in force, from a sealed copy if there is one.
+
+        Sets `are_in_doubt` if another program may have edited them.
+        """
         noted, beside = (
             await self._parts.store.note(LIMITS_NOTE),
             self._limits_beside_the_database(),
@@ -92,7 +95,11 @@ class LimitsInForce:
         return noted or beside
 
     def _limits_beside_the_database(self) -> str | None:
-        """A deleted database must not make a loosened file count at once, nor another gateway."""
+        """Return the limits stored beside the database.
+
+        With them, neither a deleted database nor another gateway puts loosened limits in force at
+        once.
+        """
         for folder in self._place.folders:
             try:
                 return (folder / LIMITS_FILE).read_text(encoding="utf-8")
@@ -134,7 +141,7 @@ class LimitsInForce:
         today = self._parts.state.day.date
         if self.commitment.waiting is None or since is None or today <= since:
             return
-        # As they were read, not as the files are by now: those may be edited, locked or broken.
+        # The configuration as read is used, as the files may now be edited, locked or broken.
         self.commitment = self.commitment.after_reading(self.configuration, today)
         await self._keep_commitment()
         self._parts.store.now_in_force(self.commitment.text())
@@ -149,9 +156,9 @@ class LimitsInForce:
         return RulebookReplaced(at=self._parts.clock.now(), rulebook=book)
 
     async def reload(self) -> dict[str, Any]:
-        """Read the files again, and return once the accounts have been judged by what they say.
+        """Read the files again, and return once the accounts have been judged by them.
 
-        Raises ConfigurationErrors, changing nothing.
+        Raises ConfigurationErrors and then changes nothing.
         """
         before = self.configuration
         self.configuration = configuration = await asyncio.to_thread(load, before.folder)

@@ -1,4 +1,4 @@
-"""What the daemon does for its own order: daily backups, pruning, and the audit of its calls."""
+"""Maintenance: daily backups, pruning, and the audit of calls to the broker."""
 
 import asyncio
 from collections import deque
@@ -31,10 +31,10 @@ log = structlog.get_logger("risk_manager.daemon.maintenance")
 
 
 class Maintenance:
-    """A backup and a round of pruning after each turn of the trading day.
+    """Makes a backup and prunes after each daily reset.
 
-    A daemon that was not running at the turn makes up for it. What fails is told, and tried
-    again a minute later; nothing here is ever waited for by enforcement.
+    A daemon that was not running at the reset does so at its start. A failure is reported and
+    tried again a minute later. Enforcement never waits for any of this.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Maintenance:
         self._failed: str | None = None
 
     async def run(self) -> None:
-        """Look once a minute, until cancelled."""
+        """Check once a minute, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             await self.look()
 
     async def look(self) -> Path | None:
-        """Back up and prune if this trading day has no backup yet; the copy made."""
+        """Back up and prune if this trading day has no backup yet. Returns the copy made."""
         if not self._is_running() or self._store.trouble is not None:
             return None
         try:
@@ -85,9 +85,9 @@ class Maintenance:
 
 
 class CallAudit:
-    """Every order to the broker and its answer, as audit rows, written a little later.
+    """Writes every call to the broker and its answer to the audit, a little later.
 
-    `note` is called on the way of a close: it only remembers.
+    `note` only queues, as it is called on the path of a close.
     """
 
     def __init__(self, store: "Store") -> None:
@@ -121,13 +121,13 @@ class CallAudit:
         )
 
     async def run(self) -> None:
-        """Write what was noted, until cancelled."""
+        """Write the noted calls, until cancelled."""
         while True:
             await asyncio.sleep(WRITE_CALLS_EVERY_S)
             await self.write()
 
     async def write(self) -> None:
-        """Write what was noted so far."""
+        """Write the calls noted so far."""
         if self._waiting:
             entries = list(self._waiting)
             self._waiting.clear()
@@ -143,7 +143,7 @@ class Gap:
     clean: bool
 
     def traded(self, ledger: Ledger) -> dict[str, Any]:
-        """What the broker says was traded in it."""
+        """Return what was traded in this time, by the broker's executions."""
         totals = ledger.between(self.began_at, self.ended_at)
         return {
             "from": self.began_at,
@@ -155,7 +155,7 @@ class Gap:
 
 
 def last_sign_of_life(heartbeat: Path) -> datetime | None:
-    """When the heartbeat file was touched last; None without one."""
+    """Return when the heartbeat file was last touched; None without one."""
     try:
         return datetime.fromtimestamp(heartbeat.stat().st_mtime, UTC)
     except OSError:

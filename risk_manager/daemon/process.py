@@ -1,4 +1,4 @@
-"""The process: the signals that stop it, its standard output, its exit."""
+"""The process: the signals that stop it, its standard output, and its exit."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ log = structlog.get_logger("risk_manager.daemon")
 def run(
     configuration: Configuration, data_dir: Path, instance_lock: InstanceLock, debug: bool = False
 ) -> int:
-    """Run the daemon until it is told to stop; the exit code. Raises CannotStart."""
+    """Run the daemon until it is told to stop. Returns the exit code. Raises CannotStart."""
     try:
         return asyncio.run(_run_until_signalled(configuration, data_dir, instance_lock, debug))
     finally:
@@ -29,7 +29,7 @@ def run(
 
 
 def _let_go_of_stdout() -> None:
-    """What could not be written by now must not become the exit code (120) of a clean stop."""
+    """Drop unwritten output, as Python would turn it into exit code 120 after a clean stop."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -52,13 +52,13 @@ async def _run_until_signalled(
 def _say(line: str) -> None:
     try:
         print(line, flush=True)
-    except (OSError, ValueError) as error:  # full, gone, or without such letters
+    except (OSError, ValueError) as error:  # disk full, pipe closed, or encoding too small
         log.warning("stdout_unwritable", line=line, reason=type(error).__name__)
 
 
 @contextlib.contextmanager
 def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Ctrl-C, a service's stop or a break sets `stop`. Works on Windows, too."""
+    """Set `stop` on Ctrl-C, a service's stop or a break, on Windows as well."""
     loop = asyncio.get_running_loop()
 
     def told(number: int, frame: FrameType | None) -> None:

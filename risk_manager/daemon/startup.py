@@ -80,14 +80,17 @@ class Startup:
             raise CannotStart(EXIT_DATABASE, str(error)) from None
 
     async def _agree_on_the_time(self) -> None:
-        """Before anything is judged: where the machine's clock is off, the gateway's counts."""
+        """Compare the machine's clock with the gateway's, which counts where they differ.
+
+        To be done before anything is judged.
+        """
         if self._parts.venue is None or not isinstance(self._parts.clock, SystemClock):
             return
         with contextlib.suppress(StoreError):
             at, day = await self._parts.store.recovery.last_judged()
             limits = await self._limits.last_known()
             began = limits.day_began(day) if limits is not None and day is not None else None
-            # A machine's clock turned back makes no patience longer, and no day begin twice.
+            # A clock that was turned back must not lengthen pauses or begin a day twice.
             for judged_at in filter(None, (at, began)):
                 self._parts.clock.correct(judged_at)
         moved = await self._parts.venue.agree(self._ask_the_time)
@@ -112,7 +115,7 @@ class Startup:
         return (await self._parts.lanes.read("/Account/search", {"onlyActiveAccounts": True})).ok
 
     async def _answer_for_what_is_lost(self, account_ids: list[int]) -> None:
-        """What was in force is not known any more: locked until the reset, or else an alarm."""
+        """If locks or limits in force were lost, lock until the reset or raise an alarm."""
         now = self._parts.clock.now()
         if self._parts.store.needs_reconciling:
             why = self._parts.store.opened_why
@@ -135,12 +138,13 @@ class Startup:
             await self._lock_for_the_day(account_id, "lost_database", reason)
 
     async def _answer_for_a_day_that_turned_early(self, account_id: int, at: datetime) -> None:
-        """Limits that waited, and what rules remembered of the day, may have gone by it."""
+        """Lock an account whose day was turned too early: waiting limits and the rules' memory of
+        the day may have been lost."""
         wall = self._parts.clock.now()
         if isinstance(self._parts.clock, SystemClock):
             wall += self._parts.clock.drift()
         if at - wall <= CLOCK_IS_WRONG:
-            return  # this machine says that the instant has come: told, but no proof
+            return  # by this machine's clock the instant has come: reported, but not proven
         reason = (
             f"the trading day was turned at {at:%Y-%m-%d %H:%M} UTC, which has not come: the "
             "clocks of the gateway and of this machine were ahead; locked until the reset"
@@ -161,7 +165,7 @@ class Startup:
         )
 
     async def _reconciled(self) -> None:
-        """Every account has been read whole from the broker: say what we slept through."""
+        """Report what happened while the daemon was down, once every account has been read."""
         if self._parts.store.needs_reconciling and await self._parts.store.recovery.reconciled():
             self._parts.put(
                 HealthIssueChanged(at=self._parts.clock.now(), doubt=IssueKind.DATABASE_LOST)
@@ -187,7 +191,7 @@ class Startup:
         return await self._parts.session.accounts(also=wanted)
 
     async def _insist[T](self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the gateway until it answers: a network that is down does not end a guard."""
+        """Ask the gateway until it answers, as a network failure must not end the daemon."""
         attempt = 0
         while True:
             try:
@@ -200,7 +204,7 @@ class Startup:
                 await asyncio.sleep(pause)
 
     async def _open_accounts(self, listed: dict[int, AccountRecord]) -> None:
-        """Begin to watch: the accounts of accounts.yaml, and the others as it says."""
+        """Open the accounts of accounts.yaml, and unlisted ones as that file says."""
         wanted = {a.id for a in self._limits.configuration.accounts.enabled}
         self._accounts.missing = wanted - listed.keys()
         if self._accounts.missing == wanted:
@@ -224,21 +228,21 @@ class Startup:
         # Before anything is read of them: another daemon may be guarding them just now.
         self._accounts.hold(wanted)
         elsewhere = await self._accounts.heed_the_witnesses(wanted)
-        # Only now: the date it goes by is the gateway's.
+        # Not earlier, as the commitment depends on the date by the gateway's clock.
         await self._limits.commit(await self._limits.last_known(elsewhere))
         book = self._limits.commitment.rulebook(self._limits.configuration, self._limits.unlisted)
-        # An account taken out of the file stays guarded until the reset, like any loosened limit.
+        # An account removed from the file stays guarded until the reset, like a loosened limit.
         watched = wanted | (book.accounts.keys() & listed.keys())
         self._accounts.watched = watched
         self._accounts.hold(watched)
         await self._accounts.heed_the_witnesses(watched - wanted)
         now = self._parts.clock.now()
-        # An address of the trader's own may lead to the same accounts.
+        # An address set up by the trader, such as a proxy, may lead to the same accounts.
         also = place.locks_of(self._place.data_dir) if self._place.is_elsewhere else []
         undone = await self._parts.store.recovery.take_back(
             now, self._limits.commitment.trading_date(now), also
         )
-        # The state shown until now knew neither these limits nor the locks just put back.
+        # The state so far contains neither these limits nor the locks just put back.
         self._parts.pipeline.state = await self._parts.store.read_again(book, now, only=watched)
         dated_ahead = {
             a.id
@@ -257,7 +261,7 @@ class Startup:
                     name=self._limits.configuration.label_of(account_id),
                 )
             )
-        # Not before they are opened: until then what is remembered would be judged.
+        # Only after the accounts are opened: before, remembered positions would be judged.
         await self._parts.pipeline.process(Tick(at=now, lead=self._parts.lead()))
         for account_id in sorted(dated_ahead & undone.turned_at.keys()):
             await self._answer_for_a_day_that_turned_early(account_id, undone.turned_at[account_id])
@@ -266,14 +270,14 @@ class Startup:
         self._accounts.listed(tuple(listed.values()))
         self._parts.hubs.follow(watched - self._accounts.missing)
         self._accounts.is_open = True
-        # Only now is it known whether the reset a changed file waits for has come.
+        # Only now is it known whether the reset that a changed password file waits for has come.
         try:
             await self._parts.password.load()
         except (StoreError, OSError) as error:
             log.error("password_unreadable", reason=str(error))
 
     async def _tell_of_the_gateway(self) -> None:
-        """What a trader could have the daemon look at instead is not prevented, but told."""
+        """Report that the daemon guards another gateway than before. This is not prevented."""
         gateway = self._limits.configuration.settings.gateway
         found = []
         if self._place.is_elsewhere:
@@ -302,8 +306,8 @@ class Startup:
     async def arm(self) -> None:
         """RUNNING once every account has been read from the broker.
 
-        Of many accounts the positions and orders are read first: each is guarded from then on. What
-        has been done since midnight is known later, and said to be missing until then.
+        With many accounts, positions and orders are read first, and each account is guarded from
+        then on. The trades of the day are known later and are reported as missing until then.
         """
         self._parts.reconciler.ask()
         wanted = reading_time(len(self._accounts.watched - self._accounts.missing))
@@ -331,7 +335,7 @@ class Startup:
             await self._read_whole()
 
     def _unread(self) -> list[int]:
-        """Those of the accounts of the login that nobody has seen yet."""
+        """Return the accounts of the login that have not been read yet."""
         found = []
         for account_id in self._accounts.watched - self._accounts.missing:
             status = self._parts.reconciler.status(account_id)
@@ -348,8 +352,11 @@ class Startup:
         self._announce("today's trades of all accounts are known")
 
     async def read_accounts(self) -> None:
-        """Of few accounts at once. Many are read once only: when the stream is there to tell what
-        comes after it, or after a moment without it."""
+        """Request a whole reading of every account.
+
+        Few accounts are read at once. Many are read only once, and therefore after the stream is
+        up, so that it reports later changes, or after a short wait for it.
+        """
         if not reading_time(len(self._accounts.watched)).is_at_once:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STREAM_FIRST_S):
@@ -363,7 +370,7 @@ class Startup:
                 return
 
     def what_waits(self, unread: int) -> str:
-        """What is not known yet of how many accounts, and for how long."""
+        """Return a sentence on what is not known yet, of how many accounts, and for how long."""
         owed = self._parts.reconciler.owed()
         number, what = next(
             (n, words)

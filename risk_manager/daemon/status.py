@@ -1,4 +1,4 @@
-"""Where the daemon is in its life: for daemon.json, the feed and the log."""
+"""The daemon's status (STARTING, RUNNING, ...) for daemon.json, the feed and the log."""
 
 import json
 import os
@@ -20,20 +20,20 @@ log = structlog.get_logger("risk_manager.daemon")
 TOLD_OTHERWISE = (
     IssueKind.HUB_DOWN,
     IssueKind.READS_FAILING,
-    IssueKind.ACCOUNT_NOT_GUARDED,  # nobody asked for it to be guarded: an alarm, once
+    IssueKind.ACCOUNT_NOT_GUARDED,  # not configured to be guarded: one alarm is enough
 )
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where the daemon is in its life, for daemon.json and the feed."""
+    """The daemon's present status, for daemon.json and the feed."""
 
     status: str = "STARTING"
     message: str = ""
 
 
 class Status:
-    """Tells how far the daemon has come, on the feed once there is one, and in daemon.json."""
+    """Publishes the daemon's status, in daemon.json and on the feed once that exists."""
 
     def __init__(self, data_dir: Path, run_id: str, progress: Progress) -> None:
         self.feed: FeedServer | None = None
@@ -43,7 +43,7 @@ class Status:
         self._run_id = run_id
 
     def set(self, status: str, message: str = "") -> None:
-        """Tell it, unless it is what was told last."""
+        """Publish a status, unless it is the one published last."""
         if (status, message) == (self._progress.status, self._progress.message):
             return
         self._progress.status, self._progress.message = status, message
@@ -73,7 +73,7 @@ class Status:
 
 
 def troubles(parts: Parts) -> list[str]:
-    """What keeps the daemon from being well, each in words."""
+    """Return the reasons why the daemon is DEGRADED, each as a sentence."""
     found = [
         f"{hub} stream {status.state}" + (f" ({status.reason})" if status.reason else "")
         for hub, status in parts.state.hubs.items()
@@ -96,7 +96,7 @@ def troubles(parts: Parts) -> list[str]:
 
 
 def vitals(parts: Parts) -> Vitals:
-    """How the parts are, for the screens."""
+    """Return the condition of the parts, for the screens."""
     statuses = [parts.reconciler.status(a) for a in parts.state.accounts]
     failing = next((s for s in statuses if s.failing_since is not None and not s.is_absent), None)
     ages = {str(hub): age for hub in Hub if (age := parts.hubs.last_frame_age(hub)) is not None}

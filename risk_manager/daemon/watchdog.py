@@ -1,4 +1,4 @@
-"""What the daemon watches about itself, each second: its pace, clock, reads, memory, streams."""
+"""The daemon's checks of itself each second: pace, clock, reads, memory and streams."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ log = structlog.get_logger("risk_manager.daemon.watchdog")
 
 
 class ReadStatus(Protocol):
-    """How reading one account over REST goes."""
+    """The success of reading one account over REST."""
 
     @property
     def last_ok_at(self) -> datetime | None: ...
@@ -53,7 +53,7 @@ class ReadStatus(Protocol):
 
 
 class Reads(Protocol):
-    """The reconciler, as far as it is needed here."""
+    """The part of the reconciler that the watchdog uses."""
 
     def status(self, account_id: int) -> ReadStatus: ...
 
@@ -61,10 +61,11 @@ class Reads(Protocol):
 
 
 class Watchdog:
-    """Run `run` in a task. Doubts go into the inbox as events; remedies are asked for at once.
+    """Run `run` in a task. Health issues go into the inbox as events; remedies are asked for at
+    once.
 
-    The heartbeat file is touched once a second by the loop itself: whoever watches from outside
-    knows from its age that the loop hangs.
+    The event loop itself touches the heartbeat file once a second, so that the file's age shows
+    from outside whether the loop hangs.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Watchdog:
         self._remedied: set[IssueKey] = set()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Check each second until cancelled."""
         self._touch()
         before, before_mono = self._elapsed(), self._clock.monotonic()
         while True:
@@ -111,7 +112,7 @@ class Watchdog:
             self.beat(gap_s, lag_s)
 
     def beat(self, gap_s: float, lag_s: float) -> None:
-        """One look. `gap_s` is by how much too late it comes, asleep or not; `lag_s` awake."""
+        """Run one check. `gap_s` is how late it is in all; `lag_s` leaves out time suspended."""
         self._beats += 1
         self._touch()
         if gap_s > STOOD_STILL_S:
@@ -157,7 +158,7 @@ class Watchdog:
     def _watch_memory(self) -> None:
         used = self._resident_mb()
         grown = used is not None and used > MEMORY_IN_DOUBT_MB
-        # Rounded, so that it is not told anew with every megabyte.
+        # Rounded, so that not every megabyte causes a new report.
         self._say(
             GROWN, f"the daemon uses over {used // 100 * 100:.0f} MB" if grown and used else ""
         )
@@ -191,7 +192,8 @@ class Watchdog:
         self._watch_leaps(corrections != before)
 
     def _watch_leaps(self, is_corrected: bool) -> None:
-        """After a sleep this is as it should be; nobody can tell it from two clocks set forward."""
+        """Check for a forward jump of the time. A suspension looks the same as both clocks set
+        forward."""
         mono = self._clock.monotonic()
         leapt = self._venue.leapt if self._venue is not None else timedelta(0)
         if is_corrected and leapt > CLOCK_IS_WRONG:
@@ -205,7 +207,7 @@ class Watchdog:
         self._say(LEAPT, told if self._leapt_at is not None else "")
 
     def first_doubt_of_time(self) -> HealthIssueChanged | None:
-        """What to know before the first event that a lock could end by."""
+        """Return a clock issue, if any, before the first event that could end a lock."""
         reason = self._time_in_doubt()
         if not reason:
             return None
@@ -216,7 +218,7 @@ class Watchdog:
         )
 
     def _time_in_doubt(self) -> str:
-        """Why no lock may end by the clock now; empty when our time is as good as the gateway's."""
+        """Return why no lock may end by the clock now; empty when our clock can be trusted."""
         if self._venue is None:
             return ""
         if self._venue.is_ahead:
@@ -237,9 +239,9 @@ class Watchdog:
         )
 
     def _clocks_differ(self, drift: timedelta) -> str:
-        """By how much the machine's clock and the gateway's differ; empty for less than a minute.
+        """Return how far the machine's clock and the gateway's differ; empty below a minute.
 
-        Not told while another sentence about the same clocks stands.
+        Also empty while another issue about the same clocks stands.
         """
         lead = self._venue.lead if self._venue is not None else timedelta(0)
         if lead > CLOCK_IS_WRONG:
@@ -279,7 +281,7 @@ class Watchdog:
             )
 
     def _remedy(self) -> None:
-        """What a doubt calls for, once each time it begins."""
+        """Ask for the remedy of each health issue, once each time the issue begins."""
         standing = {key: d for key, d in self._state().health_issues.items() if d.stands}
         self._remedied &= standing.keys()
         for key, doubt in standing.items():
@@ -291,7 +293,7 @@ class Watchdog:
             case IssueKind.POSITIONS_DIFFER:
                 mono = self._clock.monotonic()
                 if self._rebuilt_at is not None and mono - self._rebuilt_at < BETWEEN_REBUILDS_S:
-                    return False  # a stream that stays mute is not worth a connection a second
+                    return False  # a mute stream is not reconnected each second
                 self._rebuilt_at = mono
                 self._mark_suspect(Hub.USER, doubt.reason)
             case IssueKind.PNL_DIFFERS:
@@ -299,7 +301,7 @@ class Watchdog:
         return True
 
     def _say(self, key: IssueKey, reason: str) -> None:
-        """Tell the core when this has changed."""
+        """Put an event when the reason of an issue has changed."""
         if self._said.get(key, "") == reason:
             return
         self._said[key] = reason
@@ -316,13 +318,13 @@ class Watchdog:
 
 
 def _minutes(span: timedelta) -> str:
-    """Rounded, so that it is not another sentence each second."""
+    """Format a span in minutes, rounded so that the sentence does not change each second."""
     minutes = round(span / timedelta(minutes=1))
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
 
 
 def missing_from_login(account_id: int) -> str:
-    """What is wrong with an account that is configured and not in the login, and what to do."""
+    """Return what is wrong with a configured account that is not in the login, and what to do."""
     return (
         f"account {account_id} is not in this login and NOT guarded: it was closed, reset under a "
         "new number, or belongs to another login; put the right number into accounts.yaml, or "
@@ -331,7 +333,7 @@ def missing_from_login(account_id: int) -> str:
 
 
 def memory_mb() -> float | None:
-    """The memory this process holds now, in MB; None where it cannot be told."""
+    """Return the resident memory of this process in MB; None where it cannot be read."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, ValueError, IndexError):
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
@@ -360,7 +362,7 @@ def _windows_memory_mb() -> float | None:
     windll = getattr(ctypes, "windll", None)
     if windll is None:
         return None
-    process = ctypes.c_void_p(-1)  # what GetCurrentProcess answers
+    process = ctypes.c_void_p(-1)  # the pseudo handle that GetCurrentProcess returns
     if not windll.psapi.GetProcessMemoryInfo(process, ctypes.byref(counters), counters.cb):
         return None
     return float(counters.resident) / 1e6

@@ -1,4 +1,4 @@
-"""Who may come in: checked on the HTTP request, before anything is said over the feed."""
+"""Access control: each HTTP request is checked before anything is sent over the feed."""
 
 from collections.abc import Mapping
 from hmac import compare_digest
@@ -19,12 +19,12 @@ Refusal = tuple[HTTPStatus, str]
 def refusal(
     path: str, headers: Headers, *, hosts: frozenset[str], tokens: Mapping[str, str]
 ) -> Refusal | None:
-    """Why this request is turned away; None when it may come in.
+    """Return why this request is refused; None when it is accepted.
 
-    `tokens` maps each path that exists to the secret it asks for.
+    `tokens` maps each existing path to its secret.
     """
     if headers.get_all("Origin"):
-        # No browser has business here; a page the trader visits must not get in.
+        # Browsers are refused, so that a web page the trader visits cannot connect.
         return HTTPStatus.FORBIDDEN, "web pages may not connect\n"
     given = headers.get_all("Host")
     if len(given) != 1 or given[0].lower() not in hosts:
@@ -39,5 +39,5 @@ def refusal(
 
 
 def host_names(port: int) -> frozenset[str]:
-    """What a Host header may say: this machine, this port."""
+    """Return the accepted Host headers: names of this machine, with this port."""
     return frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))

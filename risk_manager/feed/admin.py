@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class AdminError(Exception):
-    """A verb refuses. `code` is stable and for scripts, the message is for people."""
+    """A request is refused. `code` is stable, for scripts; the message is for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class AdminError(Exception):
 
 @dataclass(slots=True)
 class AdminSession:
-    """One administrator's connection. The `login` verb sets `logged_in`; it ends with it."""
+    """One administrator's connection. The `login` verb sets `logged_in` until it closes."""
 
     peer: str
     logged_in: bool = False
@@ -44,7 +44,7 @@ def _no_password() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AdminChannel:
-    """Who answers, and what may be asked before `login` while a password is set."""
+    """The handler, and the verbs allowed before `login` while a password is set."""
 
     handle: AdminHandle
     login_required: Callable[[], bool] = _no_password
@@ -77,7 +77,7 @@ class AdminChannel:
             return {"id": request_id, "result": await self.handle(method, params, session)}
         except AdminError as error:
             return {"id": request_id, "error": {"code": error.code, "message": error.message}}
-        except Exception as error:  # a fault in one verb must not end the channel or the daemon
+        except Exception as error:  # an error in one verb must not end the channel or the daemon
             log.exception("admin_verb_failed", request_id=request_id)
             message = f"the daemon failed on this request ({type(error).__name__}); see its log"
             return {"id": request_id, "error": {"code": "internal", "message": message}}

@@ -1,4 +1,4 @@
-"""Reading the feed, and speaking on the admin channel, from another process."""
+"""Clients for the feed and the admin channel, for use in another process."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ _ADAPTERS: dict[str, TypeAdapter[Data]] = {name: TypeAdapter(t) for name, t in T
 
 
 class FeedUnreachable(Exception):
-    """No daemon can be reached; the message says where it was looked for and what to do."""
+    """No daemon can be reached. The message says where it was looked for and what to do."""
 
 
 class AdminRefused(Exception):
@@ -52,7 +52,7 @@ class AdminRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connection stands; a status and a whole snapshot follow."""
+    """A connection was made; a status and a complete snapshot follow."""
 
     url: str
 
@@ -75,12 +75,12 @@ class _Envelope(BaseModel):
 
 
 class _Gap(Exception):
-    """A number is missing: something was not told to us."""
+    """A sequence number is missing, so a message was lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """Where a daemon says it can be reached, from its data folder."""
+    """The addresses of a daemon, as stated in its data folder."""
 
     feed_url: str
     token: str = field(repr=False)
@@ -89,7 +89,7 @@ class Daemon:
 
     @classmethod
     def find(cls, data_dir: Path, url: str | None = None, *, token: str = FEED_TOKEN) -> Self:
-        """Read the address and a token anew. Raises FeedUnreachable in words for a person."""
+        """Read the address and a token. Raises FeedUnreachable with a sentence for a person."""
         run_id: str | None = None
         status: str | None = None
         if url is None:
@@ -121,7 +121,7 @@ class Daemon:
         return self.feed_url.removesuffix("/feed") + "/admin"
 
     def unreachable(self, url: str, why: str) -> FeedUnreachable:
-        """In one sentence: where it was looked for, why there was none, and what to do."""
+        """Make an error that says where the daemon was looked for, why, and what to do."""
         said = f"the daemon at {url} cannot be reached: {why}"
         if why == NOBODY_THERE and self.status is not None:
             ended = "was stopped" if self.status == "STOPPED" else "ended without being stopped"
@@ -129,7 +129,7 @@ class Daemon:
         return FeedUnreachable(said)
 
     def open(self, url: str) -> connect:
-        """A connection to one of its addresses, not yet made. Never through a proxy."""
+        """Return a connection, not opened yet, to one of its addresses. Never uses a proxy."""
         return connect(
             url,
             additional_headers={"Authorization": f"Bearer {self.token}"},
@@ -143,13 +143,13 @@ class Daemon:
 
 
 class FeedClient:
-    """The feed as an endless stream, over restarts of the daemon and cut connections.
+    """The feed as an endless stream, across restarts of the daemon and lost connections.
 
         async for item in FeedClient(data_dir).stream(): ...
 
-    It tries again after 1, 2, 4, 8, 10, 10, ... seconds (each a little varied), reading address
-    and token anew each time. A missing number or a silent connection is a broken one. All text
-    is made plain on the way in.
+    It reconnects after 1, 2, 4, 8, 10, 10, ... seconds (each varied a little), and reads address
+    and token again each time. A missing number or silence counts as a lost connection. Control
+    characters are removed from all text.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class FeedClient:
         self._spoke = False
 
     async def stream(self) -> AsyncGenerator[Message | Connected | Disconnected]:
-        """Messages, and a marker whenever the connection comes or goes. Never ends by itself."""
+        """Yield messages, and a marker whenever the connection is made or lost. Never ends."""
         failures = 0
         while True:
             self._spoke = False
@@ -221,7 +221,7 @@ class FeedClient:
 
 
 def read_envelope(frame: str) -> _Envelope | None:
-    """The frame around a message, its text made plain; None when it is not one."""
+    """Parse the envelope of a message and clean its text; None when it is not a valid one."""
     try:
         raw = orjson.loads(frame)
         return _Envelope.model_validate(raw if looks_plain(frame) else plain_json(raw))
@@ -230,7 +230,7 @@ def read_envelope(frame: str) -> _Envelope | None:
 
 
 def read_message(envelope: _Envelope) -> Message | None:
-    """The message inside; None for a type we do not know or data we cannot read."""
+    """Parse the message in an envelope; None for an unknown type or unreadable data."""
     adapter = _ADAPTERS.get(envelope.type)
     if adapter is None:
         return None
@@ -252,9 +252,9 @@ def read_message(envelope: _Envelope) -> Message | None:
 async def read_once(
     data_dir: Path, url: str | None = None, *, timeout_s: float = OPEN_S
 ) -> tuple[DaemonStatus, dict[str, Any], Message]:
-    """The status, the snapshot as plain JSON, and the snapshot read.
+    """Return the status, the snapshot as plain JSON, and the parsed snapshot.
 
-    Raises FeedUnreachable, in one sentence, when there is none to be had within the time.
+    Raises FeedUnreachable, with one sentence, when none comes within the time.
     """
     daemon = Daemon.find(data_dir, url)
     try:
@@ -279,7 +279,7 @@ async def read_once(
 
 
 async def who_listens(url: str) -> str:
-    """Who has the port of an address, for a person who wants it for a daemon."""
+    """Return a sentence on who uses the port of an address, for a person who wants to use it."""
     stranger = Daemon(feed_url=url, token="nobody", run_id=None)
     try:
         async with stranger.open(url):
@@ -302,7 +302,7 @@ class AdminClient:
     @classmethod
     @asynccontextmanager
     async def connect(cls, data_dir: Path, url: str | None = None) -> AsyncIterator[Self]:
-        """Raises FeedUnreachable. `url` is the feed's address."""
+        """Connect. `url` is the feed's address. Raises FeedUnreachable."""
         daemon = Daemon.find(data_dir, url, token=ADMIN_TOKEN)
         try:
             ws = await daemon.open(daemon.admin_url)
@@ -316,7 +316,8 @@ class AdminClient:
     async def call(
         self, method: str, params: dict[str, Any] | None = None, *, timeout_s: float = 30.0
     ) -> dict[str, Any]:
-        """The result of one verb. Raises AdminRefused, or FeedUnreachable if the line breaks."""
+        """Return the result of one verb. Raises AdminRefused, or FeedUnreachable on a lost
+        connection."""
         number = next(self._ids)
         request = {"id": number, "method": method, "params": params or {}}
         try:

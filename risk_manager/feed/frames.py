@@ -1,4 +1,4 @@
-"""One step of the pipeline as the messages it gives rise to, and the memory of the last ones."""
+"""Turns a step of the pipeline into feed messages, and remembers the last ones."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -55,7 +55,7 @@ class Memory:
         enforcements: Iterable[tuple[int, EnforcementAction]] = (),
         alarms: Iterable[AlarmRow] = (),
     ) -> None:
-        """What was kept from an earlier run, oldest first."""
+        """Begin with entries of earlier runs, oldest first."""
         self._enforcements: dict[int, deque[EnforcementAction]] = {}
         self.alarms: tuple[AlarmRow, ...] = ()
         self.version = 0  # rises with every entry
@@ -72,7 +72,7 @@ class Memory:
         self.alarms = with_alarm(self.alarms, alarm)[:REMEMBERED]
 
     def enforced(self, account_id: int, entry: EnforcementAction) -> None:
-        """Keep this one; the end of a call takes the place of its beginning."""
+        """Keep an entry. The end of a call replaces its beginning."""
         self.version += 1
         kept = self._enforcements.setdefault(account_id, deque(maxlen=REMEMBERED))
         if entry.action_id is not None:
@@ -84,12 +84,12 @@ class Memory:
 
 
 def is_worth_keeping(outcome: Step) -> bool:
-    """Whether this step must be remembered even while nobody listens."""
+    """Whether this step must be remembered even while no client is connected."""
     return bool(outcome.decisions or outcome.actions or outcome.facts or outcome.settled)
 
 
 def told(event: AnyEvent, outcome: Step) -> Iterator[Told]:
-    """What this step says, in the order it came about. Alarms are told by `alarms`."""
+    """Yield the messages of a step in order. Alarms are left to `alarms`."""
     state = outcome.state
     match event:
         case TradeExecuted() if event.account_id in state.accounts:

@@ -1,9 +1,9 @@
-"""What goes over the feed: the envelope, and the data of each message type.
+"""The messages of the feed: the envelope, and the data of each message type.
 
-Field names are the names on the wire; the four messages the gateway has too keep its camelCase.
-Money and prices are JSON numbers, times are RFC 3339 UTC ending in Z, None is unknown and never
-zero. Readers ignore types and fields they do not know. Words such as `status`, `policy` or
-`phase` are plain strings, so that a reader survives a word it has never heard.
+Field names are the names on the wire. The four messages that the gateway has as well keep its
+camelCase. Money and prices are JSON numbers, times are RFC 3339 UTC ending in Z, and None means
+unknown, never zero. Readers ignore types and fields they do not know. Fields such as `status`,
+`policy` or `phase` are plain strings, so that a reader survives a new value.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ DEGRADED = "DEGRADED"
 STOPPING = "STOPPING"
 ERROR = "ERROR"
 
-CLOSED_SLOW = 1013  # the code a reader that fell behind is closed with: come back for a snapshot
+CLOSED_SLOW = 1013  # the close code for a reader that fell behind and should reconnect
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class QuoteRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockRow:
-    """One lock in force. `expires_at` None: until what `release` names."""
+    """One lock in force. `expires_at` None: it ends by the event that `release` names."""
 
     lockout_id: str  # stable while the lock is in force
     rule_id: str
@@ -100,7 +100,7 @@ class LockRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlineRow:
-    """Something a rule is waiting for, at an absolute time."""
+    """An absolute time at which a rule acts."""
 
     rule_id: str
     subject: str
@@ -360,7 +360,7 @@ class EnforcementAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DailyReset:
-    """The trading day turned. `previous_pnl` is net of fees."""
+    """A new trading day has begun. `previous_pnl` is net of fees."""
 
     reset_time: datetime
     previous_date: str
@@ -373,7 +373,7 @@ class DailyReset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStatus:
-    """How the daemon is. The first frame of a connection, and one at each change or alarm."""
+    """The daemon's status: the first frame of a connection, and one per change or alarm."""
 
     status: str
     message: str
@@ -393,7 +393,7 @@ class DaemonStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """The daemon is alive. `state_age_s`: how long ago its judgement last moved (ticks do)."""
+    """The daemon is alive. `state_age_s` is the age of its last step; each tick makes one."""
 
     status: str
     timestamp: datetime
@@ -406,7 +406,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSnapshot:
-    """One account, whole. `total` is realised net plus unrealised."""
+    """One complete account. `total` is realised net plus unrealised P&L."""
 
     account_id: int
     name: str
@@ -414,7 +414,7 @@ class AccountSnapshot:
     balance: float | None
     can_trade: bool | None
     simulated: bool | None
-    reported_at: datetime | None  # last full word of the broker; None: not yet seen
+    reported_at: datetime | None  # last full report of the broker; None: not read yet
     trading_date: str
     realised_net: float
     realised_gross: float
@@ -440,9 +440,9 @@ class AccountSnapshot:
 class Snapshot:
     """Everything a screen shows.
 
-    The envelope's `account_id` is null for a complete one (the second frame of a connection):
-    it replaces all a reader knows. With an `account_id` it is the same shape with that one
-    account in `accounts`, sent when its figures moved: it replaces that account and the rest.
+    If the envelope's `account_id` is null the snapshot is complete (the second frame of a
+    connection) and replaces everything a reader knows. With an `account_id`, `accounts` holds only
+    that account, as its figures changed: the snapshot replaces that account and all other fields.
     """
 
     status: str

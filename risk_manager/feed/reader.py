@@ -10,9 +10,9 @@ QUEUE = 256
 
 
 class Reader:
-    """Frames wait here until this client takes them; nobody ever waits for this client.
+    """Queues frames for one client. No other part ever waits for this client.
 
-    A frame is kept without its number: each client counts its own from 1, without a gap.
+    Frames are queued without their number: each client's numbers start at 1 and have no gap.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Reader:
         self._seq = 0
 
     def offer(self, frame: bytes) -> bool:
-        """Queue a frame; False when this client is too far behind to be kept."""
+        """Queue a frame. Returns False when this client is too far behind to be kept."""
         if len(self._queue) >= QUEUE:
             return False
         self._queue.append(frame)
@@ -36,23 +36,23 @@ class Reader:
         return True
 
     def offer_quote(self, contract_id: str, frame: bytes) -> None:
-        """The newest quote takes the place of one still waiting."""
+        """Queue a quote. It replaces an older quote of the contract that is still waiting."""
         self._quotes[contract_id] = frame
         self._filled.set()
 
     def refresh(self, account_id: int) -> None:
-        """Have the account sent anew, as it is by the time this client is ready for it."""
+        """Queue the account, to be sent as it is when this client is ready for it."""
         self._stale[account_id] = None
         self._filled.set()
 
     def let_go(self) -> None:
-        """Drop what is waiting."""
+        """Drop all waiting frames."""
         self._queue.clear()
         self._quotes.clear()
         self._stale.clear()
 
     async def relay(self) -> None:
-        """Send what waits, most urgent first, until the connection ends."""
+        """Send waiting frames, most urgent first, until the connection ends."""
         while True:
             frame = self._next()
             if frame is None:

@@ -1,12 +1,12 @@
-"""The feed: what the daemon tells, to whoever on this machine shows the token of this run.
+"""The feed server, for clients on this machine that have the token of this run.
 
-Nothing here can delay enforcement. `publish` only notes the step; one task of its own turns
-steps into frames, one more sets the pace of figures and quotes, and each client has a bounded
-queue that its own relay task empties. A client that falls behind is let go.
+Nothing here can delay enforcement. `publish` only queues the step. One task turns steps into
+frames, another paces figures and quotes, and each client has a bounded queue that a task of its
+own empties. A client that falls behind is disconnected.
 
-Figures (P&L, meters, ages) stay live by sending `snapshot` again for one account, with its
-`account_id` in the envelope: at once when the account changed (at most ten a second), twice a
-second at most while only prices move. So a reader replaces, and never has to patch or compute.
+Figures (P&L, meters, ages) are updated by sending `snapshot` again for one account, with its
+`account_id` in the envelope: at once when the account changed (at most ten a second), and at most
+twice a second while only prices move. A reader therefore replaces, and never patches or computes.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ HOST = "127.0.0.1"
 MAX_READERS = 16
 MAX_ADMINS = 16
 MAX_FRAME = 4096
-READS_PER_MINUTE = 600  # what a client says is ignored, but not for ever
+READS_PER_MINUTE = 600  # messages of a client are ignored, up to this number
 HANDSHAKE_S = 2.0
 PING_S = 20.0
 CLOSE_S = 1.0
@@ -77,7 +77,7 @@ BACKLOG = 4096
 IDLE_TICKS = 5
 
 log = structlog.get_logger(__name__)
-# Its tracebacks of failed handshakes are noise here, and its debug log would hold the token.
+# The library's tracebacks of failed handshakes are noise, and its debug log contains the token.
 _wire_log = logging.getLogger("risk_manager.feed.wire")
 _wire_log.setLevel(logging.CRITICAL)
 
@@ -89,8 +89,8 @@ class FeedUnavailable(Exception):
 class FeedServer(AsyncClosing):
     """Serves /feed and /admin on this machine only. An async context manager; also `Feed`.
 
-    `feed_source` gives the State in force. `vitals` is asked for what the core does not know,
-    `read_whole` whether an account has been read with its trades since the start.
+    `feed_source` returns the State in force. `vitals` returns facts that are not in the state.
+    `read_whole` says whether an account has been read with its trades since the start.
     """
 
     def __init__(
@@ -186,7 +186,8 @@ class FeedServer(AsyncClosing):
         self.port = self._server.sockets[0].getsockname()[1]
         self._hosts = host_names(self.port)
         try:
-            # Only now: a second daemon that finds the port taken must leave the first one's alone.
+            # Issued only now: a second daemon that finds the port taken must not replace the first
+            # one's tokens.
             self._tokens = {FEED_PATH: issue_token(self._data_dir / FEED_TOKEN)}
             if self._admin is not None:
                 self._tokens[ADMIN_PATH] = issue_token(self._data_dir / ADMIN_TOKEN)
@@ -204,7 +205,7 @@ class FeedServer(AsyncClosing):
         return self
 
     def loops(self) -> Iterable[tuple[str, Coroutine[Any, Any, None]]]:
-        """What runs for as long as the feed is open, by name."""
+        """Yield the tasks that run for as long as the feed is open, by name."""
         return (
             ("teller", self._tell_steps()),
             ("pacer", self._pace()),
@@ -221,13 +222,13 @@ class FeedServer(AsyncClosing):
                 *(_end(ws, 1001, "the daemon stops") for ws in list(self._admitted))
             )
             for task in self._serving:
-                task.cancel()  # it may wait for what nobody will answer any more
+                task.cancel()  # it may be waiting for an answer that will not come
             server.close()
             await server.wait_closed()
         await self._open.aclose()
 
     def set_status(self, status: str, message: str = "") -> None:
-        """STARTING, RUNNING, DEGRADED, STOPPING or ERROR, told to everyone at once."""
+        """Send the status (STARTING, RUNNING, DEGRADED, STOPPING or ERROR) to all clients."""
         if (status, message) == (self.status, self._message):
             return
         self.status, self._message = status, message
@@ -236,7 +237,7 @@ class FeedServer(AsyncClosing):
     # --- what the pipeline calls ---
 
     def publish(self, event: AnyEvent, before: State, outcome: Step) -> None:
-        """Note one step. Returns at once; the frames are made by a task of its own."""
+        """Queue one step. Returns at once; a separate task makes the frames."""
         if not self._readers and not frames.is_worth_keeping(outcome):
             return
         if type(event) is QuoteChanged:
@@ -251,7 +252,7 @@ class FeedServer(AsyncClosing):
         return None
 
     def _start_over(self) -> None:
-        """Too much waits to be told: let everyone go and come back for a fresh snapshot."""
+        """Disconnect all clients, as too many steps wait; they return for a fresh snapshot."""
         log.error("feed_backlog_dropped", steps=len(self._steps))
         self._steps.clear()
         for reader in list(self._readers.values()):
@@ -267,7 +268,7 @@ class FeedServer(AsyncClosing):
                 event, before, outcome = self._steps.popleft()
                 try:
                     self._tell_step(event, before, outcome)
-                except Exception as error:  # telling may fail; enforcing must go on
+                except Exception as error:  # the feed may fail, enforcement must go on
                     self._report_fault(error)
                 done += 1
                 if done % STEPS_PER_TURN == 0:
@@ -296,7 +297,7 @@ class FeedServer(AsyncClosing):
             self._stirred.set()
 
     def _tick(self, state: State) -> None:
-        """Time alone moves figures too: windows, ages, quotes that have grown old."""
+        """Refresh figures that change with time alone: windows, ages, quotes that become old."""
         self._ticks += 1
         everyone = self._ticks % IDLE_TICKS == 0
         self._moved.update(
@@ -337,7 +338,7 @@ class FeedServer(AsyncClosing):
             self._stirred.clear()
             try:
                 waiting = self._send_due(self._clock.monotonic())
-            except Exception as error:  # telling may fail; enforcing must go on
+            except Exception as error:  # the feed may fail, enforcement must go on
                 self._report_fault(error)
                 waiting = False
             await asyncio.sleep(CHANGE_GAP_S)
@@ -345,7 +346,7 @@ class FeedServer(AsyncClosing):
                 self._stirred.set()
 
     def _send_due(self, now: float) -> bool:
-        """Quotes and accounts whose turn it is; whether some must still wait."""
+        """Send the quotes and accounts that are due. Returns whether others must still wait."""
         if not self._readers:
             self._quoted.clear()
             self._changed.clear()
@@ -375,8 +376,11 @@ class FeedServer(AsyncClosing):
         return bool(self._quoted or self._moved or self._changed)
 
     def _rest_s(self, account_id: int) -> float:
-        """How long an account is left alone after its picture was made: one with thousands of
-        orders takes a while, and may take a tenth of the time only."""
+        """Return the pause after a snapshot of this account was made.
+
+        Snapshots of an account with thousands of orders are slow and may take a tenth of the time
+        at most.
+        """
         return REST_PER_COST * self._cost_s.get(account_id, 0.0)
 
     async def _beat(self) -> None:
@@ -392,7 +396,7 @@ class FeedServer(AsyncClosing):
     # --- data ---
 
     def _frame(self, account_id: int | None, data: Data) -> bytes:
-        """Everything after the number, which each reader puts before it."""
+        """Return a frame without its number, which each reader adds."""
         return b'"ts":%b,"type":"%b","account_id":%b,"data":%b}' % (
             _json(self._clock.now()),
             NAMES[type(data)].encode(),
@@ -401,7 +405,7 @@ class FeedServer(AsyncClosing):
         )
 
     def _account_frame(self, account_id: int) -> bytes | None:
-        """The account as it is now; made once for all readers that ask at the same state."""
+        """Return the frame of an account as it is now, made once per state for all readers."""
         state = self._source()
         known = self._account_frames.get(account_id)
         told = self._memory.version
@@ -494,14 +498,17 @@ class FeedServer(AsyncClosing):
             self._make_room_for_an_order(same)
         elif len(same) >= MAX_READERS:
             return ws.respond(503, f"there are {MAX_READERS} connections already\n")
-        # Counted from here, so that no burst of handshakes can pass the limit.
+        # Counted from the handshake on, so that a burst of handshakes cannot exceed the limit.
         self._admitted[ws] = None
         ws.connection_lost_waiter.add_done_callback(lambda _: self._admitted.pop(ws, None))
         return None
 
     def _make_room_for_an_order(self, admins: list[ServerConnection]) -> None:
-        """An order to close everything always gets in: the connection that has been open longest
-        goes, and of those one that asks for nothing. What it has asked for is still done."""
+        """Close one admin connection, so that an order to close everything always gets in.
+
+        The oldest connection is closed, preferably one without a running request. A request it has
+        made is still carried out.
+        """
         if len(admins) < MAX_ADMINS or self._admin is None or self._tasks is None:
             return
         idle = (c for c in admins if self._admin is None or not self._admin.is_asking(c))
@@ -518,13 +525,13 @@ class FeedServer(AsyncClosing):
         self._serving.add(task)
         try:
             if _path(ws) == ADMIN_PATH:
-                assert self._admin is not None  # the door knows no /admin without it
+                assert self._admin is not None  # without it `_admit` refuses /admin
                 await self._admin.serve(ws)
             else:
                 await self.serve_reader(ws)
         except ConnectionClosed:
             pass
-        except Exception as error:  # a fault with one client is that client's end, and told
+        except Exception as error:  # an error with one client ends only its connection
             log.error("feed_connection_failed", exc_info=error)
             await _end(ws, 1011, "internal error")
         finally:
@@ -532,7 +539,7 @@ class FeedServer(AsyncClosing):
             self._admitted.pop(ws, None)
 
     async def serve_reader(self, ws: ServerConnection) -> None:
-        """Tell one client, from its snapshot on, until it goes."""
+        """Serve one client, from its snapshot until it disconnects."""
         self._numbers += 1
         reader = Reader(ws, self._numbers, self._account_frame)
         state = self._source()
@@ -550,7 +557,7 @@ class FeedServer(AsyncClosing):
             raise fault
 
     async def _ignore(self, ws: ServerConnection) -> None:
-        """Read what the client says, so that its pongs and its farewell are heard."""
+        """Read and drop the client's messages, so that pongs and close frames are processed."""
         since, heard = self._clock.monotonic(), 0
         async for _ in ws:
             heard += 1
@@ -570,7 +577,7 @@ class FeedServer(AsyncClosing):
 
 
 async def _stop(*tasks: asyncio.Task[None]) -> list[BaseException]:
-    """Cancel what still runs; what ended with anything but a closed connection is returned."""
+    """Cancel running tasks. Returns their exceptions other than a closed connection."""
     for task in tasks:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -583,7 +590,7 @@ async def _stop(*tasks: asyncio.Task[None]) -> list[BaseException]:
 
 
 async def _end(ws: ServerConnection, code: int, reason: str) -> None:
-    """Close, and do not wait long for a client that does not read."""
+    """Close a connection without a long wait for a client that does not read."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_S):
             await ws.close(code, reason)

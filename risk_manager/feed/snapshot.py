@@ -1,4 +1,4 @@
-"""State as the feed shows it: one account, or everything."""
+"""Builds snapshots of the state for the feed, of one account or of everything."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ TRADES_SHOWN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Which daemon is speaking."""
+    """The identity of the daemon."""
 
     run_id: str
     version: str
@@ -57,7 +57,7 @@ def price(value: Decimal | None) -> float | None:
 
 
 def utc(at: datetime | None) -> datetime | None:
-    """A rule may think in the session's own time zone; the feed speaks UTC only."""
+    """Convert a time to UTC: rules may use the session's time zone, the feed uses UTC only."""
     return None if at is None else at.astimezone(UTC)
 
 
@@ -67,13 +67,13 @@ def lockout_id(lock: Lock) -> str:
 
 
 class TradeBook:
-    """Closed trades of each account, worked out again only when its ledger has changed."""
+    """Closed trades of each account, computed again only when its ledger has changed."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Ledger, str, tuple[TradeRow, ...], int]] = {}
 
     def of(self, state: State, account: Account) -> tuple[tuple[TradeRow, ...], int]:
-        """The newest trades of the trading date that have closed lots, and how many have ended."""
+        """Return the newest trades of the day with closed lots, and how many have ended."""
         date = account.trading_date.isoformat()
         known = self._known.get(account.id)
         if known is not None and known[0] is account.ledger and known[1] == date:
@@ -105,7 +105,7 @@ def account_snapshot(
     enforcements: Iterable[EnforcementAction] = (),
     known: bool = True,
 ) -> AccountSnapshot:
-    """One account, whole, as of the state's own time. `known`: its trades have been read, too."""
+    """Return a complete account as of the state's time. `known`: its trades have been read too."""
     view = View(state, account, Tick(at=state.now))
     today = view.today
     unrealised = view.unrealised_total()
@@ -348,7 +348,7 @@ def _meters(account: Account, in_force: AccountRules, view: View) -> Iterable[Me
 def _meter(account: Account, rule: Rule, view: View, shadow: bool) -> MeterRow | None:
     try:
         meter = rule.meter(view)
-    except Exception as error:  # one rule's fault must not take the whole screen away
+    except Exception as error:  # an error in one rule must not lose the whole screen
         return _blind(rule, shadow, f"cannot be worked out: {type(error).__name__}: {error}")
     if rule.id in account.failed_rules:
         return _blind(rule, shadow, "this rule failed and is not judging; see the log")

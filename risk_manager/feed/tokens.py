@@ -1,4 +1,4 @@
-"""The secrets a reader and an administrator show at the door: made anew at each start."""
+"""The access tokens of readers and administrators, made anew at each start."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ ADMIN_TOKEN = "admin.token"
 
 
 def issue_token(path: Path) -> str:
-    """Write 32 random bytes (url-safe text) to a file only its owner may read; returns them.
+    """Write 32 random bytes (as url-safe text) to a file that only its owner may read.
 
-    The file is replaced whole, so a reader never sees half a token. On Windows the mode has no
-    meaning and the folder's own permissions decide.
+    Returns the token. The file is replaced atomically, so a reader never sees half a token. On
+    Windows the mode has no meaning, and the folder's own permissions decide.
     """
     token = secrets.token_urlsafe(32)
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")

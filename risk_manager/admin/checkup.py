@@ -1,4 +1,4 @@
-"""The doctor's checks. Each looks at one thing and says what it found and how to mend it."""
+"""The checks of `doctor`. Each checks one thing and says what it found and how to fix it."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; `fix` is empty where there is nothing to mend."""
+    """The result of one check. `fix` is empty where there is nothing to fix."""
 
     check: str
     grade: Grade
@@ -60,7 +60,7 @@ class Finding:
 def checkup(
     config: Path, data: Path, *, ask_gateway: bool = False, env: Mapping[str, str] | None = None
 ) -> list[Finding]:
-    """Every check, in the order in which they make sense to mend."""
+    """Run every check, in the order in which problems should be fixed."""
     env = os.environ if env is None else env
     findings = [_python()]
     configuration: Configuration | None = None
@@ -172,7 +172,7 @@ def _data_folder(data: Path) -> Finding:
 
 
 def _to_be_made(check: str, data: Path) -> Finding:
-    """Whether the folder could be made: tried beside it, and taken away again."""
+    """Check that the folder could be created, by creating and removing one beside it."""
     place = next(p for p in (data.absolute(), *data.absolute().parents) if p.exists())
     fix = "give --data a folder you may write"
     if not place.is_dir():
@@ -206,7 +206,7 @@ def _database(path: Path) -> Finding:
             check_quickly(connection, path)
     except StoreError as error:
         return Finding("database", Grade.FAIL, str(error), "restore a copy from data/backups")
-    except Exception as error:  # sqlite3 has many; all of them mean: not readable
+    except Exception as error:  # any error of sqlite3 means that the database is not readable
         return Finding(
             "database",
             Grade.FAIL,
@@ -243,7 +243,7 @@ def _daemon(data: Path, running: bool) -> Finding:
 
 
 def _not_running(data: Path) -> Finding:
-    """Stopped in order, or else: since when nobody guards."""
+    """Report that the daemon was stopped cleanly, or since when the accounts are unguarded."""
     check, fix = "daemon", "start it with: risk-manager run"
     told = data / "daemon.json"
     try:
@@ -277,12 +277,12 @@ def _ago(since: datetime) -> str:
 
 
 def _feed_port(port: int) -> Finding:
-    """Whether a daemon that is started now could open its feed."""
+    """Check that a daemon started now could open its feed."""
     check = "feed port"
     if port == 0:
         return Finding(check, Grade.OK, "any free one")
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
-        if os.name == "posix":  # as the feed does: a port just left is free
+        if os.name == "posix":  # as the feed does, so that a port closed just now counts as free
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             tried.bind((HOST, port))

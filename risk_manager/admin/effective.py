@@ -1,4 +1,4 @@
-"""The configuration as it is in force, for a person or a script to read."""
+"""The configuration in force, for a person or a script to read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ _WHEN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What is enforced by what the daemon has read, and what of it waits until `reset`.
+    """The limits enforced, by what the daemon has read, and those that wait until `reset`.
 
-    `unread`: the files say something else by now; a reload or a start reads them.
+    `unread`: the files have changed since; a reload or a start reads them.
     """
 
     configuration: Configuration
@@ -39,7 +39,7 @@ class Standing:
 
 
 def standing(files: Configuration, limits_file: Path, now: datetime) -> Standing:
-    """As the data folder tells it; as the files say, where no daemon has ever read them there."""
+    """Read the limits in force from the data folder, or from the files if no daemon has run."""
     try:
         commitment = Commitment.read(limits_file.read_text("utf-8"))
         commitment = commitment.as_of(commitment.trading_date(now))
@@ -59,8 +59,10 @@ def standing(files: Configuration, limits_file: Path, now: datetime) -> Standing
 
 
 def shown(files: Configuration, now_in_force: Standing) -> dict[str, Any]:
-    """The files with their defaults filled in and secrets as references; and of each account what
-    is in force now, what waits, and until when."""
+    """Return the files with defaults filled in and secrets as references.
+
+    For each account, add what is in force now, what waits, and until when.
+    """
     return {
         "settings": plain(files.settings),
         "accounts": plain(files.accounts),
@@ -84,7 +86,7 @@ def _in_force(now: Standing) -> dict[str, Any]:
 
 
 def _waiting(now: Standing) -> dict[str, Any] | None:
-    """None where nothing waits."""
+    """Return the limits that wait for the reset; None where there are none."""
     if now.reset is None:
         return None
     accounts = {
@@ -99,7 +101,7 @@ def _waiting(now: Standing) -> dict[str, Any] | None:
 
 
 def _shared(now: Standing) -> list[dict[str, Any]]:
-    """What all rules share and an edit has changed: it stays as it was until the reset."""
+    """Return edited settings shared by all rules, which keep their old value until the reset."""
     if now.began_with is None:
         return []
     old, new = now.began_with.limits(), now.configuration.limits()
@@ -112,13 +114,13 @@ def _shared(now: Standing) -> list[dict[str, Any]]:
 
 
 def told_change(change: Mapping[str, Any], reset: str) -> str:
-    """One field of an edit on one line."""
+    """Format one changed field on one line."""
     old, new = ("none" if change[word] is None else _short(change[word]) for word in ("old", "new"))
     return f"{change['key']}: {old} -> {new}, {_WHEN[change['when']].format(reset)}"
 
 
 def told_time(at: str | datetime | None) -> str:
-    """A weekday and the time of day where the reader is; "none" for none."""
+    """Format weekday and time of day in the reader's time zone; "none" for None."""
     if at is None:
         return "none"
     instant = datetime.fromisoformat(at) if isinstance(at, str) else at

@@ -1,13 +1,13 @@
-"""Whether this user may look into a data folder, and what to do where he may not."""
+"""Whether this user may read a data folder, and what to do if not."""
 
 import os
 from pathlib import Path
 
 
 def closed_to_us(data: Path) -> str | None:
-    """Why this user cannot look into a folder, with the fix; None where he can, or there is none.
+    """Return why this user cannot read a folder, with the fix; None if readable or missing.
 
-    Files inside may still be closed: that is found when they are read.
+    Files inside may still be unreadable, which shows when they are read.
     """
     try:
         os.stat(data / "daemon.json")
@@ -19,7 +19,7 @@ def closed_to_us(data: Path) -> str | None:
 
 
 def denied(data: Path, path: Path | None = None) -> str:
-    """One line for what this user may not read; `path` is the part of the folder that it was."""
+    """Return one line on what this user may not read; `path` is the file or folder concerned."""
     owner, is_ours = _owner(data)
     what = f"the data folder {data}" if path is None else f"{path} in the data folder {data}"
     if is_ours:
@@ -30,7 +30,7 @@ def denied(data: Path, path: Path | None = None) -> str:
 
 
 def _owner(data: Path) -> tuple[str, bool]:
-    """Who owns the folder, in words, and whether it is us."""
+    """Return the owner of the folder, in words, and whether it is this user."""
     unknown = "the user who runs the daemon"
     try:
         uid = os.stat(data).st_uid

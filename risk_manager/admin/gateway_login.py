@@ -1,4 +1,4 @@
-"""One login to the gateway to see whether it works, without the SDK and its memory."""
+"""A single test login to the gateway, without the SDK and the memory it needs."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ _ANSWER_LIMIT_BYTES = 1024 * 1024
 
 
 class GatewayProblem(Exception):
-    """Why the gateway cannot be used, for a person; `fix` says what to do."""
+    """The gateway cannot be used. The message says why, and `fix` what to do."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
@@ -35,14 +35,14 @@ class LoginReport:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A key is sent to the address that was configured and to no other."""
+    """Follows no redirect, so that the API key goes only to the configured address."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 
 
 def log_in(api_url: str, credentials: Credentials, also: Collection[int] = ()) -> LoginReport:
-    """Log in and list the active accounts, and those of `also` if they are there at all.
+    """Log in and list the active accounts, and those in `also` if they exist.
 
     Raises GatewayProblem.
     """
@@ -142,7 +142,7 @@ def _by_reason(host: str, reason: object) -> GatewayProblem:
 
 
 def _skew(date: str | None) -> float | None:
-    """Our clock minus the gateway's, in seconds; None where it does not say."""
+    """Return our clock minus the gateway's, in seconds; None without a Date header."""
     try:
         theirs = parsedate_to_datetime(date or "")
     except (TypeError, ValueError):

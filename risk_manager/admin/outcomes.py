@@ -1,4 +1,4 @@
-"""The effect of an administrator's order, as the rows which its answer carries."""
+"""The effect of an administrator's order, as the rows of its answer."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -20,12 +20,12 @@ Row = dict[str, Any]
 
 
 def rows_of(locks: Iterable[Lock]) -> list[Row]:
-    """Locks as the feed tells them."""
+    """Return locks in the form of the feed."""
     return [asdict(lock_row(lock)) for lock in locks]
 
 
 def lifted(before: Account, after: Account, meant: Iterable[Lock], today: date) -> Row:
-    """What a clear has lifted, and what stays in force, with who may lift it."""
+    """Return the locks that a clear has lifted, and those left, with who may lift them."""
     gone = [lock for lock in meant if lock.key not in after.locks]
     known = {lock.key for lock in meant}
     stays = [
@@ -40,7 +40,7 @@ def lifted(before: Account, after: Account, meant: Iterable[Lock], today: date) 
 
 
 def who_may_lift(account: Account, lock: Lock, today: date) -> str:
-    """Who ends a lock, in words that complete "it stays: ..."."""
+    """Return who or what ends a lock, in words that complete "it stays: ..."."""
     if may_be_cleared(account, lock, today):
         return "an administrator may lift it"
     match lock.release:
@@ -69,7 +69,7 @@ def _who_may_lift(account: Account, lock: Lock, before: Lock | None, today: date
 
 @dataclass(slots=True)
 class _Meant:
-    """What an order found in one account, and when that was first seen to be gone."""
+    """The positions and orders found in one account, and when they were first seen to be gone."""
 
     positions: dict[tuple[str, int], Position] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)
@@ -78,10 +78,9 @@ class _Meant:
 
 
 class Carried:
-    """How far a `close_all` or `cancel_all` has got, account by account.
+    """The progress of a `close_all` or `cancel_all`, account by account.
 
-    Verified means that a list of the broker's, asked for after the last of it was gone, shows
-    none of it either.
+    Verified means that a list of the broker, asked for after everything was gone, confirms it.
     """
 
     def __init__(self, account_ids: Iterable[int], scope: str, *, with_positions: bool) -> None:
@@ -90,7 +89,7 @@ class Carried:
         self._with_positions = with_positions
 
     def find(self, state: State) -> None:
-        """Note what there is to close and to cancel. May be asked again, when more is known."""
+        """Note what there is to close and to cancel. May be called again when more is known."""
         for account_id, meant in self._meant.items():
             account = state.accounts[account_id]
             if self._with_positions:
@@ -100,7 +99,7 @@ class Carried:
                 meant.orders.setdefault(order.id, order)
 
     def look(self, state: State, now: datetime) -> list[int]:
-        """The accounts of which the broker's word is still wanted; none of them: all is done."""
+        """Return the accounts that must still be read from the broker; empty when all is done."""
         waiting = []
         for account_id, meant in self._meant.items():
             account = state.accounts[account_id]
@@ -115,7 +114,7 @@ class Carried:
         return waiting
 
     def rows(self, state: State) -> list[Row]:
-        """What became of it, per account."""
+        """Return the result per account."""
         return [self._row(state, state.accounts[i], meant) for i, meant in self._meant.items()]
 
     def _row(self, state: State, account: Account, meant: _Meant) -> Row:
@@ -178,7 +177,7 @@ class Carried:
 
 
 def _filled(account: Account, gone: list[Order]) -> set[int]:
-    """Which of these orders ended by filling, before their cancel got there."""
+    """Return those of the orders that filled before their cancel arrived."""
     lots = {order.id: 0 for order in gone}
     for execution in account.ledger.standing():
         if execution.order_id in lots:

@@ -1,7 +1,8 @@
-"""The administrator's password: kept as an argon2id hash, tried in the daemon, at a growing price.
+"""The administrator's password: stored as an argon2id hash and checked in the daemon, with growing
+pauses after failures.
 
-The hash lies in the data folder (`admin.hash`, 0600) and, copied, in the database. Removing or
-replacing the file while the daemon is stopped opens nothing: until the next reset the copy counts.
+The hash is in the data folder (`admin.hash`, mode 0600), with a copy in the database. Removing or
+replacing the file while the daemon is stopped gains nothing: the copy counts until the next reset.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ LONGEST_BYTES = 1024
 LONGEST_WAIT = timedelta(minutes=15)
 FREE_TRIES = 3
 NOBODY = "!"
-"""Kept in the place of a hash that is not known any more."""
+"""Stored in place of a hash that is lost. No password matches it."""
 
 _HASH = "admin_hash"
 _FAILURES = "admin_failures"
@@ -35,7 +36,7 @@ log = structlog.get_logger("risk_manager.admin")
 
 
 class Notes(Protocol):
-    """The store, as far as it is needed here."""
+    """The part of the store that is used here."""
 
     async def note(self, key: str) -> str | None: ...
 
@@ -47,7 +48,7 @@ class Notes(Protocol):
 
 
 def problem_with(password: str) -> str | None:
-    """Why this may not be a password; None when it may."""
+    """Return why this is not acceptable as a password; None if it is."""
     if len(password) < SHORTEST:
         return f"a password has at least {SHORTEST} characters"
     if len(password.encode("utf-8", "surrogatepass")) > LONGEST_BYTES:
@@ -56,14 +57,14 @@ def problem_with(password: str) -> str | None:
 
 
 def hashed(password: str) -> str:
-    """The argon2id hash. Takes a tenth of a second: off the event loop, please."""
+    """Return the argon2id hash. Takes a tenth of a second, so not to be run on the event loop."""
     from argon2 import PasswordHasher
 
     return PasswordHasher().hash(password)
 
 
 def fits(password: str, kept: str) -> bool:
-    """Whether this is the password behind a hash. Takes as long as hashing."""
+    """Whether the password matches a hash. Takes as long as hashing."""
     from argon2 import PasswordHasher
     from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -98,14 +99,14 @@ class _Failures:
     last_at: datetime | None = None
 
     def wait(self) -> timedelta:
-        """After the last failure: nothing for a slip or two, then doubling from a second on."""
+        """The pause after the last failure: none at first, then one second, doubling."""
         if self.count < FREE_TRIES:
             return timedelta(0)
         return min(timedelta(seconds=2 ** min(self.count - FREE_TRIES, 20)), LONGEST_WAIT)
 
 
 class AdminPassword:
-    """What the daemon asks of an administrator. `load` it before the door is opened."""
+    """The password check of the daemon. `load` must run before the admin channel opens."""
 
     def __init__(
         self, notes: Notes, data_dir: Path, clock: Clock, trading_date: Callable[[], date | None]
@@ -123,7 +124,7 @@ class AdminPassword:
         return self._hash is not None
 
     async def load(self) -> None:
-        """Find the hash that counts. Raises StoreError or OSError."""
+        """Load the hash in force. Raises StoreError or OSError."""
         async with self._one_at_a_time:
             await self._load()
 
@@ -142,7 +143,10 @@ class AdminPassword:
             await self._wait_for_the_reset(found)
 
     async def _instead_of_edited(self, found: str | None) -> str:
-        """Somebody wrote into the database: the file, if it is as it was; else no password fits."""
+        """Return the hash to use when the stored copy was edited by another program.
+
+        It is the file's hash if that is unchanged, else one that no password matches.
+        """
         kept = found if found and self._notes.is_as_sealed(_HASH, found) else NOBODY
         log.warning("password_note_edited", file_counts=kept is not NOBODY)
         await self._notes.put_note(_HASH, kept)
@@ -150,10 +154,10 @@ class AdminPassword:
         return kept
 
     async def _wait_for_the_reset(self, found: str | None) -> None:
-        """Somebody changed the file behind our back: as any loosening, it waits."""
+        """Make a changed hash file wait for the reset, as any loosening does."""
         today = self._trading_date()
         if today is None:
-            return  # not known yet; it is loaded again once it is
+            return  # the trading date is not known yet; `load` runs again once it is
         text = await self._notes.note(_WAITING)
         is_ours = self._notes.is_as_sealed(_WAITING, text)
         waiting = json.loads(text) if text and is_ours else None
@@ -166,7 +170,7 @@ class AdminPassword:
         await self._notes.audit("admin", "password.file_changed", "admin", ok=False)
 
     async def log_in(self, password: object) -> None:
-        """Raises AdminError when it is not the password, or is tried too soon."""
+        """Check a password. Raises AdminError if it is wrong or tried too soon."""
         async with self._one_at_a_time:
             await self._check(password)
 
@@ -193,7 +197,7 @@ class AdminPassword:
         if kept is None:
             return
         if password is None or password == "":
-            # Nobody was there to be asked: that is not a try.
+            # A missing password does not count as a try.
             raise AdminError("password_missing", "no password was given")
         now, failures = self._clock.now(), self._failures
         if failures.last_at is not None:
@@ -204,7 +208,7 @@ class AdminPassword:
                     f"{failures.count} wrong passwords in a row; "
                     f"wait {left.total_seconds():.0f} s before the next try",
                 )
-        # Counted before it is tried: ending the process in between wins nothing.
+        # Counted before the check, so that killing the process in between gains nothing.
         await self._count(_Failures(failures.count + 1, now))
         is_right = isinstance(password, str) and await asyncio.to_thread(fits, password, kept)
         await self._notes.audit("admin", "login", "admin", ok=is_right)

@@ -1,4 +1,4 @@
-"""What is written down, read without the daemon: the audit, the database, the journal, the logs."""
+"""Reads stored records without the daemon: audit, database, journal and logs."""
 
 import json
 import sqlite3
@@ -27,7 +27,7 @@ def database_in(data: Path) -> Path:
 
 
 def audit_verdict(data: Path) -> dict[str, Any]:
-    """Whether the chain of audit rows holds, and where it does not. Raises StoreError."""
+    """Check the audit chain and return where it is broken, if it is. Raises StoreError."""
     path = database_in(data)
     broken = verify_audit(path)
     with upkeep.open_reader(path) as connection:
@@ -51,7 +51,7 @@ def audit_rows(data: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def check_database(data: Path) -> dict[str, Any]:
-    """A full integrity check. Raises StoreError where it cannot even be opened."""
+    """Run a full integrity check. Raises StoreError if the database cannot be opened."""
     path = database_in(data)
     with upkeep.open_reader(path) as connection:
         try:
@@ -70,12 +70,12 @@ def check_database(data: Path) -> dict[str, Any]:
 
 
 def back_up(data: Path) -> Path:
-    """A verified copy in `backups/`, also while the daemon runs. Raises StoreError."""
+    """Make a verified copy in `backups/`, even while the daemon runs. Raises StoreError."""
     return upkeep.back_up(database_in(data), datetime.now(UTC))
 
 
 def replayed(data: Path, day: date) -> dict[str, Any]:
-    """A day judged again: what was decided, and whether that is what the database says."""
+    """Replay a day. Returns the decisions, and whether they agree with the database."""
     database = database_in(data)
     done = journal.replay(database, day)
     return {
@@ -120,7 +120,7 @@ def _fact(fact: object) -> dict[str, Any] | None:
 
 
 def _unrecorded(database: Path, done: journal.Replayed) -> list[str]:
-    """Decisions of the replay that the enforcement log does not know."""
+    """Return the decisions of the replay that are not in the enforcement log."""
     with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         known = set(
             connection.execute(

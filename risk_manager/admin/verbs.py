@@ -1,4 +1,4 @@
-"""What the daemon does when an administrator asks: each verb becomes one ordered event."""
+"""The daemon's handling of administrator requests: each verb becomes one ordered event."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ VERBS = {"set_lockout": "lock", "clear_lockout": "unlock", "close_all": "flatten
 WITHOUT_PASSWORD = frozenset(
     {"login", "set_password", "status", "set_lockout", "close_all", "cancel_all"}
 )
-"""What only looks or only tightens; `set_password` asks for the old one itself."""
+"""Verbs that only read or only tighten. `set_password` checks the old password itself."""
 LONGEST_WAIT_S = 60.0
 LOOK_EVERY_S = 0.05
 
@@ -33,9 +33,9 @@ class AdminDesk:
     """Answers the admin channel. Verbs that change something are events like any other.
 
     `close_all` and `cancel_all` take an account id or "all"; `set_lockout` and `clear_lockout`
-    take one account. They are answered once they are stored, and say what they did; with `wait_s`
-    `close_all` and `cancel_all` are answered once the broker confirms that all is gone, or after
-    that time. `reload_config` reads the files again; `shutdown` stops the daemon.
+    take one account. Each is answered with its effect once it is stored. With `wait_s`, `close_all`
+    and `cancel_all` are answered once the broker confirms that everything is gone, or after that
+    time in seconds. `reload_config` reads the files again; `shutdown` stops the daemon.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class AdminDesk:
     async def handle(
         self, method: str, params: dict[str, Any], session: AdminSession
     ) -> dict[str, Any]:
-        """One verb. Raises AdminError with what to do instead."""
+        """Carry out one verb. Raises AdminError, which says what to do instead."""
         match method:
             case "status":
                 return self._status()
@@ -101,8 +101,8 @@ class AdminDesk:
                 "reason_missing", "say why: every order of yours is kept with its reason"
             )
         if not self._is_open():
-            # Its time would be the machine's: by a clock set forward it would come after every
-            # deadline, and end what waits for one.
+            # Before the login the event would carry the machine's time. With a clock set forward,
+            # it would end every lock and pause whose deadline lies before it.
             raise AdminError(
                 "starting", "the daemon is still logging in to the gateway; try again once it has"
             )
@@ -141,7 +141,7 @@ class AdminDesk:
         return accepted | {"report": await self._carried_out(events, wait_s)}
 
     async def _locked(self, event: AdminAsked) -> dict[str, Any]:
-        """Which lock now says what was asked for, and all that are in force on the account."""
+        """Return the lock that carries the order, and all locks in force on the account."""
         await self._take(event)
         locks = self._state().accounts[event.account_id].locks.values()
         ours = [
@@ -153,7 +153,7 @@ class AdminDesk:
         return {"lock": next(iter(rows_of(ours)), None), "locks": rows_of(locks)}
 
     async def _unlocked(self, event: AdminAsked) -> dict[str, Any]:
-        """What was lifted, and what stays."""
+        """Return the locks that were lifted and those that stay."""
         before = self._state().accounts[event.account_id]
         meant = self._meant(before, event)
         await self._take(event)
@@ -161,10 +161,10 @@ class AdminDesk:
         return lifted(before, state.accounts[event.account_id], meant, state.day.date)
 
     async def _carried_out(self, events: list[AdminAsked], wait_s: float) -> list[dict[str, Any]]:
-        """What was closed and cancelled, once the broker confirms it, at the latest after a time.
+        """Return what was closed and cancelled, once the broker confirms it or `wait_s` is over.
 
-        An account that the broker has not told of yet, after a start, is asked for again when it
-        has: nobody can close what is not known.
+        For an account that has not been read since the start the order is given again after the
+        read, as unknown positions cannot be closed.
         """
         if not events:
             return []
@@ -190,7 +190,7 @@ class AdminDesk:
         return self._state().accounts[account_id].reported_as_of is not None
 
     def _meant(self, account: Account, event: AdminAsked) -> list[Lock]:
-        """The locks to be cleared. Says now what the core would only answer with an alarm."""
+        """Return the locks to be cleared. Raises AdminError where the engine would only alarm."""
         today = self._state().day.date
         meant = [
             lock

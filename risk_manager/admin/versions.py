@@ -1,4 +1,4 @@
-"""What the program's parts are versioned as."""
+"""The versions of the program's parts."""
 
 from risk_manager import __version__
 from risk_manager.feed.messages import PROTOCOL
@@ -6,7 +6,7 @@ from risk_manager.store.schema import shipped_migrations
 
 
 def versions() -> dict[str, str]:
-    """The package, the newest database schema it knows, and its feed protocol."""
+    """Return the versions of the package, of its newest database schema and of its feed."""
     return {
         "package": __version__,
         "schema": str(len(shipped_migrations())),

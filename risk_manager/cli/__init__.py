@@ -21,9 +21,9 @@ exit codes: 0 done, 1 refused or failed check, 2 usage, 3 daemon unreachable,
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command. Returns the exit code."""
     show_plain_signs()
-    # The program's own time zones: PYTHONTZPATH must not say when the trading day turns.
+    # Use the bundled time zones: PYTHONTZPATH must not change when the trading day begins.
     zoneinfo.reset_tzpath(to=())
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("nothing was entered; nothing was done")
         return Exit.REFUSED
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`). Python would complain again at exit.
+        # The reader of our output has closed the pipe (`| head`). Without this Python would report
+        # the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.REFUSED
     except Exception as error:
@@ -64,7 +65,7 @@ def _begin(arguments: argparse.Namespace) -> int:
 
 
 def _unexpected(error: Exception, debug: bool) -> int:
-    """The last net: known kinds of trouble by their own code, the rest as our bug."""
+    """Report an exception: known kinds by their own exit code, all others as a bug."""
     from risk_manager.logs import redact
     from risk_manager.settings.problems import ConfigurationErrors
     from risk_manager.settings.secrets import SecretUnavailable
@@ -90,7 +91,7 @@ def _say(line: str) -> None:
 
 
 class _Version(argparse.Action):
-    """Looks the versions up only when asked: they live with what they version."""
+    """Looks the versions up only when asked, as that imports the parts."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         from risk_manager.admin.versions import versions

@@ -1,4 +1,4 @@
-"""`admin config` and `admin rules`: what works on the files alone."""
+"""`admin config` and `admin rules`: commands that work on the files alone."""
 
 import argparse
 import json
@@ -93,7 +93,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _standing(arguments: argparse.Namespace, files: "Configuration") -> "Standing":
-    """What a daemon with this data folder goes by."""
+    """Return the limits in force for a daemon with this data folder."""
     from datetime import UTC, datetime
 
     from risk_manager.admin.effective import standing

@@ -1,4 +1,4 @@
-"""`admin status`, `admin lockouts` and `admin panic`: what needs the running daemon."""
+"""`admin status`, `admin lockouts` and `admin panic`: commands that need the running daemon."""
 
 import argparse
 import asyncio
@@ -70,9 +70,10 @@ def register(groups: "Commands") -> None:
 
 
 def ask_password(prompt: str, *, from_stdin: bool) -> str:
-    """From the terminal, unseen, or a line of the standard input. Never from the command line.
+    """Read a password from the terminal without echo, or from a line of standard input.
 
-    Nothing is asked, or tried, where nobody can answer: that would count as a wrong password.
+    It is never taken from the command line. Without a terminal nothing is asked or sent, as an
+    empty answer would count as a wrong password.
     """
     if not from_stdin and not sys.stdin.isatty():
         raise CommandFailed(Exit.REFUSED, f"the admin password is asked for: {NO_TERMINAL}")
@@ -97,7 +98,7 @@ def answered[T](asked: Coroutine[Any, Any, T]) -> T:
 async def call(
     arguments: argparse.Namespace, method: str, params: dict[str, Any], *, timeout_s: float = 30.0
 ) -> Any:
-    """The daemon's answer to one verb; asks for the password where there is one to be asked for."""
+    """Return the daemon's answer to one verb. Asks for the password if one is needed."""
     from risk_manager.feed.client import AdminClient, AdminRefused
 
     async with AdminClient.connect(arguments.data, arguments.url) as admin:
@@ -113,7 +114,7 @@ async def call(
 
 
 def _snapshot(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """What the daemon says about itself, and the snapshot."""
+    """Return the daemon's status and the snapshot."""
     from risk_manager.feed.client import read_once
 
     status, snapshot, _ = answered(read_once(arguments.data, arguments.url))
@@ -142,7 +143,7 @@ def _is_starting(snapshot: dict[str, Any]) -> bool:
 def _in_a_line(account: dict[str, Any]) -> str:
     locks = locked(account["locks"], datetime.now(UTC))
     if not account.get("known", True):
-        # A lock that is remembered holds; that there is none, nobody knows before it is read.
+        # A stored lock is in force. That there is none is not known before the account is read.
         return f"not known yet, {locks}" if account["locks"] else "not known yet"
     held = account["contracts_held"]
     return (
@@ -261,7 +262,7 @@ def reload_config(arguments: argparse.Namespace) -> int:
 def _told(
     arguments: argparse.Namespace, result: dict[str, Any], lines: Iterable[str] | None = None
 ) -> int:
-    """Say what the daemon answered: as JSON, in these lines, or in a word where it told no more."""
+    """Print the daemon's answer: as JSON, as these lines, or as one word if there are none."""
     if arguments.json:
         print(json.dumps(result, indent=2))
         return Exit.DONE

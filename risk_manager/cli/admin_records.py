@@ -1,4 +1,4 @@
-"""`admin audit|db|journal|logs|password`: what is written down; all but the last without daemon."""
+"""`admin audit|db|journal|logs|password`: stored records. Only `password` uses the daemon."""
 
 import argparse
 import asyncio
@@ -217,7 +217,8 @@ def _set_password(arguments: argparse.Namespace) -> int:
 
 
 def _set_without_daemon(arguments: argparse.Namespace, old: str | None, new: str) -> str:
-    """The first password counts from the next start; another one only after a reset."""
+    """Set a password while the daemon is stopped. A first one counts from the next start, a
+    changed one only after a reset."""
     from risk_manager.admin.password import HASH_FILE, fits, hashed, read_hash, write_hash
 
     path = arguments.data / HASH_FILE

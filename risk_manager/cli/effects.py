@@ -1,6 +1,6 @@
-"""Locks, and the effect of an order, as lines for a person: from the rows the daemon answers with.
+"""Formats locks and the effects of an order for a person, from the rows of the daemon's answer.
 
-Times are the reader's own.
+Times are in the reader's time zone.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,18 +20,18 @@ ENDS = {
     "manual": "it is cleared",
 }
 POLICIES = {"flat": "flat", "no_entries": "no entries"}
-# What an administrator's clear, or a rule, or the platform ends has no end that can be compared.
+# For sorting: a lock that an administrator, a rule or the platform ends has no end time.
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
 def named(account: Row) -> str:
-    """account 101 (combine-50k); the number alone where it has no name of its own."""
+    """Format an account: "account 101 (combine-50k)", or the number alone without a name."""
     account_id, name = account["account_id"], account.get("name") or ""
     return f"account {account_id}" + (f" ({name})" if name not in ("", str(account_id)) else "")
 
 
 def clock(text: str, now: datetime) -> str:
-    """13:42; with seconds where it is soon, with the day where it is not today."""
+    """Format a time: "13:42", with seconds if it is soon, with the day if it is not today."""
     at = datetime.fromisoformat(text)
     local = at.astimezone()
     told = local.strftime("%H:%M:%S" if abs(at - now) < SOON else "%H:%M")
@@ -39,7 +39,7 @@ def clock(text: str, now: datetime) -> str:
 
 
 def until(lock: Row, now: datetime) -> str:
-    """When a lock ends, or what ends it."""
+    """Return when a lock ends, or what ends it."""
     at = "" if lock["expires_at"] is None else clock(lock["expires_at"], now)
     if lock["release"] == "time":
         return f"until {at}" if at else "without an end"
@@ -48,19 +48,19 @@ def until(lock: Row, now: datetime) -> str:
 
 
 def where(lock: Row) -> str:
-    """The product or contract; nothing for the whole account."""
+    """Return the product or contract; empty for the whole account."""
     name = scope_name(str(lock["scope"]))
     return f"{name} " if name else ""
 
 
 def in_force(lock: Row, now: datetime) -> str:
-    """One lock: what it does, for how long, and why."""
+    """Describe one lock: its effect, how long it lasts, and why."""
     policy = POLICIES.get(lock["policy"], str(lock["policy"]))
     return f"{where(lock)}{policy} {until(lock, now)}, {lock['rule_id']}: {lock['reason']}"
 
 
 def locked(locks: Iterable[Row], now: datetime) -> str:
-    """All locks of an account in a few words: the strictest of each scope, which counts."""
+    """Describe all locks of an account in a few words: the strictest of each scope."""
     scopes: dict[str, list[Row]] = {}
     for lock in locks:
         scopes.setdefault(lock["scope"], []).append(lock)
@@ -71,13 +71,13 @@ def locked(locks: Iterable[Row], now: datetime) -> str:
 
 
 def _effect(locks: list[Row], now: datetime) -> str:
-    """What these locks of one scope amount to now, and until when."""
+    """Describe the joint effect of the locks of one scope now, and until when."""
     lock = _decisive(locks)
     return f"{POLICIES.get(lock['policy'], str(lock['policy']))} {until(lock, now)}"
 
 
 def _decisive(locks: list[Row]) -> Row:
-    """The strictest, and of these the one that ends last."""
+    """Return the strictest lock, and of equally strict ones the one that ends last."""
     return max(locks, key=lambda lock: (lock["policy"] == "flat", _end(lock)))
 
 
@@ -91,7 +91,7 @@ def _end(lock: Row) -> datetime:
 
 
 def of_lock(account_id: int, new: Row, locks: list[Row], now: datetime) -> Iterator[str]:
-    """The effect of a lock that was set, beside those that were there."""
+    """Describe the effect of a lock that was set, together with those already there."""
     same = [x for x in locks if x["scope"] in ("account", new["scope"])]
     decisive = _decisive(same)
     remark = ""
@@ -107,7 +107,7 @@ def of_lock(account_id: int, new: Row, locks: list[Row], now: datetime) -> Itera
 
 
 def of_clear(account_id: int, lifted: list[Row], stays: list[Row], now: datetime) -> Iterator[str]:
-    """What was lifted, what stays, and who may lift that."""
+    """Describe the locks lifted, those that stay, and who may lift them."""
     for lock in lifted:
         yield f"account {account_id}: lifted: {in_force(lock, now)}"
     for lock in stays:
@@ -117,7 +117,7 @@ def of_clear(account_id: int, lifted: list[Row], stays: list[Row], now: datetime
 
 
 def of_panic(row: Row, now: datetime) -> Iterator[str]:
-    """What became of everything in one account."""
+    """Describe the result of `panic` in one account."""
     done = [
         f"{word} {', '.join(said)}"
         for word, said in (

@@ -1,10 +1,10 @@
-"""How a command ends: its exit code, and the one line a person reads."""
+"""How a command ends: its exit code, and one line for a person."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What scripts and service wrappers rely on."""
+    """The exit codes, on which scripts and service wrappers rely."""
 
     DONE = 0
     REFUSED = 1  # or a failed check
@@ -18,7 +18,7 @@ class Exit(IntEnum):
 
 
 class CommandFailed(Exception):
-    """A command cannot do what was asked; the message is one line for a person."""
+    """A command cannot do what was asked. The message is one line for a person."""
 
     def __init__(self, code: Exit, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The type of what argparse calls subparsers, which it does not name publicly."""
+"""Command groups, and a name for argparse's type of subparsers, which is not public."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 def add_group(
     commands: "Commands", name: str, about: str
 ) -> "tuple[argparse.ArgumentParser, Commands]":
-    """A command that only holds others."""
+    """Add a command that only contains others."""
     parser = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
     return parser, parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
 
 def add_command(commands: "Commands", name: str, about: str) -> argparse.ArgumentParser:
-    """A command of its own; its `command` default is the function that carries it out.
+    """Add a command. Its `command` default is set to the function that carries it out.
 
-    `usage` is its own complaint: what is wrong with a command is said with the usage of that one.
+    `usage` is set to the command's own parser error, so that errors show its own usage.
     """
     parser = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
     parser.set_defaults(usage=parser.error)

@@ -1,4 +1,4 @@
-"""Numbers on the command line, refused in a sentence when they cannot be meant."""
+"""Parses numbers on the command line; an implausible one is refused with a sentence."""
 
 import argparse
 from datetime import timedelta
@@ -36,7 +36,7 @@ def port(text: str) -> int:
 
 
 def duration(text: str) -> str:
-    """A length of time as the daemon reads it: 30m, 1h30m."""
+    """A length of time in the form the daemon reads: 30m, 1h30m."""
     try:
         length = parse_duration(text)
     except TooLong as error:

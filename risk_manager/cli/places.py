@@ -38,9 +38,9 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def add_places(parser: argparse.ArgumentParser, *, looks_into_data: bool = True) -> None:
-    """Both folders, and `--debug`: understood by every command, whichever of them it needs.
+    """Add the options for both folders and `--debug`, which every command accepts.
 
-    A command that looks into the data folder is not begun where this user may not.
+    A command that reads the data folder is refused at once if this user may not read it.
     """
     add_config(parser)
     add_data(parser)
@@ -63,7 +63,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
-    # Also understood after the command; a default there would undo one given before it.
+    # Accepted after the command as well. A default here would undo a `--debug` given before it.
     parser.add_argument(
         "--debug",
         action="store_true",

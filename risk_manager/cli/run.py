@@ -43,9 +43,9 @@ def _guard(arguments: argparse.Namespace, instance_lock: "InstanceLock") -> int:
     gateway = configuration.settings.gateway
     if gateway.kind == "projectx":  # a practice gateway has no address before it runs
         listed = [account.id for account in configuration.accounts.enabled]
-        # One that cannot be held is told once there is a log.
+        # An account that cannot be held is reported once there is a log.
         instance_lock.hold_the_accounts(gateway.api_url, listed, configuration.label_of)
 
-    from risk_manager.daemon.process import run  # only now: everything heavy comes with it
+    from risk_manager.daemon.process import run  # imported late, as it loads everything heavy
 
     return run(configuration, arguments.data, instance_lock, getattr(arguments, "debug", False))

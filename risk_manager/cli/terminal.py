@@ -1,4 +1,4 @@
-"""The terminal a command talks to: whether there is one, and which signs it can show."""
+"""The terminal of a command: whether there is one, and which characters it can show."""
 
 import codecs
 import io
@@ -24,7 +24,7 @@ PLAIN_SIGNS = {
 
 
 def require_terminal(instead: str) -> None:
-    """Raise unless keys can be read and a screen be drawn; `instead` is what to try."""
+    """Raise unless keys can be read and a screen drawn. `instead` names an alternative."""
     if not all(s is not None and s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)):
         raise CommandFailed(
             Exit.USAGE,
@@ -34,7 +34,7 @@ def require_terminal(instead: str) -> None:
 
 
 def show_plain_signs() -> None:
-    """Have outputs that cannot encode a sign show a plain one, instead of failing on it."""
+    """Make outputs replace a character they cannot encode by a plain one, and not fail."""
     codecs.register_error("plain_signs", _plain_sign)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""The live screen: reads the feed, shows it, decides nothing and stores nothing."""
+"""The live screen. It reads and shows the feed; it decides and stores nothing."""
 
 import time
 from collections.abc import Callable
@@ -36,12 +36,12 @@ from risk_manager.feed.client import Connected, Disconnected, FeedClient
 from risk_manager.feed.messages import Heartbeat, MarketQuote, Message
 
 REPAINT_S = 0.1  # no more than ten a second, whatever the feed brings
-AGES_S = 0.5  # ages, countdowns, and prices, which change without end
+AGES_S = 0.5  # ages, countdowns, and prices, which change all the time
 PRICES = (MarketQuote, Heartbeat)
 
 
 class FeedSpoke(Posted):
-    """Something came over the feed, or the connection changed."""
+    """A message arrived over the feed, or the connection changed."""
 
     def __init__(self, item: Message | Connected | Disconnected, heard_at: float) -> None:
         super().__init__()
@@ -81,9 +81,9 @@ class RiskDashboard(App[None]):
         self._monotonic = monotonic
         self.picture = Picture()
         self.latest = self.picture
-        """What has been heard; shown as well, unless the screen is paused."""
+        """The newest picture. It is shown, unless the screen is paused."""
         self._dismissed: frozenset[datetime] = frozenset()
-        self._is_news = False  # something has come that must not wait for the prices
+        self._is_news = False  # a message has come that must not wait for the price repaint
         self._painted_at = 0.0
         self.set_reactive(RiskDashboard.account_id, account)
 
@@ -131,7 +131,7 @@ class RiskDashboard(App[None]):
 
     def _take_latest(self) -> None:
         self._is_news = False
-        # The connection is told even while paused: a frozen screen must not look alive.
+        # The connection is shown even while paused, so that a paused screen does not look live.
         if not self.paused:
             self.picture = self.latest
         elif self.latest.line is not self.picture.line:
@@ -164,7 +164,7 @@ class RiskDashboard(App[None]):
     # --- showing ---
 
     def glance(self) -> Glance:
-        """The picture from here, now."""
+        """Return the picture of the chosen account, as of now."""
         picture, mono = self.picture, self._monotonic()
         account = picture.account(self.account_id)
         number = picture.accounts.index(account) + 1 if account is not None else 0
@@ -182,7 +182,7 @@ class RiskDashboard(App[None]):
         )
 
     def paint(self) -> None:
-        """Show everything as it is now. Ages and countdowns move even when nothing is told."""
+        """Draw everything as of now. Ages and countdowns change even without a message."""
         if not self.is_running or not self.screen_stack:
             return
         self._painted_at = self._monotonic()

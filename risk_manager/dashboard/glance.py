@@ -1,4 +1,4 @@
-"""One look at the picture: which account, at what time, and whether it can be trusted."""
+"""A view of the picture: of which account, at what time, and whether it can be trusted."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from risk_manager.feed.messages import AccountSnapshot, DoubtRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """What every widget is shown. `now` is the daemon's clock, None before its first word."""
+    """The input of every widget. `now` is the daemon's clock; None before its first message."""
 
     picture: Picture
     account: AccountSnapshot | None
@@ -28,7 +28,7 @@ class Glance:
 
     @property
     def doubts(self) -> list[DoubtRow]:
-        """What is in doubt about this account, or about everything."""
+        """The health issues of this account, and those that concern every account."""
         shown = (None, self.account.account_id if self.account is not None else None)
         return [d for d in self.picture.doubts if d.account_id in shown]
 

@@ -1,4 +1,4 @@
-"""The snapshot once, for a script or a quick look. Imports no Textual."""
+"""Prints the snapshot once, for a script or a quick look. Does not import Textual."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ UNREACHABLE = 3
 def print_once(
     data_dir: Path, url: str | None = None, as_json: bool = False, account: int | None = None
 ) -> int:
-    """Print the snapshot and return the exit code: 3, with one line, without a daemon."""
+    """Print the snapshot and return the exit code. Without a daemon: one line, and code 3."""
     try:
         status, raw, message = asyncio.run(read_once(data_dir, url))
     except FeedUnreachable as error:

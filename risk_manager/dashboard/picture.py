@@ -1,4 +1,4 @@
-"""What the screen knows: the last snapshot, what was told since, and how old it all is."""
+"""The screen's data: the last snapshot, the changes received since, and their age."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -26,8 +26,8 @@ from risk_manager.feed.messages import (
 )
 
 SHOWN = 20
-STALE_AFTER = 2.5  # heartbeats without a word
-STUCK_AFTER_S = 5.0  # the daemon's judgement moves each second
+STALE_AFTER = 2.5  # heartbeats without any message
+STUCK_AFTER_S = 5.0  # a healthy daemon makes a step each second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Line:
         return None if self.heard_at is None else max(mono - self.heard_at, 0.0)
 
     def is_live(self, mono: float) -> bool:
-        """Connected, and heard from lately enough for green."""
+        """Whether the feed is connected and the last message recent enough to show green."""
         silence = self.silence_s(mono)
         return self.up and silence is not None and silence <= STALE_AFTER * self.heartbeat_s
 
@@ -63,7 +63,7 @@ class EndedLock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Replaced, never changed. `told_at` is the daemon's clock when it last spoke."""
+    """Immutable. `told_at` is the daemon's clock at its last message."""
 
     line: Line = field(default_factory=Line)
     told_at: datetime | None = None
@@ -88,20 +88,20 @@ class Picture:
     # --- reading ---
 
     def account(self, account_id: int | None) -> AccountSnapshot | None:
-        """The one asked for, or the first; None while nothing is known."""
+        """Return the account asked for, or the first; None while nothing is known."""
         for account in self.accounts:
             if account.account_id == account_id:
                 return account
         return self.accounts[0] if self.accounts and account_id is None else None
 
     def now(self, mono: float) -> datetime | None:
-        """The daemon's clock now: its own last word, carried forward by ours."""
+        """Return the daemon's clock now: its last stated time, advanced by our clock."""
         if self.told_at is None:
             return None
         return self.told_at + timedelta(seconds=self.line.silence_s(mono) or 0.0)
 
     def judgement_age_s(self, mono: float) -> float:
-        """How long ago the daemon last judged anything."""
+        """Return how long ago the daemon made its last step."""
         return self.state_age_s + (self.line.silence_s(mono) or 0.0)
 
     # --- being told ---
@@ -142,7 +142,7 @@ class Picture:
                 return self._without_lock(message.account_id, data)
             case EnforcementAction() as data:
                 return self._with_enforcement(message.account_id, data)
-        return self  # the account's snapshot that follows says the same, whole
+        return self  # the account's snapshot that follows contains the change
 
     def _with_snapshot(self, data: Snapshot, *, whole: bool) -> "Picture":
         told = {account.account_id: account for account in data.accounts}

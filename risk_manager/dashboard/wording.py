@@ -1,4 +1,4 @@
-"""Figures, ages and times in the form a trader reads them. Unknown is a dash, never a zero."""
+"""Formats figures, ages and times for a trader. Unknown is a dash, never a zero."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ DIM = "dim"
 
 
 def signed(amount: float | None, *, cents: bool = True) -> str:
-    """+1,234.50: the sign always there, so that colour is never needed to tell."""
+    """Format an amount: +1,234.50. The sign is always shown, so that it never needs colour."""
     if amount is None:
         return UNKNOWN
     text = f"{abs(amount):,.2f}" if cents else f"{abs(amount):,.0f}"
@@ -29,7 +29,7 @@ def dollars(amount: float | None) -> str:
 
 
 def price(value: float | None) -> str:
-    """A price as the gateway states it, without a float's tail."""
+    """Format a price as the gateway states it, without rounding noise of floats."""
     if value is None:
         return UNKNOWN
     text = f"{value:.8f}".rstrip("0")
@@ -46,7 +46,7 @@ def colour_of(amount: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """0.4s, 12s, 3m05s, 2h10m, 4d."""
+    """Format an age: 0.4s, 12s, 3m05s, 2h10m, 4d."""
     if seconds < 9.95:
         return f"{max(seconds, 0):.1f}s"
     whole = int(seconds)
@@ -80,7 +80,7 @@ def called(entry: EnforcementAction) -> str:
 
 
 def countdown(left: timedelta) -> str:
-    """0:09, 12:30, 5:00:00, 2d 5:00:00."""
+    """Format the time left: 0:09, 12:30, 5:00:00, 2d 5:00:00."""
     whole = max(int(left.total_seconds() + 0.999), 0)
     days, rest = divmod(whole, 86_400)
     hours, rest = divmod(rest, 3600)
@@ -90,7 +90,7 @@ def countdown(left: timedelta) -> str:
 
 
 def clock(at: datetime, now: datetime | None = None) -> str:
-    """The viewer's own time of day; with the weekday where it is not today."""
+    """Format the viewer's local time of day, with the weekday if it is not today."""
     local = at.astimezone()
     if now is not None and local.date() != now.astimezone().date():
         return local.strftime("%a %H:%M:%S")
@@ -108,7 +108,7 @@ RELEASES = {
 
 
 def release(how: str) -> str:
-    """What ends a lock that has no time of its own."""
+    """Return what ends a lock that has no end time."""
     return RELEASES.get(how, how)
 
 
@@ -126,7 +126,7 @@ def cleared(by: str) -> str:
 
 
 def in_force(meter: MeterRow, now: datetime | None) -> str:
-    """Which of two versions of a limit counts today; empty where there is only one."""
+    """Return which of two versions of a limit counts today; empty if there is only one."""
     if meter.counts_from is not None:
         return f"counts from {clock(meter.counts_from, now)}"
     if meter.holds_until is not None:

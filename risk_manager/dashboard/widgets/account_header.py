@@ -1,4 +1,4 @@
-"""Which account this is, in what mode, and when its day turns."""
+"""The header: the account, its mode, and the time of its next daily reset."""
 
 from textual.content import Content
 
@@ -44,7 +44,7 @@ class AccountHeader(Text):
 
 
 def mode(glance: Glance, account: AccountSnapshot) -> tuple[str, str]:
-    """Whether this account is being guarded right now. Never sure of it on old news."""
+    """Return whether this account is guarded right now. Never claims so on stale data."""
     word = "ENFORCING" if account.mode == "enforce" else "SHADOW"
     if not glance.live:
         return f" ? was {word} ", "bold $text on $warning"

@@ -1,4 +1,4 @@
-"""What nobody may overlook: the lock in force with its countdown, and critical alarms."""
+"""The banner: the lock in force with its countdown, and critical alarms."""
 
 from textual.content import Content
 
@@ -13,8 +13,8 @@ ENDING = ("CLOSE_POSITION", "REDUCE_POSITION", "CANCEL_ORDER")
 
 
 class Banner(Text):
-    """Red while locked flat, while nobody can see the account, and while what must be done fails;
-    amber where entries are barred."""
+    """Red while the account is locked flat, cannot be seen, or cannot be enforced; amber while
+    entries are forbidden."""
 
     def __init__(self) -> None:
         super().__init__(wraps=True)
@@ -57,7 +57,7 @@ class Banner(Text):
 
 
 def worst(glance: Glance) -> LockRow | None:
-    """The lock that matters most: the whole account before a part, flat before no entries."""
+    """Return the weightiest lock: the whole account before a part, flat before no entries."""
     if glance.account is None or not glance.account.locks:
         return None
     return min(
@@ -72,7 +72,7 @@ def worst(glance: Glance) -> LockRow | None:
 
 
 def unenforced(glance: Glance) -> list[EnforcementAction]:
-    """The calls that have failed twice or more on what is still open, the newest of each."""
+    """Return the newest call for each open position or order whose calls failed at least twice."""
     account = glance.account
     if account is None:
         return []
@@ -90,13 +90,13 @@ def unenforced(glance: Glance) -> list[EnforcementAction]:
 
 
 def _failures(entry: EnforcementAction) -> int:
-    """How often a call has failed by now. One that is under way may yet succeed."""
+    """Return how often a call has failed so far. A call in flight does not count as failed."""
     tries = entry.attempt or 1
     return {"failed": tries, "started": tries - 1}.get(entry.phase, 0)
 
 
 def standing_alarm(glance: Glance) -> AlarmRow | None:
-    """The newest critical alarm that is neither over, nor old, nor dismissed."""
+    """Return the newest critical alarm that is neither over, nor old, nor dismissed."""
     for alarm in glance.picture.alarms:
         if (
             alarm.severity == "critical"

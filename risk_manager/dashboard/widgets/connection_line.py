@@ -1,4 +1,4 @@
-"""Whether what is shown can be trusted: daemon, both streams, REST and the feed, with ages."""
+"""The connection line: the state of daemon, both streams, REST and feed, with ages."""
 
 from textual.content import Content
 
@@ -14,7 +14,7 @@ Part = tuple[str, str, str]  # name, word, colour
 
 
 class ConnectionLine(Text):
-    """Nothing on this line is ever green on old news."""
+    """Shows the state of every connection. Nothing is ever green on stale data."""
 
     def show(self, glance: Glance) -> None:
         parts = [feed(glance)]
@@ -49,7 +49,7 @@ def daemon(glance: Glance) -> Part:
     judged = glance.picture.judgement_age_s(glance.mono)
     if not glance.live:
         return "daemon", f"? was {status}", DOUBT
-    # A frame may come only with each heartbeat; what counts is how old its judgement was then.
+    # A frame may come only with each heartbeat: the age of the last step is as of that frame.
     if glance.picture.state_age_s > STUCK_AFTER_S:
         return "daemon", f"{status}, STUCK {age(judged)}", BAD
     colour = {"RUNNING": GOOD, "STARTING": DOUBT, "DEGRADED": DOUBT}.get(status, BAD)
@@ -85,7 +85,7 @@ def rest(glance: Glance) -> Part:
 
 
 def doubts(glance: Glance) -> list[Part]:
-    """What else is in doubt, the worst first; the hubs and REST have words of their own."""
+    """Return the other health issues, the worst first. Hubs and REST are shown separately."""
     told = [d for d in glance.doubts if d.kind not in ("hub_down", "reads_failing")]
     if not told:
         return []

@@ -1,4 +1,4 @@
-"""What was done and what a person should know, the newest first."""
+"""Enforcements and alarms, the newest first."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -61,5 +61,5 @@ class Figures(Horizontal):
 
 
 def _cells(text: str) -> int:
-    """How wide Digits draws it."""
+    """Return the width, in cells, at which Digits draws the text."""
     return sum(1 if c in ",." else 3 for c in text)

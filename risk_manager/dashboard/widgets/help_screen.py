@@ -1,4 +1,4 @@
-"""What the keys do and what the words mean."""
+"""The help screen: the keys and the terms."""
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll

@@ -1,4 +1,4 @@
-"""What is locked, why, and how long still."""
+"""The locks in force: their scope, their reason, and the time left."""
 
 from collections.abc import Iterator
 
@@ -39,13 +39,13 @@ def _badge(flat: bool) -> str:
 
 
 def scope(lock: LockRow) -> str:
-    """What the lock is on: account, ES, or the contract's id."""
+    """Return the scope of a lock: account, ES, or the contract's id."""
     kind, _, name = lock.scope.partition(":")
     return name or kind
 
 
 def ends(glance: Glance, lock: LockRow) -> str:
-    """How long still, or what it waits for."""
+    """Return the time left of a lock, or the event that ends it."""
     if lock.expires_at is None or glance.now is None:
         return release(lock.release)
     if lock.expires_at <= glance.now:

@@ -66,7 +66,7 @@ def _one_line(glance: Glance, meter: MeterRow) -> Content:
 
 
 def bar(used: float | None, width: int, colour: str) -> Content:
-    """A bar of `width` cells. An unknown figure has no bar: it is not nothing."""
+    """Return a bar of `width` cells. An unknown figure has no bar, as an empty bar means zero."""
     if used is None:
         return Content.styled("·" * width, DIM)
     eighths = round(min(max(used, 0.0), 1.0) * width * 8)

@@ -1,4 +1,4 @@
-"""What is working at the exchange."""
+"""The orders working at the exchange."""
 
 from collections.abc import Iterator
 

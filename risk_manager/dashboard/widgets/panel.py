@@ -42,12 +42,12 @@ class Panel(VerticalScroll):
 
     @property
     def room(self) -> int:
-        """Cells in one line."""
+        """The number of cells in one line."""
         return max(self.scrollable_content_region.width, 20)
 
 
 class Column:
-    """One column of a table: its heading, its width, and which side it leans to."""
+    """One column of a table: its heading, width and alignment."""
 
     __slots__ = ("heading", "lean", "width")
 
@@ -58,7 +58,7 @@ class Column:
 
 
 def row(columns: Sequence[Column], cells: Sequence[Cell]) -> Content:
-    """Cells side by side; what is too long is cut with an ellipsis."""
+    """Return cells side by side. A text that is too long ends in an ellipsis."""
     return Content(" ").join(
         _fit(column, Content.styled(text, style))
         for column, (text, style) in zip(columns, cells, strict=True)

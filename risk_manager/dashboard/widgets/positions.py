@@ -1,4 +1,4 @@
-"""What is held, at what price, and what it is worth now."""
+"""The open positions, with their average price and their value now."""
 
 from collections.abc import Iterator
 

@@ -1,14 +1,14 @@
-"""Literal text on the screen that is drawn anew only where it has changed."""
+"""Literal text on the screen that is redrawn only where it has changed."""
 
 from textual.content import Content
 from textual.widgets import Static
 
 
 class Text(Static):
-    """Prices change all day, the picture hardly ever: text shown again as it is costs nothing,
-    and other text in as many lines costs no new layout.
+    """A widget for text that is often set again. The same text costs nothing, and a new text with
+    as many lines needs no new layout.
 
-    `wraps` is for text whose lines may be broken, so that any change may need more room.
+    `wraps` is for text whose lines may wrap, so that any change may need more room.
     """
 
     def __init__(self, content: str = "", *, wraps: bool = False, classes: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The control endpoint: lets a test in another process play the trader, the market and the outage.
+"""The control endpoint, by which a test in another process acts as trader, market and outage.
 
 POST /practice/<verb> with a JSON object; loopback only, `Authorization: Bearer <control token>`.
 Served only by a gateway that was given their routes. Verbs skip REST faults, tokens and limits.
@@ -31,7 +31,7 @@ type Verb = Callable[[PracticeGateway, Body], Awaitable[Any]]
 
 
 class UnknownError(Exception):
-    """The verb was asked something it does not know."""
+    """A verb was given an argument it does not know."""
 
 
 def control_routes(token: str) -> Callable[[web.Application, PracticeGateway], None]:
@@ -97,7 +97,7 @@ async def price(gateway: PracticeGateway, body: Body) -> Any:
 
 
 async def flood(gateway: PracticeGateway, body: Body) -> Any:
-    """{accountId, root|contractId, count}: so many limit orders far below, told at once."""
+    """{accountId, root|contractId, count}: places that many limit orders far below the market."""
     contract_id = _contract_id(gateway, body)
     exchange = gateway.exchange
     contract, book = exchange.contracts[contract_id], exchange.book(contract_id)
@@ -123,7 +123,7 @@ async def flood(gateway: PracticeGateway, body: Body) -> Any:
 
 
 async def push(gateway: PracticeGateway, body: Body) -> Any:
-    """{root, ticks, over_seconds}: lean on the seeded market."""
+    """{root, ticks, over_seconds}: moves the price of the seeded market."""
     if gateway.market is None:
         raise UnknownError("this gateway has no market")
     gateway.market.push(body["root"], float(body["ticks"]), float(body["over_seconds"]))
@@ -217,7 +217,7 @@ async def habits(gateway: PracticeGateway, body: Body) -> Any:
 
 
 async def clear_faults(gateway: PracticeGateway, body: Body) -> Any:
-    """Nothing fails any more, and everything is told at once and as it is."""
+    """Removes all faults and habits: everything is reported at once and correctly."""
     gateway.faults.clear()
     gateway.words.clear()
     return {}
@@ -286,7 +286,7 @@ async def send_user(gateway: PracticeGateway, body: Body) -> Any:
 
 
 async def truth(gateway: PracticeGateway, body: Body) -> Any:
-    """{accountId?, since?}: what is really so, straight from the exchange."""
+    """{accountId?, since?}: the true state, directly from the exchange."""
     exchange = gateway.exchange
     wanted = body.get("accountId")
     since = datetime.fromisoformat(body["since"]) if "since" in body else None

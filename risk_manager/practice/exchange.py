@@ -1,7 +1,7 @@
-"""The practice exchange: what participants can ask of it, what happens to them, and the truth.
+"""The practice exchange: the calls of participants, events that happen to them, and the true state.
 
-It has no IO, no clock and no luck of its own. Every call takes the instant it happens at, so the
-same calls give the same events.
+It has no IO, no clock and no randomness of its own. Every call takes the instant at which it
+happens, so the same calls give the same events.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -232,7 +232,7 @@ class Exchange:
         _require_utc(now)
         refusal = self._close_refusal(account_id, contract_id)
         if refusal is not None:
-            # From 5 on, this endpoint's codes are the other's shifted by one.
+            # From 5 on, the codes of this endpoint are those of `closeContract` plus one.
             shift = 1 if refusal.code >= PartialCloseError.INVALID_CLOSE_SIZE else 0
             return Refusal(refusal.code + shift, refusal.message)
         position = self._clearing.positions[account_id, contract_id]

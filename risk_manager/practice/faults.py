@@ -127,7 +127,7 @@ class Faults:
         return fault
 
     def take(self, path: str) -> RestFault | None:
-        """The fault this request meets, counted as one hit."""
+        """Return the fault that applies to this request, and count one hit."""
         for fault in self.rest:
             if fault.matches(path):
                 fault.hits += 1
@@ -148,7 +148,7 @@ class Faults:
         self.release()
 
     def release(self) -> None:
-        """Let everything that hangs now go on; what hangs later waits anew."""
+        """Let all requests that hang now go on. Later ones wait for the next release."""
         released, self._released = self._released, asyncio.Event()
         released.set()
 

@@ -88,7 +88,7 @@ class PracticeGateway:
     """A gateway to connect the real SDK to, by URL.
 
     Everything about it can be changed while it runs: `exchange` (each change is delivered at
-    once), `faults`, `words` (how what happens is told), `market`, `rate_limit`,
+    once), `faults`, `words` (how events are reported), `market`, `rate_limit`,
     `user_hub.payload_shape`. `speed` makes market and
     trader time pass faster; `on_deed` hears of each step the trader took, and a trader with
     `trader_waits` begins at `start_trader()`. Without `exchange` it lists the front contracts of
@@ -96,7 +96,7 @@ class PracticeGateway:
     `gateway.api_key`. Bind it to loopback only. All of it belongs to one event loop: an exchange
     behind a gateway must not be touched from another thread.
 
-    What nobody could observe at the live gateway has a switch: `payload_shape`, `partial_quotes`
+    Behaviour not observed at the live gateway has a switch: `payload_shape`, `partial_quotes`
     (only the fields that changed), `single_session` (a login ends the others, with GatewayLogout),
     `expiry_closes_hubs`, `hide_locked_accounts` (from searches for active ones),
     `reuse_connection_ids`, `strict_methods`.
@@ -329,7 +329,7 @@ class PracticeGateway:
     # ---- delivery -----------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Hand what the exchange has to tell to the hubs. Runs by itself after each mutation."""
+        """Pass the events of the exchange to the hubs. Called after each change of it."""
         self._tell(self.words.hear(self.exchange.drain_events(), self._clock()))
 
     def _tell(self, tellings: Sequence[Telling]) -> None:
@@ -531,7 +531,7 @@ class PracticeGateway:
             due += market.step_seconds / self.speed
             late = loop.time() - due
             if late > 1.0:
-                due = loop.time()  # the machine slept: go on from here, do not catch up
+                due = loop.time()  # the machine was suspended: go on from here, do not catch up
             await asyncio.sleep(max(0.0, due - loop.time()))
             market.step(self._clock())
 

@@ -1,4 +1,4 @@
-"""A seeded market that makes the practice exchange's prices move believably.
+"""A seeded market that moves the prices of the practice exchange realistically.
 
 Each leader (ES, NQ, RTY, CL, GC, 6E) walks in ticks: a slow trend, a weak pull back to its anchor,
 volatility that comes in clusters, and for the index products a shared factor. A micro quotes its
@@ -46,7 +46,7 @@ class _Walk:
 
 
 class Market:
-    """Moves the prices of an exchange; the same seed and steps give the same prices.
+    """Moves the prices of an exchange. The same seed and steps give the same prices.
 
     `step_seconds` is the market time of one `step`, so a contract quotes at most 1/step_seconds
     times a market second.

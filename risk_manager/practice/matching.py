@@ -16,7 +16,7 @@ FILL_ORDER: tuple[Kind, ...] = ("order", "trade", "position", "account")
 
 
 class Matching:
-    """Fills orders and tells each fill in four events.
+    """Fills orders and reports each fill in four events.
 
     `max_fill` caps the lots of one trade, so 5 lots can fill 2+2+1; with `rng` each trade takes a
     random 1..max_fill. `lots_per_touch` caps what one order can fill at one price move: the rest

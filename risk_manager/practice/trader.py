@@ -1,4 +1,4 @@
-"""A scripted trader with bad habits for demonstrations: the script is data, the acting plain."""
+"""A scripted trader with bad habits, for demonstrations. The script is data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -154,7 +154,7 @@ class ExchangeHands:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """A step as it went: refusals holds what the exchange said no to, in words."""
+    """A performed step. `refusals` holds the reasons of acts that the exchange refused."""
 
     step: Step
     at: datetime

@@ -1,7 +1,7 @@
-"""The gateway's account of the exchange's book, which need not be true.
+"""The gateway's reports of the exchange's book, which may be wrong on purpose.
 
-The exchange is the truth and stays it. Between it and the wire stands `Words`: it hears every
-event and answers every call, and by its `Habits` tells some of it late, early, or wrong.
+The book of the exchange is always right. `Words` stands between it and the wire: it receives every
+event, answers every call, and by its `Habits` reports some of them late, early, or wrongly.
 """
 
 from collections import deque
@@ -30,13 +30,13 @@ _WORKING = frozenset({int(OrderStatus.OPEN), int(OrderStatus.PENDING)})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """How a gateway words what happens. Chances are from 0 to 1, ranges in seconds.
+    """How a gateway misreports what happens. Chances are from 0 to 1, ranges in seconds.
 
-    `order_taken_back`: a new or changed order is told Cancelled, and after
-    `taken_back_after_s` Open again under its id; of those the part `only_listed` is not told
-    again by the stream, only by the lists.
-    `cancel_not_taken`: a cancel is answered with success and confirmed by the stream, and the
-    order lives on; at most `cancels_lost` times for one order.
+    `order_taken_back`: a new or changed order is reported as Cancelled, and after
+    `taken_back_after_s` as Open again under its id. The part `only_listed` of these is reported
+    again only by the lists and not by the stream.
+    `cancel_not_taken`: a cancel is answered with success and confirmed by the stream, but the order
+    goes on working; at most `cancels_lost` times for one order.
     `list_lags`: a list of orders, positions or trades shows the book as it was `list_lag_s` ago.
     `shared_trade_id`: both halves of a flip are told under the id of the closing half, the
     opening one (without a result) first half of the time.
@@ -66,7 +66,7 @@ class Habits:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """An event for the stream. What is told with a delay goes through `Words.due` at its time."""
+    """An event for the stream. A delayed one goes through `Words.due` when its time has come."""
 
     after_s: float
     event: Event
@@ -74,7 +74,7 @@ class Telling:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A reply of REST; `as_of` is how old what it says is. `tellings` go out by the stream."""
+    """A REST reply. `as_of` is the instant it describes. `tellings` are sent by the stream."""
 
     reply: Payload
     as_of: datetime
@@ -93,11 +93,10 @@ class _Change:
 
 
 class Words:
-    """Between an exchange and whoever is told of it. The dice decide where a chance is given.
+    """Reports an exchange to its clients. `dice` decides where a habit has a chance.
 
-    `habits` may be replaced at any time; with the kind ones (the default) everything is told at
-    once and as it is. `hidden_accounts` are not in the login's list, though every call about them
-    works.
+    `habits` may be replaced at any time. With the default ones everything is reported at once and
+    correctly. `hidden_accounts` are not in the login's list, though every call about them works.
     """
 
     def __init__(self, exchange: Exchange, dice: Random, habits: Habits | None = None) -> None:
@@ -115,7 +114,7 @@ class Words:
         self._priceless: dict[int, str] = {}  # by position id: "", "list" or "both"
 
     def clear(self) -> None:
-        """Kind from now on. What was told stays told: an id that is shared remains so."""
+        """Report correctly from now on. Earlier reports stay: a shared id remains shared."""
         self.habits = Habits()
         self.hidden_accounts = set()
 
@@ -132,7 +131,7 @@ class Words:
     # --- the stream ---
 
     def hear(self, events: Sequence[Event], now: datetime) -> list[Telling]:
-        """The news of one mutation, as it is told."""
+        """Return the reports of one change of the exchange."""
         told: list[Telling] = []
         for event in self._with_shared_ids(events):
             match event.kind:
@@ -151,13 +150,13 @@ class Words:
         return told
 
     def due(self, telling: Telling, now: datetime) -> Event | None:
-        """A delayed word at the time it is told: as it stands by then, or nothing."""
+        """Return a delayed event as of the time it is sent, or None if it is obsolete."""
         event = telling.event
         match event.kind:
             case "order":
                 order = self._exchange.order(event.data["id"])
                 if order is None or not order.is_working:
-                    return None  # its end has been told meanwhile
+                    return None  # the end of the order has been reported meanwhile
                 self._stamps[order.id] = now
                 return _with(event, self._stamped(order.payload()))
             case "trade":
@@ -277,7 +276,7 @@ class Words:
         return Answered(reply, as_of)
 
     def _lose_cancel(self, body: Mapping[str, Any], now: datetime) -> Answered | None:
-        """Success and a confirmation, and nothing done."""
+        """Answer a cancel with success and a confirmation, but do nothing."""
         order = self._exchange.order(body["orderId"])
         if order is None or order.account_id != body["accountId"] or not order.is_working:
             return None

@@ -23,7 +23,7 @@ from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.view import View
 
-# Marks: what the platform last left out or said, kept until it says otherwise.
+# Marks: the last record left out `canTrade`, or said that the account is not visible.
 MISSING = "missing"
 HIDDEN = "hidden"
 ALLOWED = "allowed"
@@ -106,7 +106,7 @@ class AuthLossGuard(Rule):
         return tuple(verdicts) or None
 
     def _has_word(self, view: View) -> bool:
-        """Whether there is a word of the platform to note, to obey or to undo: seldom."""
+        """Whether the platform has stated something to note, obey or undo, which is rare."""
         account = view.account
         return (
             type(view.event) in (AccountChanged, AccountReported)
@@ -119,7 +119,7 @@ class AuthLossGuard(Rule):
     # --- the platform's word ---
 
     def _notes(self, view: View) -> Iterator[Verdict]:
-        """The word of this event, or its silence, counts until another one says otherwise."""
+        """Note what this event states or leaves out; it counts until another event differs."""
         record = _record(view)
         if record is None:
             return
@@ -136,7 +136,7 @@ class AuthLossGuard(Rule):
             yield bookkeeping(*asks)
 
     def _holds(self, view: View, subject: str) -> bool:
-        """A note as it is after this event, whose own note is only being asked for."""
+        """Whether a note holds after this event, whose own note is not stored yet."""
         record = _record(view)
         if record is not None:
             return record.can_trade is None if subject == MISSING else record.is_visible is False

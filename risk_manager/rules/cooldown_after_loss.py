@@ -131,8 +131,8 @@ class CooldownAfterLoss(Rule):
         return tuple(verdicts) or None
 
     def _is_done_with(self, view: View, marks: Sequence[Mark]) -> bool:
-        """Whether each loss of this very ledger had asked for its pause when last looked at, and
-        none has become too old to be remembered since."""
+        """Whether every loss in this same ledger had asked for its pause at the last check, and no
+        mark has become too old since."""
         known = view.account.ledger.memo.get(self.id)
         if known is None:
             return False
@@ -153,7 +153,7 @@ class CooldownAfterLoss(Rule):
     def _judge_loser(
         self, view: View, loser: Loser, ends: datetime | None
     ) -> tuple[Verdict | None, datetime | None]:
-        """The verdict on this loss, None where it was judged before, and when the pause ends."""
+        """Return the verdict on this loss (None if it was judged before) and the pause's end."""
         tier = self.tier(loser.net)
         mark = view.mark(self.id, loser.subject)
         judged, _, given = mark.value.partition(" ") if mark else ("", "", "0")
@@ -163,7 +163,7 @@ class CooldownAfterLoss(Rule):
         if until <= view.now or not self._counts(view, loser.last):
             return None, ends
         if self.overlap == "add" and ends is not None and ends > loser.last.counts_from:
-            # Fills that came after the trade seemed complete add only what they deepen it by.
+            # If fills arrive after the trade seemed complete, only the added loss lengthens it.
             until = ends + tier.cooldown - timedelta(seconds=float(given))
         ends = until if ends is None else max(ends, until)
         name = view.name(loser.last.contract_id)
@@ -210,7 +210,10 @@ class CooldownAfterLoss(Rule):
                 yield Loser(turn.name, turn.order_id, net, turn.last)
 
     def _complete(self, view: View, last: Execution) -> bool:
-        """By then the positions show it too, so that a reversal is held to what it opened."""
+        """Whether the trade is complete and the positions show it.
+
+        The ceiling of a reversal is then the position it opened.
+        """
         if self.measure == "execution":
             return view.landed(last)
         return view.now - last.received_at >= self.round_turn_settle
@@ -256,7 +259,7 @@ class CooldownAfterLoss(Rule):
                 which = "this one has made" if _is_open(newest) else "the last one made"
                 sentence += f"; {which} {dollars(result)}"
         return self.reading(
-            # A trade that is over uses up nothing of what the next one may lose.
+            # A finished trade uses up nothing of the loss allowed to the next one.
             current=max(-result, ZERO) if lock is not None or _is_open(newest) else ZERO,
             limit=least.loss,
             unit="USD",

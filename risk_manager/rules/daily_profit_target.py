@@ -13,10 +13,10 @@ from risk_manager.rules.day_result import DayResultRule
 
 
 class DailyProfitTarget(DayResultRule):
-    """A profit of exactly the target ends the day. One that nobody can see is none.
+    """A profit of exactly the target ends the day. A profit that cannot be known does not count.
 
-    The profit that is certain counts, whatever a contract without a fresh price could take back
-    by its range of the day.
+    Only the certain part counts: for a contract without a fresh price, a move against the position
+    by its range of the day is subtracted.
     """
 
     spec_id: ClassVar[str] = "EXTRA-005"

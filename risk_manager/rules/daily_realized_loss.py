@@ -54,7 +54,7 @@ class DailyRealizedLoss(DayResultRule):
         return (warning,)
 
     def _result(self, view: View) -> tuple[Decimal | None, str]:
-        """The result that is certain, and in words which part of it is in doubt."""
+        """Return the certain result, and a text on the part that is in doubt."""
         result = self.day_result(view)
         if result is not None:
             return result, ""

@@ -21,7 +21,7 @@ from risk_manager.domain.view import View
 from risk_manager.rules.open_pnl import OpenPnlRule, in_ticks
 
 NONE = timedelta(0)
-# Executions and positions are told apart; so long after the last of them both are complete.
+# Executions and positions are separate messages. This long after the last one both are complete.
 IN_STEP_AFTER = timedelta(seconds=2)
 
 
@@ -78,7 +78,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         results = self.results_alone(view)
         if results is not None and self.confirm.quotes == 1 and self._bears(results):
-            return None  # as nearly always
+            return None  # the usual case
         verdicts: list[Verdict] = []
         on_quote = type(view.event) is QuoteChanged
         if view.account.positions and not self.locked(view):
@@ -193,7 +193,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
     # --- no price ---
 
     def _judge_blindness(self, view: View) -> Iterator[Verdict]:
-        """Positions that cannot be valued: told, and closed where the configuration says so."""
+        """Report positions that cannot be valued, and close them if so configured."""
         flatten = self._flatten_after(view)
         for position in view.account.positions.values():
             subject = f"blind:{position.episode}"

@@ -15,7 +15,7 @@ from risk_manager.domain.rulebook import Mode, PnlBasis
 from risk_manager.domain.view import OpenBetween, View
 
 CLOSING = timedelta(seconds=5)
-"""Within this a close has filled, or is in trouble."""
+"""A close has filled within this time, or something is wrong."""
 
 
 class DayResultRule(Rule):
@@ -40,7 +40,7 @@ class DayResultRule(Rule):
     def _answers_for_the_whole_day(self) -> bool:
         """Whether nothing more can be asked for today once the limit has been reached.
 
-        After a timed lock, or one that was lifted, a limit further off is reached anew.
+        False where the lock may end or be lifted earlier: the limit can then be reached again.
         """
         if self.action == "close_all":
             return True
@@ -56,7 +56,7 @@ class DayResultRule(Rule):
         return 20
 
     def day_result(self, view: View) -> Decimal | None:
-        """In dollars. None while it counts an open position that has no trusted price."""
+        """Return the day's result in dollars; None while an open position in it has no price."""
         realised = view.realised_today(self.pnl_basis)
         if not self.include_unrealized or not view.account.positions:
             return realised
@@ -64,7 +64,7 @@ class DayResultRule(Rule):
         return None if open_pnl is None else realised + open_pnl
 
     def day_between(self, view: View) -> OpenBetween:
-        """Between which results the day lies where `day_result` cannot say."""
+        """Return the bounds of the day's result, for when `day_result` is None."""
         realised = view.realised_today(self.pnl_basis)
         open_pnl = view.open_between()
         return OpenBetween(
@@ -75,7 +75,7 @@ class DayResultRule(Rule):
         )
 
     def end_the_day(self, view: View, result: Decimal, reason: str) -> Verdict | None:
-        """Flat, and locked if configured. None when this result has been answered already."""
+        """Return the verdict that flattens, and locks if configured; None if already given."""
         day = view.account.trading_date.isoformat()
         if self.action == "close_all" or self.lockout is None:
             return Verdict(reason=f"{reason}; closing everything", subject=day, asks=(Flatten(),))
@@ -84,8 +84,8 @@ class DayResultRule(Rule):
         reason = f"{reason}; locked flat"
         if isinstance(self.lockout.until, Release):
             return Verdict(reason=reason, subject=day, asks=(lock,))
-        # A timed lock arms again only when it has gone further or crosses anew, or it would never
-        # end.
+        # After a timed lock the rule acts again only if the result has gone further or crosses the
+        # limit anew. Otherwise the lock would never end.
         shadow = self._is_shadow(view)
         name = self._mark_name(view, shadow=shadow)
         mark = view.mark(self.id, name)
@@ -100,8 +100,10 @@ class DayResultRule(Rule):
         )
 
     def armed_anew(self, view: View) -> tuple[Verdict, ...]:
-        """For a result inside the limit: what was reached before is forgotten with its lock over,
-        so that to cross the limit anew is answered anew."""
+        """Forget the result reached before, if it is inside the limit again and the lock is over.
+
+        A new crossing of the limit then leads to a new verdict.
+        """
         lockout = self.lockout
         if not view.account.marks or lockout is None or isinstance(lockout.until, Release):
             return ()
@@ -118,8 +120,11 @@ class DayResultRule(Rule):
         return f"{'shadow ' if shadow else ''}{self.reached}:{day}"
 
     def _holds(self, view: View, lasts: timedelta, *, shadow: bool) -> timedelta:
-        """How long nothing new is said, or each tick would be told: in shadow nothing stops the
-        result while the lock would stand, and under a lock it moves until the close has filled."""
+        """Return for how long no new verdict is given, as otherwise every tick would give one.
+
+        In shadow mode the result keeps moving for as long as the lock would last. Under a real lock
+        it moves until the close has filled.
+        """
         if shadow:
             return lasts
         return min(CLOSING, lasts) if view.lock(self.id) is not None else timedelta(0)

@@ -115,7 +115,7 @@ class MaxContracts(Rule):
         return "micro-equivalents" if self.count == "micro_equivalents" else "contracts"
 
     def _reductions(self, view: View, held: Mapping[str, int], count: Decimal) -> list[ReduceTo]:
-        """Whole contracts, from the position that offends most, until the count is in the limit."""
+        """Return reductions by whole contracts, in the configured order, down to the limit."""
         kept = dict(held)
         reductions: dict[str, ReduceTo] = {}
         for position in self._order(view):
@@ -125,7 +125,7 @@ class MaxContracts(Rule):
                 keep = 0 if self.action == "close_newest" else abs(net) - 1
                 trial = {**kept, contract_id: keep if net > 0 else -keep}
                 if self._count(view, trial) >= count:
-                    break  # a hedge: closing this side would not bring the count down
+                    break  # a hedge: closing this side would not lower the count
                 kept, count = trial, self._count(view, trial)
                 reductions[contract_id] = ReduceTo(contract_id, keep)
         return list(reductions.values())
@@ -134,7 +134,7 @@ class MaxContracts(Rule):
         positions = list(view.account.positions.values())
         match self.reduce_order:
             case "newest_first":
-                # After a restart all were "increased" at the same report; then the largest goes.
+                # After a restart all were "increased" at the same report: the largest goes first.
                 return sorted(positions, key=lambda p: (p.increased_at, p.size), reverse=True)
             case "largest_first":
                 return sorted(positions, key=lambda p: (p.size, p.increased_at), reverse=True)

@@ -127,7 +127,7 @@ class MaxContractsPerInstrument(Rule):
         return tuple(verdicts) or None
 
     def _all_within(self, view: View, held: dict[str, int]) -> bool:
-        """Whether each product is in the limit of every contract of it: as nearly always."""
+        """Whether each product is within the limit of each of its contracts: the usual case."""
         if self.count_working_entries or self.group_limits:
             return False
         counts: dict[str, int] = {}
@@ -155,10 +155,10 @@ class MaxContractsPerInstrument(Rule):
         return by_name
 
     def _counts(self, view: View, held: dict[str, int]) -> Iterator[tuple[str, int, list[str]]]:
-        """Which contracts count together against which limit, the tightest of a product first.
+        """Yield which contracts count together against which limit, the tightest limit first.
 
-        Contracts of one product may have limits of their own: against each of these count all
-        contracts that have this limit or a smaller one.
+        Contracts of one product may have limits of their own. All contracts with the same limit or
+        a smaller one count against each limit.
         """
         for name, members in self._counted_together(view, held).items():
             allowed = {c: self.allowed(view, c) for c in members}

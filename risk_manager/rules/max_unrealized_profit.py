@@ -18,8 +18,10 @@ ACCOUNT = "armed:account"
 
 
 class MaxUnrealizedProfit(OpenPnlRule):
-    """`profit_target`: an open profit of the target is taken. `breakeven`: one that has reached
-    `arm_at` is not let fall to `floor`; that it has is remembered for the life of the position.
+    """`profit_target`: an open profit that reaches the target is taken.
+
+    `breakeven`: an open profit that has reached `arm_at` is closed when it falls to `floor`. That
+    it was reached is remembered for the life of the position.
     """
 
     spec_id: ClassVar[str] = "RULE-005"
@@ -71,7 +73,7 @@ class MaxUnrealizedProfit(OpenPnlRule):
         if target is not None:
             results = self.results_alone(view)
             if results is not None and all([r is None or r < target for r in results]):
-                return None  # as nearly always
+                return None  # the usual case
         verdicts: list[Verdict] = []
         if view.account.positions and not self.locked(view):
             if self.scope == "account":
@@ -125,7 +127,7 @@ class MaxUnrealizedProfit(OpenPnlRule):
         armed = self.mode == "breakeven" and self._account_armed(view)
         result, doubts = view.unrealised_total(), ""
         if result is None:
-            # A part without a fresh price: judged by what is certain, whatever that part may do.
+            # Some positions have no fresh price: judged by the certain bound of the result.
             between = view.open_between()
             result = between.most if armed else between.least
             doubts = f" ({between.doubts})"
@@ -140,7 +142,7 @@ class MaxUnrealizedProfit(OpenPnlRule):
             yield self.remedy(view, None, reason, subject)
 
     def _account_armed(self, view: View) -> bool:
-        """Armed for as long as one of the positions that reached the profit is open."""
+        """Whether one of the positions that reached the profit is still open."""
         mark = view.mark(self.id, ACCOUNT)
         if mark is None:
             return False
@@ -151,7 +153,7 @@ class MaxUnrealizedProfit(OpenPnlRule):
         return self.arm_at is not None and result >= self.arm_at
 
     def _reason(self, result: Decimal, armed: bool, at_target: str, fell: str) -> str | None:
-        """Why this is the moment to close; None when it is not."""
+        """Return why to close now; None if there is no reason."""
         if self.target is not None:
             if result < self.target:
                 return None

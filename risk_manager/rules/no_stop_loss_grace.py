@@ -43,21 +43,21 @@ _TYPES: dict[StopType, OrderType] = {
     "stop_limit": OrderType.STOP_LIMIT,
     "trailing_stop": OrderType.TRAILING_STOP,
 }
-# The mark of when this rule began to watch the account; all others are of a position's episode.
+# The mark of when this rule began to watch the account. All other marks are of an episode.
 WATCHING = "watching"
 # The mark of an episode says that its stops cover it, or that `due_at` counts down.
 COVERED = "covered"
 COUNTING = "counting"
 
 AT_LEAST = timedelta(seconds=1)
-"""Even a position we heard of late is given this long after we did."""
+"""The least grace after a position was first reported to us, however late that was."""
 REPORT_PATIENCE = timedelta(seconds=5)
-"""After a start the account is read first; nothing is closed on old knowledge before that."""
+"""After a start nothing is closed for this long, unless the account has been read."""
 READ_PATIENCE = timedelta(seconds=3)
-"""The orders are read over REST before a position is closed for want of a stop, as the event of
-one may be lost. If they cannot be read for this long, what is known decides."""
+"""Before a position without a stop is closed, the orders are read over REST, as a stop's event may
+have been lost. If they cannot be read for this long, the known orders decide."""
 REFUSALS = 3
-"""A stop refused this often will not be had; the position is closed instead."""
+"""After this many refusals of a stop the position is closed instead."""
 
 
 class NoStopLossGrace(Rule):
@@ -154,7 +154,7 @@ class NoStopLossGrace(Rule):
         return tuple(verdicts) or None
 
     def _counts_down(self, view: View, position: Position, mark: Mark) -> bool:
-        """Whether nothing works in the contract, which is known, and there is time left for it."""
+        """Whether no order works in the contract, this is already noted, and time is left."""
         return (
             mark.value == COUNTING
             and mark.due_at is not None
@@ -182,7 +182,7 @@ class NoStopLossGrace(Rule):
     def _cover(
         self, view: View, position: Position, mark: Mark | None, since: datetime
     ) -> tuple[int, Remember | None]:
-        """How many contracts lack a stop, and what is to be remembered of it now."""
+        """Return how many contracts lack a stop, and the mark to keep about it."""
         subject = position.subject
         short = self._missing(view, position)
         if not short:
@@ -224,7 +224,7 @@ class NoStopLossGrace(Rule):
             )
             return
         if view.now < due_at or not view.projected()[position.contract_id]:
-            return  # in time still, or being closed already
+            return  # the grace is not over, or the position is being closed already
         as_of = view.account.reported_as_of
         # Where stream and list differ about an order, the list of a moment later decides.
         decided_from = max(due_at, view.account.disputed(position.contract_id) or due_at)
@@ -246,7 +246,7 @@ class NoStopLossGrace(Rule):
             )
 
     def _stop(self, view: View, position: Position, short: int) -> Protect | None:
-        """The stop to place; None where closing is what is left."""
+        """Return the stop to place; None where only closing is left."""
         contract = view.state.contracts.get(position.contract_id)
         average = position.average_price
         if self.place_stop_ticks is None or contract is None or average is None:

@@ -46,16 +46,16 @@ class OpenPnlRule(Rule):
 
     @property
     def _locks_for_a_time(self) -> bool:
-        """Then one that is reached later locks until later."""
+        """Whether the lock is a duration. A breach that comes later then locks until later."""
         return self.lockout is not None and isinstance(self.lockout.until, timedelta)
 
     # --- who ---
 
     def results_alone(self, view: View) -> tuple[Decimal | None, ...] | None:
-        """The open P&L of each position in question, where that is all there is to judge.
+        """Return the open P&L of each position in question, if nothing else has to be judged.
 
-        None when there is more to it: another scope, a breach that stands, or (but for a quote)
-        something remembered.
+        None if there is more to judge: another scope, an active breach, or (except on a quote)
+        marks of this rule.
         """
         event = view.event
         if self.scope != "position" or view.stands(self.id):
@@ -66,9 +66,9 @@ class OpenPnlRule(Rule):
         return None if view.marks(self.id) else view.open_results()
 
     def in_question(self, view: View) -> Iterable[Position]:
-        """The positions this event may have moved: on a quote the quoted one, else all.
+        """Return the positions this event may affect: on a quote the quoted one, else all.
 
-        While a breach stands all are judged each time, or it would count as over.
+        While a breach is active all positions are judged, as the breach would otherwise end.
         """
         positions = view.account.positions
         event = view.event
@@ -78,7 +78,7 @@ class OpenPnlRule(Rule):
         return positions.values()
 
     def is_decided(self, view: View, subject: str, positions: Iterable[Position]) -> bool:
-        """Whether this breach is being acted on: it stands, whatever the price does, until flat."""
+        """Whether this breach is being acted on. It then stays active until flat, at any price."""
         return (
             bool(view.account.closings)
             and view.stands(self.id, subject)
@@ -88,7 +88,7 @@ class OpenPnlRule(Rule):
     # --- what ---
 
     def remedy(self, view: View, position: Position | None, reason: str, subject: str) -> Verdict:
-        """The breach, with what is to be done about it."""
+        """Return the verdict with the configured remedy."""
         ask: Ask
         if self.lockout is not None:
             done = "locked flat"
@@ -101,7 +101,7 @@ class OpenPnlRule(Rule):
         return Verdict(reason=f"{reason}; {done}", subject=subject, asks=(ask,))
 
     def locked(self, view: View) -> bool:
-        """Whether an earlier breach still locks the account; then the lock does all there is."""
+        """Whether an earlier breach still locks the account, so that nothing more is needed."""
         return self.lockout is not None and view.lock(self.id) is not None
 
     # --- for people ---
@@ -134,7 +134,7 @@ class OpenPnlRule(Rule):
 
 
 def in_ticks(view: View, position: Position, amount: Decimal) -> str:
-    """ " = 180 ticks on 2": an amount of money as a move of the price."""
+    """Return an amount of money as a price move, such as " = 180 ticks on 2"."""
     contract = view.state.contracts.get(position.contract_id)
     if contract is None or amount <= 0:
         return ""

@@ -116,10 +116,10 @@ def _upper_keys(value: Any) -> Any:
 
 
 class SessionBlockOutside(Rule):
-    """Positions are closed at the end of the session, and what is opened outside it at once.
+    """Positions are closed at the end of the session; those opened outside it are closed at once.
 
-    The lock covers the account where all products share the hours, else each product by itself, or
-    each contract of it where one is named by its id.
+    If all products share the hours, the lock covers the account. Otherwise each product has a lock
+    of its own, or each contract of a product of which one contract is named by its id.
     """
 
     spec_id: ClassVar[str] = "RULE-009"
@@ -160,7 +160,7 @@ class SessionBlockOutside(Rule):
         return 30
 
     def is_stricter_than(self, other: Self) -> bool:
-        """Where its sessions begin with the other's and end no later, and shut means shut."""
+        """True where sessions begin together, end no later, and all is shut outside of them."""
         return (
             self.same_but(other, "sessions")
             and self.lockout != "none"
@@ -192,14 +192,13 @@ class SessionBlockOutside(Rule):
         return Place(root, contract_id if self._symbols.tells_apart(root, view.root) else "")
 
     def calendar(self, view: View) -> MarketCalendar | None:
-        """The days that differ, as far as they count for this rule."""
+        """Return the calendar of exceptional days, if it counts for this rule."""
         return view.state.rulebook.calendar if self.respect_holidays else None
 
     def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
-        """Where now stands among the sessions of a product; a product unknown is shut.
+        """Return where the present lies among the sessions of a product. An unknown one is shut.
 
-        Where the gateway's clock is ahead of the machine's, a session begins by the later of the
-        two and ends by the earlier.
+        If the two clocks differ, a session is open only while both say so.
         """
         book, calendar = view.state.rulebook, self.calendar(view)
         if calendar is not None and root != EVERY and not calendar.knows(root):
@@ -214,7 +213,7 @@ class SessionBlockOutside(Rule):
         return by_the_gateway if by_the_gateway.current is None else found
 
     def _all_is_open(self, view: View) -> bool:
-        """Whether every product in play is open, and not about to close: as nearly always."""
+        """Whether every product in play is open and not about to close: the usual case."""
         book, calendar = view.state.rulebook, self.calendar(view)
         if self.per_symbol or view.account.locks or view.state.lead:
             return False
@@ -295,11 +294,11 @@ class SessionBlockOutside(Rule):
         orders = [] if asks else self._stray_orders(view, contract_id, where.ended_at)
         if orders:
             words.append("cancelling entry orders")
-            if self.lockout == "none":  # under a lock the guard does it
+            if self.lockout == "none":  # under a lock, lock enforcement cancels them
                 asks.append(Cancel(tuple(orders)))
         elif position is not None and not asks:
             if not _filled_outside(view, position, where.ended_at):
-                return  # carried over the end, as at_end allows
+                return  # held past the session's end, as at_end allows
             words.append(f"{position.size} {view.name(contract_id)} opened outside; left as is")
             severity = Severity.WARNING
         if not words:
@@ -360,7 +359,7 @@ class SessionBlockOutside(Rule):
         )
 
     def _releases(self, view: View, account_shut: bool) -> Iterator[Verdict]:
-        """Locks of this rule whose session has begun, or whose scope the hours no longer have."""
+        """End the locks of this rule whose session has begun or whose scope no longer exists."""
         for lock in view.account.locks.values():
             if lock.rule_id != self.id or lock.release is not Release.SESSION_START:
                 continue
@@ -378,7 +377,7 @@ class SessionBlockOutside(Rule):
                 )
 
     def _locked_place(self, view: View, scope: str) -> Place | None:
-        """What a lock was set on; None where the hours part it otherwise by now."""
+        """Return the place of a lock; None where the hours no longer have that scope."""
         contract_id = scoped_contract(scope)
         if contract_id is not None:
             place = self._place(view, contract_id)
@@ -404,7 +403,7 @@ class SessionBlockOutside(Rule):
         return f"{at.astimezone(ZoneInfo(zone)):%a %d %b %H:%M} {zone}"
 
     def meter(self, view: View) -> Meter:
-        """The product held that closes first; without one, the hours all products share."""
+        """Show the held product that closes first, or else the hours shared by all products."""
         found = sorted({self._place(view, c) for c in view.account.contract_ids()})
         places = [(place, self.standing(view, *place)) for place in found or [WHOLE_ACCOUNT]]
         shut = [(place, where) for place, where in places if where.current is None]
@@ -443,7 +442,7 @@ def _filled_outside(view: View, position: Position, ended_at: datetime | None) -
     grew = position.increased_at > position.opened_at
     if (position.increased_at if grew else _begun(position)) >= ended_at:
         return True
-    # Begun before, but added to or turned round since, while nobody was watching.
+    # Opened during the session, but added to or reversed since, while the daemon was down.
     return any(
         e.contract_id == position.contract_id and e.pnl is None and e.executed_at >= ended_at
         for e in view.account.ledger.standing()
@@ -451,7 +450,7 @@ def _filled_outside(view: View, position: Position, ended_at: datetime | None) -
 
 
 def _begun(position: Position) -> datetime:
-    """When it was opened, though we may have heard of it later."""
+    """Return when the position was opened, which may be before it was reported to us."""
     heard = position.opened_at
     return min(position.created_at or heard, heard)
 

@@ -36,10 +36,9 @@ Patterns = Annotated[tuple[str, ...], BeforeValidator(_upper), AfterValidator(_n
 class SymbolBlocks(Rule):
     """A block by root (wildcards where written), shown and enforced as a lock on that root.
 
-    Where contract ids decide, each contract that is blocked has a lock of its own. The lock follows
-    from the configuration: it is put in force when the product turns up, and ends when the
-    configuration in force no longer blocks it. With `working_orders: keep` there is none: orders
-    stay, and what they fill is closed.
+    Where contract ids decide, each blocked contract has a lock of its own. The lock is put in force
+    when the product appears, and ends when the configuration in force no longer blocks the product.
+    With `working_orders: keep` there is no lock: orders stay, and positions they open are closed.
     """
 
     spec_id: ClassVar[str] = "RULE-011"
@@ -146,7 +145,7 @@ class SymbolBlocks(Rule):
         return Verdict(reason=reason, subject=subject, asks=asks)
 
     def _close_fills(self, view: View, scope: str, contract_ids: list[str]) -> Verdict:
-        """Orders are left alone, so there is no lock: what fills is closed, each time."""
+        """Close each fill. Orders are left alone, so there is no lock."""
         positions = [view.account.positions[c] for c in contract_ids]
         closing = ", ".join(f"{p.size} {view.name(p.contract_id)}" for p in positions)
         return Verdict(

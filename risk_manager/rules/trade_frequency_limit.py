@@ -40,7 +40,7 @@ from risk_manager.domain.view import View
 from risk_manager.rules.pauses import in_whole_seconds
 
 DAY = timedelta(days=1)
-# Long after the last fill nothing new can be found, but by what tells of fills missed.
+# Long after the last fill, only events that may report missed fills can bring anything new.
 NEWS_LASTS = timedelta(minutes=1)
 _TELLS_OF_FILLS = frozenset({TradeExecuted, AccountReported, AccountOpened, RulebookReplaced})
 _AT = attrgetter("executed_at")
@@ -129,7 +129,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """The one that took a window over its maximum, and how many there were by then."""
+    """The item that took a window over its maximum, and the count at that time."""
 
     window: Window
     last: Counted
@@ -137,10 +137,10 @@ class Excess:
 
 
 class TradeFrequencyLimit(Rule):
-    """So many trades in so much time; then a pause in which positions are only managed.
+    """At most `max` trades per window; more start a pause, in which positions are only managed.
 
-    Counted from the gateway's timestamps of what stands in the ledger, not by a counter: a
-    restart, a late report and a voided trade change nothing but what is true.
+    The count is taken from the ledger by the gateway's timestamps and not kept in a counter. It
+    stays right after restarts, late reports and voided trades.
     """
 
     spec_id: ClassVar[str] = "RULE-006"
@@ -228,7 +228,7 @@ class TradeFrequencyLimit(Rule):
     # --- the windows ---
 
     def _excess(self, view: View, window: Window, counted: Sequence[Counted]) -> Excess | None:
-        """The excess that must pause this window now; None without one, or without a new one."""
+        """Return the excess that must start a pause now; None if there is no new one."""
         mark = view.mark(self.id, _mark(window))
         paused_for = mark.value if mark else ""
         if paused_for == str(counted[-1].id) or not self._could_exceed(view, window, counted):
@@ -240,11 +240,11 @@ class TradeFrequencyLimit(Rule):
         last = found.last
         if last.trading_date < view.account.trading_date if end is None else end <= view.now:
             return None
-        # Positions from before the pause stay; so first let the positions show this fill.
+        # Positions from before the pause may stay, so the positions must show this fill first.
         return found if not isinstance(last, Execution) or view.landed(last) else None
 
     def _could_exceed(self, view: View, window: Window, counted: Sequence[Counted]) -> bool:
-        """A look at the newest only: nearly always this ends it."""
+        """Whether an excess is possible, by the newest items only: a cheap first check."""
         threshold = self._threshold(window)
         if len(counted) < threshold:
             return False
@@ -275,8 +275,10 @@ class TradeFrequencyLimit(Rule):
         return excess
 
     def _last_excess(self, window: Window, counted: Sequence[Counted]) -> Excess | None:
-        """The last one that starts a pause. What is done during a pause starts none of its own,
-        unless violations extend it; it still counts."""
+        """Return the last excess that starts a pause.
+
+        Items during a pause count, but start no pause of their own unless violations extend it.
+        """
         found: Excess | None = None
         first = 0
         for i, item in enumerate(counted):
@@ -325,7 +327,7 @@ class TradeFrequencyLimit(Rule):
         return placed
 
     def _noted(self, view: View) -> Remember | None:
-        """The account forgets an order once it is finished; the rule must not. None: noted."""
+        """Keep a mark of a new order, as the account forgets finished ones. None: nothing new."""
         placed = self._placed(view)
         if placed.keys() == _noted_before(view, self.id).keys():
             return None

@@ -25,10 +25,10 @@ from risk_manager.rules.trade_management.levels import Levels
 from risk_manager.rules.trade_management.memory import Memory, next_watch
 
 MOVABLE = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
-"""A stop that trails natively is the platform's to move."""
+"""The types of stops that this rule moves. The platform itself moves its trailing stops."""
 
 ENDED_STOP_PATIENCE = timedelta(seconds=2)
-"""A stop that has ended may have filled: the position is heard of in a moment."""
+"""A stop that has ended may have filled; the report of the position follows within this time."""
 
 
 class Plan:
@@ -127,7 +127,7 @@ class Plan:
             self._tighten(self.levels.initial, "initial")
 
     def _pace(self) -> timedelta:
-        """Trailing stops share what the closing of positions can spare of a minute's calls."""
+        """Return the interval between moves: trailing stops share the calls that closing spares."""
         account = self.view.account
         limit = self.view.state.rulebook.defaults.max_calls_a_minute
         return account.brake.pace(self.view.now, limit, len(account.positions))
@@ -137,7 +137,7 @@ class Plan:
             self.memory = replace(self.memory, stop=stop, stage=stage, seen=False)
 
     def _settled(self) -> bool:
-        """Whether the stop managed last has not just ended: its fill would flatten us."""
+        """Whether the last managed stop has not just ended, as its fill may have flattened us."""
         ended = self.view.account.finished.get(self.memory.order or 0)
         return ended is None or self.view.now - ended.at >= ENDED_STOP_PATIENCE
 
@@ -170,7 +170,7 @@ class Plan:
         near = self._near()
         if near is None and self.memory.stage != "initial":
             self.waits = True
-            return None  # no fresh price to check it against; the next quote brings it back
+            return None  # no fresh price to check the stop against; tried again at the next quote
         if near is None or stop < near:
             return self._protect(stop, managed, size)
         words = (
@@ -205,7 +205,7 @@ class Plan:
         own = [o for o in limits if o.is_own]
         working = sum(o.remaining for o in limits)
         if working > self.position.size and self.memory.target:
-            # Cut back elsewhere; a target of the right size is placed when it is gone.
+            # The target is being reduced elsewhere; one of the right size follows when it is gone.
             self.memory = replace(self.memory, target=False)
         if own and not self.memory.target and working <= self.position.size:
             self.memory = replace(self.memory, target=True)

@@ -19,7 +19,7 @@ def is_in_quiet_band(config: Configuration, view: View, position: Position, memo
 
 
 def quiet_band(position: Position, memory: Memory) -> Band | None:
-    """In prices; None where the position has to be looked at whatever the price."""
+    """Return the band in prices; None where the position must be judged at any price."""
     valuation = position.valuation
     if valuation is None or not memory.idle:
         return None

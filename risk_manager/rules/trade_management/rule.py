@@ -70,8 +70,8 @@ class TradeManagement(Configuration):
     # --- one position ---
 
     def _still_holds(self, view: View, position: Position, mark: Mark, memory: Memory) -> bool:
-        """Whether this very position was judged before, all else was the same, and it waits for
-        nothing but a price that is not there."""
+        """Whether this same position was judged before in the same circumstances, and waits only
+        for a price that has not been reached."""
         if not is_in_quiet_band(self, view, position, memory):
             return False
         known = position.memo.get(self.id)
@@ -84,7 +84,7 @@ class TradeManagement(Configuration):
     def _circumstances(
         self, view: View, position: Position, mark: Mark, memory: Memory
     ) -> tuple[object, ...]:
-        """Besides price and time, all that the plan for a position follows from."""
+        """Return all inputs of the plan for a position, except price and time."""
         return (
             self,
             mark,

@@ -1,4 +1,4 @@
-"""A part that `async with` closes."""
+"""A base class for parts that are closed at the end of an `async with` block."""
 
 from abc import ABC, abstractmethod
 from typing import Self
@@ -15,4 +15,4 @@ class AsyncClosing(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """End what runs, and give back what is held."""
+        """End running tasks and release resources."""

@@ -1,4 +1,4 @@
-"""Time from outside: the clock every event is stamped with, and the one-second ticker."""
+"""The clock that stamps every event, the gateway's time, and the one-second ticker."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ from risk_manager.domain.events import Tick
 TICK = timedelta(seconds=1)
 
 VENUE_TOLERANCE = timedelta(seconds=2)
-"""A Date header has whole seconds, and its answer was under way for a while."""
+"""Tolerance for a Date header, which has whole seconds and is delayed by the network."""
 WALL_AGREES = timedelta(seconds=5)
 SAID_AGAIN_AFTER_S = 10.0
 CLOCK_IS_WRONG = timedelta(seconds=60)
@@ -30,7 +30,7 @@ class Clock(Protocol):
 
 
 def elapsed() -> float:
-    """Seconds since some instant, the sleep of the machine included where that can be had."""
+    """Return seconds since some instant, including suspended time where the system allows it."""
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     if sys.platform == "darwin":
@@ -39,10 +39,10 @@ def elapsed() -> float:
 
 
 class SystemClock:
-    """Wall time taken once, then carried forward by a clock nobody can turn.
+    """The wall time read once, and then advanced by a monotonic clock.
 
-    Turning the machine's clock while the daemon runs therefore moves nothing. `drift` says how
-    far the wall has moved away since, and `correct` follows a trusted time (the gateway's).
+    A change of the machine's clock while the daemon runs therefore has no effect. `drift` is how
+    far the wall clock has moved away since. `correct` follows a trusted time (the gateway's).
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SystemClock:
         return time.monotonic()
 
     def drift(self) -> timedelta:
-        """Wall clock minus this clock."""
+        """Return wall clock minus this clock."""
         return self._wall() - self.now()
 
     def correct(self, trusted: datetime) -> None:
@@ -72,31 +72,31 @@ class SystemClock:
             self.anchor(trusted)
 
     def anchor(self, trusted: datetime) -> None:
-        """Set to a trusted time, be it back: only while nothing has been judged by this clock."""
+        """Set to a trusted time, even backwards. Only while nothing was judged by this clock."""
         self._anchor = trusted
         self._anchored_at = self._elapsed()
 
 
 class VenueTime:
-    """The gateway's own time, as its answers state it, held against our clock.
+    """Compares the gateway's time, as its answers state it, with our clock.
 
-    Neither it nor the machine's clock is believed alone: of the two the earlier counts, as then
-    locks last too long and not too short. Our clock therefore follows the gateway's forward only
-    as far as the machine's clock is, and back it is set only before anything is judged. One odd
-    header moves nothing. `lead` is by how much the gateway is ahead of both, `is_ahead` says that
-    ours is later than the gateway's: then it is not to be believed.
+    Neither the gateway's time nor the machine's clock is believed alone. The earlier one counts, so
+    that locks may last too long but never too short. Our clock follows the gateway's forward only
+    as far as the machine's clock, and is set back only before anything is judged. A single odd
+    header has no effect. `lead` is how far the gateway's time is ahead of ours. `is_ahead` says
+    that our clock is later than the gateway's and must not be believed.
     """
 
     def __init__(self, clock: SystemClock) -> None:
         self.stated: datetime | None = None
         self.offset: timedelta | None = None
-        """The gateway's time minus ours, when it was last heard; None before."""
+        """The gateway's time minus ours at its last answer; None before the first."""
         self.heard_at: float | None = None
         self.corrections = 0
         self.leapt = timedelta(0)
-        """How far the last correction went."""
+        """The size of the last correction."""
         self.lead = timedelta(0)
-        """How far the gateway's time is past ours, which the machine's clock does not confirm."""
+        """How far the gateway's time is ahead of ours without the machine's clock confirming it."""
         self._clock = clock
         self._said_before: tuple[timedelta, float] | None = None
 
@@ -106,7 +106,7 @@ class VenueTime:
         return self.offset is not None and self.offset < -CLOCK_IS_WRONG
 
     def note(self, header: str) -> None:
-        """Take in the Date header of an answer; nonsense is ignored."""
+        """Take the Date header of an answer into account; an invalid one is ignored."""
         try:
             stated = parsedate_to_datetime(header)
         except (ValueError, OverflowError):
@@ -115,7 +115,7 @@ class VenueTime:
             self.hear(stated)
 
     def hear(self, stated: datetime) -> None:
-        """Take in what the gateway says the time is."""
+        """Take a time stated by the gateway into account."""
         now = self._clock.monotonic()
         offset = stated - self._clock.now()
         self.stated, self.offset, self.heard_at = stated, offset, now
@@ -133,7 +133,7 @@ class VenueTime:
         self._follow(offset, wall)
 
     def _follow(self, offset: timedelta, wall: timedelta) -> None:
-        """Forward to the earlier of the gateway's time and the machine's; the rest is its lead."""
+        """Move forward to the earlier of gateway time and machine time; the rest is the lead."""
         step = min(offset, wall)
         if step > VENUE_TOLERANCE:
             self._clock.correct(self._clock.now() + step)
@@ -145,13 +145,13 @@ class VenueTime:
         self.lead = offset if offset > VENUE_TOLERANCE else timedelta(0)
 
     async def agree(self, ask: Callable[[], Awaitable[bool]]) -> timedelta | None:
-        """Before anything is judged: set our clock back to the gateway's, if that is earlier.
+        """Set our clock back to the gateway's time if that is earlier, before anything is judged.
 
-        Returns by how much. `ask` has the gateway state its time, and says whether it answered;
-        until it does it is asked once a second, as by a clock nobody has confirmed a lock may end
-        early. Where its time is later than ours, ours stays (see `lead`) once it has said the
-        same twice: one odd header moves nothing. Where it never says the same twice, the clock is
-        only set back.
+        Returns by how much. `ask` makes the gateway state its time and returns whether it answered.
+        It is called once a second until it does, as a lock could end early by an unconfirmed clock.
+        If the gateway's time is later than ours, our clock stays (see `lead`) once the gateway has
+        stated the same twice, as a single header may be odd. If it never states the same twice, the
+        clock is only ever set back.
         """
         before: timedelta | None = None
         odd = 0
@@ -160,7 +160,7 @@ class VenueTime:
             answered = await ask()
             if self.offset is None or self.heard_at == heard_at:
                 if answered:
-                    return None  # a gateway that does not say what time it is
+                    return None  # the gateway sends no Date header
                 await asyncio.sleep(ASKED_EVERY_S)
                 continue
             if abs(self.offset) <= VENUE_TOLERANCE:
@@ -191,6 +191,6 @@ async def tick(
     due = clock.monotonic()
     while True:
         put(Tick(at=clock.now(), lead=lead()))
-        # After standing still, one tick says it: those missed would all say the same.
+        # After a suspension one tick is enough: the missed ones would all say the same.
         due = max(due + TICK.total_seconds(), clock.monotonic() - TICK.total_seconds())
         await asyncio.sleep(max(due - clock.monotonic(), 0))

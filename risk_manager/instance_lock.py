@@ -1,7 +1,7 @@
-"""What a daemon must have for itself alone on this machine: its data folder, and each account.
+"""Exclusive locks of a daemon on this machine: on its data folder and on each account.
 
-Imports next to nothing: `run` claims both before it loads the SDK, so that a second daemon ends
-at once and not after seconds of imports on a busy machine.
+This module imports very little: `run` takes both locks before it loads the SDK, so that a second
+daemon ends at once and not after seconds of imports on a busy machine.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ EXIT_ALREADY_RUNNING = 7
 
 
 class CannotStart(Exception):
-    """Why the daemon does not start, in one line per problem, with its exit code."""
+    """The daemon cannot start. Holds one line per problem, and the exit code."""
 
     def __init__(self, code: int, *lines: str) -> None:
         super().__init__("\n".join(lines))
@@ -28,12 +28,12 @@ class CannotStart(Exception):
 
 
 def accounts_folder() -> Path:
-    """Where this user keeps what concerns an account on this machine, whatever the data folder."""
+    """Return the folder for this user's files per account, which is independent of data folders."""
     return user_state_path("risk_manager", appauthor=False) / "accounts"
 
 
 def gateway_name(api_url: str) -> str:
-    """The host of a gateway, and its port, as part of a file's name."""
+    """Return the host of a gateway, and its port, in a form for file names."""
     return _without_a_login(urlsplit(api_url).netloc).replace(":", "-")
 
 
@@ -42,10 +42,10 @@ def _without_a_login(netloc: str) -> str:
 
 
 class InstanceLock:
-    """The one owner of these locks: a context manager that gives all of them back at its end.
+    """Owns these locks: a context manager that releases all of them at its end.
 
-    What is held already may be claimed again. A daemon gives back what it was started with; to
-    do that twice is harmless.
+    A lock already held may be taken again. A daemon also releases the locks it was started with;
+    releasing twice is harmless.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class InstanceLock:
         self._open.close()
 
     def hold_the_folder(self, data_dir: Path) -> None:
-        """One daemon per data folder; makes the folder if there is none. Raises CannotStart."""
+        """Lock the data folder for one daemon, and create it if needed. Raises CannotStart."""
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
             if os.name == "posix":
@@ -87,10 +87,10 @@ class InstanceLock:
     def hold_the_accounts(
         self, api_url: str, account_ids: Iterable[int], label_of: Callable[[int], str]
     ) -> dict[str, str]:
-        """One daemon per account on this machine, whatever its data folder. Raises CannotStart.
+        """Lock accounts for one daemon on this machine, in any data folder. Raises CannotStart.
 
-        Returns the lock files that could not be used, and why: two guards are better than none
-        for want of a place to keep a lock file.
+        Returns the lock files that could not be used, and why. The daemon starts all the same: an
+        account guarded twice is better than one not guarded for lack of a lock file.
         """
         place, gateway = urlsplit(api_url), gateway_name(api_url)
         is_local = place.hostname in ("127.0.0.1", "localhost", "::1")
@@ -112,12 +112,12 @@ class InstanceLock:
                 unusable[path.name] = str(error)
                 continue
             if is_new and is_local and os.name == "posix":
-                # A practice gateway never comes back by this name.
+                # A practice gateway never comes back under the same name.
                 self._open.callback(path.unlink, missing_ok=True)
         return unusable
 
     def _hold(self, path: Path) -> bool:
-        """Whether it was not held before."""
+        """Take the lock of a file. Returns False if it is held already by this object."""
         if path in self._held:
             return False
         self._open.enter_context(FileLock(path, timeout=0))

@@ -1,7 +1,7 @@
 """The log: four files of JSON lines, readable lines on a terminal, and no secret in any of them.
 
-What is logged is put in a queue and written by a thread, so that a slow disk delays nothing.
-Logging never raises: what cannot be written is counted, and told when writing works again.
+Lines are queued and written by a thread, so that a slow disk delays nothing. Logging never raises:
+lines that cannot be written are counted, and the count is logged when writing works again.
 """
 
 import json
@@ -46,7 +46,7 @@ _SECRET_KEY = re.compile(
     r"token|secret|passw|passphrase|api_?-?key|authorization|credential|jwt|cookie|login_?key",
     re.IGNORECASE,
 )
-# token_expires_at and the like tell when or how many, never what.
+# Keys such as token_expires_at hold a time or a count, never a secret.
 _HARMLESS_KEY = re.compile(r"(_at|_s|_ms|_age|_count|_left)$")
 _KEY_WORDS = (
     r"(?:access_?token|refresh_?token|id_?token|token|api_?-?key|login_?key|password|passwd"
@@ -77,9 +77,9 @@ _secrets: tuple[str, ...] = ()
 
 
 def conceal(value: str) -> None:
-    """From now on this value is masked wherever it turns up, also URL- or JSON-encoded.
+    """Mask this value from now on wherever it appears, URL- or JSON-encoded forms included.
 
-    Values too short to tell from ordinary words are not taken.
+    Values too short to tell from ordinary words are not masked.
     """
     global _secrets  # one process, one set of secrets: every log and every error must know them
     if len(value) < _SHORTEST_SECRET:

@@ -1,4 +1,4 @@
-"""Who goes first on the one event loop: enforcement, then all else."""
+"""Priority on the one event loop: enforcement first, then everything else."""
 
 import asyncio
 import contextlib
@@ -7,12 +7,11 @@ LONGEST_RIGHT_S = 0.1
 
 
 class RightOfWay:
-    """Enforcement goes first: quotes are read and steps are told when nothing is being judged.
+    """Enforcement goes first: quotes are read and steps published while nothing is being judged.
 
-    It is taken when a fact arrives or a quote leads to an action, and given back when nothing but
-    quotes waits. It is never taken for long: of a busy time only the first 0.1 s count, and each
-    free second gives as much back as it lasts, so that whoever gives way has at least half of the
-    time.
+    The right of way is taken when a fact arrives or a quote leads to an action, and given back when
+    only quotes are waiting. Others wait for it for 0.1 s at most. Free time restores that allowance
+    at the same rate, so that others have at least half of the time.
     """
 
     def __init__(self) -> None:
@@ -37,7 +36,7 @@ class RightOfWay:
         self._free.set()
 
     async def give_way(self) -> None:
-        """Wait while it is taken, for as long as it counts."""
+        """Wait while the right of way is taken, within its allowance."""
         if self._free.is_set():
             return
         left_s = self._left_s - (asyncio.get_running_loop().time() - self._since)

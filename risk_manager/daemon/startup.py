@@ -277,7 +277,10 @@ class Startup:
             log.error("password_unreadable", reason=str(error))
 
     async def _tell_of_the_gateway(self) -> None:
-        """Report that the daemon guards another gateway than before. This is not prevented."""
+        """Report settings that make the daemon look at another gateway, or at streams of another.
+
+        The trader may set them, so they are not prevented.
+        """
         gateway = self._limits.configuration.settings.gateway
         found = []
         if self._place.is_elsewhere:

@@ -122,7 +122,7 @@ class MeterRow:
     limit: float | None = None
     headroom: float | None = None
     unit: str = ""
-    shadow: bool = False  # this rule decides and tells, and touches nothing
+    shadow: bool = False  # this rule decides and reports, and sends nothing to the broker
     counts_from: datetime | None = None  # loosened today: an older version decides until then
     holds_until: datetime | None = None  # an older version of a rule that was edited today
 
@@ -154,7 +154,7 @@ class AlarmRow:
     over_at: datetime | None = None  # when it ended; equal to `at` in the alarm that tells the end
 
     def is_ended_by(self, end: "AlarmRow") -> bool:
-        """Whether that later alarm says that the matter of this one is over."""
+        """Whether a later alarm says that the matter of this one is over."""
         return (
             end.over_at is not None
             and self.over_at is None
@@ -219,7 +219,7 @@ class DatabaseRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
-    """What the core does not know of itself; the daemon says it when asked."""
+    """Facts about the daemon that are not in the state, supplied by the daemon on request."""
 
     rest: RestRow = RestRow()
     db: DatabaseRow = DatabaseRow()

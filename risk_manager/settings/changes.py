@@ -32,9 +32,10 @@ class Change:
 def changes(
     started_with: Configuration, before: Configuration, found: Configuration, in_force: Rulebook
 ) -> list[Change]:
-    """What differs in `found`: from the last reading, and in what only a start reads.
+    """Return the changes in `found`: since the last reading, and since the start for settings that
+    only a start reads.
 
-    `in_force` are the limits as they are enforced now that `found` has been read.
+    `in_force` are the limits enforced now that `found` has been read.
     """
     return [
         *(
@@ -114,7 +115,7 @@ def _when(rule_id: str, accounts: list[AccountRules]) -> When:
 
 
 def _shared(before: Configuration, found: Configuration, in_force: Rulebook) -> Iterator[Change]:
-    """What all rules share. It stays as it was while an older version is in force."""
+    """Yield changes of shared settings, which keep their old value while an older version holds."""
     when = When.NOW if in_force.digest == found.digest else When.RESET
     old, new = before.limits(), found.limits()
     for part in ("defaults", "trading_day", "calendar", "exchange_days", "symbols"):

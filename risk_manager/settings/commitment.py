@@ -1,8 +1,8 @@
-"""Limits once in force stay in force until the next reset: what an edit may change today.
+"""Limits in force stay in force until the next reset, whatever an edit changes.
 
 Nobody has to judge whether an edit loosens: until the reset the old limits and the new ones hold
-together, so that whichever is tighter decides. A tightening works at once, a loosening tomorrow.
-With several edits in a day all their versions hold together, but for those that another implies.
+together, so that the tighter one decides. A tightening works at once, a loosening after the reset.
+With several edits in a day all their versions hold together, except those that another implies.
 """
 
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ Texts = Mapping[str, str]
 
 
 def combined(*versions: Rulebook) -> Rulebook:
-    """All in force at once, the oldest first. What all rules share stays as in that one."""
+    """Put all versions in force at once, oldest first. Shared settings stay as in the oldest."""
     numbered = dict(enumerate(versions[:-1], start=1))
     return _combined(numbered, versions[-1])
 
 
 def _combined(older: Mapping[int, Rulebook], newest: Rulebook) -> Rulebook:
-    """`older` by their numbers, of which the lowest has been in force the longest."""
+    """Combine versions. `older` is keyed by number; the lowest was in force the longest."""
     books = [book for _, book in sorted(older.items())]
     oldest = books[0]
     account_ids = {i for book in (*books, newest) for i in book.accounts}
@@ -58,7 +58,7 @@ def _combined(older: Mapping[int, Rulebook], newest: Rulebook) -> Rulebook:
 
 
 def _together(older: Mapping[int, AccountRules], newest: AccountRules) -> AccountRules:
-    """The newest rules, and beside them every older version that could be the stricter one."""
+    """Return the newest rules, and every older version that could be the stricter one."""
     kept = _kept(older, newest)
     was_enforced = any(map(_is_enforced, older.values()))
     if not kept and (newest.mode is Mode.ENFORCE or not was_enforced):
@@ -66,7 +66,7 @@ def _together(older: Mapping[int, AccountRules], newest: AccountRules) -> Accoun
     beside = [(rule.model_copy(update={"id": older_id(rule.id, n)}), rule) for n, rule in kept]
     rules = newest.rules
     if newest.mode is Mode.SHADOW:
-        # Not one new rule may act before tomorrow, and not one old rule may stop today.
+        # No new rule may act before the reset, and no old rule may stop before it.
         rules = tuple(rule.model_copy(update={"shadow": True}) for rule in rules)
     waiting = {
         rule.id
@@ -78,7 +78,7 @@ def _together(older: Mapping[int, AccountRules], newest: AccountRules) -> Accoun
 
 
 def _kept(older: Mapping[int, AccountRules], newest: AccountRules) -> list[tuple[int, Rule]]:
-    """Each older rule that is covered by no other one, with the number of its version."""
+    """Return each older rule that no other rule covers, with the number of its version."""
     chosen = list(_acting(newest))
     kept: list[tuple[int, Rule]] = []
     for number, version in sorted(older.items()):
@@ -106,10 +106,10 @@ def _acting(rules: AccountRules) -> tuple[Rule, ...]:
 class Commitment:
     """Which limits are in force, and which wait for a trading date after `since`.
 
-    `in_force` are those the day began with. `waiting` are those read last: they hold as well, and
-    alone from the next trading date on. `between` are those read in the course of the day and
-    edited again since, by their number: what was in force at any time of the day binds until it
-    ends. None that the others imply are kept.
+    `in_force` are the limits with which the day began. `waiting` are those read last; they hold as
+    well, and alone from the next trading date on. `between` are those read during the day and
+    edited again since, by number: limits in force at any time of the day hold until its end.
+    Versions that the others imply are dropped.
     """
 
     in_force: Texts
@@ -136,7 +136,7 @@ class Commitment:
         return self._day().date_of(now)
 
     def next_reset(self, now: datetime) -> datetime:
-        """When what waits is in force."""
+        """Return when the waiting limits come into force."""
         return self._day().window(now).ends_at
 
     def _day(self) -> TradingDay:
@@ -149,7 +149,7 @@ class Commitment:
         return {1: self.in_force, **self.between}
 
     def has_ended(self, today: date) -> bool:
-        """Whether what waited is in force by now, and nothing older is."""
+        """Whether the waiting limits are in force by now, and nothing older is."""
         return self.waiting is not None and self.since is not None and today > self.since
 
     def began_with(self) -> Configuration | None:
@@ -164,7 +164,7 @@ class Commitment:
         return self.in_force if self.waiting is None else self.waiting
 
     def beside(self, other: "Commitment", today: date) -> "Commitment":
-        """With what somebody else knows to have been in force; none of it loosens anything."""
+        """Add limits that were in force by another source. They never loosen anything."""
         base, theirs = self.as_of(today), other.as_of(today)
         older = base._older()
         for texts in (*theirs._older().values(), theirs.newest()):
@@ -179,7 +179,7 @@ class Commitment:
         )
 
     def as_of(self, today: date) -> "Commitment":
-        """Without what has ended by this trading date."""
+        """Drop the limits that have ended by this trading date."""
         return Commitment(in_force=self.newest()) if self.has_ended(today) else self
 
     def day_began(self, day: date) -> datetime:
@@ -190,7 +190,7 @@ class Commitment:
         return in_force.rulebook().day.began(day)
 
     def after_reading(self, found: Configuration, today: date) -> "Commitment":
-        """What holds once the files say `found` on this trading date."""
+        """Return the commitment after `found` was read from the files on this trading date."""
         fresh = Commitment(in_force=found.texts)
         if _meant(self.in_force) is None:
             return fresh
@@ -244,8 +244,10 @@ def _is_same(texts: Texts, found: Configuration) -> bool:
 
 
 def _adds_nothing(book: Rulebook, others: Mapping[int, Rulebook], newest: Rulebook) -> bool:
-    """Whether this version could be the stricter one in no account: no rule of it, nor that the
-    account is guarded at all."""
+    """Whether this version is not stricter than the others in any account.
+
+    Neither a rule of it nor the fact that it guards an account may add anything.
+    """
     for account_id, rules in book.accounts.items():
         same = [other.for_account(account_id) for other in (*others.values(), newest)]
         if all(other is NO_RULES for other in same):
@@ -259,7 +261,7 @@ def _adds_nothing(book: Rulebook, others: Mapping[int, Rulebook], newest: Rulebo
 
 
 def _shared(configuration: Configuration) -> dict[str, object]:
-    """What the rules of all accounts share."""
+    """Return the settings that the rules of all accounts share."""
     limits = configuration.limits()
     return {key: part for key, part in limits.items() if key not in ("rules", "accounts")}
 
@@ -268,7 +270,7 @@ _COMMITMENT = TypeAdapter(Commitment)
 
 
 def _meant(texts: Texts) -> Configuration | None:
-    """What these texts meant; None when this version cannot read them any more."""
+    """Load the configuration in these texts; None when this version cannot read them."""
     return _read_once(tuple(sorted(texts.items())))
 
 

@@ -30,16 +30,16 @@ RISK_CONFIG = "risk_config.yaml"
 CALENDAR = "calendar.yaml"
 ENVIRONMENT = "environment"
 LIMITING_FILES = (ACCOUNTS, RISK_CONFIG, CALENDAR)
-"""What limits trading. settings.yaml only says how the daemon is run."""
+"""The files that limit trading. settings.yaml only says how the daemon is run."""
 
 
 def load(
     folder: Path, env: Mapping[str, str] | None = None, *, today: date | None = None
 ) -> Configuration:
-    """The configuration of a folder, with environment overrides applied to settings.yaml.
+    """Load the configuration of a folder, with environment overrides applied to settings.yaml.
 
-    Raises ConfigurationErrors with everything that is wrong in all files. Secrets are not looked
-    up here; see Configuration.credentials.
+    Raises ConfigurationErrors with every error in all files. Secrets are not looked up here; see
+    Configuration.credentials.
     """
     documents = {
         name: read(folder, name, required=name != CALENDAR) for name in (SETTINGS, *LIMITING_FILES)
@@ -50,7 +50,7 @@ def load(
 
 
 def load_texts(folder: Path, texts: Mapping[str, str]) -> Configuration:
-    """What `Configuration.texts` of another time meant, under settings as they ship.
+    """Load a configuration from stored `Configuration.texts`, with default settings.
 
     Raises ConfigurationErrors if this version cannot read them.
     """
@@ -182,7 +182,7 @@ def _variable(overrides: Mapping[str, Any], path: Path_) -> str | None:
 
 
 def _stray_variables(env: Mapping[str, str]) -> Iterator[Problem]:
-    """RISK_MANAGER_GATEWY__KIND is read by nobody; its author should know."""
+    """Report misspelt variables such as RISK_MANAGER_GATEWY__KIND, which have no effect."""
     sections = list(Settings.model_fields)
     for name in sorted(env):
         upper = name.upper()
@@ -195,7 +195,7 @@ def _stray_variables(env: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _loose_permissions(folder: Path, documents: Any) -> Iterator[Problem]:
-    """The limits are the asset: a file anybody can edit guards nothing."""
+    """Report files that everybody can edit, as their limits protect nothing."""
     if os.name != "posix":
         return
     for name in (".", *(document.name for document in documents if document.exists)):
@@ -226,7 +226,7 @@ def _risk(
                 if int(account) in own:
                     document.refuse(("accounts", account), "this account is written twice")
                 own[int(account)] = rules
-    # The entries are judged already; the rest of the file is judged without them.
+    # The rule entries are validated already; the rest of the file is validated without them.
     judged = {**data, "rules": []} if "rules" in data else data
     if "rules" in data and not isinstance(data["rules"], list | dict):
         judged = data
@@ -244,7 +244,7 @@ def _risk(
 
 
 def _of_the_trading_day(risk: RiskFile) -> tuple[Rule, ...]:
-    """What `trading_day` limits, as the rule that sees to it."""
+    """Return the rule that enforces `trading_day.flat_by`, if it is set."""
     day = risk.trading_day
     return () if day.flat_by is None else (FlatBy.of(day.compiled(), day.flat_by),)
 

@@ -1,4 +1,4 @@
-"""What is wrong in the configuration, one line for a person each."""
+"""Errors in the configuration, each as one line for a person."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         text = ": ".join(part for part in (place, self.key, self.message) if part)
-        # Keys are the file's own words: none of them may break the line or lead the terminal.
+        # Keys come from the file: none may break the line or send control codes to the terminal.
         return "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""risk_config.yaml but for the rules themselves, which bring their own schema."""
+"""risk_config.yaml except the rules themselves, which have their own schema."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -25,7 +25,7 @@ PositiveDuration = Annotated[Duration, AfterValidator(_above_zero)]
 
 
 class DefaultsSection(Section):
-    """What all rules share unless they say otherwise."""
+    """Settings that all rules share unless they say otherwise."""
 
     mode: Mode = Mode.ENFORCE
     on_missing_data: MissingData = HOLD
@@ -50,7 +50,7 @@ class DefaultsSection(Section):
 
 
 class TradingDaySection(Section):
-    """When the trading day turns. The week opens on Sunday; a weekend belongs to Monday.
+    """When the trading day begins. The week opens on Sunday; a weekend belongs to Monday.
 
     From `flat_by` until the next session nothing may be open; None: no such hour.
     """
@@ -75,7 +75,7 @@ class TradingDaySection(Section):
 
 
 class EarlyClose(Section):
-    """A day that ends early. Without a zone the trading day's is meant."""
+    """A day that ends early. Without a zone, the zone of the trading day applies."""
 
     date: date
     flat_by: ClockTime
@@ -98,7 +98,7 @@ class MicroEquivalents(Section):
 
 
 class SymbolsSection(Section):
-    """The operator's words on symbols."""
+    """The operator's settings about symbols."""
 
     aliases: Mapping[Root, Root] = Field(default_factory=dict)
     groups: Mapping[str, Annotated[tuple[Root, ...], Field(min_length=1)]] = Field(
@@ -124,7 +124,7 @@ class Override(Section):
 
 
 class AccountSection(Section):
-    """What differs for one account."""
+    """The settings that differ for one account."""
 
     label: str | None = Field(default=None, min_length=1, max_length=64)
     mode: Mode | None = None

@@ -54,17 +54,24 @@ def changes(persisted: Persisted, turn: Sequence[Judged]) -> Batch:
         for judged in turn
         if isinstance(judged.event, OrderChanged)
     }
-    for account in after.accounts.values():
-        old = persisted.accounts.get(account.id)
+    known, next_reset = persisted.accounts, after.day.ends_at
+    is_same_day = persisted.next_reset == next_reset
+    # Of many accounts an event changes one.
+    changed = [
+        (known.get(i), account)
+        for i, account in after.accounts.items()
+        if known.get(i) is not account or not is_same_day
+    ]
+    for old, account in changed:
         if old is not account:
             _persist_account(batch, old, account, after, filled_prices)
         if old is None or (old.trading_date, persisted.next_reset) != (
             account.trading_date,
-            after.day.ends_at,
+            next_reset,
         ):
             reset = any(isinstance(f, DayReset) and f.account_id == account.id for f in facts)
             _persist_day(batch, account, after, reset)
-    _persist_locks(batch, persisted, after, facts)
+    _persist_locks(batch, changed, after.now, facts)
     for judged in turn:
         record(batch, judged)
     return batch
@@ -242,9 +249,13 @@ def _persist_day(batch: Batch, account: Account, state: State, reset: bool) -> N
 # --- locks ----------------------------------------------------------------------------------------
 
 
-def _persist_locks(batch: Batch, persisted: Persisted, after: State, facts: Iterable[Fact]) -> None:
-    """Write lock facts in order, for the history; then any change that no fact reported."""
-    now = after.now
+def _persist_locks(
+    batch: Batch,
+    changed: Iterable[tuple[Account | None, Account]],
+    now: datetime,
+    facts: Iterable[Fact],
+) -> None:
+    """The facts in their order, so that history is whole; then whatever they left unsaid."""
     told: dict[tuple[int, LockKey], Lock | None] = {}
     for fact in facts:
         if isinstance(fact, LockSet):
@@ -253,8 +264,7 @@ def _persist_locks(batch: Batch, persisted: Persisted, after: State, facts: Iter
         elif isinstance(fact, LockCleared):
             _clear(batch, fact.lock.account_id, fact.lock.key, fact.at, fact.cleared_by)
             told[fact.lock.account_id, fact.lock.key] = None
-    for account in after.accounts.values():
-        old = persisted.accounts.get(account.id)
+    for old, account in changed:
         known: Mapping[LockKey, Lock] = {} if old is None else old.locks
         if known is account.locks:
             continue

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from risk_manager.domain.account import Account, Breach, Closing, Mark
@@ -66,8 +67,14 @@ def weekday_before(day: date) -> date:
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """Return a value's fields and the name of its type, in a form for JSON."""
-    return {"is": type(value).__name__, **{f.name: getattr(value, f.name) for f in fields(value)}}
+    """A value's fields and the name of its type, as far down as JSON can show the rest."""
+    kind: Any = type(value)
+    return {"is": kind.__name__, **{name: getattr(value, name) for name in _field_names(kind)}}
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
 
 
 # --- account --------------------------------------------------------------------------------------

@@ -159,14 +159,17 @@ class Store:
         empty, and `needs_reconciling` is True. Raises `StoreError`.
         """
         state = await self.read_again(rulebook, now, only)
+        # Each with the condition of an index, word for word: else all rows ever kept are read.
         batch = Batch()
         batch.put(
-            "UPDATE enforcement_log SET outcome = 'lost', last_seen = ? WHERE outcome = 'sent'",
+            "UPDATE enforcement_log SET outcome = 'lost', last_seen = ?"
+            " WHERE outcome = 'sent' AND outcome <> 'confirmed'",
             micros(now),
         )
         batch.put(
             "UPDATE intents SET state = 'LOST', updated_at = ?,"
-            " last_error = 'the daemon ended before it heard' WHERE state IN ('NEW', 'SENT')",
+            " last_error = 'the daemon ended before it heard'"
+            " WHERE state IN ('NEW', 'SENT') AND state IN ('NEW', 'SENT', 'UNCERTAIN')",
             micros(now),
         )
         await self.backlog.put(batch)

@@ -359,7 +359,7 @@ async def test_a_trade_moved_to_or_from_what_a_start_reads_is_an_edit(
     assert unseen(tmp_path) == ["trades"]
 
 
-async def test_a_start_does_not_read_the_trades_of_all_time(tmp_path: Path) -> None:
+async def test_a_start_does_not_read_the_history_of_all_time(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
         desk = await trading(store)
     asked: set[str] = set()
@@ -373,14 +373,20 @@ async def test_a_start_does_not_read_the_trades_of_all_time(tmp_path: Path) -> N
         await store.restore(desk.rulebook, desk.now)
         await store.recovery.last_judged()
     connection = sqlite3.connect(tmp_path / "state.db")
-    of_trades = [sql for sql in asked if sql.strip().startswith("SELECT") and "FROM trades" in sql]
-    assert len(of_trades) >= 3
-    for sql in of_trades:
+    of_histories = [
+        sql
+        for sql in asked
+        if ("FROM trades" in sql and "DELETE" not in sql)
+        or sql.startswith(("UPDATE intents", "UPDATE enforcement_log"))
+    ]
+    assert len(of_histories) >= 5
+    for sql in of_histories:
         plan = [
             row[3]
             for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", ("2026",) * sql.count("?"))
         ]
-        assert [step for step in plan if step.startswith("SCAN trades")] == [], sql
+        whole = {"SCAN trades", "SCAN intents", "SCAN enforcement_log"}
+        assert whole.isdisjoint(plan), sql
     connection.close()
 
 

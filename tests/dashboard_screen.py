@@ -12,6 +12,7 @@ from risk_manager.dashboard.app import RiskDashboard
 from risk_manager.dashboard.widgets.banner import Banner
 from risk_manager.dashboard.widgets.figures import Figure
 from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.feed.client import FeedClient
 
 
@@ -32,6 +33,10 @@ class Seen:
     @property
     def banner(self) -> Banner:
         return self.app.screen_stack[0].query_one(Banner)
+
+    @property
+    def verdict(self) -> VerdictLine:
+        return self.app.screen_stack[0].query_one(VerdictLine)
 
     async def shows(self, widget: type[Panel] | type[Static], *words: str) -> str:
         """Wait until the widget says all of this."""

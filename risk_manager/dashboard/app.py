@@ -20,6 +20,7 @@ from risk_manager.dashboard.keys import KEYS, TABS, keys_of
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
+from risk_manager.dashboard.widgets.coming import Coming
 from risk_manager.dashboard.widgets.connection_line import ConnectionLine
 from risk_manager.dashboard.widgets.connections import Connections
 from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
@@ -32,6 +33,7 @@ from risk_manager.dashboard.widgets.position_sheet import PositionSheet
 from risk_manager.dashboard.widgets.rule_screen import RuleScreen
 from risk_manager.dashboard.widgets.rules import Rules
 from risk_manager.dashboard.widgets.tab_bar import TabBar
+from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.feed.client import Connected, Disconnected, FeedClient
 from risk_manager.feed.messages import Heartbeat, MarketQuote, Message
 
@@ -90,6 +92,7 @@ class RiskDashboard(App[None]):
     def compose(self) -> ComposeResult:
         yield AccountHeader()
         yield TabBar()
+        yield VerdictLine()
         yield Banner()
         with ContentSwitcher(id="view", initial=self.tab):
             yield Overview(id="overview")
@@ -163,9 +166,9 @@ class RiskDashboard(App[None]):
 
     # --- showing ---
 
-    def glance(self) -> Glance:
-        """Return the picture of the chosen account, as of now."""
-        picture, mono = self.picture, self._monotonic()
+    def glance(self, picture: Picture | None = None) -> Glance:
+        """The picture from here, now; that which is shown where none is given."""
+        picture, mono = picture or self.picture, self._monotonic()
         account = picture.account(self.account_id)
         number = picture.accounts.index(account) + 1 if account is not None else 0
         return Glance(
@@ -191,11 +194,13 @@ class RiskDashboard(App[None]):
         screen.set_class(not glance.live or self.paused, "-stale")
         screen.query_one(AccountHeader).show(glance)
         screen.query_one(TabBar).show(glance)
-        screen.query_one(Banner).show(glance)
-        screen.query_one(ConnectionLine).show(glance)
+        live = self.glance(self.latest)  # a pause must never hide a lock or a lost stream
+        screen.query_one(VerdictLine).show(live)
+        screen.query_one(Banner).show(live)
+        screen.query_one(ConnectionLine).show(live)
         pane = screen.query_one(f"#{self.tab}")
         for part in (pane, *pane.query("*")):  # a tab nobody looks at is not drawn
-            if isinstance(part, Panel | Figures):
+            if isinstance(part, Panel | Figures | Coming):
                 part.show(glance)
         if isinstance(self.screen, RuleScreen):
             self.screen.show(glance)

@@ -86,7 +86,7 @@ async def test_without_a_daemon_it_says_how_to_start_one_and_goes_on_by_itself(
         await seen.shows(Connections, "LOST", "risk-manager run", "connects by itself")
         async with FeedDaemon(tmp_path):
             await seen.shows(Connections, "RUNNING", "user stream    ● UP")
-        text = await seen.shows(Connections, "LOST", "? was RUNNING", "? had run")
+        text = await seen.shows(Connections, "LOST", "? was RUNNING", "if it still runs")
         assert "● UP" not in text
 
 

@@ -112,11 +112,16 @@ async def test_a_lock_is_told_whole_and_its_end_is_kept(daemon: FeedDaemon, tmp_
         assert "none that the daemon still tells of" in text
         await ask(daemon, "lock", "lunch")
         await seen.shows(
-            Lockouts, "NO ENTRIES", "until", "whole account", "lunch", "an administrator may lift"
+            Lockouts,
+            "NO NEW ENTRIES",
+            "until",
+            "whole account",
+            "lunch",
+            "an administrator may lift",
         )
         await ask(daemon, "unlock", "back early")
         text = await seen.shows(Lockouts, "lifted by an administrator", "lunch")
-        assert "NO ENTRIES" not in text
+        assert "NO NEW ENTRIES" not in text
         await daemon.trade("-600")
         await seen.shows(Lockouts, "LOCKED", "nobody can lift it", "close all and lock")
 

@@ -25,6 +25,7 @@ from risk_manager.dashboard.widgets.orders import Orders
 from risk_manager.dashboard.widgets.positions import Positions
 from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.widgets.trades import Trades
+from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.events import AdminAsked, Hub, HubState, OrderChanged
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
@@ -81,19 +82,21 @@ async def test_a_calm_account_is_shown_whole(daemon: FeedDaemon, tmp_path: Path)
         line = await seen.shows(ConnectionLine, "RUNNING", "user ● UP", "market ● UP", "42 ms")
         assert "LOST" not in line
         assert not seen.banner.display
+        assert await seen.shows(VerdictLine, "OK TO TRADE") == " OK TO TRADE  "
+        assert seen.verdict.has_class("-green")
         assert not seen.app.screen.has_class("-stale")
 
 
-async def test_a_breach_turns_the_banner_red_with_reason_and_countdown(
+async def test_a_breach_turns_the_verdict_red_with_reason_and_countdown(
     daemon: FeedDaemon, tmp_path: Path
 ) -> None:
     await daemon.position(1)
     async with screen(tmp_path) as seen:
         await seen.shows(Positions, "MNQZ6")
         await daemon.trade("-600")
-        await seen.shows(Banner, "LOCKED", "lost $601.00 today", "released in")
-        assert seen.banner.display
-        assert seen.banner.has_class("-red")
+        await seen.shows(VerdictLine, "LOCKED 6:5", "until", "lost $601.00 today")
+        assert seen.verdict.has_class("-red")
+        assert not seen.banner.display  # each lock is told once
         await seen.shows(Locks, "LOCKED", "account", "daily_realized_loss")
         await seen.shows(Meters, "BREACH")
         await seen.shows(Enforcements, "DECIDED", "SENT", "close position MNQZ6")
@@ -134,14 +137,15 @@ async def test_the_countdown_follows_the_daemons_clock_and_moves_by_itself(
     # The daemon's clock says November 2026 whatever this machine believes.
     async with FeedDaemon(tmp_path, heartbeat_s=0.2) as daemon, screen(tmp_path) as seen:
         await lock(daemon, "flat", "enough for today", seconds=90)
-        first = await seen.shows(Banner, "enough for today", "released in 1:")
-        await until(lambda: seen.text(Banner) != first)
+        first = await seen.shows(VerdictLine, "enough for today", "LOCKED 1:")
+        await until(lambda: seen.text(VerdictLine) != first)
         daemon.clock.skip(seconds=60)
         await daemon.tick()
-        await seen.shows(Banner, "released in 0:")
+        await seen.shows(VerdictLine, "LOCKED 0:")
         daemon.clock.skip(seconds=60)
         await daemon.tick()
-        await until(lambda: not seen.banner.display)
+        await seen.shows(VerdictLine, "OK TO TRADE")
+        assert seen.verdict.has_class("-green")
 
 
 async def test_no_entries_is_amber_and_a_flat_lock_outranks_it(
@@ -149,13 +153,13 @@ async def test_no_entries_is_amber_and_a_flat_lock_outranks_it(
 ) -> None:
     await lock(daemon, "no_entries", "cooling down", minutes=5)
     async with screen(tmp_path) as seen:
-        await seen.shows(Banner, "NO ENTRIES", "cooling down")
-        assert seen.banner.has_class("-amber")
-        assert not seen.banner.has_class("-red")
+        await seen.shows(VerdictLine, "NO NEW ENTRIES", "cooling down")
+        assert seen.verdict.has_class("-amber")
+        assert not seen.verdict.has_class("-red")
         await daemon.trade("-600")
-        await seen.shows(Banner, "LOCKED", "+1 more")
-        assert seen.banner.has_class("-red")
-        assert not seen.banner.has_class("-amber")
+        await seen.shows(VerdictLine, "LOCKED", "lost $601.00 today")
+        assert seen.verdict.has_class("-red")
+        assert not seen.verdict.has_class("-amber")
 
 
 async def test_a_lock_without_an_end_says_who_can_end_it(
@@ -163,7 +167,7 @@ async def test_a_lock_without_an_end_says_who_can_end_it(
 ) -> None:
     await lock(daemon, "flat", "until I have slept")
     async with screen(tmp_path) as seen:
-        await seen.shows(Banner, "released by an administrator only")
+        await seen.shows(VerdictLine, "LOCKED", "ends by an administrator only")
 
 
 async def test_unknown_is_said_and_never_shown_as_zero(daemon: FeedDaemon, tmp_path: Path) -> None:
@@ -186,6 +190,8 @@ async def test_a_lost_feed_dims_everything_says_its_age_and_comes_back(tmp_path:
             await until(lambda: not seen.app.screen.has_class("-stale"))
         line = await seen.shows(ConnectionLine, "LOST", "ago")
         assert "RUNNING" not in line
+        await seen.shows(VerdictLine, "NOT GUARDED since", "risk-manager run")
+        assert seen.verdict.has_class("-red")
         await until(lambda: seen.app.screen.has_class("-stale"))
         assert "+2" in seen.text(Positions)
         await seen.shows(AccountHeader, "? was ENFORCING")
@@ -280,6 +286,9 @@ async def test_pause_freezes_the_figures_and_does_not_look_live(
         await daemon.position(3)
         await until(lambda: bool(seen.app.latest.accounts[0].positions))
         assert "flat" in seen.text(Positions)
+        await lock(daemon, "flat", "enough")
+        await seen.shows(VerdictLine, "LOCKED", "enough")  # a pause hides no lock
+        assert "flat" in seen.text(Positions)
         await seen.pilot.press("p")
         await seen.shows(Positions, "+3")
 
@@ -319,7 +328,7 @@ async def test_text_from_outside_is_never_markup(tmp_path: Path, text: str) -> N
         await daemon.hub(Hub.MARKET, HubState.DOWN, text)
         async with screen(tmp_path) as seen:
             await seen.shows(AccountHeader, text)
-            await seen.shows(Banner, text)
+            await seen.shows(VerdictLine, text)
             await seen.shows(Locks, text)
             await seen.shows(Enforcements, text)
             await seen.shows(Positions, text[:5])
@@ -337,8 +346,8 @@ async def test_it_fits_every_terminal(
     await daemon.order()
     await lock(daemon, "flat", "a long reason " * 20, minutes=5)
     async with screen(tmp_path, size) as seen:
-        await seen.shows(Banner, "LOCKED")
-        for widget in (AccountHeader, ConnectionLine, Banner):
+        await seen.shows(VerdictLine, "LOCKED")
+        for widget in (AccountHeader, ConnectionLine, VerdictLine):
             found = seen.app.screen.query_one(widget)
             await until(lambda found=found: found.region.height >= 1)  # type: ignore[misc]
             assert found.region.bottom <= size[1]

@@ -1,30 +1,24 @@
-"""The banner: the lock in force with its countdown, and critical alarms."""
+"""What nobody may overlook: critical alarms, blindness, and closes that fail again and again."""
 
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.widgets.locks import ends, scope
 from risk_manager.dashboard.widgets.text import Text
-from risk_manager.dashboard.wording import age, called, clock
-from risk_manager.feed.messages import AlarmRow, EnforcementAction, LockRow
+from risk_manager.dashboard.wording import age, called
+from risk_manager.feed.messages import AlarmRow, EnforcementAction
 
 ALARM_STAYS_S = 900.0
 ENDING = ("CLOSE_POSITION", "REDUCE_POSITION", "CANCEL_ORDER")
 
 
 class Banner(Text):
-    """Red while the account is locked flat, cannot be seen, or cannot be enforced; amber while
-    entries are forbidden."""
+    """Red whenever it is there; locks are told by the verdict above it."""
 
     def __init__(self) -> None:
         super().__init__(wraps=True)
 
     def show(self, glance: Glance) -> None:
         lines: list[Content] = []
-        lock = worst(glance)
-        flat = lock is not None and lock.policy == "flat" and lock.scope == "account"
-        if lock is not None:
-            lines += _locked(glance, lock)
         alarm = standing_alarm(glance)
         if alarm is not None:
             ago = age(glance.seconds_since(alarm.at))
@@ -49,26 +43,9 @@ class Banner(Text):
             lines.append(
                 Content.assemble((" BLIND ", "bold reverse"), f" {doubt.reason} ({lasts})")
             )
-        red = bool(blind or failing) or flat or alarm is not None
-        self.set_class(red, "-red")
-        self.set_class(bool(lines) and not red, "-amber")
+        self.set_class(bool(lines), "-red")
         self.display = bool(lines)
         self.put(Content("\n").join(lines))
-
-
-def worst(glance: Glance) -> LockRow | None:
-    """Return the weightiest lock: the whole account before a part, flat before no entries."""
-    if glance.account is None or not glance.account.locks:
-        return None
-    return min(
-        glance.account.locks,
-        key=lambda x: (
-            x.scope != "account",
-            x.policy != "flat",
-            x.expires_at is not None,
-            -(x.expires_at.timestamp() if x.expires_at else 0.0),
-        ),
-    )
 
 
 def unenforced(glance: Glance) -> list[EnforcementAction]:
@@ -107,25 +84,3 @@ def standing_alarm(glance: Glance) -> AlarmRow | None:
         ):
             return alarm
     return None
-
-
-def _locked(glance: Glance, lock: LockRow) -> list[Content]:
-    assert glance.account is not None
-    whole = lock.scope == "account"
-    word = {"flat": "LOCKED", "no_entries": "NO ENTRIES"}.get(lock.policy, lock.policy.upper())
-    if not whole:
-        word = f"{scope(lock)} {'BLOCKED' if lock.policy == 'flat' else word}"
-    left = ends(glance, lock)
-    until = ""
-    if lock.expires_at is not None and glance.now is not None:
-        left, until = f"released in {left}", f" at {clock(lock.expires_at, glance.now)}"
-    else:
-        left = f"released {left}"
-    more = len(glance.account.locks) - 1
-    first = Content.assemble(
-        (f" {word} ", "bold reverse"),
-        (f" {left}", "bold"),
-        until,
-        f"  (+{more} more)" if more else "",
-    )
-    return [first, Content(f" {lock.reason} ")]

@@ -61,9 +61,12 @@ def _about(glance: Glance) -> Iterator[Content]:
     if picture.started_at is None or glance.now is None:
         yield _fact("running for", _NOT_TOLD)
     else:
-        ran = duration(glance.seconds_since(picture.started_at))
-        was = "" if glance.live else "? had run "
-        yield _fact("running for", f"{was}{ran}, since {clock(picture.started_at, glance.now)}")
+        began = clock(picture.started_at, glance.now)
+        if glance.live:
+            ran = duration(glance.seconds_since(picture.started_at))
+            yield _fact("running for", f"{ran}, since {began}")
+        else:
+            yield _fact("started", f"{began}, if it still runs")
     yield _fact("judged last", f"{age(picture.judgement_age_s(glance.mono))} ago")
 
 

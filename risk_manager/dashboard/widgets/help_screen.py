@@ -9,9 +9,10 @@ from risk_manager.dashboard.keys import CLOSE, explained
 
 _WORDS = """\
 Words
+  NOT GUARDED  the daemon cannot see or act: nothing stops a loss now
   LOCKED       nothing may be open or working; what appears is closed
   BLOCKED      the same, of one product only
-  NO ENTRIES   positions may be reduced and protected, not increased
+  NO NEW ENTRIES   positions may be reduced and protected, not increased
   ENFORCING    the daemon acts     SHADOW  it decides and touches nothing
   OK, WARN, BREACH   how near a limit is; UNKNOWN: no figure to be trusted
   WARNED, DECIDED, SENT, DONE, FAILED, UNSURE   what became of an enforcement

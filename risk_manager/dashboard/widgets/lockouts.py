@@ -45,19 +45,19 @@ def _name(glance: Glance, account: AccountSnapshot) -> str:
 def _lock(glance: Glance, account: AccountSnapshot, lock: LockRow) -> Iterator[Content]:
     flat = lock.policy == "flat"
     full = "LOCKED" if lock.scope == "account" else "BLOCKED"
-    word = {"flat": full, "no_entries": "NO ENTRIES"}.get(lock.policy, lock.policy.upper())
+    word = {"flat": full, "no_entries": "NO NEW ENTRIES"}.get(lock.policy, lock.policy.upper())
     where = "whole account" if lock.scope == "account" else scope(lock)
     yield Content.assemble(
         "  ",
-        (f"{word:<11}", f"bold {'$text-error' if flat else '$text-warning'}"),
+        (f"{word:<15}", f"bold {'$text-error' if flat else '$text-warning'}"),
         (lock_ends(lock, glance.now), "bold"),
         f"  {where}",
         (f"  {_name(glance, account)}", DIM),
     )
-    yield Content(" " * 13 + lock.reason)
+    yield Content(" " * 17 + lock.reason)
     lifts = "an administrator may lift it" if lock.admin_may_clear else "nobody can lift it"
     yield Content.styled(
-        " " * 13 + f"since {clock(lock.set_at, glance.now)}, by {lock.rule_id}; {lifts}", DIM
+        " " * 17 + f"since {clock(lock.set_at, glance.now)}, by {lock.rule_id}; {lifts}", DIM
     )
 
 

@@ -27,7 +27,7 @@ class Locks(Panel):
             flat = lock.policy == "flat"
             word = "BLOCKED" if lock.scope != "account" else "LOCKED"
             yield Content.assemble(
-                (f" {word} " if flat else " NO ENTRIES ", _badge(flat)),
+                (f" {word} " if flat else " NO NEW ENTRIES ", _badge(flat)),
                 (f" {scope(lock)} ", "bold"),
                 (ends(glance, lock), "bold"),
             )

@@ -3,6 +3,7 @@
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
+from risk_manager.dashboard.widgets.coming import Coming
 from risk_manager.dashboard.widgets.enforcements import Enforcements
 from risk_manager.dashboard.widgets.figures import Figures
 from risk_manager.dashboard.widgets.locks import Locks
@@ -23,4 +24,5 @@ class Overview(Vertical):
             with Vertical(id="limits"):
                 yield Meters()
                 yield Locks()
+        yield Coming()
         yield Enforcements()

@@ -1,0 +1,193 @@
+"""One answer to "may I trade?", from locks, status, streams, REST and the feed together."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.picture import Line, Picture
+from risk_manager.dashboard.verdict import Tone, verdict, what_is_next
+from risk_manager.feed.messages import (
+    AccountSnapshot,
+    DeadlineRow,
+    HubRow,
+    LockRow,
+    MeterRow,
+    RestRow,
+)
+
+NOW = datetime(2026, 11, 16, 15, 0, tzinfo=UTC)
+UP = HubRow(state="up", since=NOW)
+DOWN = HubRow(state="down", since=NOW - timedelta(seconds=32), reason="reset by peer")
+
+ACCOUNT = AccountSnapshot(
+    account_id=101,
+    name="combine",
+    mode="enforce",
+    balance=50_000.0,
+    can_trade=True,
+    simulated=True,
+    reported_at=NOW,
+    trading_date="2026-11-16",
+    realised_net=0.0,
+    realised_gross=0.0,
+    fees=0.0,
+    unrealised=0.0,
+    total=0.0,
+    executions=0,
+    round_turns=0,
+    contracts_held=0,
+    lock_policy=None,
+)
+PICTURE = Picture(
+    line=Line(up=True, heard_at=100.0),
+    told_at=NOW,
+    status="RUNNING",
+    next_reset=NOW + timedelta(hours=7),
+    accounts=(ACCOUNT,),
+    hubs={"user": UP, "market": UP},
+    rest=RestRow(ok=True),
+)
+METER = MeterRow(
+    rule_id="loss", spec_id="RULE-003", title="Loss today", state="ok", sentence="$165.59 left"
+)
+
+
+def lock(**changes: object) -> LockRow:
+    whole = LockRow(
+        lockout_id="1",
+        rule_id="loss",
+        scope="account",
+        policy="flat",
+        kind="hard",
+        release="time",
+        reason="too much lost",
+        set_at=NOW,
+        expires_at=NOW + timedelta(minutes=5),
+        admin_may_clear=False,
+    )
+    return replace(whole, **changes)  # type: ignore[arg-type]
+
+
+def glance(
+    picture: Picture = PICTURE, account: AccountSnapshot | None = ACCOUNT, mono: float = 100.0
+) -> Glance:
+    return Glance(picture=picture, account=account, number=1, now=picture.now(mono), mono=mono)
+
+
+def told(seen: Glance) -> tuple[str, str, Tone]:
+    one = verdict(seen)
+    return one.word, one.why, one.tone
+
+
+def with_locks(*locks: LockRow) -> Glance:
+    return glance(account=replace(ACCOUNT, locks=locks))
+
+
+def test_all_well() -> None:
+    assert told(glance()) == ("OK TO TRADE", "", Tone.GOOD)
+
+
+def test_locks_are_told_with_the_countdown_first_and_what_ends_them() -> None:
+    word, why, tone = told(with_locks(lock()))
+    assert word.startswith("LOCKED 5:00 until ")
+    assert (why, tone) == ("too much lost; nobody can lift it", Tone.STOP)
+    word, _, tone = told(with_locks(lock(policy="no_entries")))
+    assert word.startswith("NO NEW ENTRIES 5:00 until ")
+    assert tone is Tone.CARE
+    word, why, _ = told(with_locks(lock(expires_at=None, release="can_trade")))
+    assert (word, why) == (
+        "LOCKED",
+        "too much lost; ends when the platform allows trading again",
+    )
+
+
+def test_the_lock_that_bars_most_and_longest_decides() -> None:
+    pause = lock(policy="no_entries", expires_at=None)
+    short, long = lock(reason="short"), lock(reason="long", expires_at=NOW + timedelta(hours=1))
+    assert verdict(with_locks(pause, long, short)).why.startswith("long")
+    forever = lock(reason="forever", expires_at=None)
+    assert verdict(with_locks(long, forever)).why.startswith("forever")
+
+
+def test_a_blocked_product_bars_only_itself() -> None:
+    assert told(with_locks(lock(scope="root:RTY"))) == ("OK TO TRADE", "not RTY", Tone.GOOD)
+
+
+@pytest.mark.parametrize(
+    ("picture", "account", "word", "why"),
+    [
+        (
+            replace(PICTURE, hubs={"user": DOWN, "market": UP}),
+            ACCOUNT,
+            "NOT GUARDED",
+            "down for 32s",
+        ),
+        (replace(PICTURE, rest=RestRow(ok=False, message="503")), ACCOUNT, "NOT GUARDED", "503"),
+        (replace(PICTURE, status="STOPPING"), ACCOUNT, "NOT GUARDED", "STOPPING"),
+        (replace(PICTURE, state_age_s=20.0), ACCOUNT, "NOT GUARDED", "not judged for 20s"),
+        (
+            replace(PICTURE, line=Line(up=False, reason="refused", heard_at=100.0)),
+            ACCOUNT,
+            "NOT GUARDED since ",
+            "risk-manager run",
+        ),
+        (Picture(line=Line(up=False)), None, "NOT GUARDED", "risk-manager run"),
+        (PICTURE, replace(ACCOUNT, can_trade=False), "NO TRADING", "platform"),
+    ],
+)
+def test_what_stops_trading_is_red_and_says_why(
+    picture: Picture, account: AccountSnapshot | None, word: str, why: str
+) -> None:
+    one = verdict(glance(picture, account))
+    assert one.word.startswith(word)
+    assert why in one.why
+    assert one.tone is Tone.STOP
+
+
+def test_silence_is_not_taken_for_well() -> None:
+    one = verdict(glance(mono=160.0))
+    assert (one.word, one.tone) == ("NOT KNOWN", Tone.STOP)
+    assert "1m00s" in one.why
+
+
+def test_a_lock_is_told_although_nobody_guards() -> None:
+    picture = replace(PICTURE, status="STOPPING")
+    one = verdict(glance(picture, replace(ACCOUNT, locks=(lock(),))))
+    assert one.word == "NOT GUARDED"
+    assert "and LOCKED 5:00" in one.why
+
+
+def test_an_account_not_read_yet_is_not_known() -> None:
+    assert verdict(glance(account=replace(ACCOUNT, known=False))).word == "NOT KNOWN YET"
+    assert verdict(glance(account=None)).word == "NOT KNOWN"
+
+
+def test_a_near_limit_is_named() -> None:
+    near = replace(METER, state="warn", used=0.8)
+    seen = glance(account=replace(ACCOUNT, meters=(METER, near)))
+    assert told(seen) == ("OK TO TRADE, CARE", "$165.59 left", Tone.CARE)
+    quiet = replace(ACCOUNT, meters=(replace(near, shadow=True), replace(near, counts_from=NOW)))
+    assert verdict(glance(account=quiet)).tone is Tone.GOOD
+
+
+def test_what_comes_next_the_soonest_first() -> None:
+    account = replace(
+        ACCOUNT,
+        meters=(replace(METER, counts_from=NOW + timedelta(hours=7)),),
+        locks=(lock(), lock(expires_at=None)),
+        deadlines=(
+            DeadlineRow(rule_id="loss", subject="x", due_at=NOW + timedelta(seconds=9)),
+            DeadlineRow(rule_id="loss", subject="x", due_at=NOW - timedelta(seconds=9)),
+        ),
+    )
+    assert [
+        (left.total_seconds(), what) for left, what in what_is_next(glance(account=account))
+    ] == [
+        (9, "Loss today acts"),
+        (300, "lock ends: Loss today"),
+        (7 * 3600, "daily reset"),
+        (7 * 3600, "looser limit counts: Loss today"),
+    ]
+    assert what_is_next(glance(Picture(), None)) == []

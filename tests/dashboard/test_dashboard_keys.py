@@ -8,7 +8,7 @@ from feed_daemon import FeedDaemon, until
 from textual.binding import Binding
 
 from risk_manager.dashboard.app import RiskDashboard
-from risk_manager.dashboard.keys import KEYS, TABS
+from risk_manager.dashboard.keys import KEYS, TABS, explained
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.help_screen import help_text
 from risk_manager.dashboard.widgets.tab_bar import TabBar
@@ -24,6 +24,16 @@ def test_each_key_is_bound_once_has_an_action_and_is_in_the_help() -> None:
         assert hasattr(RiskDashboard, f"action_{key.method}"), key
         assert f"  {key.shown:<6} {key.does}" in told
         assert set(key.tabs) <= {tab.id for tab in TABS}
+
+
+def test_the_page_has_the_same_keys_and_tabs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "screen.md").read_text(encoding="utf-8")
+    rows = page.partition("## Keys")[2].partition("\n\n|")[2].partition("\n\n")[0].splitlines()
+    assert [f"|{row}".replace("||", "|") for row in rows[2:]] == [
+        f"| `{shown}` | {does} |" for shown, does in explained()
+    ]
+    for tab in TABS:
+        assert f"| {tab.number} | {tab.name} | {tab.answers} |".casefold() in page.casefold()
 
 
 @pytest.mark.wire

@@ -250,20 +250,36 @@ def _sides(
     if event is not None:
         stated = (event.best_bid, event.best_ask, event.last_price)
     before = (doubted.bid, doubted.ask, doubted.last)
-    stands = (None, None, None) if known is None else _stated(known)[1:]
-    others = [*trusted, *[p for p in stated if p], *[c.price for c in before if c is not None]]
+    stands = (None, None, None) if known is None else _told(known)[1:]
+    waiting = tuple(c.price if c is not None else None for c in before)
 
-    def side(price: float | None, waited: Candidate | None, stood: float | None) -> _Side:
+    def is_nothing(index: int) -> bool:
+        """Whether a price of zero is a word for nothing (no bid, no ask): it is far from the other
+        prices, or beyond the other side of the book. What was believed of this one says nothing,
+        or a zero would bear out itself while the others walk away from it."""
+        rest = [i for i in range(3) if i != index]
+        others = [p for i in rest if (p := stated[i])]
+        if not others:
+            known_of = (
+                trusted if known is None else [p for i in rest if (p := stands[i]) is not None]
+            )
+            others = [*known_of, *[p for i in rest if (p := waiting[i]) is not None]]
+        bid, ask = ((stated[i] or stands[i] or 0.0) if i != index else 0.0 for i in (0, 1))
+        return not any(near(0.0, other) for other in others) or (index < 2 and bid > ask)
+
+    def side(
+        index: int, price: float | None, waited: Candidate | None, stood: float | None
+    ) -> _Side:
         if price is None:
             return _Side(waited, stood)
-        if price == 0 and not any(near(0.0, other) for other in others):
-            return _Side(None, None)  # zero means that there is no bid or no ask
+        if price == 0 and is_nothing(index):
+            return _Side(None, None)
         since = now if waited is None else waited.since
         again = waited is not None and near(price, waited.price)
         anew = again and waited is not None and price != waited.price
         return _Side(Candidate(price, since, now), stood, again, anew)
 
-    bid, ask, last = map(side, stated, before, stands)
-    if last.newest is None:  # "no trade yet" does not erase a last price known before
+    bid, ask, last = map(side, range(3), stated, before, stands)
+    if last.newest is None:  # no trade yet: one known before stays known
         last = _Side(before[2], stands[2])
     return bid, ask, last

@@ -316,6 +316,25 @@ async def test_zeros_only_are_no_price_and_are_missed(desk: DeskMaker) -> None:
     assert d.actions == CLOSED
 
 
+async def test_a_missing_ask_near_zero_is_no_ask(desk: DeskMaker) -> None:
+    """F3.3: Crude oil climbs through zero while its quotes have no ask: no price of zero is left
+    behind, by which the market would have gone through the stop."""
+    d = desk(no_stop_loss_grace={"grace": "3s", "rearm_grace": "3s"})
+    await d.position("MCL", 1, -3.0)
+    await d.quote("MCL", bid=-0.10, ask=-0.09)
+    stop = await d.stop("MCL", -1, -0.50)
+    for cents in range(-5, 100, 5):
+        await d.quote("MCL", bid=cents / 100, ask=0.0, last=cents / 100)
+        await d.wait(seconds=1)
+    await d.stop("MCL", -1, 0.45, order_id=stop)  # moved up
+    for cents in range(100, 130, 5):
+        await d.quote("MCL", bid=cents / 100, ask=0.0, last=cents / 100)
+        await d.wait(seconds=1)
+    assert d.actions == []
+    quote = d.pipeline.state.quotes[contract_id("MCL")]
+    assert (quote.best_bid, quote.best_ask) == (1.25, None)
+
+
 async def test_zero_is_a_price_where_the_market_is_near_it(desk: DeskMaker) -> None:
     """F3.3: Zero is a price for crude oil that has walked there."""
     d = desk(daily_unrealized_loss={"limit": 40})

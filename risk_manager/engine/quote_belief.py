@@ -250,7 +250,7 @@ def _sides(
     if event is not None:
         stated = (event.best_bid, event.best_ask, event.last_price)
     before = (doubted.bid, doubted.ask, doubted.last)
-    stands = (None, None, None) if known is None else _told(known)[1:]
+    stands = (None, None, None) if known is None else _stated(known)[1:]
     waiting = tuple(c.price if c is not None else None for c in before)
 
     def is_nothing(index: int) -> bool:

@@ -408,3 +408,17 @@ def test_of_what_contract_a_loss_must_be_seen_for_the_judge(
         asked = {"contractId": contract_id}
         judge.told_by_rest("/Contract/searchById", asked, {"success": True}, 99.0)
     assert judge.may_know_the_tick(contract_id) is is_known
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_seconds_are_no_longer_than_that_until_every_account_has_been_read(is_read: bool) -> None:
+    """The news of a start is judged by a tick, three seconds after it at most."""
+    read_at = datetime(2026, 10, 22, 18, tzinfo=UTC) if is_read else None
+    account = SimpleNamespace(positions={}, orders={}, attempts={}, reported_at=read_at)
+    world: Any = SimpleNamespace(
+        now=100.0,
+        is_busy=lambda: False,
+        oracle=SimpleNamespace(has_moved_since=lambda _: False),
+        life=SimpleNamespace(state=lambda: SimpleNamespace(accounts={101: account})),
+    )
+    assert World.is_at_rest(world) is is_read

@@ -195,14 +195,17 @@ class World:
         return not self.exchange.is_idle
 
     def is_at_rest(self) -> bool:
-        """Nothing held, nothing working, nothing under way or to follow from a fill just now:
-        seconds may be longer."""
+        """Nothing held, nothing working, nothing under way or to follow from a fill just now, and
+        every account read since the start: seconds may be longer."""
         life = self.life
         return not (
             self.is_busy()
             or life is None
             or self.oracle.has_moved_since(self.now - REST_AFTER_S)
-            or any(a.positions or a.orders or a.attempts for a in life.state().accounts.values())
+            or any(
+                a.positions or a.orders or a.attempts or a.reported_at is None
+                for a in life.state().accounts.values()
+            )
         )
 
     def all_at_once[T](self, work: Callable[[], T]) -> T:

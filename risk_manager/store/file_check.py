@@ -41,14 +41,14 @@ class FileCheck:
         """Stop looking, and let go of the file."""
         self._is_over = True
         for _ in range(ASKED_TO_END):
+            if self._task.done():
+                break
             reader = self._reader
             if reader is not None:
                 with suppress(sqlite3.ProgrammingError):  # closed by now
                     reader.interrupt()
             # Asked again: a statement that had not begun yet did not hear it.
-            done, _ = await asyncio.wait({self._task}, timeout=END_PAUSE_S)
-            if done:
-                break
+            await asyncio.wait({self._task}, timeout=END_PAUSE_S)
         if self._task.done() and not self._task.cancelled():
             self._task.exception()  # whoever ends it does not ask
 

@@ -27,6 +27,7 @@ from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
 from risk_manager.dashboard.widgets.figures import Figures
 from risk_manager.dashboard.widgets.help_screen import HelpScreen
 from risk_manager.dashboard.widgets.lockouts import Lockouts
+from risk_manager.dashboard.widgets.locks import Locks
 from risk_manager.dashboard.widgets.overview import Overview
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.widgets.position_sheet import PositionSheet
@@ -40,6 +41,7 @@ from risk_manager.feed.messages import Heartbeat, MarketQuote, Message
 REPAINT_S = 0.1  # no more than ten a second, whatever the feed brings
 AGES_S = 0.5  # ages, countdowns, and prices, which change all the time
 PRICES = (MarketQuote, Heartbeat)
+NEVER_HELD = (Connections, Coming, Lockouts, Locks)  # a pause holds figures, not what bars trading
 
 
 class FeedSpoke(Posted):
@@ -201,7 +203,7 @@ class RiskDashboard(App[None]):
         pane = screen.query_one(f"#{self.tab}")
         for part in (pane, *pane.query("*")):  # a tab nobody looks at is not drawn
             if isinstance(part, Panel | Figures | Coming):
-                part.show(glance)
+                part.show(live if isinstance(part, NEVER_HELD) else glance)
         if isinstance(self.screen, RuleScreen):
             self.screen.show(glance)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.shades import word_and_colour
+from risk_manager.dashboard.shades import percent, word_and_colour
 from risk_manager.dashboard.wording import (
     DIM,
     UNKNOWN,
@@ -57,7 +57,7 @@ def facts(glance: Glance, meter: MeterRow) -> Iterator[Content]:
     yield Content.assemble(
         (word, f"bold {colour}"),
         f"  {_MEANINGS.get(meter.state, meter.state)}"
-        + ("" if meter.used is None else f": {meter.used * 100:.0f}% of it is used"),
+        + ("" if meter.used is None else f": {percent(meter)} of it is used"),
     )
     yield Content(meter.sentence)
     if meter.limit is not None:

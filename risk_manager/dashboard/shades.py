@@ -31,3 +31,8 @@ def place(meter: MeterRow) -> int:
     """Where its state stands among the others, the worst first."""
     order = list(_STATES)
     return order.index(meter.state) if meter.state in order else len(order)
+
+
+def percent(meter: MeterRow) -> str:
+    """How much of the limit is used; a figure on the safe side of zero is 0 %."""
+    return "" if meter.used is None else f"{max(meter.used, 0.0) * 100:.0f}%"

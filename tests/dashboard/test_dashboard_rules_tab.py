@@ -8,7 +8,7 @@ import pytest
 from dashboard_screen import Seen, screen
 from feed_daemon import FeedDaemon, until
 
-from risk_manager.dashboard.shades import word_and_colour
+from risk_manager.dashboard.shades import percent, word_and_colour
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.rule_screen import RuleScreen
 from risk_manager.dashboard.widgets.rules import Rules
@@ -45,6 +45,11 @@ def test_a_limit_is_amber_from_70_and_red_from_90_percent(
     word, shown = word_and_colour(replace(METER, used=used, state=state))
     assert shown == colour
     assert word == state.upper()
+
+
+def test_a_figure_on_the_safe_side_of_zero_is_no_percent() -> None:
+    told = [percent(replace(METER, used=used)) for used in (-0.4, 0.0, 0.704, 3.19, None)]
+    assert told == ["0%", "0%", "70%", "319%", ""]
 
 
 def shadowed() -> tuple[Rule, ...]:

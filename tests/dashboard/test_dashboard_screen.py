@@ -275,6 +275,20 @@ async def test_a_switches_the_account(daemon: FeedDaemon, tmp_path: Path) -> Non
         await seen.shows(AccountHeader, "combine-50k")
 
 
+async def test_a_lock_on_an_account_that_is_not_shown_is_seen(
+    daemon: FeedDaemon, tmp_path: Path
+) -> None:
+    async with screen(tmp_path, (80, 24), account=202) as seen:
+        header = await seen.shows(AccountHeader, "express", "2/2")
+        assert "combine-50k" not in header
+        await lock(daemon, "flat", "enough for today", minutes=5)
+        await seen.shows(AccountHeader, "combine-50k: LOCKED")
+        await seen.shows(VerdictLine, "OK TO TRADE")  # of the account shown
+        await seen.pilot.press("a")
+        header = await seen.shows(AccountHeader, "1/2")
+        assert "LOCKED" not in header
+
+
 async def test_pause_freezes_the_figures_and_does_not_look_live(
     daemon: FeedDaemon, tmp_path: Path
 ) -> None:
@@ -288,6 +302,8 @@ async def test_pause_freezes_the_figures_and_does_not_look_live(
         assert "flat" in seen.text(Positions)
         await lock(daemon, "flat", "enough")
         await seen.shows(VerdictLine, "LOCKED", "enough")  # a pause hides no lock
+        await seen.shows(Locks, "LOCKED", "enough")
+        await seen.shows(AccountHeader, "PAUSED, figures of")
         assert "flat" in seen.text(Positions)
         await seen.pilot.press("p")
         await seen.shows(Positions, "+3")

@@ -3,8 +3,9 @@
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.verdict import decisive
 from risk_manager.dashboard.widgets.text import Text
-from risk_manager.dashboard.wording import DIM, countdown, dollars
+from risk_manager.dashboard.wording import DIM, clock, countdown, dollars
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot
 
 
@@ -33,14 +34,30 @@ class AccountHeader(Text):
         ]
         if account.can_trade is False:
             parts.append(("  PLATFORM SAYS NO TRADING", "bold $text-error"))
+        parts += _other_locks(glance, account)
         if roomy:
             parts.append((f"  trading date {account.trading_date}", DIM))
         if glance.picture.next_reset is not None and glance.now is not None:
             left = countdown(glance.picture.next_reset - glance.now)
             parts.append((f"  reset in {left}", DIM))
         if glance.paused:
-            parts.append(("  PAUSED (p) ", "bold $text on $warning"))
+            told_at = glance.picture.told_at
+            since = "" if told_at is None else f", figures of {clock(told_at)}"
+            parts.append((f"  PAUSED{since} ", "bold $text on $warning"))
         self.put(Content.assemble(*parts))
+
+
+def _other_locks(glance: Glance, shown: AccountSnapshot) -> list[tuple[str, str]]:
+    """Accounts that are not shown and are locked as a whole: a lock there must not go unseen."""
+    parts: list[tuple[str, str]] = []
+    for other in glance.picture.accounts:
+        lock = decisive(other)
+        if other.account_id != shown.account_id and lock is not None:
+            flat = lock.policy == "flat"
+            word = "LOCKED" if flat else "NO NEW ENTRIES"
+            colour = "$text-error" if flat else "$text-warning"
+            parts.append((f"  {other.name or other.account_id}: {word}", f"bold {colour}"))
+    return parts
 
 
 def mode(glance: Glance, account: AccountSnapshot) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.shades import place, word_and_colour
+from risk_manager.dashboard.shades import percent, place, word_and_colour
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.wording import DIM, in_force
 from risk_manager.feed.messages import MeterRow
@@ -41,7 +41,6 @@ class Meters(Panel):
 
     def _bar_line(self, meter: MeterRow) -> Content:
         word, colour = word_and_colour(meter)
-        percent = "" if meter.used is None else f"{meter.used * 100:.0f}%"
         title = meter.title + (" (shadow)" if meter.shadow else "")
         width = min(_TITLE_WIDTH, max(self.room - 20, 10))
         shown = Content(title).truncate(width, ellipsis=True)
@@ -50,16 +49,15 @@ class Meters(Panel):
             (f"{word:<7} ", f"bold {colour}"),
             shown.pad_right(width - shown.cell_length + 1),
             bar(meter.used, bar_width, colour),
-            (f"{percent:>5}", f"bold {colour}"),
+            (f"{percent(meter):>5}", f"bold {colour}"),
         )
 
 
 def _one_line(glance: Glance, meter: MeterRow) -> Content:
     word, colour = word_and_colour(meter)
-    percent = "" if meter.used is None else f"{meter.used * 100:.0f}%"
     since = in_force(meter, glance.now)
     return Content.assemble(
-        (f"{word:<7}{percent:>5} ", f"bold {colour}"),
+        (f"{word:<7}{percent(meter):>5} ", f"bold {colour}"),
         ("shadow: " if meter.shadow else "", "$text-accent"),
         (f"{since}: " if since else "") + meter.sentence,
     )

@@ -6,7 +6,7 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.rule_facts import last_breach
-from risk_manager.dashboard.shades import word_and_colour
+from risk_manager.dashboard.shades import percent, word_and_colour
 from risk_manager.dashboard.widgets.meters import bar
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.wording import DIM, clock, in_force
@@ -66,7 +66,6 @@ class Rules(Panel, can_focus=False):
 
     def _bar_line(self, meter: MeterRow) -> Content:
         word, colour = word_and_colour(meter)
-        percent = "" if meter.used is None else f"{meter.used * 100:.0f}%"
         width = min(_TITLE_WIDTH, max(self.room - 26, 10))
         tag = "SHADOW" if meter.shadow else ""
         title = Content(meter.title).truncate(width, ellipsis=True)
@@ -75,7 +74,7 @@ class Rules(Panel, can_focus=False):
             (f"{word:<7} ", f"bold {colour}"),
             title.pad_right(width - title.cell_length + 1),
             bar(meter.used, bar_width, colour),
-            (f"{percent:>6} ", f"bold {colour}"),
+            (f"{percent(meter):>6} ", f"bold {colour}"),
             (tag, "bold $text-accent"),
         )
 

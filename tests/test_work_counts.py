@@ -20,24 +20,25 @@ COLUMNS = "rules decimals figures statements transactions hops frames requests"
 PINNED = {
     # Each of the five frames is judged by itself, by all 14 rules. What is kept of them is one
     # transaction in one hop to the database's thread. Nothing is asked of the gateway.
-    "fill, calm": (70, 190, 302, 25, 1, 1, 5, 0),
+    "fill, calm": (70, 190, 338, 25, 1, 1, 5, 0),
     # The same, and what a decision, an action and its record add to the transaction. The one
     # request is the close: nothing was read first, and no screen has been told yet.
     "fill over a limit, until the close is sent": (70, 190, 4, 33, 1, 1, 0, 1),
     # The five frames of the close's fill are one turn; what was read back (positions, orders,
     # trades) and the end of the action are another.
-    "the close filled and read back": (98, 328, 638, 38, 2, 2, 13, 3),
+    "the close filled and read back": (98, 328, 710, 38, 2, 2, 13, 3),
     # One order frame, by all rules.
-    "order": (14, 31, 282, 9, 1, 1, 2, 0),
+    "order": (14, 31, 318, 9, 1, 1, 2, 0),
     # Between two prices worked out before, no rule is asked. What is left is the screen's figures:
     # the quote and the account, at most ten times a second.
-    "quote, calm": (0, 0, 279, 0, 0, 0, 2, 0),
+    "quote, calm": (0, 0, 315, 0, 0, 0, 2, 0),
     # The three rules that go by prices.
-    "quote, near a limit": (3, 13, 283, 0, 0, 0, 2, 0),
+    "quote, near a limit": (3, 13, 319, 0, 0, 0, 2, 0),
     # A lock that has nothing to demand leaves the band as it is.
-    "quote, under a lock": (0, 0, 300, 0, 0, 0, 2, 0),
+    "quote, under a lock": (0, 0, 336, 0, 0, 0, 2, 0),
     # All rules, each second; nothing is kept, and the figures of an account that holds are told.
-    "tick": (14, 31, 279, 0, 0, 0, 1, 0),
+    # Of the figures, what each exit order makes at its price is worked out for the screen alone.
+    "tick": (14, 31, 315, 0, 0, 0, 1, 0),
 }
 
 

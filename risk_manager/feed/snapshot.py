@@ -304,7 +304,8 @@ def _part(state: State, view: View, account: Account, order: Order, effect: Effe
     if contract is None or at is None:
         return _Part(role=role)
     now, average = view.price(position), position.average_price
-    away = None if now is None else abs(Decimal(str(now)) - at) / contract.tick_size
+    # Binary figures do for a count of ticks that is shown, and cost a tenth.
+    away = None if now is None else abs(now - float(at)) / float(contract.tick_size)
     made = None
     if average is not None:
         ticks = (at - average) * position.side / contract.tick_size

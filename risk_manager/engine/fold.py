@@ -48,6 +48,7 @@ from risk_manager.engine import (
     data_health,
     quote_belief,
     rule_migration,
+    unproven_cancels,
 )
 from risk_manager.engine.locking import (
     close_down,
@@ -177,7 +178,8 @@ def _account_event(
             return lower_ceilings(account)
         case OrderChanged():
             heard = layered.plus(account.heard, f"order:{event.id}", event.at)
-            return accounts.with_order(fast_replace(account, heard=heard), event, event.at)
+            after = accounts.with_order(fast_replace(account, heard=heard), event, event.at)
+            return unproven_cancels.reported_over(account, after, event)
         case TradeExecuted():
             return _executed(state, account, (event,), event.at, facts)
         case AccountChanged():

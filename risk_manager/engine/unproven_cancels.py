@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from risk_manager.domain.account import ENFORCER, Account, Attempt, Mark
 from risk_manager.domain.decisions import Action, CancelOrder, Outcome
-from risk_manager.domain.events import ActionSettled
+from risk_manager.domain.events import ActionSettled, OrderChanged
 from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.records import OrderStatus
 from risk_manager.engine.wanted import Wanted
 
 PREFIX = "cancel not borne out:"
@@ -44,6 +45,34 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
         value=value if known is None else known.value,
     )
     return fast_replace(account, marks={**account.marks, key: mark})
+
+
+def reported_over(before: Account, after: Account, event: OrderChanged) -> Account:
+    """Return the account after an order's report, with a mark if the order has thereby been
+    cancelled and the answer to our cancel came before, while it was still known as working.
+
+    No list had confirmed that answer then, so the stream alone says that the order has ended.
+    """
+    order_id = event.id
+    if order_id not in before.orders or order_id in after.orders:
+        return after
+    if event.status is OrderStatus.FILLED:
+        return after
+    attempt = before.attempts.get(f"order:{order_id}")
+    key = (ENFORCER, f"{PREFIX}{order_id}")
+    if attempt is None or attempt.in_flight or key in after.marks:
+        return after
+    action = attempt.action
+    if not isinstance(action, CancelOrder) or attempt.outcome in (None, Outcome.GONE):
+        return after
+    mark = Mark(
+        rule_id=ENFORCER,
+        subject=key[1],
+        set_at=event.at,
+        due_at=event.at + PAUSES[0],
+        value=f"{action.contract_id} {','.join(attempt.rule_ids)} {attempt.reason}",
+    )
+    return fast_replace(after, marks={**after.marks, key: mark})
 
 
 def _last_pause(known: Mark | None) -> timedelta | None:

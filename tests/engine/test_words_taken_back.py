@@ -755,6 +755,39 @@ async def test_a_repeated_cancel_that_could_not_be_sent_is_given_up_once_a_list_
     assert not [m for m in d.account().marks if "borne out" in m[1]]
 
 
+async def test_a_cancel_that_the_stream_confirms_after_its_answer_is_sent_again_without_a_list(
+    desk: DeskMaker,
+) -> None:
+    """The same where the answer came first, and no list could be had then either."""
+    d = desk()
+    d.rest = False
+    await d.admin("lock")
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    await d.wait(seconds=0.5)
+    await d.settle(d.enforcer.actions[-1], verified=False)
+    await d.wait(seconds=0.5)
+    await says(d, OrderStatus.CANCELLED, stop=None, limit=5950.0, side=OrderSide.BUY)
+    assert d.actions == [f"cancel {ORDER}"]
+    await d.wait(seconds=4)
+    assert d.actions == [f"cancel {ORDER}"] * 2
+    await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, code=3, verified=False)
+    await d.wait(seconds=60)
+    assert d.actions == [f"cancel {ORDER}"] * 2, "the gateway says the same: the order is over"
+
+
+async def test_a_cancel_that_a_list_has_confirmed_is_not_sent_again(desk: DeskMaker) -> None:
+    d = desk()
+    d.rest = False
+    await d.admin("lock")
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    await d.wait(seconds=3)
+    await lists(d)
+    await d.settle(d.enforcer.actions[-1])
+    await says(d, OrderStatus.CANCELLED, stop=None, limit=5950.0, side=OrderSide.BUY)
+    await d.wait(seconds=60)
+    assert d.actions == [f"cancel {ORDER}"]
+
+
 async def test_an_order_that_a_list_shows_does_not_wait_for_the_next_repeating(
     desk: DeskMaker,
 ) -> None:

@@ -19,7 +19,7 @@ from risk_manager.domain.events import (
 )
 from risk_manager.domain.state import State
 from risk_manager.engine.step import Step
-from risk_manager.engine.turn import SHARES_A_TURN, Judged, Turn
+from risk_manager.engine.turn import ENDS_NO_ACTION, SHARES_A_TURN, Judged, Turn
 from risk_manager.right_of_way import RightOfWay
 
 LONGEST_READING_S = 0.25
@@ -121,9 +121,13 @@ class Inbox:
             await self._filled.wait()
         return self._pop()
 
-    def next_of_turn(self) -> AnyEvent | None:
-        """Return the next event if it may share a turn with those before it, else None."""
-        if not len(self) or type(self._next().event) not in SHARES_A_TURN:
+    def next_of_turn(self, *, is_urgent: bool = False) -> AnyEvent | None:
+        """Return the next event if it may share a turn with those before it, else None.
+
+        `is_urgent`: an action of the turn is due. Only events that may end it are returned.
+        """
+        kind = type(self._next().event) if len(self) else None
+        if kind not in SHARES_A_TURN or (is_urgent and kind in ENDS_NO_ACTION):
             return None
         return self._pop()
 
@@ -241,7 +245,7 @@ class Pipeline:
             turn.take(event)
             is_over = len(turn) == MOST_IN_A_TURN or turn.state.day != self.state.day
             is_over = is_over or now() >= ends
-            event = None if is_over else self.inbox.next_of_turn()
+            event = None if is_over else self.inbox.next_of_turn(is_urgent=turn.has_actions)
         judged = turn.end()
         await self._carry_through(judged)
         for event, _, _ in judged:

@@ -9,6 +9,7 @@ from virtual_time import in_virtual_time
 
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import (
+    AccountChanged,
     AdminAsked,
     AnyEvent,
     HealthIssueChanged,
@@ -95,6 +96,12 @@ def trade(number: int, pnl: float | None) -> TradeExecuted:
     )
 
 
+def account() -> AccountChanged:
+    return AccountChanged.model_validate(
+        {"at": AT, "id": 101, "name": "50K", "balance": 50000, "canTrade": True}
+    )
+
+
 def order(number: int) -> OrderChanged:
     return OrderChanged.model_validate(
         {
@@ -123,6 +130,31 @@ async def test_a_fill_in_four_frames_is_kept_once_and_closes_nothing_that_has_en
     pipeline.inbox.put_nowait(position(0))
     await pipeline.inbox.join()
     assert edges.happened == ["begin 2", "durable", "tell trade_executed", "tell position_changed"]
+    running.cancel()
+
+
+@in_virtual_time
+async def test_the_account_behind_a_breach_does_not_hold_up_the_close() -> None:
+    """The last frame of a fill states the balance, which never makes a close needless."""
+    pipeline, edges, running = await working(max_contracts={"limit": 2})
+    for fact in (trade(1, None), position(3), account(), order(7)):
+        pipeline.inbox.put_nowait(fact)
+    await pipeline.inbox.join()
+    assert [[e.kind for e in turn] for turn in edges.turns] == [
+        ["trade_executed", "position_changed"],
+        ["account_changed", "order_changed"],
+    ]
+    assert edges.happened[:3] == ["begin 2", "durable", "ReducePosition"]
+    running.cancel()
+
+
+@in_virtual_time
+async def test_the_account_shares_the_turn_while_nothing_is_to_be_sent() -> None:
+    pipeline, edges, running = await working(max_contracts={"limit": 5})
+    for fact in (trade(1, None), position(3), account()):
+        pipeline.inbox.put_nowait(fact)
+    await pipeline.inbox.join()
+    assert [len(turn) for turn in edges.turns] == [3]
     running.cancel()
 
 

@@ -21,12 +21,13 @@ PINNED = {
     # Each of the five frames is judged by itself, by all 14 rules. What is kept of them is one
     # transaction in one hop to the database's thread. Nothing is asked of the gateway.
     "fill, calm": (70, 190, 338, 25, 1, 1, 5, 0),
-    # The same, and what a decision, an action and its record add to the transaction. The one
-    # request is the close: nothing was read first, and no screen has been told yet.
-    "fill over a limit, until the close is sent": (70, 190, 4, 33, 1, 1, 0, 1),
-    # The five frames of the close's fill are one turn; what was read back (positions, orders,
-    # trades) and the end of the action are another.
-    "the close filled and read back": (98, 328, 710, 38, 2, 2, 13, 3),
+    # The first four of the five frames: the account is judged after the close is sent. A decision,
+    # an action and their record are added to the transaction. The one request is the close: nothing
+    # was read first, and no screen has been told yet.
+    "fill over a limit, until the close is sent": (56, 154, 4, 32, 1, 1, 0, 1),
+    # The account frame of the fill and the five frames of the close's fill are one turn; what was
+    # read back (positions, orders, trades) and the end of the action are another.
+    "the close filled and read back": (112, 364, 710, 43, 2, 2, 13, 3),
     # One order frame, by all rules.
     "order": (14, 31, 318, 9, 1, 1, 2, 0),
     # Between two prices worked out before, no rule is asked. What is left is the screen's figures:

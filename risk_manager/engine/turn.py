@@ -27,6 +27,9 @@ SHARES_A_TURN = frozenset(
 )
 """Events from the broker share a turn. Ticks, quotes and orders by people have their own."""
 
+ENDS_NO_ACTION = frozenset({AccountChanged})
+"""Events that never make an action needless. They do not hold up one that is due."""
+
 
 class Judged(NamedTuple):
     """One event of a turn, with the state before it."""
@@ -51,6 +54,11 @@ class Turn:
 
     def __len__(self) -> int:
         return len(self._judged)
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether an event so far led to an action."""
+        return bool(self._unsent)
 
     def take(self, event: AnyEvent) -> None:
         before = self.state

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from bench.figures import Figures, per_call_us
 from desk import contract, contract_id
 
+from risk_manager.domain.decisions import Action, Outcome
 from risk_manager.domain.events import (
     AccountOpened,
+    ActionSettled,
     AnyEvent,
     ContractResolved,
     OrderChanged,
@@ -95,6 +97,16 @@ def order(account: int, symbol: str, size: int) -> OrderChanged:
     )
 
 
+def done(action: Action) -> ActionSettled:
+    return ActionSettled(
+        at=AT,
+        account_id=action.account_id,
+        action_id=action.id,
+        outcome=Outcome.DONE,
+        verified=True,
+    )
+
+
 def state_with(accounts: int, held_by: int, symbols: tuple[str, ...] = SYMBOLS) -> State:
     """Every account holds one of each of these but the first, which only `held_by` of them do."""
     rules = AccountRules.of(all_rules())
@@ -169,9 +181,12 @@ def _one_account(figures: Figures, state: State, held: int) -> None:
     near = fast_replace(state, accounts={1: fast_replace(state.accounts[1])})
     near.accounts[1].memo[contract_id("MNQ")] = (state.rulebook, NOWHERE)
     figures.line(f"the same near a limit{of}", per_call_us(_quote_of(near), 1000), "us")
-    locked = step(state, position(1, BLOCKED, 1)).state
-    locked = step(locked, position(1, BLOCKED, 0)).state
+    breached = step(state, position(1, BLOCKED, 1))
+    locked = step(breached.state, position(1, BLOCKED, 0)).state
+    for action in breached.actions:
+        locked = step(locked, done(action)).state
     assert locked.accounts[1].locks
+    assert not locked.accounts[1].attempts
     figures.line(
         f"the same under a tripped symbol block{of}",
         per_call_us(_quote_of(locked), 1000),

@@ -49,7 +49,7 @@ def buy(exchange: Exchange, root: str, size: int, *, account: int = ACCOUNT) -> 
     """The trader buys at the market (sells, for a negative size)."""
     side = Side.BUY if size > 0 else Side.SELL
     contract_id = exchange.contract_of(root).id
-    order = exchange.place(account, contract_id, side, abs(size), now=now())
+    order = exchange.order_entry.place(account, contract_id, side, abs(size), now=now())
     assert isinstance(order, int), order
     return order
 
@@ -60,7 +60,7 @@ def lose(exchange: Exchange, root: str, size: int, ticks: int, *, account: int =
     buy(exchange, root, size, account=account)
     fallen = exchange.book(contract.id).last - ticks * contract.tick_size
     exchange.move_price(contract.id, fallen, now=now())
-    exchange.close_position(account, contract.id, now=now())
+    exchange.order_entry.close_position(account, contract.id, now=now())
 
 
 async def until(condition: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> None:

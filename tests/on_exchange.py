@@ -103,20 +103,22 @@ def _call(
         case ClosePosition():
             if not size:
                 return Outcome.GONE
-            return exchange.close_position(account_id, contract_id, now=at)
+            return exchange.order_entry.close_position(account_id, contract_id, now=at)
         case ReducePosition():
             if net * action.side <= 0 or size <= action.keep:
                 return Outcome.GONE
-            return exchange.partial_close(account_id, contract_id, size - action.keep, now=at)
+            return exchange.order_entry.partial_close(
+                account_id, contract_id, size - action.keep, now=at
+            )
         case CancelOrder():
             order = exchange.order(action.order_id)
             if order is None or order.is_terminal:
                 return Outcome.GONE
-            return exchange.cancel(account_id, action.order_id, now=at)
+            return exchange.order_entry.cancel(account_id, action.order_id, now=at)
         case PlaceExit():
             if net * action.side <= 0:
                 return Outcome.GONE
-            return exchange.place(
+            return exchange.order_entry.place(
                 account_id,
                 contract_id,
                 Side.SELL if action.side > 0 else Side.BUY,
@@ -130,7 +132,7 @@ def _call(
         case MoveStop():
             if net * action.side <= 0:
                 return Outcome.REFUSED
-            return exchange.modify(
+            return exchange.order_entry.modify(
                 account_id,
                 action.order_id,
                 now=at,

@@ -105,7 +105,7 @@ async def flood(gateway: PracticeGateway, body: Body) -> Any:
     exchange.notify, notify = None, exchange.notify
     try:
         placed = [
-            exchange.place(
+            exchange.order_entry.place(
                 int(body["accountId"]),
                 contract_id,
                 Side.BUY,
@@ -149,7 +149,7 @@ async def market_open(gateway: PracticeGateway, body: Body) -> Any:
 
 async def can_trade(gateway: PracticeGateway, body: Body) -> Any:
     """{accountId, canTrade}."""
-    gateway.exchange.set_can_trade(
+    gateway.exchange.firm.set_can_trade(
         int(body["accountId"]), bool(body["canTrade"]), now=gateway.now()
     )
     return {}
@@ -157,7 +157,7 @@ async def can_trade(gateway: PracticeGateway, body: Body) -> Any:
 
 async def void(gateway: PracticeGateway, body: Body) -> Any:
     """{tradeId}: bust a trade."""
-    gateway.exchange.void_trade(int(body["tradeId"]), now=gateway.now())
+    gateway.exchange.firm.void_trade(int(body["tradeId"]), now=gateway.now())
     return {}
 
 

@@ -69,13 +69,15 @@ def open_positions(exchange: Exchange, body: Body, now: datetime) -> Reply:
 
 def close_contract(exchange: Exchange, body: Body, now: datetime) -> Reply:
     return _done(
-        exchange.close_position(_int(body, "accountId"), _text(body, "contractId"), now=now)
+        exchange.order_entry.close_position(
+            _int(body, "accountId"), _text(body, "contractId"), now=now
+        )
     )
 
 
 def partial_close_contract(exchange: Exchange, body: Body, now: datetime) -> Reply:
     return _done(
-        exchange.partial_close(
+        exchange.order_entry.partial_close(
             _int(body, "accountId"), _text(body, "contractId"), _int(body, "size"), now=now
         )
     )
@@ -83,7 +85,7 @@ def partial_close_contract(exchange: Exchange, body: Body, now: datetime) -> Rep
 
 def place_order(exchange: Exchange, body: Body, now: datetime) -> Reply:
     tag = body.get("customTag")
-    answer = exchange.place(
+    answer = exchange.order_entry.place(
         _int(body, "accountId"),
         _text(body, "contractId"),
         _int(body, "side"),
@@ -104,7 +106,7 @@ def place_order(exchange: Exchange, body: Body, now: datetime) -> Reply:
 
 def modify_order(exchange: Exchange, body: Body, now: datetime) -> Reply:
     return _done(
-        exchange.modify(
+        exchange.order_entry.modify(
             _int(body, "accountId"),
             _int(body, "orderId"),
             now=now,
@@ -117,7 +119,9 @@ def modify_order(exchange: Exchange, body: Body, now: datetime) -> Reply:
 
 
 def cancel_order(exchange: Exchange, body: Body, now: datetime) -> Reply:
-    return _done(exchange.cancel(_int(body, "accountId"), _int(body, "orderId"), now=now))
+    return _done(
+        exchange.order_entry.cancel(_int(body, "accountId"), _int(body, "orderId"), now=now)
+    )
 
 
 def search_orders(exchange: Exchange, body: Body, now: datetime) -> Reply:

@@ -91,7 +91,7 @@ class ExchangeHands:
     def enter(self, act: Enter, *, now: datetime) -> str | None:
         stop = None if act.stop_ticks is None else Bracket(act.stop_ticks, OrderType.STOP)
         return _words(
-            self.exchange.place(
+            self.exchange.order_entry.place(
                 self.account_id,
                 self._contract_id(act.root),
                 act.side,
@@ -107,7 +107,7 @@ class ExchangeHands:
         tick = self.exchange.contracts[contract_id].tick_size
         price = self.exchange.book(contract_id).bid - act.side.sign * act.ticks_away * tick
         return _words(
-            self.exchange.place(
+            self.exchange.order_entry.place(
                 self.account_id,
                 contract_id,
                 act.side,
@@ -123,7 +123,9 @@ class ExchangeHands:
         if self.net(act.root) == 0:
             return None
         return _words(
-            self.exchange.close_position(self.account_id, self._contract_id(act.root), now=now)
+            self.exchange.order_entry.close_position(
+                self.account_id, self._contract_id(act.root), now=now
+            )
         )
 
     def pull_stops(self, act: PullStops, *, now: datetime) -> str | None:
@@ -138,7 +140,7 @@ class ExchangeHands:
     def _cancel(self, root: str, kinds: tuple[OrderType, ...], *, now: datetime) -> None:
         for order in self._working(root):
             if not kinds or order.type in kinds:
-                self.exchange.cancel(self.account_id, order.id, now=now)
+                self.exchange.order_entry.cancel(self.account_id, order.id, now=now)
 
     def _working(self, root: str) -> list[Order]:
         contract_id = self._contract_id(root)

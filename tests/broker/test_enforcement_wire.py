@@ -75,7 +75,9 @@ async def gateway() -> AsyncIterator[PracticeGateway]:
 def buy(gateway: PracticeGateway, root: str, lots: int, side: Side = Side.BUY) -> str:
     """The trader buys at the market; the contract's id."""
     contract_id = gateway.exchange.contract_of(root).id
-    placed = gateway.exchange.place(ACCOUNT, contract_id, side, lots, now=datetime.now(UTC))
+    placed = gateway.exchange.order_entry.place(
+        ACCOUNT, contract_id, side, lots, now=datetime.now(UTC)
+    )
     assert isinstance(placed, int)
     return contract_id
 
@@ -292,7 +294,7 @@ async def test_three_contracts_are_closed_in_parallel_and_orders_cancelled(
     async with desk(gateway) as b:
         ids = [buy(gateway, root, 2) for root in ("MNQ", "MES", "MGC")]
         book = gateway.exchange.book(ids[0])
-        gateway.exchange.place(
+        gateway.exchange.order_entry.place(
             ACCOUNT,
             ids[0],
             Side.BUY,

@@ -771,7 +771,7 @@ class Desk:
         """A fill in each account reaches us."""
         for account_id in (101, 102):
             seen = len(self.witness.of(PositionChanged))
-            self.gateway.exchange.place(
+            self.gateway.exchange.order_entry.place(
                 account_id,
                 self.contract,
                 Side.BUY,

@@ -55,7 +55,7 @@ async def test_an_account_that_comes_back_into_the_login_is_guarded_and_the_alar
         daemon = DaemonProcess(tmp_path, accounts=BOTH).point_at(gateway)
         async with daemon.running():
             await daemon.until_status("DEGRADED")
-            exchange.open_account(Account(GONE, f"ACC-{GONE}"))
+            exchange.firm.open_account(Account(GONE, f"ACC-{GONE}"))
             buy(exchange, "RTY", 1, account=GONE)
             await until(lambda: exchange.is_flat(GONE), "closed there, too")
             await daemon.until_status("RUNNING")
@@ -67,7 +67,7 @@ async def test_a_new_account_is_guarded_like_all_where_the_file_says_so(tmp_path
     async with still_gateway(exchange=exchange) as gateway:
         daemon = DaemonProcess(tmp_path).point_at(gateway, unlisted="enforce")
         async with daemon.running():
-            exchange.open_account(Account(NEW, f"ACC-{NEW}"))
+            exchange.firm.open_account(Account(NEW, f"ACC-{NEW}"))
             buy(exchange, "RTY", 1, account=NEW)
             await until(lambda: exchange.is_flat(NEW), "closed there, too")
             await daemon.until_account(lambda a: a["contracts_held"] == 0, "shown", account_id=NEW)
@@ -119,7 +119,7 @@ async def test_an_account_that_vanishes_while_the_daemon_runs_is_told(tmp_path: 
     async with still_gateway(exchange=exchange) as gateway:
         daemon = DaemonProcess(tmp_path, accounts=BOTH).point_at(gateway)
         async with daemon.running():
-            exchange.close_account(GONE)
+            exchange.firm.close_account(GONE)
             alarm = await daemon.until_alarm("account_missing")
             assert (alarm["account_id"], alarm["severity"]) == (GONE, "critical")
             await daemon.until_status("DEGRADED")
@@ -136,7 +136,7 @@ async def test_a_new_account_of_the_login_is_announced_while_the_daemon_runs(
     async with still_gateway(exchange=exchange) as gateway:
         daemon = DaemonProcess(tmp_path).point_at(gateway, unlisted="alarm")
         async with daemon.running():
-            exchange.open_account(Account(NEW, f"ACC-{NEW}"))
+            exchange.firm.open_account(Account(NEW, f"ACC-{NEW}"))
             alarm = await daemon.until_alarm("account_not_guarded")
             assert alarm["account_id"] == NEW
             assert "555 (ACC-555) is not in accounts.yaml: it is NOT guarded" in alarm["message"]

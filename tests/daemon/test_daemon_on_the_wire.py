@@ -36,7 +36,7 @@ async def test_a_breach_is_cut_back_and_a_loss_closes_and_locks(tmp_path: Path) 
         await until(lambda: exchange.net(ACCOUNT, rty) == 0, "a blocked product closed")
 
         exchange.move_price(mnq, exchange.book(mnq).last - 60, now=now())
-        exchange.partial_close(ACCOUNT, mnq, 5, now=now())
+        exchange.order_entry.partial_close(ACCOUNT, mnq, 5, now=now())
         await daemon.until_account(lambda a: a["lock_policy"] == "flat", "locked")
         buy(exchange, "MES", 1)
         await until(lambda: exchange.is_flat(ACCOUNT), "an order after the lock dies")

@@ -85,7 +85,7 @@ class Desk:
             buy(self.exchange, root, size, account=ACCOUNTS[rule])
             return
         stop = Bracket(stop_ticks, OrderType.STOP)
-        order = self.exchange.place(
+        order = self.exchange.order_entry.place(
             ACCOUNTS[rule], self.id(root), Side.BUY, size, now=now(), stop_loss=stop
         )
         assert isinstance(order, int), order
@@ -249,7 +249,7 @@ async def test_rule_008_a_position_without_a_stop_is_closed(second_desk: Desk) -
     await until(lambda: desk.net(rule, "MES") == 0, "no stop: closed")
     assert desk.net(rule, "MNQ") == 1
     for order in desk.exchange.working_orders(ACCOUNTS[rule]):
-        desk.exchange.cancel(ACCOUNTS[rule], order.id, now=now())
+        desk.exchange.order_entry.cancel(ACCOUNTS[rule], order.id, now=now())
     await until(lambda: desk.net(rule, "MNQ") == 0, "its stop is gone: closed")
     await desk.told(rule)
 
@@ -272,10 +272,10 @@ async def test_rule_010_what_the_platform_forbids_is_obeyed_until_it_allows_it(
     rule = "auth_loss_guard"
     account = ACCOUNTS[rule]
     desk.buy(rule, "MNQ", 1)
-    desk.exchange.set_can_trade(account, False, now=now())
+    desk.exchange.firm.set_can_trade(account, False, now=now())
     await until(lambda: desk.exchange.is_flat(account), "closed")
     await desk.locked(rule, "flat")
-    desk.exchange.set_can_trade(account, True, now=now())
+    desk.exchange.firm.set_can_trade(account, True, now=now())
     await desk.daemon.until_account(lambda a: not a["locks"], "unlocked", account_id=account)
     desk.buy(rule, "MNQ", 1)
     await desk.daemon.until_account(
@@ -289,7 +289,7 @@ async def test_rule_011_a_blocked_product_is_cancelled_and_closed(second_desk: D
     rule = "symbol_blocks"
     account = ACCOUNTS[rule]
     away = desk.exchange.book(desk.id("RTY")).last - 10
-    order = desk.exchange.place(
+    order = desk.exchange.order_entry.place(
         account, desk.id("RTY"), Side.BUY, 1, OrderType.LIMIT, now=now(), limit_price=away
     )
     assert isinstance(order, int)

@@ -52,7 +52,7 @@ async def test_words_taken_back_neither_strip_nor_double_a_stop_nor_leave_an_ent
     ):
         mes = exchange.contract_of("MES")
         stop_loss = Bracket(40, OrderType.STOP)
-        exchange.place(GUARDED, mes.id, Side.BUY, 1, now=now(), stop_loss=stop_loss)
+        exchange.order_entry.place(GUARDED, mes.id, Side.BUY, 1, now=now(), stop_loss=stop_loss)
         (stop,) = exchange.working_orders(GUARDED)
         await daemon.until_account(
             lambda a: len(a["orders"]) == 1 and a["contracts_held"] == 1,
@@ -75,7 +75,7 @@ async def test_words_taken_back_neither_strip_nor_double_a_stop_nor_leave_an_ent
         assert exchange.net(GUARDED, mes.id) == 0, "the gap through it closes, and opens nothing"
 
         away = exchange.book(mes.id).last - 50
-        entry = exchange.place(
+        entry = exchange.order_entry.place(
             LOSING, mes.id, Side.BUY, 1, OrderType.LIMIT, now=now(), limit_price=away
         )
         assert isinstance(entry, int)

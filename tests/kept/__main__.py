@@ -92,7 +92,7 @@ async def trade(folder: Path) -> None:
         await until(lambda: account(ACCOUNT).locks, "101 is locked")
     async with guarded(folder, exchange) as daemon:
         buy(exchange, "MES", 1, account=102)
-        exchange.place(
+        exchange.order_entry.place(
             102, exchange.contract_of("MES").id, Side.SELL, 1,
             type=OrderType.STOP, stop_price=Decimal(6000), now=now(),
         )  # fmt: skip

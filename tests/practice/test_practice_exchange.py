@@ -39,7 +39,7 @@ def set_price(venue: Exchange, last: str, contract: str = MNQ) -> None:
 
 
 def placed(venue: Exchange, side: Side, size: int, *args: Any, **options: Any) -> int:
-    answer = venue.place(101, MNQ, side, size, *args, now=NOW, **options)
+    answer = venue.order_entry.place(101, MNQ, side, size, *args, now=NOW, **options)
     assert isinstance(answer, int), answer
     return answer
 
@@ -182,8 +182,8 @@ def test_thin_liquidity_leaves_the_rest_working_until_the_next_quote() -> None:
     set_price(venue, "100.00")
     set_price(venue, "100.00")
     assert status(venue, order_id) is OrderStatus.FILLED
-    venue.close_position(101, MNQ, now=NOW)
-    again = venue.close_position(101, MNQ, now=NOW)
+    venue.order_entry.close_position(101, MNQ, now=NOW)
+    again = venue.order_entry.close_position(101, MNQ, now=NOW)
     assert again == Refusal(CloseError.ORDER_PENDING, "a close is already pending")
     # Someone else flattens meanwhile: what is left of the close must not open a short.
     placed(venue, SELL, 2)
@@ -195,7 +195,7 @@ def test_thin_liquidity_leaves_the_rest_working_until_the_next_quote() -> None:
 def test_fees_are_on_both_halves_and_outside_the_pnl(exchange: Exchange) -> None:
     placed(exchange, BUY, 3)
     set_price(exchange, "101.25")
-    exchange.close_position(101, MNQ, now=NOW)
+    exchange.order_entry.close_position(101, MNQ, now=NOW)
     assert [one.fees for one in exchange.trades(101)] == [D("1.11"), D("1.11")]
     assert exchange.realised(101) == D("6.00")
     assert exchange.balance(101) == D("50000") + D("6.00") - D("2.22")
@@ -221,10 +221,10 @@ def test_a_point_is_worth_what_the_contract_says(root: str, points: str, dollars
     venue = Exchange()
     contract = venue.contract_of(root)
     book = venue.book(contract.id)
-    venue.place(101, contract.id, BUY, 1, now=NOW)
+    venue.order_entry.place(101, contract.id, BUY, 1, now=NOW)
     venue.move_price(contract.id, book.ask + D(points), now=NOW)
     assert venue.unrealised(101) == D(dollars)
-    venue.close_position(101, contract.id, now=NOW)
+    venue.order_entry.close_position(101, contract.id, now=NOW)
     assert venue.realised(101) == D(dollars)
 
 
@@ -240,7 +240,7 @@ def test_the_four_frames_of_a_fill_come_in_order_and_the_order_can_be_changed(
         "account",
     ]
     exchange.matching.event_order = ("position", "account", "trade", "order")
-    exchange.close_position(101, MNQ, now=NOW)
+    exchange.order_entry.close_position(101, MNQ, now=NOW)
     events = exchange.drain_events()
     assert [one.kind for one in events] == ["order", "position", "account", "trade", "order"]
     closed = next(one for one in events if one.kind == "position")
@@ -282,13 +282,13 @@ class TestBrackets:
 
     def test_cancelling_the_parent_cancels_its_children(self, exchange: Exchange) -> None:
         parent, stop, target = self.bracket(exchange)
-        assert exchange.cancel(101, parent, now=NOW) is None
+        assert exchange.order_entry.cancel(101, parent, now=NOW) is None
         assert {status(exchange, one) for one in (parent, stop, target)} == {OrderStatus.CANCELLED}
 
     def test_flattening_by_hand_takes_the_children_away(self, exchange: Exchange) -> None:
         self.bracket(exchange)
         set_price(exchange, "98.00")
-        exchange.close_position(101, MNQ, now=NOW)
+        exchange.order_entry.close_position(101, MNQ, now=NOW)
         assert exchange.is_flat(101)
 
     def test_or_leaves_them_working_where_the_platform_does_that(self) -> None:
@@ -296,7 +296,7 @@ class TestBrackets:
         set_price(venue, "100.00")
         self.bracket(venue)
         set_price(venue, "98.00")
-        venue.close_position(101, MNQ, now=NOW)
+        venue.order_entry.close_position(101, MNQ, now=NOW)
         assert len(venue.working_orders(101)) == 2
 
     def test_a_partly_filled_parent_is_protected_for_what_it_holds(self) -> None:
@@ -307,7 +307,7 @@ class TestBrackets:
         assert [one.size for one in venue.working_orders(101) if one.id == stop] == [1]
         set_price(venue, "98.00")
         assert [one.size for one in venue.working_orders(101) if one.id == stop] == [2]
-        venue.cancel(101, parent, now=NOW)
+        venue.order_entry.cancel(101, parent, now=NOW)
         set_price(venue, "94.00")
         set_price(venue, "94.00")
         assert venue.is_flat(101)
@@ -331,7 +331,7 @@ class TestBrackets:
         _, stop, target = self.bracket(venue, size=2)
         set_price(venue, "98.00")
         set_price(venue, "98.00")
-        assert venue.modify(101, stop, size=1, now=NOW) is None
+        assert venue.order_entry.modify(101, stop, size=1, now=NOW) is None
         set_price(venue, "109.00")
         assert status(venue, stop) is OrderStatus.CANCELLED
         assert [one.id for one in venue.working_orders(101)] == [target]
@@ -381,7 +381,7 @@ def test_what_cannot_be_placed_is_refused_and_changes_nothing(
         "size": 1,
         "type": 2,
     } | wrong
-    answer = exchange.place(**asked, now=NOW)
+    answer = exchange.order_entry.place(**asked, now=NOW)
     assert isinstance(answer, Refusal)
     assert answer.code == code
     assert exchange.drain_events() == []
@@ -390,23 +390,23 @@ def test_what_cannot_be_placed_is_refused_and_changes_nothing(
 
 def test_the_same_tag_is_free_in_another_account(exchange: Exchange) -> None:
     placed(exchange, BUY, 1, custom_tag="mine")
-    assert isinstance(exchange.place(102, MNQ, BUY, 1, custom_tag="mine", now=NOW), int)
+    assert isinstance(exchange.order_entry.place(102, MNQ, BUY, 1, custom_tag="mine", now=NOW), int)
 
 
 def test_a_locked_account_cannot_place_but_can_close_and_cancel(exchange: Exchange) -> None:
     placed(exchange, BUY, 1)
     order_id = placed(exchange, SELL, 1, OrderType.LIMIT, limit_price=D("200.00"))
-    exchange.set_can_trade(101, False, now=NOW)
-    answer = exchange.place(101, MNQ, BUY, 1, now=NOW)
+    exchange.firm.set_can_trade(101, False, now=NOW)
+    answer = exchange.order_entry.place(101, MNQ, BUY, 1, now=NOW)
     assert isinstance(answer, Refusal)
     assert answer.code == PlaceError.ACCOUNT_VIOLATION
-    assert exchange.cancel(101, order_id, now=NOW) is None
-    exchange.refuse_closes_when_locked = True
-    refusal = exchange.close_position(101, MNQ, now=NOW)
+    assert exchange.order_entry.cancel(101, order_id, now=NOW) is None
+    exchange.order_entry.refuse_closes_when_locked = True
+    refusal = exchange.order_entry.close_position(101, MNQ, now=NOW)
     assert isinstance(refusal, Refusal)
     assert refusal.code == CloseError.ACCOUNT_REJECTED
-    exchange.refuse_closes_when_locked = False
-    assert isinstance(exchange.close_position(101, MNQ, now=NOW), int)
+    exchange.order_entry.refuse_closes_when_locked = False
+    assert isinstance(exchange.order_entry.close_position(101, MNQ, now=NOW), int)
 
 
 def test_a_shut_market_refuses_orders_and_closes_fills_nothing_and_lets_cancels_through(
@@ -417,9 +417,9 @@ def test_a_shut_market_refuses_orders_and_closes_fills_nothing_and_lets_cancels_
     limit = placed(exchange, BUY, 1, OrderType.LIMIT, limit_price=D("98.00"))
     exchange.set_market_open(False, now=NOW)
     answers = [
-        exchange.place(101, MNQ, BUY, 1, now=NOW),
-        exchange.close_position(101, MNQ, now=NOW),
-        exchange.partial_close(101, MNQ, 1, now=NOW),
+        exchange.order_entry.place(101, MNQ, BUY, 1, now=NOW),
+        exchange.order_entry.close_position(101, MNQ, now=NOW),
+        exchange.order_entry.partial_close(101, MNQ, 1, now=NOW),
     ]
     codes = [answer.code for answer in answers if isinstance(answer, Refusal)]
     assert codes == [
@@ -429,7 +429,7 @@ def test_a_shut_market_refuses_orders_and_closes_fills_nothing_and_lets_cancels_
     ]
     set_price(exchange, "90.00")
     assert status(exchange, stop) is OrderStatus.OPEN
-    assert exchange.cancel(101, limit, now=NOW) is None
+    assert exchange.order_entry.cancel(101, limit, now=NOW) is None
     exchange.set_market_open(True, now=NOW)
     assert exchange.is_flat(101)
     assert exchange.realised(101) == D("-20.50")  # the stop filled at the open, far below
@@ -440,14 +440,22 @@ def test_closing_refusals_carry_the_endpoints_own_codes(exchange: Exchange) -> N
         assert isinstance(answer, Refusal)
         return answer.code
 
-    assert code(exchange.close_position(9, MNQ, now=NOW)) == CloseError.ACCOUNT_NOT_FOUND
-    assert code(exchange.close_position(101, "X", now=NOW)) == CloseError.CONTRACT_NOT_FOUND
-    assert code(exchange.close_position(101, MNQ, now=NOW)) == CloseError.POSITION_NOT_FOUND
+    assert (
+        code(exchange.order_entry.close_position(9, MNQ, now=NOW)) == CloseError.ACCOUNT_NOT_FOUND
+    )
+    assert (
+        code(exchange.order_entry.close_position(101, "X", now=NOW))
+        == CloseError.CONTRACT_NOT_FOUND
+    )
+    assert (
+        code(exchange.order_entry.close_position(101, MNQ, now=NOW))
+        == CloseError.POSITION_NOT_FOUND
+    )
     placed(exchange, BUY, 2)
     for size in (0, 3, -1):
-        answer = exchange.partial_close(101, MNQ, size, now=NOW)
+        answer = exchange.order_entry.partial_close(101, MNQ, size, now=NOW)
         assert code(answer) == PartialCloseError.INVALID_CLOSE_SIZE
-    assert isinstance(exchange.partial_close(101, MNQ, 1, now=NOW), int)
+    assert isinstance(exchange.order_entry.partial_close(101, MNQ, 1, now=NOW), int)
     assert exchange.net(101, MNQ) == 1
 
 
@@ -456,12 +464,12 @@ def test_cancel_and_modify_refusals(exchange: Exchange) -> None:
     working = placed(exchange, SELL, 2, OrderType.LIMIT, limit_price=D("200.00"))
 
     def cancel(account_id: int, order_id: int) -> int:
-        refusal = exchange.cancel(account_id, order_id, now=NOW)
+        refusal = exchange.order_entry.cancel(account_id, order_id, now=NOW)
         assert refusal is not None
         return refusal.code
 
     def modify(account_id: int, order_id: int, **change: Any) -> int:
-        refusal = exchange.modify(account_id, order_id, now=NOW, **change)
+        refusal = exchange.order_entry.modify(account_id, order_id, now=NOW, **change)
         assert refusal is not None
         return refusal.code
 
@@ -478,22 +486,24 @@ def test_cancel_and_modify_refusals(exchange: Exchange) -> None:
 
 def test_a_modified_order_may_fill_at_once(exchange: Exchange) -> None:
     order_id = placed(exchange, SELL, 1, OrderType.LIMIT, limit_price=D("200.00"))
-    assert exchange.modify(101, order_id, size=3, limit_price=D("100.00"), now=NOW) is None
+    assert (
+        exchange.order_entry.modify(101, order_id, size=3, limit_price=D("100.00"), now=NOW) is None
+    )
     assert exchange.net(101, MNQ) == -3
 
 
 def test_a_voided_trade_leaves_the_money_once(exchange: Exchange) -> None:
     placed(exchange, BUY, 1)
     set_price(exchange, "110.25")
-    exchange.close_position(101, MNQ, now=NOW)
+    exchange.order_entry.close_position(101, MNQ, now=NOW)
     closing = exchange.trades(101)[-1]
     for _ in range(2):
-        exchange.void_trade(closing.id, now=NOW)
+        exchange.firm.void_trade(closing.id, now=NOW)
     assert exchange.realised(101) == 0
     assert exchange.fees(101) == D("0.37")
     assert exchange.trades(101)[-1].voided
     with pytest.raises(KeyError):
-        exchange.void_trade(1, now=NOW)
+        exchange.firm.void_trade(1, now=NOW)
 
 
 @pytest.mark.parametrize("end", [OrderStatus.EXPIRED, OrderStatus.REJECTED])
@@ -508,14 +518,14 @@ def test_the_exchange_can_end_an_order_itself(
 
 def test_ids_can_start_elsewhere_so_that_a_new_run_never_repeats_them() -> None:
     venue = Exchange([Account(7, "A")], first_id=1_000_000)
-    assert venue.place(7, ES, BUY, 1, now=NOW) == 1_001_001
+    assert venue.order_entry.place(7, ES, BUY, 1, now=NOW) == 1_001_001
     assert venue.trades(7)[0].id == 1_009_001
 
 
 def test_events_carry_a_picture_of_their_moment(exchange: Exchange) -> None:
     placed(exchange, BUY, 2)
     first: list[Event] = exchange.drain_events()
-    exchange.close_position(101, MNQ, now=NOW + timedelta(seconds=1))
+    exchange.order_entry.close_position(101, MNQ, now=NOW + timedelta(seconds=1))
     held = next(one for one in first if one.kind == "position")
     assert held.data["size"] == 2
     assert held.data["creationTimestamp"] == "2026-11-20T15:00:00+00:00"
@@ -523,13 +533,13 @@ def test_events_carry_a_picture_of_their_moment(exchange: Exchange) -> None:
 
 def test_a_naive_time_is_a_bug(exchange: Exchange) -> None:
     with pytest.raises(ValueError, match="naive"):
-        exchange.place(101, MNQ, BUY, 1, now=NOW.replace(tzinfo=None))
+        exchange.order_entry.place(101, MNQ, BUY, 1, now=NOW.replace(tzinfo=None))
 
 
 def test_trades_and_orders_are_found_by_time(exchange: Exchange) -> None:
     placed(exchange, BUY, 1)
     later = NOW + timedelta(minutes=1)
-    exchange.place(101, MNQ, BUY, 1, now=later)
+    exchange.order_entry.place(101, MNQ, BUY, 1, now=later)
     assert len(exchange.trades(101, since=later)) == 1
     assert len(exchange.trades(101, until=later)) == 1
     assert len(exchange.orders(101, since=later)) == 1

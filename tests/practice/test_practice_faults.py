@@ -31,7 +31,9 @@ def now() -> datetime:
 def buy(gateway: PracticeGateway, size: int = 1) -> str:
     """MNQ bought in account 101; its contract id."""
     contract_id = gateway.exchange.contract_of("MNQ").id
-    assert isinstance(gateway.exchange.place(101, contract_id, Side.BUY, size, now=now()), int)
+    assert isinstance(
+        gateway.exchange.order_entry.place(101, contract_id, Side.BUY, size, now=now()), int
+    )
     return contract_id
 
 
@@ -242,12 +244,12 @@ async def test_duplicates_reordering_loss_and_delay(gateway: PracticeGateway) ->
         assert await hub.targets(5) == [order, order, trade, position, account]
 
         user.duplicate = 1
-        gateway.exchange.set_can_trade(101, True, now=now())
+        gateway.exchange.firm.set_can_trade(101, True, now=now())
         assert await hub.targets(2) == [account, account]
         user.clear()
 
         user.reorder = True
-        gateway.exchange.close_position(101, contract_id, now=now())
+        gateway.exchange.order_entry.close_position(101, contract_id, now=now())
         assert await hub.targets(5) == [account, position, trade, order, order]
         user.clear()
 
@@ -257,7 +259,7 @@ async def test_duplicates_reordering_loss_and_delay(gateway: PracticeGateway) ->
 
         user.delay = 0.05
         started = time.monotonic()
-        gateway.exchange.set_can_trade(101, True, now=now())
+        gateway.exchange.firm.set_can_trade(101, True, now=now())
         assert await hub.targets(1) == [account]
         assert time.monotonic() - started >= 0.05
 
@@ -385,7 +387,7 @@ async def test_what_is_unknown_about_the_live_gateway_can_be_had_both_ways() -> 
                 async with session.post(login, json=credentials) as reply:
                     token = (await reply.json())["token"]
                 assert (await hub.past_pings())["target"] == "GatewayLogout"
-                gateway.exchange.set_can_trade(102, False, now=clock)
+                gateway.exchange.firm.set_can_trade(102, False, now=clock)
                 async with session.post(
                     f"{gateway.api_url}/Account/search",
                     json={"onlyActiveAccounts": True},

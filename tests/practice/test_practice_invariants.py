@@ -58,7 +58,7 @@ def act(venue: Exchange, deed: tuple[object, ...], now: datetime) -> None:
             contract = venue.contract_of(root)
             price = venue.book(contract.id).last + ticks * contract.tick_size
             assert isinstance(kind, OrderType)
-            venue.place(
+            venue.order_entry.place(
                 account,
                 contract.id,
                 side,
@@ -74,19 +74,19 @@ def act(venue: Exchange, deed: tuple[object, ...], now: datetime) -> None:
         case ("close", int(account), str(root), int(size)):
             contract_id = venue.contract_of(root).id
             if size:
-                venue.partial_close(account, contract_id, size, now=now)
+                venue.order_entry.partial_close(account, contract_id, size, now=now)
             else:
-                venue.close_position(account, contract_id, now=now)
+                venue.order_entry.close_position(account, contract_id, now=now)
         case ("cancel", int(back)):
             for account in ACCOUNTS:
-                venue.cancel(account, 1001 + back, now=now)
+                venue.order_entry.cancel(account, 1001 + back, now=now)
         case ("modify", int(back), int(size), int(ticks)):
             for account in ACCOUNTS:
                 order = venue.order(1001 + back)
                 if order is not None:
                     book = venue.book(order.contract_id)
                     tick = venue.contracts[order.contract_id].tick_size
-                    venue.modify(
+                    venue.order_entry.modify(
                         account, order.id, size=size, limit_price=book.last + ticks * tick, now=now
                     )
         case ("move", str(root), int(ticks)):
@@ -96,7 +96,7 @@ def act(venue: Exchange, deed: tuple[object, ...], now: datetime) -> None:
         case ("hours", bool(is_open)):
             venue.set_market_open(is_open, now=now)
         case ("permit", int(account), bool(can_trade)):
-            venue.set_can_trade(account, can_trade, now=now)
+            venue.firm.set_can_trade(account, can_trade, now=now)
         case _:
             raise AssertionError(deed)
 
@@ -195,9 +195,9 @@ def test_closing_everything_never_opens_anything(
     play(exchange, day)
     exchange.set_market_open(True, now=OPEN)
     for order in exchange.working_orders(account, suspended=True):
-        exchange.cancel(account, order.id, now=OPEN)
+        exchange.order_entry.cancel(account, order.id, now=OPEN)
     for position in exchange.positions(account):
-        exchange.close_position(account, position.contract_id, now=OPEN)
+        exchange.order_entry.close_position(account, position.contract_id, now=OPEN)
     for _ in range(60):  # thin venues take a quote for each lot or so
         for contract_id in {held.contract_id for held in exchange.positions(account)}:
             before = abs(exchange.net(account, contract_id))

@@ -113,7 +113,7 @@ async def test_a_fill_reaches_the_sdk_as_order_trade_position_account(
     gateway: PracticeGateway, realtime: ProjectXRealtimeClient
 ) -> None:
     inbox = await subscribed(gateway, realtime)
-    gateway.exchange.place(101, mnq(gateway), Side.BUY, 2, now=now())
+    gateway.exchange.order_entry.place(101, mnq(gateway), Side.BUY, 2, now=now())
     await inbox.until("account_update")
     assert [kind for kind, _ in inbox.seen] == ["order_update", *USER]
     [position] = inbox.of("position_update")
@@ -131,7 +131,7 @@ async def test_the_sdk_closes_a_position_and_hears_of_it(
     gateway: PracticeGateway, client: ProjectX, realtime: ProjectXRealtimeClient
 ) -> None:
     inbox = await subscribed(gateway, realtime)
-    gateway.exchange.place(101, mnq(gateway), Side.SELL, 3, now=now())
+    gateway.exchange.order_entry.place(101, mnq(gateway), Side.SELL, 3, now=now())
     assert [held.size for held in await client.search_open_positions(account_id=101)] == [3]
     body = {"accountId": 101, "contractId": mnq(gateway)}
     reply = await client._make_request("POST", "/Position/closeContract", data=body)
@@ -189,9 +189,9 @@ async def test_only_subscribed_accounts_are_told_and_balances_of_all(
     gateway: PracticeGateway, realtime: ProjectXRealtimeClient
 ) -> None:
     inbox = await subscribed(gateway, realtime)
-    gateway.exchange.place(102, mnq(gateway), Side.BUY, 1, now=now())
+    gateway.exchange.order_entry.place(102, mnq(gateway), Side.BUY, 1, now=now())
     await inbox.until("account_update")
-    gateway.exchange.place(101, mnq(gateway), Side.BUY, 1, now=now())
+    gateway.exchange.order_entry.place(101, mnq(gateway), Side.BUY, 1, now=now())
     await inbox.until("account_update", 2)
     assert {data["data"]["accountId"] for data in inbox.of("position_update")} == {101}
     assert [data["data"]["id"] for data in inbox.of("account_update")] == [102, 101]
@@ -293,7 +293,7 @@ async def test_a_bracket_shows_its_children_only_once_the_parent_filled(
     gateway: PracticeGateway, client: ProjectX
 ) -> None:
     last = gateway.exchange.book(mnq(gateway)).last
-    placed = gateway.exchange.place(
+    placed = gateway.exchange.order_entry.place(
         101,
         mnq(gateway),
         Side.BUY,
@@ -372,7 +372,7 @@ async def test_user_payloads_come_wrapped_plain_or_as_a_list(
 ) -> None:
     inbox = await subscribed(gateway, realtime)
     gateway.user_hub.payload_shape = shape
-    gateway.exchange.set_can_trade(101, False, now=now())
+    gateway.exchange.firm.set_can_trade(101, False, now=now())
     [data] = await inbox.until("account_update")
     assert isinstance(data, expected)
     inner: Any = data

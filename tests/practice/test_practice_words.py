@@ -35,7 +35,7 @@ class Desk:
         self.now += timedelta(seconds=seconds)
 
     def place(self, side: Side, size: int = 1, **fields: Any) -> int:
-        placed = self.exchange.place(101, self.mnq, side, size, now=self.now, **fields)
+        placed = self.exchange.order_entry.place(101, self.mnq, side, size, now=self.now, **fields)
         assert isinstance(placed, int)
         return placed
 
@@ -73,7 +73,7 @@ def test_an_order_told_cancelled_is_told_open_again_with_a_newer_stamp(desk: Des
     order = desk.rest()
     desk.hear()
     desk.words.habits = Habits(order_taken_back=1.0)
-    desk.exchange.modify(101, order, now=desk.now, limit_price=Decimal(24_001))
+    desk.exchange.order_entry.modify(101, order, now=desk.now, limit_price=Decimal(24_001))
     first, second = desk.hear()
     assert (first.after_s, first.event.data["status"]) == (0.0, CANCELLED)
     assert second.after_s == 0.05
@@ -89,7 +89,7 @@ def test_an_order_that_ended_meanwhile_is_not_told_open_again(desk: Desk) -> Non
     desk.words.habits = Habits(order_taken_back=1.0)
     order = desk.rest()
     second = desk.hear()[-1]
-    desk.exchange.cancel(101, order, now=desk.now)
+    desk.exchange.order_entry.cancel(101, order, now=desk.now)
     assert desk.words.due(second, desk.now) is None
 
 
@@ -136,7 +136,7 @@ def test_a_lagging_list_shows_the_book_as_it_was(desk: Desk) -> None:
     second = desk.rest()
     desk.hear()
     desk.wait(0.2)
-    desk.exchange.cancel(101, first, now=desk.now)
+    desk.exchange.order_entry.cancel(101, first, now=desk.now)
     desk.place(Side.BUY)
     desk.hear()
     assert [o["id"] for o in desk.ask(ORDERS)] == [first]
@@ -155,7 +155,7 @@ def test_a_lagging_list_still_shows_a_position_that_is_closed(desk: Desk) -> Non
     desk.hear()
     desk.wait(10)
     desk.words.habits = Habits(list_lags=1.0)
-    desk.exchange.close_position(101, desk.mnq, now=desk.now)
+    desk.exchange.order_entry.close_position(101, desk.mnq, now=desk.now)
     desk.hear()
     assert [p["size"] for p in desk.ask(POSITIONS)] == [2]
     desk.wait(0.7)
@@ -201,7 +201,7 @@ def test_a_void_is_not_undone_by_fees_that_come_later(desk: Desk) -> None:
     desk.words.habits = Habits(late_fees=1.0)
     desk.place(Side.BUY)
     later = next(t for t in desk.hear() if t.event.kind == "trade" and t.after_s)
-    desk.exchange.void_trade(desk.exchange.trades(101)[0].id, now=desk.now)
+    desk.exchange.firm.void_trade(desk.exchange.trades(101)[0].id, now=desk.now)
     desk.wait(30)
     again = desk.words.due(later, desk.now)
     assert again is not None
@@ -216,7 +216,7 @@ def test_a_position_is_told_without_its_price(desk: Desk) -> None:
         by_stream = told(desk.hear(), "position", "averagePrice")[0][0]
         assert desk.ask(POSITIONS)[0]["averagePrice"] == 0.0
         hows.add(by_stream > 0)
-        desk.exchange.close_position(101, desk.mnq, now=desk.now)
+        desk.exchange.order_entry.close_position(101, desk.mnq, now=desk.now)
         desk.hear()
     assert hows == {True, False}
 
@@ -241,13 +241,15 @@ def test_crude_may_cost_less_than_nothing_and_be_protected_there(desk: Desk) -> 
     crude = desk.exchange.contract_of("MCL").id
     for price in ("0.01", "0.00", "-0.01", "-37.63"):
         desk.exchange.move_price(crude, Decimal(price), now=desk.now)
-    bought = desk.exchange.place(
+    bought = desk.exchange.order_entry.place(
         101, crude, Side.BUY, 1, now=desk.now, stop_loss=Bracket(10, OrderType.STOP)
     )
     assert isinstance(bought, int)
     [stop] = desk.exchange.working_orders(101)
     assert stop.stop_price == Decimal("-37.72")  # 10 ticks below the ask
-    moved = desk.exchange.modify(101, stop.id, now=desk.now, stop_price=Decimal("-37.80"))
+    moved = desk.exchange.order_entry.modify(
+        101, stop.id, now=desk.now, stop_price=Decimal("-37.80")
+    )
     assert moved is None
     desk.exchange.move_price(crude, Decimal("-38.00"), now=desk.now)
     assert desk.exchange.realised(101) == Decimal("-38.00")

@@ -248,7 +248,7 @@ class Together(RuleBasedStateMachine):
     def trades(self, root: str, side: Side, size: int, with_stop: bool) -> None:
         self.passes(0.2)
         stop = Bracket(20, OrderType.STOP) if with_stop else None
-        self.exchange.place(
+        self.exchange.order_entry.place(
             ACCOUNT, self.contracts[root].id, side, size, now=self.now, stop_loss=stop
         )
         self.heard_at_exchange()
@@ -282,7 +282,7 @@ class Together(RuleBasedStateMachine):
         away = ticks * contract.tick_size * side.sign
         last = self.exchange.book(contract.id).last
         price = last - away if kind is OrderType.LIMIT else last + away
-        self.exchange.place(
+        self.exchange.order_entry.place(
             ACCOUNT,
             contract.id,
             side,
@@ -304,7 +304,7 @@ class Together(RuleBasedStateMachine):
         contract = self.exchange.contracts[position.contract_id]
         side = Side.SELL if position.net > 0 else Side.BUY
         price = self.exchange.book(contract.id).last + side.sign * 30 * contract.tick_size
-        self.exchange.place(
+        self.exchange.order_entry.place(
             ACCOUNT,
             contract.id,
             side,
@@ -321,9 +321,9 @@ class Together(RuleBasedStateMachine):
         self.passes(0.2)
         held = data.draw(st.sampled_from(self.exchange.positions(ACCOUNT)))
         if size:
-            self.exchange.partial_close(ACCOUNT, held.contract_id, size, now=self.now)
+            self.exchange.order_entry.partial_close(ACCOUNT, held.contract_id, size, now=self.now)
         else:
-            self.exchange.close_position(ACCOUNT, held.contract_id, now=self.now)
+            self.exchange.order_entry.close_position(ACCOUNT, held.contract_id, now=self.now)
         self.heard_at_exchange()
 
     @rule(data=st.data())
@@ -331,7 +331,7 @@ class Together(RuleBasedStateMachine):
     def cancels_an_order(self, data: st.DataObject) -> None:
         self.passes(0.2)
         order = data.draw(st.sampled_from(self.exchange.working_orders(ACCOUNT)))
-        self.exchange.cancel(ACCOUNT, order.id, now=self.now)
+        self.exchange.order_entry.cancel(ACCOUNT, order.id, now=self.now)
         self.heard_at_exchange()
 
     # --- the market and the platform ---
@@ -350,7 +350,7 @@ class Together(RuleBasedStateMachine):
     @rule(may=st.sampled_from([True, True, False]))
     def platform_says(self, may: bool) -> None:
         self.passes(0.2)
-        self.exchange.set_can_trade(ACCOUNT, may, now=self.now)
+        self.exchange.firm.set_can_trade(ACCOUNT, may, now=self.now)
         self.heard_at_exchange()
 
     @rule(is_open=st.sampled_from([True, True, False]))
@@ -364,7 +364,7 @@ class Together(RuleBasedStateMachine):
     def trade_is_voided(self, data: st.DataObject) -> None:
         self.passes(0.2)
         trade = data.draw(st.sampled_from(self.exchange.trades(ACCOUNT)))
-        self.exchange.void_trade(trade.id, now=self.now)
+        self.exchange.firm.void_trade(trade.id, now=self.now)
         self.heard_at_exchange()
 
     # --- the wire ---

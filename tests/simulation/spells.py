@@ -105,7 +105,7 @@ class Spells:
         price = world.exchange.book(contract.id).bid - contract.tick_size * DEEP_TICKS
         placed = world.all_at_once(
             lambda: [
-                world.exchange.place(
+                world.exchange.order_entry.place(
                     account_id,
                     contract.id,
                     Side.BUY,
@@ -122,7 +122,7 @@ class Spells:
         finally:
             world.all_at_once(
                 lambda: [
-                    world.exchange.cancel(account_id, order_id, now=world.utc())
+                    world.exchange.order_entry.cancel(account_id, order_id, now=world.utc())
                     for order_id in placed
                     if isinstance(order_id, int)
                 ]

@@ -116,7 +116,7 @@ class Trader:
         stop_loss = Bracket(dice.randint(10, 120), OrderType.STOP) if brackets < 0.6 else None
         profit = Bracket(dice.randint(10, 150), OrderType.LIMIT) if brackets < 0.4 else None
         self._entries[contract.id] = (side, lots)
-        world.exchange.place(
+        world.exchange.order_entry.place(
             self.account_id,
             contract.id,
             side,
@@ -161,7 +161,7 @@ class Trader:
             contract_id = exchange.contract_of(root).id
             if exchange.net(self.account_id, contract_id):
                 continue
-            exchange.place(
+            exchange.order_entry.place(
                 self.account_id,
                 contract_id,
                 self._dice.choice((Side.BUY, Side.SELL)),
@@ -194,7 +194,7 @@ class Trader:
             return
         order = self._dice.choice(orders)
         away = exchange.contracts[order.contract_id].tick_size * self._dice.randint(-8, 8)
-        exchange.modify(
+        exchange.order_entry.modify(
             self.account_id,
             order.id,
             now=self.world.utc(),
@@ -207,7 +207,7 @@ class Trader:
         self._place(position.contract_id, _side(-position.net), lots)
 
     def _place(self, contract_id: str, side: Side, lots: int, stop: Decimal | None = None) -> None:
-        self.world.exchange.place(
+        self.world.exchange.order_entry.place(
             self.account_id,
             contract_id,
             side,
@@ -221,7 +221,7 @@ class Trader:
         orders = self.world.exchange.working_orders(self.account_id)
         if orders:
             order = self._dice.choice(orders)
-            self.world.exchange.cancel(self.account_id, order.id, now=self.world.utc())
+            self.world.exchange.order_entry.cancel(self.account_id, order.id, now=self.world.utc())
 
 
 def _side(sign: int) -> Side:

@@ -179,7 +179,7 @@ class World:
         """The trader presses the platform's own close button."""
         self._trader_closes = True
         try:
-            self.exchange.close_position(account_id, contract_id, now=self.utc())
+            self.exchange.order_entry.close_position(account_id, contract_id, now=self.utc())
         finally:
             self._trader_closes = False
 
@@ -453,9 +453,9 @@ class World:
 
     async def _restrict(self, dice: Random) -> None:
         account_id = dice.choice(self.account_ids)
-        self.exchange.set_can_trade(account_id, False, now=self.utc())
+        self.exchange.firm.set_can_trade(account_id, False, now=self.utc())
         await asyncio.sleep(dice.uniform(20, 400))
-        self.exchange.set_can_trade(account_id, True, now=self.utc())
+        self.exchange.firm.set_can_trade(account_id, True, now=self.utc())
 
     def _void(self, dice: Random) -> None:
         trades = self.exchange.trades(dice.choice(self.account_ids))
@@ -463,7 +463,7 @@ class World:
         if recent:
             # A void names an id: both halves told under it are gone.
             for trade_id in self.gateway.words.told_with(dice.choice(recent).id):
-                self.exchange.void_trade(trade_id, now=self.utc())
+                self.exchange.firm.void_trade(trade_id, now=self.utc())
 
     async def _run_admin(self) -> None:
         dice = self.dice("admin")

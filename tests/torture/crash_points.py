@@ -122,7 +122,7 @@ def _deed(rng: random.Random, watch: Watch) -> None:
             watch.close(root)
         case 4:
             for order in watch.exchange.working_orders(ACCOUNT)[:1]:
-                watch.exchange.cancel(ACCOUNT, order.id, now=watch.gateway.now())
+                watch.exchange.order_entry.cancel(ACCOUNT, order.id, now=watch.gateway.now())
         case _:
             watch.move(root, rng.choice([-8, -3, -1, 1, 3, 8]))
 

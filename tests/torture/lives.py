@@ -72,7 +72,7 @@ class Watch:
     def trade(self, root: str, size: int) -> None:
         """Buy (or sell, below 0) at the market."""
         side = Side.BUY if size > 0 else Side.SELL
-        order = self.exchange.place(ACCOUNT, self.id(root), side, abs(size), now=now())
+        order = self.exchange.order_entry.place(ACCOUNT, self.id(root), side, abs(size), now=now())
         self._note(order)
 
     def rest(self, root: str, size: int, ticks_away: int) -> None:
@@ -80,7 +80,7 @@ class Watch:
         contract = self.exchange.contract_of(root)
         side = Side.BUY if size > 0 else Side.SELL
         price = self.exchange.book(contract.id).last - side.sign * ticks_away * contract.tick_size
-        order = self.exchange.place(
+        order = self.exchange.order_entry.place(
             ACCOUNT,
             contract.id,
             side,
@@ -92,7 +92,7 @@ class Watch:
         self._note(order)
 
     def close(self, root: str) -> None:
-        self._note(self.exchange.close_position(ACCOUNT, self.id(root), now=now()))
+        self._note(self.exchange.order_entry.close_position(ACCOUNT, self.id(root), now=now()))
 
     def move(self, root: str, points: int) -> None:
         contract_id = self.id(root)

@@ -48,7 +48,7 @@ async def _demo(speed: float) -> None:
             await _until_running(daemon, guarding)
             watching = asyncio.create_task(screen.run_async(), name="screen")
             stopped = asyncio.create_task(stop.wait(), name="stop")
-            gateway.start_trader()
+            gateway.playback.start_trader()
             await asyncio.wait({watching, guarding, stopped}, return_when=asyncio.FIRST_COMPLETED)
             screen.exit()
             await watching

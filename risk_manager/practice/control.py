@@ -118,7 +118,7 @@ async def flood(gateway: PracticeGateway, body: Body) -> Any:
         ]
     finally:
         exchange.notify = notify
-    gateway.pump()
+    gateway.delivery.pump()
     return {"placed": sum(isinstance(one, int) for one in placed)}
 
 
@@ -237,7 +237,7 @@ async def drop(gateway: PracticeGateway, body: Body) -> Any:
 
 async def garble(gateway: PracticeGateway, body: Body) -> Any:
     """{hub}: an undecodable frame."""
-    return {"at": await gateway.garble(_hub(body))}
+    return {"at": await gateway.injection.garble(_hub(body))}
 
 
 async def odd(gateway: PracticeGateway, body: Body) -> Any:
@@ -245,12 +245,12 @@ async def odd(gateway: PracticeGateway, body: Body) -> Any:
     shape = body["shape"]
     if shape not in ODD_FRAMES:
         raise UnknownError(f"shape must be one of {', '.join(ODD_FRAMES)}")
-    return {"at": await gateway.send_odd(_hub(body), cast(OddFrame, shape))}
+    return {"at": await gateway.injection.send_odd(_hub(body), cast(OddFrame, shape))}
 
 
 async def logout(gateway: PracticeGateway, body: Body) -> Any:
     """{hub?}: GatewayLogout."""
-    return {"at": await gateway.logout(_hub(body) if "hub" in body else "user")}
+    return {"at": await gateway.injection.logout(_hub(body) if "hub" in body else "user")}
 
 
 async def revoke_tokens(gateway: PracticeGateway, body: Body) -> Any:
@@ -278,7 +278,9 @@ async def options(gateway: PracticeGateway, body: Body) -> Any:
 
 async def send_user(gateway: PracticeGateway, body: Body) -> Any:
     """{kind, data, action?}: a made-up user event; answers {at} in monotonic ns."""
-    at = await gateway.send_user(body["kind"], body["data"], action=int(body.get("action", 1)))
+    at = await gateway.injection.send_user(
+        body["kind"], body["data"], action=int(body.get("action", 1))
+    )
     return {"at": at}
 
 

@@ -100,6 +100,9 @@ def invocation(target: str, *arguments: Any) -> bytes:
     return orjson.dumps({"type": 1, "target": target, "arguments": list(arguments)}) + SEPARATOR
 
 
+LOGOUT = invocation("GatewayLogout", {"reason": "Logged in from another location"})
+
+
 class Hub:
     """One hub: who is connected, what they asked for, and what they are sent."""
 

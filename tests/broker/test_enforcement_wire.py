@@ -166,7 +166,7 @@ async def test_with_every_read_refused_by_429_the_close_leaves_at_once(
         reads = [asyncio.ensure_future(b.lanes.read(POSITIONS, {"accountId": 101})) for _ in "123"]
         before = time.monotonic_ns()
         b.lock()
-        request = await gateway.wait_for_request(CLOSE, after=before)
+        request = await gateway.requests.wait_for(CLOSE, after=before)
         assert (request.at - before) / 1e9 < 30
         assert {r.answer for r in await asyncio.gather(*reads)} == {Answer.LIMITED}
         await b.until(lambda: bool(b.settled()))
@@ -197,7 +197,7 @@ async def test_ten_reentries_are_closed_without_waiting_for_any_read(
         for number in range(1, 11):
             contract_id = buy(gateway, "MNQ", 1, Side.BUY if number % 2 else Side.SELL)
             told(gateway, b, contract_id)
-            await gateway.wait_for_request(CLOSE, count=number, after=before)
+            await gateway.requests.wait_for(CLOSE, count=number, after=before)
             await until(lambda: gateway.exchange.is_flat(ACCOUNT))
             told(gateway, b, contract_id)
             await b.until(lambda: not b.account().positions)
@@ -227,7 +227,7 @@ async def test_ten_lots_too_many_are_closed_without_waiting_for_a_read_back(
         for number in range(1, 11):
             buy(gateway, "MNQ", 1)
             told(gateway, b, contract_id)
-            await gateway.wait_for_request(PARTIAL_CLOSE, count=number, after=before)
+            await gateway.requests.wait_for(PARTIAL_CLOSE, count=number, after=before)
             await until(lambda: gateway.exchange.net(ACCOUNT, contract_id) == 2)
             told(gateway, b, contract_id)
             await b.until(lambda: b.account().net(contract_id) == 2)
@@ -242,7 +242,7 @@ async def test_a_close_does_not_stand_behind_sixty_polls(gateway: PracticeGatewa
         polls = [
             asyncio.ensure_future(b.lanes.read(POSITIONS, {"accountId": 101})) for _ in range(60)
         ]
-        await gateway.wait_for_request(POSITIONS, count=60)
+        await gateway.requests.wait_for(POSITIONS, count=60)
         body = {"accountId": ACCOUNT, "contractId": contract_id}
         assert (await b.lanes.act(CLOSE, body)).ok
         assert not any(poll.done() for poll in polls)
@@ -280,7 +280,7 @@ async def test_the_trader_and_we_reduce_at_the_same_time_and_nothing_is_reversed
         gateway.faults.add(PARTIAL_CLOSE, delay=0.2, times=1)
         before = time.monotonic_ns()
         see(b, contract_id, 5)
-        await gateway.wait_for_request(PARTIAL_CLOSE, after=before)
+        await gateway.requests.wait_for(PARTIAL_CLOSE, after=before)
         buy(gateway, "MNQ", 4, Side.SELL)  # one left when our three arrive
         await b.until(lambda: bool(b.settled()))
         assert (b.settled()[0].outcome, b.settled()[0].error_code) == (Outcome.GONE, 5)
@@ -308,7 +308,7 @@ async def test_three_contracts_are_closed_in_parallel_and_orders_cancelled(
         gateway.faults.add(CLOSE, delay=0.3)
         before = time.monotonic_ns()
         b.lock()
-        third = await gateway.wait_for_request(CLOSE, count=3, after=before)
+        third = await gateway.requests.wait_for(CLOSE, count=3, after=before)
         assert (third.at - before) / 1e9 < 0.29  # the first is not even answered yet
         await b.until_flat()
         await b.until(lambda: not b.account().orders)
@@ -396,7 +396,7 @@ async def test_a_breach_becomes_a_close_on_the_wire_within_moments(
             contract_id = buy(gateway, "MNQ", 1)
             before = time.monotonic_ns()
             see(b, contract_id, 1)
-            request = await gateway.wait_for_request(CLOSE, after=before)
+            request = await gateway.requests.wait_for(CLOSE, after=before)
             took.append((request.at - before) / 1e6)
             await b.until_flat()
     took.sort()

@@ -833,7 +833,7 @@ async def test_wire_every_payload_shape_is_understood(shape: str) -> None:
 async def test_wire_a_garbled_frame_twice_and_then_an_event_is_still_heard() -> None:
     async with desk() as one:
         for times in (2, 3):
-            await one.gateway.garble("user")
+            await one.gateway.injection.garble("user")
             await one.up(Hub.USER, times)
             await one.hears_fills()
         assert all("could not be understood" in why for why in one.witness.reasons(Hub.USER))
@@ -844,7 +844,7 @@ async def test_wire_a_garbled_frame_twice_and_then_an_event_is_still_heard() -> 
 @pytest.mark.parametrize("shape", ["close_error", "close", "extra_key", "no_type"])
 async def test_wire_an_odd_frame_costs_a_reopen_at_most(shape: OddFrame) -> None:
     async with desk() as one:
-        await one.gateway.send_odd("user", shape)
+        await one.gateway.injection.send_odd("user", shape)
         await one.up(Hub.USER, 2)
         await one.hears_fills()
 
@@ -853,7 +853,7 @@ async def test_wire_an_odd_frame_costs_a_reopen_at_most(shape: OddFrame) -> None
 @pytest.mark.parametrize("shape", ["unknown_target", "null"])
 async def test_wire_a_harmless_frame_costs_nothing(shape: OddFrame) -> None:
     async with desk() as one:
-        await one.gateway.send_odd("user", shape)
+        await one.gateway.injection.send_odd("user", shape)
         await one.hears_fills()
         assert one.witness.opened.count(Hub.USER) == 1
 
@@ -946,7 +946,7 @@ async def test_wire_a_negotiation_that_hangs_is_given_up() -> None:
 @pytest.mark.wire
 async def test_wire_being_signed_out_is_told_and_healed() -> None:
     async with desk() as one:
-        await one.gateway.logout("user")
+        await one.gateway.injection.logout("user")
         await one.up(Hub.USER, 2)
         assert "signed this login out" in one.witness.reasons(Hub.USER)[0]
         assert one.session.logins == 2
@@ -973,7 +973,7 @@ async def test_wire_a_gateway_that_is_gone_for_a_while_is_waited_for() -> None:
 async def test_wire_no_token_in_any_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with desk() as one:
-        await one.gateway.garble("user")
+        await one.gateway.injection.garble("user")
         await one.up(Hub.USER, 2)
         token = one.session.token
     assert token not in caplog.text

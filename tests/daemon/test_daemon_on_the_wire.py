@@ -123,7 +123,7 @@ async def test_two_garbled_frames_do_not_blind_it(tmp_path: Path) -> None:
         hub = gateway.user_hub
         for opened in (2, 3):
             await hub.wait_until(lambda: any(c.subscriptions for c in hub.connections), 10)
-            await gateway.garble("user")
+            await gateway.injection.garble("user")
             await until(lambda times=opened: hub.negotiations >= times, "a new connection")  # type: ignore[misc]
         await hub.wait_until(lambda: any(c.subscriptions for c in hub.connections), 10)
         buy(exchange, "MNQ", 6)
@@ -134,14 +134,14 @@ async def test_no_secret_is_written_anywhere_at_debug(tmp_path: Path) -> None:
     async with still_gateway() as gateway:
         daemon = DaemonProcess(tmp_path).point_at(gateway)
         tokens = [gateway.api_key]
-        issue = gateway.issue_token
+        issue = gateway.tokens.issue
 
         def remember() -> str:
             token = issue()
             tokens.append(token)
             return token
 
-        gateway.issue_token = remember  # type: ignore[method-assign]  # the tokens of this run
+        gateway.tokens.issue = remember  # type: ignore[method-assign]  # the tokens of this run
         async with daemon.running("--debug"):
             lose(gateway.exchange, "MNQ", 5, 240)
             await daemon.until_account(lambda a: a["lock_policy"] == "flat", "locked")

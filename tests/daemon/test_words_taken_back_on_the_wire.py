@@ -32,9 +32,9 @@ async def taken_back(gateway: PracticeGateway, order: Order) -> None:
     """Told as cancelled, and 50 ms later as open again; it works all the while."""
     payload = order.payload()
     ended = {**payload, "status": CANCELLED, "updateTimestamp": now().isoformat()}
-    await gateway.send_user("order", ended)
+    await gateway.injection.send_user("order", ended)
     await asyncio.sleep(0.05)
-    await gateway.send_user("order", {**payload, "updateTimestamp": now().isoformat()})
+    await gateway.injection.send_user("order", {**payload, "updateTimestamp": now().isoformat()})
 
 
 async def test_words_taken_back_neither_strip_nor_double_a_stop_nor_leave_an_entry(
@@ -101,7 +101,7 @@ async def test_words_taken_back_neither_strip_nor_double_a_stop_nor_leave_an_ent
                 "voided": False,
                 "orderId": number,
             }
-            await gateway.send_user("trade", half)
+            await gateway.injection.send_user("trade", half)
 
         for pnl in (None, -300.0, None):
             await executed(9002, pnl)

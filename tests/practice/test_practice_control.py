@@ -93,9 +93,9 @@ async def test_every_verb_does_what_its_name_says() -> None:
         ):
             assert (await say(verb, **extra))["at"] > 0
         assert (await say("drop", hub="user", clean=True)) == {"dropped": 0}
-        token = gateway.issue_token()
+        token = gateway.tokens.issue()
         await say("revoke_tokens", closeHubs=True)
-        assert not gateway.is_valid_token(token)
+        assert not gateway.tokens.is_valid(token)
         assert (await say("requests", path="/Order/place")) == {"requests": []}
         assert (await say("connections")) == {"connections": []}
         assert say.said == set(VERBS)

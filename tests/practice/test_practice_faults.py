@@ -92,7 +92,7 @@ async def bare_hub(
     gateway: PracticeGateway, name: HubName = "user", *, connection_id: str | None = None
 ) -> AsyncIterator[BareHub]:
     url = gateway.user_hub_url if name == "user" else gateway.market_hub_url
-    params = {"access_token": gateway.issue_token()}
+    params = {"access_token": gateway.tokens.issue()}
     async with aiohttp.ClientSession() as session:
         if connection_id is None:
             async with session.post(f"{url}/negotiate", params=params) as reply:
@@ -139,7 +139,7 @@ async def test_a_hanging_request_goes_on_when_released(
     asked = asyncio.create_task(
         client._make_request("POST", "/Position/closeContract", data=closing(contract_id))
     )
-    await gateway.wait_for_request("/Position/closeContract")
+    await gateway.requests.wait_for("/Position/closeContract")
     assert not asked.done()
     assert gateway.exchange.net(101, contract_id) == 1
     gateway.faults.release()
@@ -188,7 +188,7 @@ async def test_faults_last_until_cleared_and_only_where_set(
 
 
 async def test_a_connection_id_is_good_for_one_connection(gateway: PracticeGateway) -> None:
-    params = {"access_token": gateway.issue_token()}
+    params = {"access_token": gateway.tokens.issue()}
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{gateway.user_hub_url}/negotiate", params=params) as reply,
@@ -203,7 +203,7 @@ async def test_a_connection_id_is_good_for_one_connection(gateway: PracticeGatew
 
 
 async def test_another_protocol_is_refused_in_the_handshake(gateway: PracticeGateway) -> None:
-    params = {"access_token": gateway.issue_token()}
+    params = {"access_token": gateway.tokens.issue()}
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(gateway.user_hub_url, params=params) as ws,
@@ -265,7 +265,7 @@ async def test_duplicates_reordering_loss_and_delay(gateway: PracticeGateway) ->
 
 
 async def test_refused_and_hanging_negotiations(gateway: PracticeGateway) -> None:
-    params = {"access_token": gateway.issue_token()}
+    params = {"access_token": gateway.tokens.issue()}
     gateway.faults.user.refuse_negotiate = 503
     gateway.faults.user.refuse_times = 2
     async with aiohttp.ClientSession() as session:
@@ -288,12 +288,12 @@ async def test_refused_and_hanging_negotiations(gateway: PracticeGateway) -> Non
 @pytest.mark.parametrize("shape", sorted(ODD_FRAMES))
 async def test_odd_frames_arrive_as_they_are(gateway: PracticeGateway, shape: OddFrame) -> None:
     async with bare_hub(gateway) as hub:
-        await gateway.send_odd("user", shape)
+        await gateway.injection.send_odd("user", shape)
         assert (await hub.raw()).encode() == ODD_FRAMES[shape]
-        await gateway.garble("user")
+        await gateway.injection.garble("user")
         with pytest.raises(orjson.JSONDecodeError):
             await hub.hear()
-        await gateway.logout()
+        await gateway.injection.logout()
         assert (await hub.hear())["target"] == "GatewayLogout"
 
 
@@ -330,7 +330,7 @@ async def test_a_garbled_frame_kills_the_sdks_hub_silently(
     """The finding the hub supervisor exists for: were it ever fixed, we want to know."""
     hub = gateway.user_hub
     assert len(hub.connections) == 1
-    await gateway.garble("user")
+    await gateway.injection.garble("user")
     await hub.wait_until(lambda: not hub.connections)
     assert realtime.user_connected
 
@@ -345,7 +345,7 @@ async def test_the_sdk_hears_that_it_was_logged_out(
 
     assert realtime.user_connection is not None
     realtime.user_connection.on("GatewayLogout", on_logout)
-    await gateway.logout("user")
+    await gateway.injection.logout("user")
     async with asyncio.timeout(WAIT):
         await heard.wait()
 

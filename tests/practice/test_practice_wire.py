@@ -228,7 +228,7 @@ async def test_a_live_market_quotes_by_itself() -> None:
     gateway = practice_gateway(seed=5, speed=20.0)
     async with gateway:
         hubs = ProjectXRealtimeClient(
-            gateway.issue_token(),
+            gateway.tokens.issue(),
             "101",
             user_hub_url=gateway.user_hub_url,
             market_hub_url=gateway.market_hub_url,
@@ -258,7 +258,7 @@ async def test_the_scripted_trader_begins_when_told_and_each_deed_is_announced()
     async with gateway:
         await asyncio.sleep(0)
         assert deeds == []
-        gateway.start_trader()
+        gateway.playback.start_trader()
         async with asyncio.timeout(WAIT):
             await told.wait()
         assert deeds[1].step.caption == "buys 6 MNQ with a stop, one too many for a limit of 5"
@@ -328,15 +328,15 @@ async def test_a_token_that_was_revoked_or_ran_out_is_answered_401(
     assert (reply.status_code, hub.status_code) == (401, 401)
     later = now() + timedelta(hours=25)
     async with PracticeGateway(clock=lambda: later) as other:
-        token = other.issue_token()
-        assert other.is_valid_token(token)
+        token = other.tokens.issue()
+        assert other.tokens.is_valid(token)
         later += timedelta(hours=24)
-        assert not other.is_valid_token(token)
+        assert not other.tokens.is_valid(token)
 
 
 async def test_the_rate_limit_answers_429_and_pings_are_free() -> None:
     async with PracticeGateway(rate_limit=3, bars_limit=1) as gateway, httpx.AsyncClient() as http:
-        headers = {"Authorization": f"Bearer {gateway.issue_token()}"}
+        headers = {"Authorization": f"Bearer {gateway.tokens.issue()}"}
 
         async def ask(path: str, body: dict[str, Any]) -> int:
             reply = await http.post(f"{gateway.api_url}{path}", json=body, headers=headers)
@@ -387,7 +387,7 @@ async def test_a_frame_can_be_sent_with_the_instant_it_left(
     gateway: PracticeGateway, realtime: ProjectXRealtimeClient
 ) -> None:
     inbox = await subscribed(gateway, realtime)
-    sent_at = await gateway.send_user("position", {"accountId": 101, "size": 7})
+    sent_at = await gateway.injection.send_user("position", {"accountId": 101, "size": 7})
     [data] = await inbox.until("position_update")
     assert data["data"]["size"] == 7
     assert sent_at > 0

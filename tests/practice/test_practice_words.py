@@ -289,7 +289,7 @@ async def test_the_control_endpoint_sets_habits_and_floods() -> None:
         PracticeGateway(routes=control_routes("c")) as gateway,
         httpx.AsyncClient(base_url=gateway.base_url, headers={"Authorization": "Bearer c"}) as http,
     ):
-        token = {"Authorization": f"Bearer {gateway.issue_token()}"}
+        token = {"Authorization": f"Bearer {gateway.tokens.issue()}"}
 
         async def say(verb: str, **body: Any) -> Any:
             answer = await http.post(f"/practice/{verb}", json=body)

@@ -52,14 +52,14 @@ class Watch:
         self.exchange: Exchange = gateway.exchange
         self.secrets = [gateway.api_key]
         self.traders: set[int] = set()
-        issue = gateway.issue_token
+        issue = gateway.tokens.issue
 
         def remember() -> str:
             token = issue()
             self.secrets.append(token.rpartition(".")[2])
             return token
 
-        gateway.issue_token = remember  # type: ignore[method-assign]  # the tokens of this run
+        gateway.tokens.issue = remember  # type: ignore[method-assign]  # the tokens of this run
 
     @classmethod
     @contextlib.asynccontextmanager

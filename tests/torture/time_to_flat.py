@@ -76,7 +76,7 @@ class Stopwatch:
         self._flat.clear()
         began = monotonic()
         gateway = self._watch.gateway
-        asked = await gateway.wait_for_request(CLOSE, after=int(began * 1e9), seconds=WITHIN_S)
+        asked = await gateway.requests.wait_for(CLOSE, after=int(began * 1e9), seconds=WITHIN_S)
         async with asyncio.timeout(WITHIN_S):
             await self._flat.wait()
         times.to_request_ms.append(asked.at / 1e6 - began * 1e3)

@@ -19,8 +19,8 @@ from aiohttp import web
 from risk_manager.practice import rest
 from risk_manager.practice.exchange import ALL_CONTRACTS
 from risk_manager.practice.faults import HubFaults, HubName
+from risk_manager.practice.frames import ODD_FRAMES, OddFrame, PayloadShape
 from risk_manager.practice.gateway import PracticeGateway
-from risk_manager.practice.hubs import ODD_FRAMES, OddFrame, PayloadShape
 from risk_manager.practice.records import OrderStatus, OrderType, Side
 from risk_manager.practice.words import Habits
 
@@ -264,7 +264,7 @@ async def options(gateway: PracticeGateway, body: Body) -> Any:
     if "payloadShape" in body:
         if body["payloadShape"] not in ("wrapped", "plain", "list"):
             raise UnknownError("payloadShape must be wrapped, plain or list")
-        gateway.user_hub.payload_shape = cast(PayloadShape, body["payloadShape"])
+        gateway.user_hub.frames.payload_shape = cast(PayloadShape, body["payloadShape"])
     if "eventOrder" in body:
         gateway.exchange.matching.event_order = tuple(body["eventOrder"])
     if "rateLimit" in body:

@@ -12,10 +12,12 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from risk_manager.practice.connection import Connection
 from risk_manager.practice.delivery import Delivery
 from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.faults import Faults, HubName
-from risk_manager.practice.hubs import LOGOUT, Connection, Hub, PayloadShape
+from risk_manager.practice.frames import LOGOUT, FrameWriter, PayloadShape
+from risk_manager.practice.hubs import Hub
 from risk_manager.practice.injection import Injection
 from risk_manager.practice.market import Market
 from risk_manager.practice.playback import Playback
@@ -40,10 +42,11 @@ class PracticeGateway:
     """A gateway to which the real SDK connects by URL.
 
     While it runs, a test can change `exchange` (each change is delivered at once), `faults`,
-    `words` (how events are reported), `market`, `rate_limit` and `user_hub.payload_shape`. `speed`
-    makes market and trader time pass faster. Without `exchange` the gateway lists the front
-    contracts of the clock's date. Without `api_key` it makes a throw-away key. Bind it to loopback
-    only. All of it belongs to one event loop: no other thread may touch the exchange of a gateway.
+    `words` (how events are reported), `market`, `rate_limit` and the payload shape
+    (`user_hub.frames`). `speed` makes market and trader time pass faster. Without `exchange` the
+    gateway lists the front contracts of the clock's date. Without `api_key` it makes a throw-away
+    key. Bind it to loopback only. All of it belongs to one event loop: no other thread may touch
+    the exchange of a gateway.
 
     Behaviour not observed at the live gateway has a switch: `payload_shape`, `partial_quotes`
     (only the fields that changed), `single_session` (a login ends the others, with GatewayLogout),
@@ -96,6 +99,7 @@ class PracticeGateway:
             "user",
             self.faults,
             self.tokens.is_valid,
+            FrameWriter(payload_shape),
             ping_seconds=ping_seconds,
             strict_methods=strict_methods,
             reuse_connection_ids=reuse_connection_ids,
@@ -104,12 +108,11 @@ class PracticeGateway:
             "market",
             self.faults,
             self.tokens.is_valid,
+            FrameWriter(partial_quotes=partial_quotes),
             ping_seconds=ping_seconds,
             strict_methods=strict_methods,
             reuse_connection_ids=reuse_connection_ids,
         )
-        self.user_hub.payload_shape = payload_shape
-        self.market_hub.partial_quotes = partial_quotes
         self.injection = Injection(self.user_hub, self.market_hub)
         self.delivery = Delivery(self.exchange, self.words, self.user_hub, self.market_hub, clock)
         self.playback = Playback(clock, speed=speed, on_deed=on_deed, trader_waits=trader_waits)

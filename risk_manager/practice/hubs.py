@@ -1,33 +1,21 @@
-"""The two SignalR hubs of the practice gateway: negotiation, handshake, subscriptions, frames."""
+"""The two SignalR hubs of the practice gateway: negotiation, handshake and subscriptions."""
 
 import asyncio
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from aiohttp import WSMsgType, web
 
+from risk_manager.practice.connection import Connection
 from risk_manager.practice.faults import Faults, HubFaults, HubName
+from risk_manager.practice.frames import ODD_FRAMES, PING, SEPARATOR, FrameWriter, depth
 from risk_manager.practice.records import Event
 
-SEPARATOR = b"\x1e"
-PING = b'{"type":6}' + SEPARATOR
 HANDSHAKE_SECONDS = 15.0
-MAX_OUTBOX = 100_000  # a client this far behind is cut off, as a real server would
-BEST_ASK, BEST_BID = 3, 4  # the gateway's DomType
-TARGETS = {
-    "order": "GatewayUserOrder",
-    "trade": "GatewayUserTrade",
-    "position": "GatewayUserPosition",
-    "account": "GatewayUserAccount",
-    "quote": "GatewayQuote",
-    "market_trade": "GatewayTrade",
-}
 # The kind of event a subscription method is for, and whether it takes an argument.
 SUBSCRIPTIONS: dict[HubName, dict[str, tuple[str, bool]]] = {
     "user": {
@@ -43,65 +31,6 @@ SUBSCRIPTIONS: dict[HubName, dict[str, tuple[str, bool]]] = {
     },
 }
 
-type PayloadShape = Literal["wrapped", "plain", "list"]
-type OddFrame = Literal["close_error", "close", "unknown_target", "extra_key", "no_type", "null"]
-
-ODD_FRAMES: dict[OddFrame, bytes] = {
-    "close_error": b'{"type":7,"error":"Connection closed with an error.","allowReconnect":true}',
-    "close": b'{"type":7}',
-    "unknown_target": b'{"type":1,"target":"GatewayUserWeather","arguments":[{"rain":true}]}',
-    "extra_key": b'{"type":1,"target":"GatewayUserAccount","arguments":[],"novelty":1}',
-    "no_type": b'{"target":"GatewayUserAccount","arguments":[]}',
-    "null": b"null",
-}
-GARBLED = b'{"type":1,"target":"GatewayUserPosition","arguments":[{"acti'
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """One open socket of one client."""
-
-    id: str
-    hub: HubName
-    ws: web.WebSocketResponse
-    request: web.Request
-    opened_at: float
-    token: str | None
-    subscriptions: set[tuple[str, int | str | None]] = field(default_factory=set)
-    outbox: deque[tuple[float, bytes]] = field(default_factory=deque)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    last_sent: float = 0.0
-    frames_sent: int = 0
-
-    def enqueue(self, frame: bytes, not_before: float = 0.0) -> None:
-        if len(self.outbox) >= MAX_OUTBOX:
-            self.abort()
-            return
-        self.outbox.append((not_before, frame))
-        self.wake.set()
-
-    def abort(self) -> None:
-        """Cut the socket without a word."""
-        if self.request.transport is not None:
-            self.request.transport.abort()
-
-    def wants(self, event: Event) -> bool:
-        match event.kind:
-            case "account":
-                return ("account", None) in self.subscriptions
-            case "quote" | "market_trade":
-                return (event.kind, event.contract_id) in self.subscriptions
-            case _:
-                return (event.kind, event.account_id) in self.subscriptions
-
-
-def invocation(target: str, *arguments: Any) -> bytes:
-    """A SignalR invocation as bytes, ready for a socket."""
-    return orjson.dumps({"type": 1, "target": target, "arguments": list(arguments)}) + SEPARATOR
-
-
-LOGOUT = invocation("GatewayLogout", {"reason": "Logged in from another location"})
-
 
 class Hub:
     """One hub: who is connected, what they asked for, and what they are sent."""
@@ -111,6 +40,7 @@ class Hub:
         name: HubName,
         faults: Faults,
         is_valid_token: Callable[[str | None], bool],
+        frames: FrameWriter,
         *,
         ping_seconds: float,
         strict_methods: bool = False,
@@ -118,8 +48,7 @@ class Hub:
     ) -> None:
         self.name = name
         self.connections: list[Connection] = []
-        self.payload_shape: PayloadShape = "wrapped"
-        self.partial_quotes = False
+        self.frames = frames
         self.ping_seconds = ping_seconds
         self.strict_methods = strict_methods
         self.reuse_connection_ids = reuse_connection_ids
@@ -127,7 +56,6 @@ class Hub:
         self._all_faults = faults
         self._is_valid_token = is_valid_token
         self._negotiated: set[str] = set()
-        self._last_quotes: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
 
     @property
@@ -179,7 +107,9 @@ class Hub:
         connection.last_sent = time.monotonic()
         self.connections.append(connection)
         self._signal()
-        writer = asyncio.create_task(self._write(connection), name=f"practice-{self.name}-writer")
+        writer = asyncio.create_task(
+            connection.write_forever(self.faults), name=f"practice-{self.name}-writer"
+        )
         try:
             async for message in ws:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -249,7 +179,7 @@ class Hub:
         key = (kind, arguments[0] if takes_argument else None)
         if adding:
             connection.subscriptions.add(key)
-            self._last_quotes.pop(str(key[1]), None)  # whoever is new gets a full quote first
+            self.frames.forget_quote(str(key[1]))  # a new subscriber gets a full quote first
         else:
             connection.subscriptions.discard(key)
         self._signal()
@@ -270,7 +200,7 @@ class Hub:
             takers = [one for one in self.connections if one.wants(event)]
             if not takers or faults.take_loss():
                 continue
-            frame = self.frame(event)
+            frame = self.frames.write(event)
             for connection in takers:
                 for _ in range(1 + faults.duplicate):
                     connection.enqueue(frame, not_before)
@@ -281,44 +211,9 @@ class Hub:
         takers = [one for one in self.connections if key in one.subscriptions]
         if not takers:
             return
-        levels = [
-            {
-                "timestamp": quote.data["timestamp"],
-                "type": kind,
-                "price": quote.data[side],
-                "volume": 1 + quote.data["volume"] % 40,
-                "currentVolume": 0,
-            }
-            for kind, side in ((BEST_BID, "bestBid"), (BEST_ASK, "bestAsk"))
-        ]
-        frame = invocation("GatewayDepth", quote.contract_id, levels)
+        frame = depth(quote)
         for connection in takers:
             connection.enqueue(frame)
-
-    def frame(self, event: Event) -> bytes:
-        """The event as this hub sends it, in the payload shape now set."""
-        target = TARGETS[event.kind]
-        if event.is_market:
-            data = self._changed_only(event) if self.partial_quotes else event.data
-            return invocation(target, event.contract_id, data)
-        wrapped = {"action": event.action, "data": event.data}
-        match self.payload_shape:
-            case "wrapped":
-                return invocation(target, wrapped)
-            case "plain":
-                return invocation(target, event.data)
-            case "list":
-                return invocation(target, [wrapped])
-
-    def _changed_only(self, event: Event) -> dict[str, Any]:
-        data = dict(event.data)
-        if event.kind != "quote":
-            return data
-        before = self._last_quotes.get(event.contract_id, {})
-        self._last_quotes[event.contract_id] = data
-        return {
-            key: value for key, value in data.items() if key == "symbol" or before.get(key) != value
-        }
 
     def broadcast(self, frame: bytes) -> None:
         """Queue a frame for every connection."""
@@ -366,23 +261,6 @@ class Hub:
     def _signal(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-    async def _write(self, connection: Connection) -> None:
-        # A client that goes away mid-frame is an ordinary thing.
-        with suppress(ConnectionError, RuntimeError):
-            while True:
-                await connection.wake.wait()
-                connection.wake.clear()
-                while connection.outbox:
-                    not_before, frame = connection.outbox.popleft()
-                    wait = not_before - time.monotonic() if not_before else 0.0
-                    if wait > 0:
-                        await asyncio.sleep(wait)
-                    if self.faults.mute:
-                        continue
-                    await connection.ws.send_frame(frame, WSMsgType.TEXT)
-                    connection.last_sent = time.monotonic()
-                    connection.frames_sent += 1
 
 
 def _token(request: web.Request) -> str | None:

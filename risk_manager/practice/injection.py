@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from risk_manager.practice.faults import HubName
-from risk_manager.practice.hubs import (
+from risk_manager.practice.frames import (
     GARBLED,
     LOGOUT,
     ODD_FRAMES,
     SEPARATOR,
     TARGETS,
-    Hub,
     OddFrame,
     invocation,
 )
+from risk_manager.practice.hubs import Hub
 from risk_manager.practice.records import Event
 
 
@@ -37,7 +37,7 @@ class Injection:
         account_id = int(data.get("accountId", data.get("id", 0)))
         event = Event(kind, account_id, str(data.get("contractId", "")), action, data)
         hub = self._hubs["user"]
-        return await hub.send_now(hub.frame(event))
+        return await hub.send_now(hub.frames.write(event))
 
     async def send_market(
         self,

@@ -34,8 +34,8 @@ from risk_manager.domain.events import (
     Unreadable,
 )
 from risk_manager.practice.faults import HubName
+from risk_manager.practice.frames import OddFrame
 from risk_manager.practice.gateway import PracticeGateway
-from risk_manager.practice.hubs import OddFrame
 from risk_manager.practice.records import OrderType, Side
 from risk_manager.right_of_way import RightOfWay
 

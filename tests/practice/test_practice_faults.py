@@ -15,8 +15,8 @@ from project_x_py.exceptions import OrderSubmissionUncertainError, ProjectXDataE
 from project_x_py.realtime import ProjectXRealtimeClient
 
 from risk_manager.practice.faults import HubName
+from risk_manager.practice.frames import ODD_FRAMES, OddFrame
 from risk_manager.practice.gateway import PracticeGateway
-from risk_manager.practice.hubs import ODD_FRAMES, OddFrame
 from risk_manager.practice.records import Side
 
 pytestmark = pytest.mark.wire

@@ -371,7 +371,7 @@ async def test_user_payloads_come_wrapped_plain_or_as_a_list(
     expected: type,
 ) -> None:
     inbox = await subscribed(gateway, realtime)
-    gateway.user_hub.payload_shape = shape
+    gateway.user_hub.frames.payload_shape = shape
     gateway.exchange.firm.set_can_trade(101, False, now=now())
     [data] = await inbox.until("account_update")
     assert isinstance(data, expected)

@@ -20,7 +20,7 @@ from torture.guarded_daemon import daemon
 from torture.lives import Watch, scratch
 
 from risk_manager.broker.replies import CLOSE
-from risk_manager.practice.hubs import invocation
+from risk_manager.practice.frames import invocation
 
 BURST = 10_000
 PER_BATCH = 100

@@ -4,7 +4,6 @@ The book of the exchange is always right. `Words` stands between it and the wire
 event, answers every call, and by its `Habits` reports some of them late, early, or wrongly.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,17 +14,15 @@ from typing import Any
 
 from risk_manager.practice import rest
 from risk_manager.practice.exchange import Exchange
-from risk_manager.practice.records import Event, OrderStatus, OrderType
+from risk_manager.practice.list_history import ListHistory
+from risk_manager.practice.records import WORKING, Event, OrderStatus, OrderType
 
 type Payload = dict[str, Any]
 
 WILD_BY = Decimal("0.3")
-REMEMBERED_FOR = timedelta(seconds=5)
-_CHANGES_KEPT = 20_000
 _RESTING = frozenset(
     {OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP}
 )
-_WORKING = frozenset({int(OrderStatus.OPEN), int(OrderStatus.PENDING)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +35,13 @@ class Habits:
     `cancel_not_taken`: a cancel is answered with success and confirmed by the stream, but the order
     goes on working; at most `cancels_lost` times for one order.
     `list_lags`: a list of orders, positions or trades shows the book as it was `list_lag_s` ago.
-    `shared_trade_id`: both halves of a flip are told under the id of the closing half, the
-    opening one (without a result) first half of the time.
-    `late_fees`: a trade is told without its fees, and again with them `fees_after_s` later.
-    `price_gone`: a position is told with an average price of 0, by the lists or by both.
-    `one_sided`: from a quote on a contract has no bid or no ask (0), for `one_sided_for_s`.
-    `wild_quote`: one side of a quote is far away,
-    and right again `wild_for_s` later.
+    `shared_trade_id`: both halves of a flip are reported under the id of the closing half. In half
+    of the cases the opening half (without a result) comes first.
+    `late_fees`: a trade is reported without its fees, and `fees_after_s` later with them.
+    `price_gone`: a position is reported with an average price of 0 by the lists, or by the lists
+    and the stream.
+    `one_sided`: for `one_sided_for_s` the quotes of a contract have no bid or no ask (0).
+    `wild_quote`: one side of a quote is far from the market, and right again `wild_for_s` later.
     """
 
     order_taken_back: float = 0.0
@@ -81,17 +78,6 @@ class Answered:
     tellings: tuple[Telling, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """One order or position as a list showed it before it changed; None where it did not."""
-
-    at: datetime
-    account_id: int
-    list_name: str
-    key: int | str
-    before: Payload | None
-
-
 class Words:
     """Reports an exchange to its clients. `dice` decides where a habit has a chance.
 
@@ -104,8 +90,7 @@ class Words:
         self.hidden_accounts: set[int] = set()
         self._exchange = exchange
         self._dice = dice
-        self._listed: dict[tuple[str, int | str], Payload] = {}
-        self._changes: deque[_Change] = deque(maxlen=_CHANGES_KEPT)
+        self._lists = ListHistory()
         self._stamps: dict[int, datetime] = {}  # of orders told again later than they changed
         self._cancels_lost: dict[int, int] = {}
         self._one_id: dict[int, int] = {}  # opening half -> the closing half it shares its id with
@@ -136,12 +121,12 @@ class Words:
         for event in self._with_shared_ids(events):
             match event.kind:
                 case "order":
-                    self._note(event, "orders", event.data["id"], now)
+                    self._lists.note_order(event, now)
                     told += self._tell_order(event, now)
                 case "trade":
                     told += self._tell_trade(event, now)
                 case "position":
-                    self._note(event, "positions", event.contract_id, now)
+                    self._lists.note_position(event, now)
                     told.append(Telling(0.0, self._priced(event)))
                 case "quote":
                     told += self._tell_quote(event, now)
@@ -169,7 +154,7 @@ class Words:
     def _tell_order(self, event: Event, now: datetime) -> list[Telling]:
         order = self._exchange.order(event.data["id"])
         lives = order is not None and order.is_working and order.type in _RESTING
-        if not (lives and event.data["status"] in _WORKING and self._roll("order_taken_back")):
+        if not (lives and event.data["status"] in WORKING and self._roll("order_taken_back")):
             return [Telling(0.0, event)]
         told = [Telling(0.0, _cancelled(event, now))]
         if not self._roll("only_listed"):
@@ -310,46 +295,15 @@ class Words:
                     if datetime.fromisoformat(t["creationTimestamp"]) <= as_of
                 ]
             case "/Order/searchOpen":
-                listed = self._back_to(as_of, body["accountId"], "orders", "id", reply["orders"])
+                listed = self._lists.rows_at(as_of, body["accountId"], "orders", reply["orders"])
                 reply["orders"] = [self._stamped(order) for order in listed]
             case _:
-                listed = self._back_to(
-                    as_of, body["accountId"], "positions", "contractId", reply["positions"]
+                listed = self._lists.rows_at(
+                    as_of, body["accountId"], "positions", reply["positions"]
                 )
                 reply["positions"] = [
                     {**p, "averagePrice": 0.0} if self._gone(p["id"]) else p for p in listed
                 ]
-
-    def _back_to(
-        self, as_of: datetime, account_id: int, list_name: str, key: str, rows: list[Payload]
-    ) -> list[Payload]:
-        """The rows of a list as they were then."""
-        then = {row[key]: row for row in rows}
-        for change in reversed(self._changes):
-            if change.at <= as_of:
-                break
-            if change.account_id != account_id or change.list_name != list_name:
-                continue
-            if change.before is None:
-                then.pop(change.key, None)
-            else:
-                then[change.key] = change.before
-        return list(then.values())
-
-    def _note(self, event: Event, list_name: str, key: int | str, now: datetime) -> None:
-        """Keep how a list shows it from now on, and how it showed it before."""
-        data = event.data
-        is_listed = data["status"] in _WORKING if list_name == "orders" else data["size"] > 0
-        at = (f"{list_name} {event.account_id}", key)
-        before = self._listed.get(at)
-        if is_listed:
-            self._listed[at] = dict(data)
-        else:
-            self._listed.pop(at, None)
-        if before is not None or is_listed:
-            self._changes.append(_Change(now, event.account_id, list_name, key, before))
-        while self._changes and self._changes[0].at < now - REMEMBERED_FOR:
-            self._changes.popleft()
 
     def _stamped(self, payload: Payload) -> Payload:
         """A list never says that an order changed earlier than it was told to."""

@@ -28,7 +28,7 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
     action = attempt.action
     if not isinstance(action, CancelOrder):
         return account
-    key = (ENFORCER, f"{PREFIX}{action.order_id}")
+    key = _key(action.order_id)
     known = account.marks.get(key)
     never_left = event.outcome is Outcome.UNSENT
     pause = _last_pause(known) if never_left else _next_pause(known)
@@ -36,15 +36,7 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
         if known is None:
             return account
         return fast_replace(account, marks={k: m for k, m in account.marks.items() if k != key})
-    value = f"{action.contract_id} {','.join(attempt.rule_ids)} {attempt.reason}"
-    mark = Mark(
-        rule_id=ENFORCER,
-        subject=key[1],
-        set_at=event.at,
-        due_at=event.at + pause,
-        value=value if known is None else known.value,
-    )
-    return fast_replace(account, marks={**account.marks, key: mark})
+    return _with_mark(account, action, attempt, event.at, pause)
 
 
 def reported_over(before: Account, after: Account, event: OrderChanged) -> Account:
@@ -59,20 +51,34 @@ def reported_over(before: Account, after: Account, event: OrderChanged) -> Accou
     if event.status is OrderStatus.FILLED:
         return after
     attempt = before.attempts.get(f"order:{order_id}")
-    key = (ENFORCER, f"{PREFIX}{order_id}")
+    key = _key(order_id)
     if attempt is None or attempt.in_flight or key in after.marks:
         return after
     action = attempt.action
     if not isinstance(action, CancelOrder) or attempt.outcome in (None, Outcome.GONE):
         return after
-    mark = Mark(
-        rule_id=ENFORCER,
-        subject=key[1],
-        set_at=event.at,
-        due_at=event.at + PAUSES[0],
-        value=f"{action.contract_id} {','.join(attempt.rule_ids)} {attempt.reason}",
-    )
-    return fast_replace(after, marks={**after.marks, key: mark})
+    return _with_mark(after, action, attempt, event.at, PAUSES[0])
+
+
+def _with_mark(
+    account: Account, action: CancelOrder, attempt: Attempt, at: datetime, pause: timedelta
+) -> Account:
+    """Return the account with the order marked, its cancel due again after the pause.
+
+    A mark that is already set keeps its rules and its reason.
+    """
+    key = _key(action.order_id)
+    known = account.marks.get(key)
+    if known is None:
+        value = f"{action.contract_id} {','.join(attempt.rule_ids)} {attempt.reason}"
+    else:
+        value = known.value
+    mark = Mark(rule_id=key[0], subject=key[1], set_at=at, due_at=at + pause, value=value)
+    return fast_replace(account, marks={**account.marks, key: mark})
+
+
+def _key(order_id: int) -> tuple[str, str]:
+    return ENFORCER, f"{PREFIX}{order_id}"
 
 
 def _last_pause(known: Mark | None) -> timedelta | None:
@@ -110,7 +116,7 @@ def due_at(account: Account, action: Action) -> datetime | None:
     """Return from when on an unconfirmed cancel is sent again; None where it is not."""
     if not isinstance(action, CancelOrder):
         return None
-    mark = account.marks.get((ENFORCER, f"{PREFIX}{action.order_id}"))
+    mark = account.marks.get(_key(action.order_id))
     return None if mark is None else mark.due_at or mark.set_at
 
 

@@ -1,4 +1,4 @@
-"""The demonstration: a practice exchange, the daemon, a trader with bad habits, one screen."""
+"""The demonstration: practice gateway, daemon, scripted trader and dashboard in one process."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ START_LIMIT_S = 30.0
 
 
 def run_demo(speed: float = 1.0) -> int:
-    """Show everything until the user quits; the exit code."""
+    """Run the demonstration until the user quits. Return the exit code."""
     try:
         asyncio.run(_demo(speed))
     except CannotStart as problem:

@@ -1,4 +1,4 @@
-"""The dashboard with one more line: what the scripted trader is up to."""
+"""The dashboard with one more line: the last step of the scripted trader."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from risk_manager.dashboard.app import RiskDashboard
 
 
 class Caption(Static):
-    """The trader's last deed, in words."""
+    """The trader's last step, in words."""
 
 
 class DemoDashboard(RiskDashboard):
-    """The live screen of the demonstration."""
+    """The dashboard of the demonstration."""
 
     CSS_PATH = str(Path(dashboard.__path__[0]) / "dashboard.tcss")
     CSS = """
@@ -31,6 +31,6 @@ class DemoDashboard(RiskDashboard):
 
     def watch_caption(self) -> None:
         if self.is_running and self.screen_stack:
-            said = self.caption or "takes a seat"
+            said = self.caption or "has not begun yet"
             words = Content(f"the trader {said}")
             self.screen_stack[0].query_one(Caption).update(words)

@@ -1,4 +1,4 @@
-"""What an operator edits: the files of the configuration folder, loaded and explained."""
+"""The files of the configuration folder, which an operator edits: loading and checks."""
 
 from risk_manager.settings.configuration import Configuration, Credentials
 from risk_manager.settings.loading import load

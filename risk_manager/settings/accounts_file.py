@@ -1,4 +1,4 @@
-"""accounts.yaml: which accounts of the login are guarded."""
+"""accounts.yaml: the accounts of the login that are guarded."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from risk_manager.settings.fields import Section
 
 
 class ListedAccount(Section):
-    """One account. A disabled one is shown, and neither judged nor touched."""
+    """One account. A disabled account is neither judged nor touched."""
 
     id: PositiveInt
     nickname: str | None = Field(default=None, min_length=1, max_length=64)
@@ -22,8 +22,8 @@ class ListedAccount(Section):
 class AccountsFile(Section):
     """The whole of accounts.yaml.
 
-    `unlisted` says what happens to accounts of the login that are not listed: an alarm, nothing,
-    or the same rules as everybody's.
+    `unlisted` decides about accounts of the login that are not listed: they raise an alarm, are
+    ignored, or have the rules of all accounts enforced.
     """
 
     accounts: tuple[ListedAccount, ...] = Field(min_length=1)

@@ -10,9 +10,9 @@ from risk_manager.settings.fields import ClockTime, Root, Section, Zone
 
 
 class ExchangeDay(Section):
-    """One date that differs: shut all day, or closing early, or opening late; local times.
+    """An exception on one date: shut all day, closing early or opening late, in local times.
 
-    `normal` puts an ordinary day where the table has an exception.
+    `normal` makes the date an ordinary day although the table has an exception.
     """
 
     date: date
@@ -35,8 +35,8 @@ class ExchangeDay(Section):
 class ProductGroup(Section):
     """Products that share their exceptions. `timezone` is the zone of the times in `days`.
 
-    From the close (16:00 in Chicago) of `round_the_clock_since` on, they have no week and no daily
-    break.
+    From the close (16:00 in Chicago) of `round_the_clock_since` on, they trade without weekends and
+    daily breaks.
     """
 
     products: Annotated[tuple[Root, ...], Field(min_length=1)]
@@ -54,14 +54,14 @@ class ProductGroup(Section):
 
 
 class CalendarOverride(ExchangeDay):
-    """The operator's word on a date, for some products or (without `products`) for all."""
+    """The operator's correction of a date, for some products or (without `products`) for all."""
 
     products: Annotated[tuple[Root, ...], Field(min_length=1)] | None = None
     timezone: Zone = "America/Chicago"
 
 
 class CalendarFile(Section):
-    """The whole of calendar.yaml. Dates are trading dates; an override wins over the table."""
+    """The whole of calendar.yaml. Dates are trading dates; overrides win over the table."""
 
     version: Literal[1] = 1
     source: str = ""
@@ -84,8 +84,10 @@ class CalendarFile(Section):
         return frozenset(root for group in self.groups.values() for root in group.products)
 
     def exception(self, root: str, day: date) -> tuple[ExchangeDay, str] | None:
-        """What differs on a trading date for a product, and the zone of its times; None for an
-        ordinary day, and for a product the table does not know."""
+        """Return a product's exception on a trading date, and the zone of its times.
+
+        None for an ordinary day, and for a product in no group.
+        """
         for override in reversed(self.overrides):
             if override.date == day and (override.products is None or root in override.products):
                 return None if override.normal else (override, override.timezone)

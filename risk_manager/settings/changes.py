@@ -1,4 +1,4 @@
-"""An edit field by field, and when each part counts: now, at the reset, or after a restart."""
+"""The changed fields of an edit, and when each counts: now, at the reset or after a restart."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from risk_manager.settings.configuration import Configuration, plain
 class When(StrEnum):
     NOW = "now"
     RESET = "reset"
-    BOTH = "both"  # now, and the older version holds beside it until the reset
+    BOTH = "both"  # now, and the older version holds as well until the reset
     RESTART = "restart"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field as it was and as it is written now. None: it is not there."""
+    """One field as it was and as it is written now. None: the field is absent."""
 
     key: str
     old: Any
@@ -49,7 +49,7 @@ def changes(
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Each field that is not the same, by its path."""
+    """Yield each field that differs, by its path."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys((*old, *new)):
             inner = f"{key}.{name}" if key else str(name)
@@ -82,12 +82,12 @@ def _accounts(
 
 
 def _rules(before: Configuration, found: Configuration, in_force: Rulebook) -> Iterator[Change]:
-    """The rules as written, and what accounts have of their own."""
+    """Yield changes of the rules as written, and of the rules that accounts override."""
     old, new = before.limits(), found.limits()
     every = [in_force.for_account(i) for i in in_force.accounts]
-    told = set()
+    reported = set()
     for key, was, now in differences(old["rules"], new["rules"], "rules"):
-        told.add((key, str(was), str(now)))
+        reported.add((key, str(was), str(now)))
         yield Change(key, was, now, _when(key.split(".")[1], every))
     for account_id in sorted(old["accounts"].keys() & new["accounts"].keys(), key=int):
         was, now = old["accounts"][account_id], new["accounts"][account_id]
@@ -97,13 +97,13 @@ def _rules(before: Configuration, found: Configuration, in_force: Rulebook) -> I
             when = When.RESET if waits else When.NOW
             yield Change(f"accounts.{account_id}.mode", was["mode"], now["mode"], when)
         for key, one, other in differences(was["rules"], now["rules"], "rules"):
-            if (key, str(one), str(other)) not in told:
+            if (key, str(one), str(other)) not in reported:
                 when = _when(key.split(".")[1], [own])
                 yield Change(f"accounts.{account_id}.{key}", one, other, when)
 
 
 def _when(rule_id: str, accounts: list[AccountRules]) -> When:
-    """When an edited rule counts; for several accounts, in the one where it waits longest."""
+    """Return when an edited rule counts; of several accounts the latest decides."""
     waits = any(rule_id in own.waiting for own in accounts)
     older = any(
         is_older(r.id) and origin_id(r.id) == rule_id for own in accounts for r in own.rules
@@ -120,5 +120,5 @@ def _shared(before: Configuration, found: Configuration, in_force: Rulebook) -> 
     old, new = before.limits(), found.limits()
     for part in ("defaults", "trading_day", "calendar", "exchange_days", "symbols"):
         for key, was, now in differences(old[part], new[part], part):
-            if key != "defaults.mode":  # told of each account
+            if key != "defaults.mode":  # reported for each account
                 yield Change(key, was, now, when)

@@ -1,4 +1,4 @@
-"""Checks between sections and files: what is valid word by word and still cannot be meant."""
+"""Checks across sections and files, for values that are valid alone but not together."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
@@ -36,7 +36,7 @@ KNOWN_ROOTS = frozenset(GATEWAY_CODES.values()) | MICRO_ROOTS | {
 
 
 def check_accounts(document: Document, accounts: AccountsFile) -> None:
-    """Each id and each nickname stands once."""
+    """Refuse an id or a nickname that is listed twice."""
     for key in ("id", "nickname"):
         seen: set[Any] = set()
         for index, account in enumerate(accounts.accounts):
@@ -48,7 +48,7 @@ def check_accounts(document: Document, accounts: AccountsFile) -> None:
 
 
 def check_rules(document: Document, risk: RiskFile | None, rules: Iterable[Rule]) -> None:
-    """A limit for a group that does not exist would never apply."""
+    """Refuse a limit for a group that does not exist, as it would never apply."""
     if risk is None:
         return
     for rule in rules:
@@ -72,7 +72,7 @@ def warnings(
     in_force: Mapping[int, tuple[Rule, ...]],
     today: date,
 ) -> Iterator[Problem]:
-    """What an operator should know and what still starts."""
+    """Yield findings that an operator should know and that do not prevent a start."""
     if not accounts.enabled:
         yield accounts_document.problem(("accounts",), "no account is enabled: nothing is guarded")
     yield from _about_accounts(risk_document, accounts, risk, in_force)
@@ -104,7 +104,7 @@ def warnings(
 
 
 def _about_flat_by(document: Document, risk: RiskFile, today: date) -> Iterator[Problem]:
-    """At an hour when the exchange is shut nothing can be closed any more."""
+    """Warn of a `flat_by` at which the exchange is shut, as nothing can be closed then."""
     section = risk.trading_day
     if section.flat_by is None:
         return
@@ -132,11 +132,11 @@ def _about_accounts(
             yield document.problem(path, f"this account is not in accounts.yaml{close}")
         if section.mode is Mode.SHADOW:
             yield document.problem(
-                (*path, "mode"), "shadow: breaches are told, and nothing is enforced"
+                (*path, "mode"), "shadow: breaches are reported, and nothing is enforced"
             )
     if risk.defaults.mode is Mode.SHADOW:
         yield document.problem(
-            ("defaults", "mode"), "shadow: breaches are told, and nothing is enforced"
+            ("defaults", "mode"), "shadow: breaches are reported, and nothing is enforced"
         )
     for rules in in_force.values():
         for rule in rules:
@@ -153,7 +153,7 @@ def _about_accounts(
 
 
 def _about_limits(document: Document, rules: tuple[Rule, ...]) -> Iterator[Problem]:
-    """Limits that another limit makes pointless."""
+    """Warn of limits that another limit makes pointless."""
     by_name: dict[str, Rule] = {}
     for rule in rules:
         by_name.setdefault(rule.rule, rule)
@@ -190,12 +190,12 @@ def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterat
             yield document.problem(
                 (*place, "windows"),
                 f"per: {plain_duration(window.per)} counts no more than today and the trading day "
-                "before: what is older is not remembered; write at most 1d, or trading_day",
+                "before, as older trades are not kept; write at most 1d, or trading_day",
             )
     grace = getattr(rule, "grace", None)
     if isinstance(grace, timedelta) and grace < SHORT_GRACE:
         yield document.problem(
-            (*place, "grace"), f"{plain_duration(grace)} is shorter than placing a stop takes"
+            (*place, "grace"), f"{plain_duration(grace)} is too short to place a stop"
         )
     for name, pause in _pauses(rule):
         if pause > DAY:
@@ -212,7 +212,7 @@ def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterat
 
 
 def _pauses(part: Any) -> Iterator[tuple[str, timedelta]]:
-    """Every cooldown and lockout that is a duration, at whatever depth it is written."""
+    """Yield every cooldown and lockout that is a duration, at any depth."""
     if isinstance(part, BaseModel):
         for name in type(part).model_fields:
             value = getattr(part, name)
@@ -228,7 +228,7 @@ def _pauses(part: Any) -> Iterator[tuple[str, timedelta]]:
 
 
 def _place(document: Document, rule: Rule) -> Path_:
-    """Where the rule's entry stands: its label was kept when the list was read."""
+    """Return the path of the rule's entry by the label stored when the list was read."""
     for path, label in document.labels.items():
         if path[0] == "rules" and label == rule.id:
             return path

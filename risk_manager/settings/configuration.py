@@ -37,9 +37,9 @@ class Credentials:
 class Configuration:
     """All files of one folder, checked together.
 
-    `rules` are the entries as written, and what `trading_day` adds; `overridden` holds, per
-    account, its own version of a rule by rule id. `texts` are the very words this was read from, of
-    the files that limit trading. `warnings` are findings that do not prevent a start.
+    `rules` are the entries as written and the rule that `trading_day` adds. `overridden` holds each
+    account's own versions of rules, by account id and rule id. `texts` are the texts of the files
+    that limit trading, exactly as read. `warnings` are findings that do not prevent a start.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class Configuration:
     warnings: tuple[Problem, ...] = ()
 
     def rules_of(self, account_id: int) -> tuple[Rule, ...]:
-        """The rules an account answers to, overrides applied; disabled ones left out."""
+        """Return the enabled rules of an account, with its overrides applied."""
         own = self.overridden.get(account_id, {})
         merged = (own.get(rule.id, rule) for rule in self.rules)
         return tuple(rule for rule in merged if rule.applies_to(account_id))
@@ -65,7 +65,7 @@ class Configuration:
         return section.mode
 
     def label_of(self, account_id: int) -> str:
-        """What to call an account: its nickname, else its label, else its id."""
+        """Return the name of an account for people: its nickname, else its label, else its id."""
         listed = self.accounts.find(account_id)
         section = self.risk.accounts.get(account_id)
         return (
@@ -75,7 +75,7 @@ class Configuration:
         )
 
     def rulebook(self, unlisted: Iterable[int] = ()) -> Rulebook:
-        """The limits compiled for the enabled accounts.
+        """Return the limits compiled for the enabled accounts.
 
         `unlisted` are further accounts of the login; they get the same rules where accounts.yaml
         says `unlisted: enforce`, and none otherwise.
@@ -97,7 +97,7 @@ class Configuration:
         )
 
     def credentials(self, env: Mapping[str, str]) -> Credentials:
-        """The gateway login, looked up now. Raises SecretUnavailable, with all that is missing."""
+        """Return the gateway login, read now. SecretUnavailable names everything missing."""
         gateway = self.settings.gateway
         found: dict[str, SecretStr] = {}
         missing: list[str] = []
@@ -115,11 +115,11 @@ class Configuration:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over everything that limits trading; spelling and order of the files aside."""
+        """SHA-256 of everything that limits trading, whatever the spelling and order in a file."""
         return hashlib.sha256(json.dumps(self.limits(), sort_keys=True).encode()).hexdigest()
 
     def limits(self) -> dict[str, Any]:
-        """The effective limits as plain data: defaults filled in, overrides applied."""
+        """Return the effective limits as plain data, with defaults and overrides applied."""
         listed = {account.id for account in self.accounts.accounts}
         return {
             "version": self.risk.version,
@@ -146,7 +146,7 @@ class Configuration:
 
 
 def plain(part: Any) -> Any:
-    """Models and values as JSON-ready data, the same for values that are equal."""
+    """Return JSON-ready data for models and values; equal values give equal data."""
     if hasattr(part, "model_dump"):
         part = part.model_dump(mode="python", by_alias=True)
     match part:

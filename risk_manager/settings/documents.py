@@ -1,4 +1,4 @@
-"""Reading one YAML file: plain data, the line each key stands on, and what is wrong with it."""
+"""Reads one YAML file: plain data, the line of each key, and the errors found."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from risk_manager.settings.problems import Problem
 
 Path_ = tuple[str | int, ...]
-"""Where a value stands: ("rules", 2, "limit")."""
+"""The place of a value, such as ("rules", 2, "limit")."""
 
 SIZE_LIMIT_BYTES = 512 * 1024
 DEPTH_LIMIT = 32
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
-# Text to every reader of YAML: the numbers of base 60 that 1.1 knows begin with no zero.
+# Every YAML reader takes these as text: no base-60 number of YAML 1.1 begins with a zero.
 _CLOCK_FOR_ALL = re.compile(r"0\d?:\d{2}(:\d{2})?")
 _CLOCK_IN_LINE = re.compile(rf"(?<![\w\":.-])({_CLOCK.pattern})(?=\s*[,\]}}]|$)")
 _LONGEST_LINE_SHOWN = 100
@@ -42,7 +42,7 @@ class Document:
     exists: bool = True
 
     def line(self, path: Path_) -> int:
-        """The line of a key, or of the nearest thing around it; 0 when nothing is known."""
+        """Return the line of a key, or of the nearest part around it; 0 where none is known."""
         for length in range(len(path), -1, -1):
             if line := self.lines.get(path[:length]):
                 return line
@@ -52,7 +52,7 @@ class Document:
         return Problem(self.name, self.line(path), self.key(path), message)
 
     def key(self, path: Path_) -> str:
-        """rules[daily_realized_loss].limit: list items by their label, else by their number."""
+        """Return the key as rules[daily_realized_loss].limit; items without a label by number."""
         text = ""
         for length, part in enumerate(path, 1):
             if isinstance(part, int):
@@ -66,7 +66,7 @@ class Document:
 
 
 def read(folder: Path, name: str, *, required: bool = True) -> Document:
-    """Read a file of the configuration folder. Never raises for what is in it."""
+    """Read a file of the configuration folder. Errors are added to the document, not raised."""
     document = Document(name)
     try:
         with (folder / name).open("rb") as file:
@@ -106,7 +106,7 @@ def parse(document: Document, raw: bytes) -> None:
     except RecursionError:
         document.refuse((), "nested too deeply")
     except Exception as error:
-        # On some broken text the parser fails with whatever its code ran into.
+        # On some broken text the parser raises errors of any type.
         document.refuse((), f"not readable as YAML ({type(error).__name__})")
 
 
@@ -115,10 +115,10 @@ def _syntax_problem(name: str, error: MarkedYAMLError) -> Problem:
     if (error.problem or "").startswith("found undefined alias"):
         what = 'a value beginning with * must be quoted, for example "*ES"'
     else:
-        # The parser's own words, without longer pieces of the file: a secret may stand there.
+        # The parser's message without longer quotations of the file, which may hold a secret.
         what = _QUOTED.sub("a word", error.problem or error.context or "broken text")
         if "\\t" in what:
-            what = "a tab is used where spaces must stand"
+            what = "a tab is used where spaces are needed"
         what = f"not readable as YAML: {what}"
         if mark is not None:
             what += f" (column {mark.column + 1})"
@@ -126,7 +126,7 @@ def _syntax_problem(name: str, error: MarkedYAMLError) -> Problem:
 
 
 class _Builder:
-    """Plain data from YAML nodes. Keys stay text as written, so that NO and 6E are symbols."""
+    """Builds plain data from YAML nodes. Keys stay text, so that NO and 6E are symbols."""
 
     def __init__(self, document: Document, yaml: YAML) -> None:
         self._document = document
@@ -182,7 +182,7 @@ class _Builder:
         if tag == _TEXT:
             text = str(node.value)
             if node.style is None and _CLOCK.fullmatch(text) and not _CLOCK_FOR_ALL.fullmatch(text):
-                # YAML 1.1 programs read 17:00 as the number 1020. Quoted, all read the same.
+                # Programs for YAML 1.1 read 17:00 as the number 1020. A quoted time is text to all.
                 line = _with_times_quoted(self._document.text, node.start_mark.line)
                 self._document.refuse(path, f"a time must be quoted; write {line or repr(text)}")
             return text
@@ -194,6 +194,6 @@ class _Builder:
 
 
 def _with_times_quoted(text: str, number: int) -> str:
-    """A line of a file as it should be written; empty where it is too long to be shown."""
+    """Return a line of the file with its times quoted; empty where it is too long to show."""
     line = text.splitlines()[number].partition("#")[0].strip()
     return _CLOCK_IN_LINE.sub(r'"\1"', line) if len(line) <= _LONGEST_LINE_SHOWN else ""

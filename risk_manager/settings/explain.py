@@ -1,4 +1,4 @@
-"""Validation errors in the words of the operator: what is wrong, and what to write instead."""
+"""Turns validation errors into sentences: what is wrong, and what to write instead."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from risk_manager.settings.documents import Path_
 
-# Spellings of earlier configurations, and what is written now.
+# Keys of earlier configurations, and the text that replaces each.
 RENAMED = {
     "account_id": "id",
     "allowed_hours": "sessions, a list of {days, start, end}",
@@ -83,10 +83,10 @@ _SENTENCES: dict[str, str] = {
 
 
 def explain(error: ValidationError, data: Any, model: type[BaseModel]) -> list[tuple[Path_, str]]:
-    """Each error as (path in `data`, sentence)."""
+    """Return each error as (path in `data`, sentence)."""
     found: dict[tuple[Path_, str], None] = {}
     missing: list[Path_] = []
-    meant: set[Path_] = set()  # what unknown keys are misspellings of
+    meant: set[Path_] = set()  # the known keys that unknown keys stand for
     for details in error.errors(include_url=False, include_input=True):
         kind = details["type"]
         path = _path(data, details["loc"], kind == "missing")
@@ -97,7 +97,7 @@ def explain(error: ValidationError, data: Any, model: type[BaseModel]) -> list[t
             found[path, _unknown_key(path, keys)] = None
             meant.add((*path[:-1], _meant(path, keys)))
         elif kind == "too_short" and details["input"]:
-            pass  # it is not empty: its items are wrong, and are reported one by one
+            pass  # the list has items, but all are wrong: each is reported by itself
         else:
             found[path, _sentence(details, path)] = None
     for path in missing:
@@ -107,7 +107,7 @@ def explain(error: ValidationError, data: Any, model: type[BaseModel]) -> list[t
 
 
 def suggestion(word: str, words: Iterable[str]) -> str:
-    """'; did you mean "limit"?' or nothing."""
+    """Return '; did you mean "limit"?', or an empty text where no word is close."""
     close = _closest(word, words)
     return f'; did you mean "{close}"?' if close else ""
 
@@ -119,21 +119,21 @@ def _closest(word: str, words: Iterable[str]) -> str:
 
 
 def _meant(path: Path_, keys: Iterable[str]) -> str:
-    """The key an unknown key stands for; "" where there is no telling."""
+    """Return the key that an unknown key stands for; empty where none is close."""
     key = str(path[-1]) if path else ""
     renamed = RENAMED.get(key, "").partition(",")[0]
     return renamed or _closest(key, keys)
 
 
 def keys_at(model: type[BaseModel], path: Path_) -> list[str]:
-    """The keys that may stand at a place of a document of this model."""
+    """Return the keys that are allowed at a place of a document of this model."""
     models = [model]
     for part in path:
         if isinstance(part, int):
             continue
         deeper = [m for each in models for m in _models_of_field(each, part)]
         named = any(_field(each, part) for each in models)
-        # Not a field: the free key of a mapping, whose values are what we already stand at.
+        # A part that is no field is a free key of a mapping; `models` are those of its values.
         models = deeper if named else models
     return [field.alias or name for each in models for name, field in each.model_fields.items()]
 
@@ -160,7 +160,7 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
 
 
 def _path(data: Any, loc: Sequence[str | int], missing: bool) -> Path_:
-    """The place in the file; the location also names union members and converted keys."""
+    """Return the place in the file, without the union members that the location names."""
     path: list[str | int] = []
     for number, part in enumerate(loc):
         if isinstance(data, dict):
@@ -188,7 +188,7 @@ def _unknown_key(path: Path_, keys: list[str]) -> str:
     if key in RENAMED:
         return f"is an old spelling; write {RENAMED[key]}"
     if key in _CREDENTIALS:
-        return "credentials stand in settings.yaml, under gateway; remove this key"
+        return "credentials belong in settings.yaml, under gateway; remove this key"
     close = suggestion(key, keys)
     return f"unknown key{close}" if close else f"unknown key; known here: {', '.join(keys)}"
 

@@ -1,4 +1,4 @@
-"""Kinds of values that several files share."""
+"""Types of values that several configuration files share."""
 
 from datetime import time
 from typing import Annotated, Any
@@ -8,13 +8,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 
 
 class Section(BaseModel):
-    """A part of a file: an unknown key is an error, and what was read does not change."""
+    """A part of a file. An unknown key is an error, and values never change once read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def parse_clock(value: Any) -> time:
-    """A wall-clock time from "HH:MM" or "H:MM"."""
+    """Return a wall-clock time from "HH:MM" or "H:MM". Raises ValueError for anything else."""
     if isinstance(value, time):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1440:
@@ -29,7 +29,7 @@ def parse_clock(value: Any) -> time:
 
 
 def known_zone(value: str) -> str:
-    """An IANA time zone this machine has data for."""
+    """Return the name of an IANA time zone that this machine knows; ValueError for others."""
     try:
         ZoneInfo(value)
     except (OSError, ValueError, LookupError):

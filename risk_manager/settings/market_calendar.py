@@ -1,8 +1,9 @@
-"""From the shipped table, calendar.yaml and risk_config.yaml to the calendar in force.
+"""Builds the calendar in force from the shipped table, calendar.yaml and risk_config.yaml.
 
 The shipped table comes with the program (market_calendar.json, see generate_calendar). A product
-listed in a group of calendar.yaml follows that group, unless its table ends sooner than the
-shipped one; dated overrides win over both, and the `calendar` section of risk_config.yaml over all.
+listed in a group of calendar.yaml follows that group, unless the table of calendar.yaml ends sooner
+than the shipped one. The dated overrides of calendar.yaml take precedence over both tables, and the
+`calendar` section of risk_config.yaml takes precedence over everything.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ SHIPPED = "market_calendar.json"
 
 @cache
 def shipped_table() -> CalendarFile:
-    """The table that came with the program."""
+    """Return the table that comes with the program."""
     text = files("risk_manager.settings").joinpath(SHIPPED).read_text(encoding="utf-8")
     return CalendarFile.model_validate_json(text)
 
@@ -36,7 +37,7 @@ def market_calendar(
     *,
     shipped: CalendarFile | None = None,
 ) -> MarketCalendar:
-    """What the rules ask. `zone` is the one of early closes that name none."""
+    """Return the calendar for the rules. `zone` is that of early closes without a zone."""
     shipped = shipped_table() if shipped is None else shipped
     tables = [shipped, file]
     if file.through is not None and shipped.through is not None and file.through < shipped.through:
@@ -59,7 +60,7 @@ def market_calendar(
                 round_the_clock[key] = close_of(group.round_the_clock_since)
     overrides: dict[tuple[str, date], domain.ExchangeDay] = {}
     for root, day, timezone in _overrides(file, section, zone):
-        if root == EVERY:  # the later word wins, also over what was said of single products
+        if root == EVERY:  # the later entry wins, also over entries for single products
             overrides = {k: v for k, v in overrides.items() if k[1] != day.date}
         overrides[root, day.date] = _day(day, timezone)
     return MarketCalendar(
@@ -86,7 +87,7 @@ def _overrides(
 
 
 def _day(day: ExchangeDay, timezone: str) -> domain.ExchangeDay:
-    """With its local times as instants: an evening opening is on the evening before the date."""
+    """Return the day with instants for local times; an evening opening is on the day before."""
     if day.normal:
         return domain.ORDINARY
     zone = ZoneInfo(timezone)

@@ -1,4 +1,4 @@
-"""The `rules` list: each entry by its own rule class, and what accounts override."""
+"""The `rules` list: each entry validated by its rule class, and the overrides of accounts."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,19 +13,19 @@ from risk_manager.settings.documents import Document, Path_
 from risk_manager.settings.explain import explain, suggestion
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-# The locks and notes of others go by these.
+# Reserved: locks and marks that belong to no rule have these ids.
 _TAKEN = re.compile(r"manual(-\d+)?|lost_database|clock_ahead|enforcer")
 _FIXED = ("rule", "id", "accounts")
 
 
 def rule_classes() -> dict[str, type[Rule]]:
-    """The discriminator: the word after `rule:` and the class it stands for."""
+    """Return the rule classes by the name that is written after `rule:`."""
     return {str(cls.model_fields["rule"].default): cls for cls in RULES}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the list as written; `rule` is None where it is not valid."""
+    """One entry of the list as written. `rule` is None where the entry is not valid."""
 
     index: int
     name: str
@@ -36,7 +36,7 @@ class Entry:
 
 @dataclass(slots=True)
 class RuleEntries:
-    """All entries, and the lookup of override targets."""
+    """All entries of the list, and the lookup of the targets of overrides."""
 
     entries: list[Entry] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ class RuleEntries:
         return tuple(entry.rule for entry in self.entries if entry.rule is not None)
 
     def target(self, word: str) -> Entry | str:
-        """The entry meant by id, or by rule name when unique; else what is wrong."""
+        """Return the entry with this id, or the only one with this rule name; else an error."""
         for entry in self.entries:
             if entry.id == word:
                 return entry
@@ -60,14 +60,14 @@ class RuleEntries:
 
 
 def read_entries(document: Document, raw: Any) -> RuleEntries:
-    """Every entry of the list that can be read; what is wrong goes to the document."""
+    """Return every readable entry of the list. Errors are added to the document."""
     result = RuleEntries()
     classes = rule_classes()
     if isinstance(raw, dict):
         document.refuse(("rules",), "is a list now; write each rule as: - rule: max_contracts")
         return result
     if not isinstance(raw, list):
-        return result  # missing or of another kind: the file's own model says so
+        return result  # missing or of another type: the model of the file reports it
     for index, item in enumerate(raw):
         path: Path_ = ("rules", index)
         if not isinstance(item, dict):
@@ -92,7 +92,7 @@ def _read_entry(
 ) -> Entry | None:
     name = item.get("rule")
     if "rule" not in item:
-        document.refuse(path, "says no rule; add for example: rule: max_contracts")
+        document.refuse(path, "names no rule; add for example: rule: max_contracts")
         return None
     if not isinstance(name, str):
         document.refuse((*path, "rule"), "must be the name of a rule")
@@ -104,7 +104,7 @@ def _read_entry(
         document.refuse((*path, "id"), "must be a short word of letters, digits, - _ and .")
         item = {key: value for key, value in item.items() if key != "id"}
     elif written is not None and _TAKEN.fullmatch(written):
-        document.refuse((*path, "id"), f"{written} is the name of something else; choose another")
+        document.refuse((*path, "id"), f"{written} is reserved by the program; choose another id")
     cls = classes.get(name)
     if cls is None:
         document.refuse((*path, "rule"), _no_such_rule(name, classes))
@@ -124,7 +124,7 @@ def _no_such_rule(name: str, classes: Mapping[str, type[Rule]]) -> str:
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The change laid over the base: maps merge, everything else replaces."""
+    """Return the base with the change applied. Mappings merge; other values are replaced."""
     result = dict(base)
     for key, value in change.items():
         below = result.get(key)
@@ -138,7 +138,10 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 def overridden(
     document: Document, account: str, overrides: Any, entries: RuleEntries
 ) -> dict[str, Rule]:
-    """The account's own version of each rule it overrides, by rule id, validated when merged."""
+    """Return the account's own version of each overridden rule, by rule id.
+
+    Each version is validated after the merge. Errors are added to the document.
+    """
     path: Path_ = ("accounts", account, "overrides")
     changes: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
     targets: dict[str, Entry] = {}
@@ -172,14 +175,14 @@ def overridden(
             for inner, sentence in explain(error, data, cls):
                 setter = _who_set(made, inner)
                 if setter is None and entry.rule is None:
-                    continue  # wrong in the entry itself, and said there
+                    continue  # the entry itself is wrong and has been reported
                 last = made[-1][0] if setter is None else setter
                 document.refuse((*path, last, "set", *inner), sentence)
     return result
 
 
 def _usable(overrides: Any) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Entries of the right shape; the file's own model reports the others."""
+    """Yield the overrides of the right shape; the model of the file reports the others."""
     if not isinstance(overrides, list):
         return
     for index, item in enumerate(overrides):

@@ -1,4 +1,4 @@
-"""Secrets by reference: where a key is kept, never the key."""
+"""References to secrets, which say where a key is kept and never hold the key."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ _SIZE_LIMIT_BYTES = 8192
 
 
 class SecretUnavailable(Exception):
-    """References that lead to nothing usable, a reason each. None of them holds the secret."""
+    """Secrets that cannot be read. Each reason names the reference, never the secret."""
 
     def __init__(self, *reasons: str) -> None:
         super().__init__("; ".join(reasons))
@@ -25,7 +25,7 @@ class SecretUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
-    """Where a secret is kept: a variable, a file of its owner alone, or the system's key store."""
+    """The place of a secret: an environment variable, a private file or the key store."""
 
     kind: Kind
     place: str
@@ -34,9 +34,9 @@ class SecretReference:
         return f"{self.kind}:{self.place}"
 
     def resolve(self, env: Mapping[str, str], folder: Path) -> SecretStr:
-        """The secret itself. A relative file is looked for in `folder`.
+        """Return the secret. A relative path is resolved in `folder`.
 
-        Raises SecretUnavailable, saying what to do.
+        Raises SecretUnavailable with the way to correct it.
         """
         match self.kind:
             case "env":
@@ -91,7 +91,7 @@ def _from_keyring(place: str) -> str:
 
 
 def parse_reference(value: Any) -> SecretReference:
-    """A reference from its text. ValueError says how to write one, without the value given."""
+    """Return the reference in a text. ValueError says how to write one, not the value given."""
     if isinstance(value, SecretReference):
         return value
     kind, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
@@ -106,7 +106,7 @@ def parse_reference(value: Any) -> SecretReference:
 
 
 def parse_name(value: Any) -> Any:
-    """A user name may stand in the file as it is, or be referred to like a secret."""
+    """Return a user name as written, or the reference to where it is kept."""
     if isinstance(value, str) and value.partition(":")[0] in ("env", "file", "keyring"):
         return parse_reference(value)
     return value

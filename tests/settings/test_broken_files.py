@@ -59,7 +59,7 @@ ACCOUNTS = [
     (
         "accounts: [{id: 1, api_key: sk-canary-1}]",
         [
-            "accounts[0].api_key: credentials stand in settings.yaml, under gateway; "
+            "accounts[0].api_key: credentials belong in settings.yaml, under gateway; "
             "remove this key"
         ],
     ),

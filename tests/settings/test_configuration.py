@@ -227,8 +227,8 @@ WARNINGS = [
         "16:30 America/Chicago is 16:30 in Chicago, when the exchange is shut",
     ),
     (TWO_RULES, "accounts: {1011: {label: x}}", 'not in accounts.yaml; did you mean "101"?'),
-    (TWO_RULES, "accounts: {101: {mode: shadow}}", "shadow: breaches are told"),
-    (TWO_RULES, "defaults: {mode: shadow}", "shadow: breaches are told"),
+    (TWO_RULES, "accounts: {101: {mode: shadow}}", "shadow: breaches are reported"),
+    (TWO_RULES, "defaults: {mode: shadow}", "shadow: breaches are reported"),
     (
         "rules: [{rule: daily_unrealized_loss, limit: 600},"
         " {rule: daily_realized_loss, limit: 500}]",
@@ -241,7 +241,11 @@ WARNINGS = [
         "",
         "1500 is above the target of daily_profit_target (1000)",
     ),
-    ("rules: [{rule: no_stop_loss_grace, grace: 3s}]", "", "3s is shorter than placing a stop"),
+    (
+        "rules: [{rule: no_stop_loss_grace, grace: 3s}]",
+        "",
+        "3s is too short to place a stop",
+    ),
     (
         "rules: [{rule: cooldown_after_loss, tiers: [{loss: 100, cooldown: 25h}]}]",
         "",

@@ -1,4 +1,4 @@
-"""The log: four files of JSON lines, readable lines on a terminal, and no secret in any of them.
+"""The log: four files of JSON lines, readable lines on a terminal, and no secrets in either.
 
 Lines are queued and written by a thread, so that a slow disk delays nothing. Logging never raises:
 lines that cannot be written are counted, and the count is logged when writing works again.
@@ -89,7 +89,7 @@ def conceal(value: str) -> None:
 
 
 def redact(text: str) -> str:
-    """The text without known secrets and without anything that looks like a token or a key."""
+    """Return the text with known secrets masked, and all that looks like a token or a key."""
     for secret in _secrets:
         if secret in text:
             text = text.replace(secret, MASK)
@@ -99,7 +99,7 @@ def redact(text: str) -> str:
 
 
 def redacted(value: Any, depth: int = 0) -> Any:
-    """Any value as JSON-ready data with secrets masked, by key and by value."""
+    """Return any value as JSON-ready data, with secrets masked by key and by value."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -124,7 +124,7 @@ def _is_secret_key(key: str) -> bool:
 
 
 def _masked(text: str) -> str:
-    """Redacted and of bearable length. Cut twice, so that no half of a secret stays at the cut."""
+    """Return the text masked and cut. The second cut removes a secret that the first divided."""
     return redact(text[: 2 * _TEXT_LIMIT])[:_TEXT_LIMIT]
 
 
@@ -139,13 +139,13 @@ def _timestamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-# --- a record's way into the queue -----------------------------------------------------------
+# --- from the logger into the queue ----------------------------------------------------------
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class _Intake(logging.handlers.QueueHandler):
-    """Freezes what is logged in the caller's thread; everything slow happens in the writer's."""
+    """Freezes each record in the thread of the caller. The slow work is left to the writer."""
 
     def __init__(self, waiting: "queue.Queue[logging.LogRecord]") -> None:
         super().__init__(waiting)
@@ -195,12 +195,12 @@ def _formatted(event: str, args: Any) -> str:
         return event
     try:
         return str(event % args)
-    except Exception:  # wrong placeholders are a bug of the caller, and still worth a line
+    except Exception:  # a call with wrong placeholders is still logged
         return f"{event} {_text(args)}"
 
 
 def _frozen(value: Any) -> Any:
-    """As it is now: the caller may change or close it before it is written."""
+    """Return the value as it is now; the caller may change it before the line is written."""
     if isinstance(value, str | int | float | bool | None):
         return value
     return redacted(value)
@@ -223,7 +223,7 @@ def _traceback(exc_info: Any) -> str | None:
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """One log file, readable by its owner alone. What cannot be written is counted."""
+    """One log file, which only its owner can read. Lines that cannot be written are counted."""
 
     def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
         self.dropped = 0
@@ -241,7 +241,7 @@ class _File(logging.handlers.RotatingFileHandler):
         try:
             super().doRollover()
         except OSError:
-            # On Windows a file another program reads cannot be renamed: it grows until it can.
+            # Windows does not rename a file that another program reads. The file grows until then.
             if self.stream is None:
                 self.stream = self._open()
 
@@ -250,13 +250,13 @@ class _File(logging.handlers.RotatingFileHandler):
 
 
 class _Repeats:
-    """The same line again and again within seconds is written a few times, then counted."""
+    """Limits equal lines: within seconds a few are written, and the others are counted."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, int, str], tuple[float, int]] = {}
 
     def passes(self, record: logging.LogRecord, event: str, fields: str) -> tuple[bool, int]:
-        """Whether to write it, and how many like it were left out before it."""
+        """Return whether to write the line, and how many equal lines were left out before."""
         key = (record.name, record.levelno, event + fields)
         began, count = self._seen.get(key, (record.created, 0))
         if record.created - began >= REPEAT_WINDOW_S:
@@ -270,7 +270,7 @@ class _Repeats:
 
 
 class _Writer(logging.Handler):
-    """Renders each record once, masks it, and hands it to the files it belongs in."""
+    """Renders each record once, masks it, and writes it to the files it belongs in."""
 
     def __init__(
         self,
@@ -288,13 +288,13 @@ class _Writer(logging.Handler):
         self._always = always
         self._repeats = _Repeats()
         self._lost = lost
-        self._told = 0
+        self._lost_reported = 0
         self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._write(record)
-        except Exception:  # the log is the last to complain; the line is counted as lost
+        except Exception:  # logging never raises; the line is counted as lost
             self.dropped += 1
 
     def _write(self, record: logging.LogRecord) -> None:
@@ -321,9 +321,9 @@ class _Writer(logging.Handler):
         if stack := getattr(record, "stack", None):
             line["stack"] = redact(stack[-2 * _TEXT_LIMIT :])[-_TEXT_LIMIT:]
         lost = self._lost()
-        if lost > self._told:
-            line["lines_lost"] = lost - self._told
-            self._told = lost
+        if lost > self._lost_reported:
+            line["lines_lost"] = lost - self._lost_reported
+            self._lost_reported = lost
         plain = _readable(line)
         text = json.dumps(line, ensure_ascii=False, default=_text) if self._as_json else plain
         for name in self._where(record, is_enforcement):
@@ -350,7 +350,7 @@ def _rendered(record: logging.LogRecord, text: str) -> logging.LogRecord:
 
 
 def _readable(line: Mapping[str, Any]) -> str:
-    """17:00:01 WARNING hub lost  hub=user after_s=5"""
+    """Return a line such as: 17:00:01 WARNING hub lost  hub=user after_s=5"""
     at = datetime.fromisoformat(line["ts"]).astimezone()
     skipped = ("ts", "level", "logger", "event", "run_id", "exc", "stack")
     extra = " ".join(f"{k}={_shown(v)}" for k, v in line.items() if k not in skipped)
@@ -378,7 +378,7 @@ def _coloured(text: str, level: int, stream: IO[str]) -> str:
 
 
 class Logs:
-    """Logging while it is on. Close it (or leave the `with` block) to write what still waits."""
+    """The logging of this process until `close`, which writes the lines still in the queue."""
 
     def __init__(
         self,
@@ -436,12 +436,12 @@ class Logs:
 
     @property
     def lines_lost(self) -> int:
-        """Lines (per file) that could not be written since the start."""
+        """Lines that could not be written since the start, counted for each file."""
         files = sum(file.dropped for file in self._files.values())
         return self._intake.dropped + self._writer.dropped + files
 
     def set_level(self, level: str) -> None:
-        """Change how much is logged while running; libraries stay quiet unless DEBUG."""
+        """Change the level while running. Libraries log warnings and errors only, unless DEBUG."""
         number = logging.getLevelNamesMapping()[level.upper()]
         logging.getLogger().setLevel(number)
         for name in NOISY_LOGGERS:
@@ -449,7 +449,7 @@ class Logs:
             logging.getLogger(name).setLevel(least)
 
     def close(self) -> None:
-        """Write what waits and let go of the files. Safe to call twice."""
+        """Write the lines in the queue and close the files. Safe to call twice."""
         root = logging.getLogger()
         if self._intake not in root.handlers:
             return
@@ -476,7 +476,7 @@ class Logs:
 
 
 def _adopt_loggers() -> None:
-    """The SDK gives each of its loggers a handler of its own that prints to stdout unmasked."""
+    """Remove the handlers of the SDK's loggers, which print unmasked lines to stdout."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if not isinstance(logger, logging.Logger) or not name.startswith(NOISY_LOGGERS):
             continue
@@ -508,7 +508,7 @@ def running(
     run_id: str = "",
     console: IO[str] | None = None,
 ) -> Logs:
-    """Logging as the settings say, into data/logs, and to `console` in readable lines."""
+    """Start logging by the settings into data/logs, and in readable lines to `console`."""
     return Logs(
         data_dir / "logs",
         level="DEBUG" if debug else wanted.level,
@@ -521,12 +521,12 @@ def running(
 
 
 def terminal() -> IO[str] | None:
-    """Where readable lines go: stdout when a person is looking, else nowhere."""
+    """Return the stream for readable lines: stdout if it is a terminal, else None."""
     stream = sys.stdout
     return stream if stream is not None and stream.isatty() else None
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger: log.info("flattened", account=101, took_ms=84)."""
+    """Return a logger, used as: log.info("flattened", account=101, took_ms=84)."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

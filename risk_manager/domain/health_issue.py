@@ -70,7 +70,9 @@ class HealthIssue:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """An account's balance and its trades at a quiet moment; both should move by the same amount.
+    """An account's balance and its trades at an instant without new fills.
+
+    From there on both should move by the same amount.
 
     `differs` is the difference at the last comparison, in account currency. `times` is how often
     in a row there was one.

@@ -33,7 +33,7 @@ SUBSCRIPTIONS: dict[HubName, dict[str, tuple[str, bool]]] = {
 
 
 class Hub:
-    """One hub: who is connected, what they asked for, and what they are sent."""
+    """One hub: its connections, their subscriptions, and what is sent to them."""
 
     def __init__(
         self,
@@ -253,7 +253,7 @@ class Hub:
         return len(dropped)
 
     async def wait_until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
-        """Until the condition holds for this hub's connections or subscriptions; TimeoutError."""
+        """Wait until a condition on connections or subscriptions holds. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while not condition():
                 await self._changed.wait()

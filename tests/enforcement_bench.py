@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from risk_manager.broker.enforcer import Enforcer, Patience
 from risk_manager.broker.lanes import Call, Gateway, Lanes, Limits
-from risk_manager.broker.reconcile import Intervals, Reconciler
+from risk_manager.broker.reading.pacing import Intervals
+from risk_manager.broker.reading.reconciler import Reconciler
 from risk_manager.clock import Clock, tick
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action

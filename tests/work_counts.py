@@ -30,7 +30,7 @@ from virtual_time import LoopClock, VirtualLoop
 
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.lanes import Lane, Lanes
-from risk_manager.broker.reconcile import Reconciler
+from risk_manager.broker.reading.reconciler import Reconciler
 from risk_manager.domain.events import (
     AccountChanged,
     AccountOpened,

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Protocol
 from pydantic import BaseModel, Field, ValidationError
 
 from risk_manager.async_closing import AsyncClosing
-from risk_manager.broker.reconcile import first_problem
 from risk_manager.broker.replies import Answer, Reply
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
+from risk_manager.broker.validation import first_problem
 from risk_manager.clock import Clock
 from risk_manager.domain.events import AnyEvent, ContractResolved, Unreadable
 from risk_manager.domain.records import WIRE

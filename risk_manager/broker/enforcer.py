@@ -7,7 +7,7 @@ from itertools import chain, repeat
 from typing import Any, Protocol
 
 from risk_manager.async_closing import AsyncClosing
-from risk_manager.broker.reconcile import EXPOSURE, Part, Parts, Reading
+from risk_manager.broker.reading.readings import EXPOSURE, Part, Parts, Reading
 from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE, Answer, Reply
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.clock import Clock

@@ -18,7 +18,8 @@ from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SessionGateway
-from risk_manager.broker.reconcile import Reconciler, is_exposed
+from risk_manager.broker.reading.pacing import is_exposed
+from risk_manager.broker.reading.reconciler import Reconciler
 from risk_manager.broker.session import GatewayAddress, GatewaySession
 from risk_manager.clock import Clock, SystemClock, VenueTime
 from risk_manager.daemon.earlier_runs import told_by_earlier_runs

@@ -12,7 +12,7 @@ import structlog
 
 from risk_manager import __version__, logs
 from risk_manager.broker.lanes import Limits
-from risk_manager.broker.reconcile import FEW_ACCOUNTS
+from risk_manager.broker.reading.reconciler import FEW_ACCOUNTS
 from risk_manager.clock import Clock, SystemClock, tick
 from risk_manager.daemon.maintenance import last_sign_of_life
 from risk_manager.domain.state import State

@@ -8,7 +8,8 @@ from datetime import datetime
 
 import structlog
 
-from risk_manager.broker.reconcile import Part, is_exposed
+from risk_manager.broker.reading.pacing import is_exposed
+from risk_manager.broker.reading.readings import Part
 from risk_manager.broker.session import CredentialsRefused, GatewayUnavailable
 from risk_manager.clock import CLOCK_IS_WRONG, SystemClock
 from risk_manager.daemon.assembly import Parts

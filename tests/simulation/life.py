@@ -15,7 +15,8 @@ from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcer import Enforcer
 from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Lanes
-from risk_manager.broker.reconcile import Reconciler, is_exposed
+from risk_manager.broker.reading.pacing import is_exposed
+from risk_manager.broker.reading.reconciler import Reconciler
 from risk_manager.clock import SystemClock, VenueTime
 from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.decisions import Action

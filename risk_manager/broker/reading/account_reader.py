@@ -1,0 +1,163 @@
+"""Reads the parts of one account in one pass: sends the requests and reports what they bring."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from risk_manager.broker.lanes import Lanes
+from risk_manager.broker.reading.account_search import AccountSearch
+from risk_manager.broker.reading.answers import AnswerParser
+from risk_manager.broker.reading.progress import ReadProgress
+from risk_manager.broker.reading.readings import EXPOSURE, PATHS, Part, Reading, report
+from risk_manager.broker.replies import Answer, Reply
+from risk_manager.clock import Clock
+from risk_manager.domain.events import AnyEvent
+from risk_manager.domain.state import State
+
+BEFORE_THE_DAY = timedelta(minutes=5)
+BEFORE_THE_NEWEST_TRADE = timedelta(minutes=2)
+PARTS_ARE_TOGETHER_FOR_SECONDS = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class Pass:
+    """One pass over one account, shared by all who wait for it.
+
+    `is_urgent`: it uses the enforcement lane. `is_whole_day`: it asks for the trades of the whole
+    day and of the day before.
+    """
+
+    parts: set[Part]
+    is_urgent: bool
+    is_whole_day: bool
+    done: "asyncio.Future[Reading]"
+
+
+class AccountReader:
+    """Carries out passes. `on_look_due` is called when a pass shows that a look is due soon."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        search: AccountSearch,
+        answers: AnswerParser,
+        clock: Clock,
+        put: Callable[[AnyEvent], None],
+        state: Callable[[], State],
+        *,
+        on_look_due: Callable[[], None],
+    ) -> None:
+        self._lanes = lanes
+        self._search = search
+        self._answers = answers
+        self._clock = clock
+        self._put = put
+        self._state = state
+        self._on_look_due = on_look_due
+
+    async def read(self, progress: ReadProgress, wanted: Pass, begun_at: datetime) -> Reading:
+        """Read the parts of this pass, report them, and note the result in `progress`."""
+        state = self._state()
+        reading = Reading(account_id=progress.account_id, asked_at=begun_at, at=begun_at)
+        listed = progress.owed.listed if Part.POSITIONS not in wanted.parts else None
+        if listed is not None and Part.ORDERS in wanted.parts:
+            # Orders are only judged together with positions: both count as of the earlier list.
+            reading = replace(reading, asked_at=listed[0], positions=listed[1])
+        problems: list[str] = []
+        async with asyncio.TaskGroup() as group:
+            fetches = {
+                part: group.create_task(
+                    self._fetch(progress, part, wanted, state),
+                    name=f"read {part} {progress.account_id}",
+                )
+                for part in sorted(wanted.parts)
+            }
+            patience: float | None = PARTS_ARE_TOGETHER_FOR_SECONDS
+            wait_for = asyncio.ALL_COMPLETED
+            while fetches:
+                # Parts already read are reported even if another part hangs. They are reported
+                # again with the rest, as orders are only judged together with positions.
+                done, _ = await asyncio.wait(
+                    fetches.values(), timeout=patience, return_when=wait_for
+                )
+                wait_for, patience = asyncio.FIRST_COMPLETED, None
+                replies = {part: fetch.result() for part, fetch in fetches.items() if fetch in done}
+                fetches = {part: fetch for part, fetch in fetches.items() if fetch not in done}
+                found, new_problems = self._parse(progress, replies)
+                problems += new_problems
+                reading = replace(reading, at=self._clock.now(), **found)
+                self._note_exposure(progress, wanted, reading, is_last=not fetches)
+                if fetches and found:
+                    report(reading, self._put)
+        progress.note_trades(
+            reading,
+            begun_at,
+            state.day.date,
+            self._clock.monotonic(),
+            is_whole_day=wanted.is_whole_day,
+        )
+        progress.note_result(
+            problems, self._clock.now(), parts=wanted.parts, is_urgent=wanted.is_urgent
+        )
+        report(reading, self._put)
+        return reading
+
+    def _parse(
+        self, progress: ReadProgress, replies: dict[Part, Reply]
+    ) -> tuple[dict[str, Any], list[str]]:
+        parsed = self._answers.parse(progress.account_id, replies)
+        if parsed.is_listed is not None:
+            progress.note_listed(parsed.is_listed)
+        if parsed.problems:
+            progress.is_rate_limited = parsed.is_rate_limited
+        return parsed.found, parsed.problems
+
+    def _note_exposure(
+        self, progress: ReadProgress, wanted: Pass, reading: Reading, *, is_last: bool
+    ) -> None:
+        account = self._state().accounts.get(reading.account_id)
+        known = account.orders if account is not None else {}
+        is_look_due = progress.note_exposure(
+            reading,
+            self._clock.monotonic(),
+            parts=wanted.parts,
+            is_last=is_last,
+            has_new_orders=reading.positions is None
+            and any(order.id not in known for order in reading.orders or ()),
+        )
+        if is_look_due:
+            self._on_look_due()
+
+    async def _fetch(self, progress: ReadProgress, part: Part, wanted: Pass, state: State) -> Reply:
+        if part is Part.ACCOUNT:
+            return await self._search.find(progress.account_id, is_urgent=wanted.is_urgent)
+        body: dict[str, object] = {"accountId": progress.account_id}
+        if part is Part.TRADES:
+            since = trades_since(progress, state, is_whole_day=wanted.is_whole_day)
+            body["startTimestamp"] = since.isoformat()
+        if not wanted.is_urgent:
+            return await self._lanes.read(PATHS[part], body)
+        too_late = self._clock.monotonic() + PARTS_ARE_TOGETHER_FOR_SECONDS
+        reply = await self._lanes.look(PATHS[part], body)
+        failed = reply.answer in (Answer.UNKNOWN, Answer.UNSENT)
+        is_half = progress.is_unsure and wanted.parts == EXPOSURE
+        if failed and is_half and self._clock.monotonic() < too_late:
+            # Try again now: one half is useless alone, and at the next look the other may fail.
+            reply = await self._lanes.look(PATHS[part], body)
+        return reply
+
+
+def trades_since(progress: ReadProgress, state: State, *, is_whole_day: bool) -> datetime:
+    """Return the instant since which the trades of an account are to be read."""
+    # The day before is included: the ledger still keeps it, and its trades can be voided.
+    day_before = state.rulebook.day.window(state.day.starts_at - BEFORE_THE_DAY)
+    earliest = day_before.starts_at - BEFORE_THE_DAY
+    account = state.accounts.get(progress.account_id)
+    known_to = progress.trades_known_to
+    if is_whole_day or known_to is None or account is None or not account.ledger.entries:
+        return earliest
+    newest = max(e.executed_at for e in account.ledger.entries.values())
+    # While reads failed, the stream may have missed one trade and delivered a later one.
+    return max(min(newest, known_to) - BEFORE_THE_NEWEST_TRADE, earliest)

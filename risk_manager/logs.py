@@ -24,7 +24,7 @@ import structlog
 
 MASK = "[redacted]"
 FILES = ("daemon", "enforcement", "api", "error")
-ENFORCEMENT_LOGGERS = ("risk_manager.enforcement", "risk_manager.broker.enforcer")
+ENFORCEMENT_LOGGERS = ("risk_manager.enforcement", "risk_manager.broker.enforcement")
 API_LOGGERS = (
     "risk_manager.broker", "project_x_py", "pysignalr", "httpx", "httpcore", "websockets",
     "aiohttp",

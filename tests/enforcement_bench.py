@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from risk_manager.broker.enforcer import Enforcer, Patience
+from risk_manager.broker.enforcement.enforcer import Enforcer
+from risk_manager.broker.enforcement.patience import Patience
 from risk_manager.broker.lanes import Call, Gateway, Lanes, Limits
 from risk_manager.broker.reading.pacing import Intervals
 from risk_manager.broker.reading.reconciler import Reconciler

@@ -61,7 +61,7 @@ def test_each_line_is_json_with_its_fields(tmp_path: Path) -> None:
 def test_lines_go_to_the_files_they_belong_in(tmp_path: Path) -> None:
     with logs.Logs(tmp_path):
         logging.getLogger("risk_manager.broker.session").info("logged in")
-        logging.getLogger("risk_manager.broker.enforcer").info("closed")
+        logging.getLogger("risk_manager.broker.enforcement").info("closed")
         logging.getLogger("risk_manager.daemon").error("trouble")
         logging.getLogger("risk_manager.daemon").debug("not at this level")
     assert events(tmp_path) == ["logged in", "closed", "trouble"]

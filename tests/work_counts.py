@@ -28,7 +28,7 @@ from paper_broker import CLOSE, PaperBroker
 from simulation.life import InlineConnection, InlineStore
 from virtual_time import LoopClock, VirtualLoop
 
-from risk_manager.broker.enforcer import Enforcer
+from risk_manager.broker.enforcement.enforcer import Enforcer
 from risk_manager.broker.lanes import Lane, Lanes
 from risk_manager.broker.reading.reconciler import Reconciler
 from risk_manager.domain.events import (

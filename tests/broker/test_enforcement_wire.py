@@ -13,7 +13,7 @@ from paper_broker import CANCEL, CLOSE, ORDERS, PARTIAL_CLOSE, POSITIONS, TRADES
 from pydantic import SecretStr
 
 from risk_manager.broker.contracts import ContractBook
-from risk_manager.broker.enforcer import Patience
+from risk_manager.broker.enforcement.patience import Patience
 from risk_manager.broker.lanes import Lane, Lanes, Limits, SessionGateway
 from risk_manager.broker.replies import Answer
 from risk_manager.broker.session import GatewayAddress, GatewaySession

@@ -33,7 +33,7 @@ from paper_broker import (
 )
 from virtual_time import LoopClock, in_virtual_time
 
-from risk_manager.broker.enforcer import Enforcer
+from risk_manager.broker.enforcement.enforcer import Enforcer
 from risk_manager.broker.reading.readings import Parts, Reading
 from risk_manager.broker.replies import Answer, Reply
 from risk_manager.domain.decisions import (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from simulation.gateway import Login
 
 from risk_manager.broker.contracts import ContractBook
-from risk_manager.broker.enforcer import Enforcer
+from risk_manager.broker.enforcement.enforcer import Enforcer
 from risk_manager.broker.hubs import HubSupervisor
 from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.reading.pacing import is_exposed

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from torture.remembering import remembered
 
 from risk_manager import cli
-from risk_manager.broker.enforcer import Enforcer
+from risk_manager.broker.enforcement.enforcer import Enforcer
 from risk_manager.broker.lanes import Body, Lane, SessionGateway
 from risk_manager.clock import Clock
 from risk_manager.daemon import assembly

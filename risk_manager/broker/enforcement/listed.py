@@ -1,0 +1,84 @@
+"""Finds positions and orders in a reading of the account. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from risk_manager.broker.reading.readings import Reading
+from risk_manager.domain.decisions import Action, PlaceExit
+from risk_manager.domain.holdings import STOP_TYPES, TERMINAL
+from risk_manager.domain.records import OrderRecord, OrderStatus, PositionRecord, PositionType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A position as far as it is known. `side` is 0 when the gateway did not say."""
+
+    size: int
+    side: int
+
+    def is_on(self, side: int) -> bool:
+        return self.size > 0 and self.side in (0, side)
+
+
+FLAT = Held(size=0, side=0)
+
+
+def held_in(positions: tuple[PositionRecord, ...], contract_id: str) -> Held:
+    for record in positions:
+        if record.contract_id == contract_id and record.size:
+            side = {PositionType.LONG: 1, PositionType.SHORT: -1}.get(record.type, 0)
+            return Held(size=record.size, side=side)
+    return FLAT
+
+
+def at_most(action: Action, side: int, keep: int) -> Callable[[Reading], bool]:
+    """Return a test whether at most `keep` lots are left on this side.
+
+    A position on the other side is a different one.
+    """
+
+    def is_met(reading: Reading) -> bool:
+        held = held_in(reading.positions or (), action.contract_id)
+        if held.size <= keep:
+            return True
+        return side != 0 and held.side == -side
+
+    return is_met
+
+
+def working_order(reading: Reading, order_id: int) -> OrderRecord | None:
+    return next(
+        (o for o in reading.orders or () if o.id == order_id and o.status not in TERMINAL), None
+    )
+
+
+def exit_lots(reading: Reading | None, action: PlaceExit) -> int:
+    """Return the lots of listed working exits of the same kind (stops or targets)."""
+    orders = reading.orders if reading is not None else None
+    return sum(
+        max(o.size - o.fill_volume, 0)
+        for o in orders or ()
+        if o.contract_id == action.contract_id
+        and o.side.sign != action.side
+        and o.status not in TERMINAL
+        and o.status is not OrderStatus.SUSPENDED
+        and (o.type in STOP_TYPES) == (action.stop_price is not None)
+    )
+
+
+@dataclass(slots=True)
+class PlacedExit:
+    """The newest reading's answer to whether an exit was placed and its position is still held."""
+
+    action: PlaceExit
+    tag: str
+    order_id: int | None = None
+    is_flat: bool = False
+
+    def shows_in(self, reading: Reading) -> bool:
+        """Return whether the exit is listed, or has already filled: then the position is flat."""
+        held = held_in(reading.positions or (), self.action.contract_id)
+        self.is_flat = not held.is_on(self.action.side)
+        tagged = (o.id for o in reading.orders or () if o.custom_tag == self.tag)
+        self.order_id = next(tagged, None)
+        return self.order_id is not None or self.is_flat

@@ -1,0 +1,111 @@
+"""Reads the account for an action: the position before its call, and the effect after it."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import chain, repeat
+from typing import Protocol
+
+from risk_manager.broker.enforcement.jobs import Job
+from risk_manager.broker.enforcement.listed import FLAT, Held, held_in
+from risk_manager.broker.enforcement.patience import Patience
+from risk_manager.broker.enforcement.results import Result, judge
+from risk_manager.broker.reading.readings import EXPOSURE, Part, Parts, Reading
+from risk_manager.broker.replies import Answer, Reply
+from risk_manager.clock import Clock
+from risk_manager.domain.decisions import Action, CancelOrder
+from risk_manager.domain.holdings import Position
+
+POSITIONS: Parts = frozenset({Part.POSITIONS})
+ORDERS: Parts = frozenset({Part.ORDERS})
+FIRST_LOOK: Parts = EXPOSURE | {Part.TRADES}
+
+
+class Reader(Protocol):
+    """The part of the reconciler that enforcement uses."""
+
+    async def read_back(
+        self, account_id: int, parts: Parts, limit_seconds: float
+    ) -> Reading | None: ...
+
+    def ask_routine(self, account_id: int) -> None: ...
+
+
+type PositionOf = Callable[[int, str], Position | None]
+"""Returns the position known from the stream, by account and contract."""
+
+
+class PositionReader:
+    """Says which position is held: as read from the broker, else as known from the stream."""
+
+    def __init__(self, reader: Reader, position_of: PositionOf) -> None:
+        self._reader = reader
+        self._position_of = position_of
+
+    def streamed(self, action: Action) -> Position | None:
+        return self._position_of(action.account_id, action.contract_id)
+
+    async def held(self, action: Action, limit_seconds: float) -> tuple[Held, bool]:
+        """Return the position, and True if it was read from the broker, False if only streamed."""
+        reading = await self._reader.read_back(action.account_id, POSITIONS, limit_seconds)
+        return self.held_by(reading, action)
+
+    def held_by(self, reading: Reading | None, action: Action) -> tuple[Held, bool]:
+        """Return the same as `held`, by a reading made before."""
+        if reading is not None and reading.positions is not None:
+            return held_in(reading.positions, action.contract_id), True
+        known = self.streamed(action)
+        if known is None:
+            return FLAT, False
+        return Held(size=known.size, side=known.side if known.sided else 0), False
+
+
+class EffectReader:
+    """Reads the account after a call until the effect shows or the time is up."""
+
+    def __init__(self, reader: Reader, clock: Clock, patience: Patience) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._patience = patience
+
+    async def conclude(
+        self,
+        job: Job,
+        reply: Reply,
+        parts: Parts,
+        shows_in: Callable[[Reading], bool],
+        looks_seconds: float | None = None,
+    ) -> Result:
+        """Return the result of a call that was answered. `shows_in` says if a reading shows it."""
+        action = job.action
+        job.answered.set()
+        pauses = self._pauses(action, reply)
+        ends = self._clock.monotonic() + (looks_seconds or self._patience.looks_seconds)
+        wanted = FIRST_LOOK
+        verified = shows = False
+        for number, pause in enumerate(chain(pauses, repeat(pauses[-1]))):
+            left = ends - self._clock.monotonic()
+            if number and left <= 0:
+                break
+            if number >= len(pauses) and (verified or not pause):
+                break
+            if pause:
+                await asyncio.sleep(min(pause, left))
+            limit = min(self._patience.look_seconds, max(ends - self._clock.monotonic(), 0.05))
+            reading = await self._reader.read_back(action.account_id, wanted, limit)
+            if reading is None or not reading.has(parts):
+                continue
+            # A following action concerns a position opened after this one's effect.
+            verified, shows = True, job.is_followed or shows_in(reading)
+            if shows:
+                break
+            wanted = parts
+        if wanted is not FIRST_LOOK or not verified:
+            self._reader.ask_routine(action.account_id)
+        return judge(action, reply, verified=verified, shows=shows)
+
+    def _pauses(self, action: Action, reply: Reply) -> tuple[float, ...]:
+        if reply.answer in (Answer.OK, Answer.PENDING):
+            return self._patience.accepted_seconds
+        if reply.answer in (Answer.GONE, Answer.UNKNOWN) and not isinstance(action, CancelOrder):
+            return self._patience.unclear_seconds
+        return (0.0,)  # one look: nothing has happened, or a repeat does no harm

@@ -16,7 +16,7 @@ from risk_manager.admin.password import AdminPassword
 from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcement.enforcer import Enforcer
-from risk_manager.broker.hubs import HubSupervisor
+from risk_manager.broker.hubs.supervisor import HubSupervisor
 from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SessionGateway
 from risk_manager.broker.reading.pacing import is_exposed
 from risk_manager.broker.reading.reconciler import Reconciler

@@ -16,7 +16,9 @@ from pysignalr.exceptions import AuthorizationError, ServerError
 from pysignalr.exceptions import ConnectionError as HubRefusedError
 from pysignalr.messages import CloseMessage
 
-from risk_manager.broker.hubs import HubSupervisor, HubTimings, without_token
+from risk_manager.broker.hubs.link import without_token
+from risk_manager.broker.hubs.supervisor import HubSupervisor
+from risk_manager.broker.hubs.timings import HubTimings
 from risk_manager.broker.session import (
     GatewayAddress,
     GatewaySession,

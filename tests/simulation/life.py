@@ -13,7 +13,7 @@ from simulation.gateway import Login
 
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcement.enforcer import Enforcer
-from risk_manager.broker.hubs import HubSupervisor
+from risk_manager.broker.hubs.supervisor import HubSupervisor
 from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.reading.pacing import is_exposed
 from risk_manager.broker.reading.reconciler import Reconciler

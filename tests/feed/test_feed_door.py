@@ -14,9 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from risk_manager.feed.admin import AdminChannel, AdminSession
+from risk_manager.feed.admission import MAX_ADMINS
 from risk_manager.feed.client import AdminClient
 from risk_manager.feed.messages import CLOSED_SLOW
-from risk_manager.feed.server import MAX_ADMINS
 
 pytestmark = pytest.mark.wire
 

@@ -36,8 +36,9 @@ from risk_manager.domain.view import View
 from risk_manager.engine.step import Step
 from risk_manager.feed import frames
 from risk_manager.feed.messages import DEGRADED
-from risk_manager.feed.server import BACKLOG, FeedServer, FeedUnavailable
+from risk_manager.feed.server import FeedServer, FeedUnavailable
 from risk_manager.feed.snapshot import money
+from risk_manager.feed.step_queue import BACKLOG
 from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
 from risk_manager.rules.max_contracts import MaxContracts
 

@@ -1,0 +1,104 @@
+"""Sends each frame to every client that listens, and disconnects the slow ones."""
+
+import asyncio
+
+import structlog
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from risk_manager.clock import Clock
+from risk_manager.feed.composer import Composer
+from risk_manager.feed.connection_closing import ConnectionCloser, close_connection
+from risk_manager.feed.messages import CLOSED_SLOW, AlarmRow, Data
+from risk_manager.feed.reader import Reader
+
+READS_PER_MINUTE = 600  # messages of a client are ignored, up to this number
+
+log = structlog.get_logger(__name__)
+
+
+class Broadcast:
+    """The clients that listen. Each gets the state first and then all that is sent."""
+
+    def __init__(self, composer: Composer, clock: Clock, closer: ConnectionCloser) -> None:
+        self._composer = composer
+        self._clock = clock
+        self._closer = closer
+        self._readers: dict[ServerConnection, Reader] = {}
+        self._numbers = 0
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    @property
+    def readers(self) -> list[Reader]:
+        return list(self._readers.values())
+
+    def send(self, account_id: int | None, data: Data) -> None:
+        """Queue a message for every client."""
+        if not self._readers:
+            return
+        frame = self._composer.frame(account_id, data)
+        for reader in self.readers:
+            if not reader.offer(frame):
+                self._let_go(reader, "too slow; connect again for a snapshot")
+
+    def send_status(self, alarm: AlarmRow | None = None) -> None:
+        """Queue the daemon's status, with an alarm that has just been raised."""
+        if self._readers:
+            about = None if alarm is None else alarm.account_id
+            self.send(about, self._composer.daemon_status(alarm))
+
+    def disconnect_all(self, reason: str) -> None:
+        for reader in self.readers:
+            self._let_go(reader, reason)
+
+    async def serve(self, ws: ServerConnection) -> None:
+        """Serve one client, from its snapshot until it disconnects."""
+        self._numbers += 1
+        composer = self._composer
+        reader = Reader(ws, self._numbers, composer.account_frame)
+        reader.offer(composer.frame(None, composer.daemon_status()))
+        reader.offer(composer.frame(None, composer.snapshot()))
+        self._readers[ws] = reader
+        relay = asyncio.create_task(reader.relay(), name=reader.name)
+        inbound = asyncio.create_task(self._ignore(ws), name=f"{reader.name} inbound")
+        try:
+            await asyncio.wait((relay, inbound), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._readers.pop(ws, None)
+            faults = await _stop(relay, inbound)
+        for fault in faults:
+            raise fault
+
+    async def _ignore(self, ws: ServerConnection) -> None:
+        """Read and drop the client's messages, so that pongs and close frames are processed."""
+        since, heard = self._clock.monotonic(), 0
+        async for _ in ws:
+            heard += 1
+            if heard > READS_PER_MINUTE:
+                now = self._clock.monotonic()
+                if now - since < 60:
+                    await close_connection(ws, 1008, "the feed is read-only")
+                    return
+                since, heard = now, 0
+
+    def _let_go(self, reader: Reader, reason: str) -> None:
+        if self._readers.pop(reader.ws, None) is None:
+            return
+        reader.let_go()
+        log.warning("feed_reader_let_go", reader=reader.name, reason=reason)
+        self._closer.close_soon(reader.ws, CLOSED_SLOW, reason, name=f"{reader.name} end")
+
+
+async def _stop(*tasks: asyncio.Task[None]) -> list[BaseException]:
+    """Cancel running tasks. Returns their exceptions other than a closed connection."""
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    return [
+        r
+        for r in results
+        if isinstance(r, BaseException)
+        and not isinstance(r, asyncio.CancelledError | ConnectionClosed)
+    ]

@@ -14,7 +14,7 @@ from risk_manager import __version__, logs
 from risk_manager.broker.lanes import Limits
 from risk_manager.broker.reading.reconciler import FEW_ACCOUNTS
 from risk_manager.clock import Clock, SystemClock, tick
-from risk_manager.daemon.maintenance import last_sign_of_life
+from risk_manager.daemon.downtime import last_sign_of_life
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminError
 from risk_manager.feed.server import FeedUnavailable
@@ -191,7 +191,7 @@ class Daemon:
             ("pipeline", parts.pipeline.run()),
             ("session", parts.session.run()),
             ("hubs", parts.hubs.run()),
-            ("reconciler", self.startup.read_accounts()),
+            ("reconciler", self.startup.reading.run()),
             ("ticker", tick(parts.clock, parts.put, parts.lead)),
             ("status", self._watch_status()),
             ("watchdog", parts.watchdog.run()),
@@ -210,7 +210,7 @@ class Daemon:
             if self.running.is_set():
                 found = troubles(self.parts)
                 if sum(self.parts.reconciler.owed().values()) > FEW_ACCOUNTS:
-                    found.append(self.startup.what_waits(0))
+                    found.append(self.startup.reading.what_waits(0))
                 self.status.set("DEGRADED" if found else "RUNNING", "; ".join(found))
 
     async def reload(self) -> dict[str, Any]:

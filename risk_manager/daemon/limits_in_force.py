@@ -9,6 +9,7 @@ import structlog
 from risk_manager.daemon.assembly import Parts
 from risk_manager.daemon.data_place import Announce, DataPlace
 from risk_manager.domain.events import RulebookReplaced
+from risk_manager.domain.rulebook import Rulebook
 from risk_manager.settings.changes import changes
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
@@ -46,7 +47,7 @@ class LimitsInForce:
         if self.commitment != before:
             await self._keep_commitment()
         self._parts.store.now_in_force(self.commitment.text())
-        self._tell_what_waits()
+        self._announce_what_waits()
 
     async def last_known(self, elsewhere: Iterable[str] = ()) -> Commitment | None:
         """Return the limits last in force; None at the first start, or where they are unknown.
@@ -125,7 +126,7 @@ class LimitsInForce:
             },
         )
 
-    def _tell_what_waits(self) -> None:
+    def _announce_what_waits(self) -> None:
         if self.commitment.waiting is not None:
             names = ", ".join(self.commitment.kept_today(self.configuration))
             self._announce(
@@ -151,9 +152,12 @@ class LimitsInForce:
     def put_rulebook(self) -> None:
         self._parts.put(self._rulebook_replaced())
 
+    def rulebook(self) -> Rulebook:
+        """Return the rules in force, of unlisted accounts as well."""
+        return self.commitment.rulebook(self.configuration, self.unlisted)
+
     def _rulebook_replaced(self) -> RulebookReplaced:
-        book = self.commitment.rulebook(self.configuration, self.unlisted)
-        return RulebookReplaced(at=self._parts.clock.now(), rulebook=book)
+        return RulebookReplaced(at=self._parts.clock.now(), rulebook=self.rulebook())
 
     async def reload(self) -> dict[str, Any]:
         """Read the files again, and return once the accounts have been judged by them.

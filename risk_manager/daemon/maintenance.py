@@ -3,17 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from risk_manager.broker.lanes import Call, Lane
 from risk_manager.clock import Clock
-from risk_manager.domain.ledger import Ledger
-from risk_manager.domain.money import cents
 from risk_manager.domain.state import State
 from risk_manager.store.audit import Entry
 from risk_manager.store.rows import micros
@@ -132,31 +129,3 @@ class CallAudit:
             entries = list(self._waiting)
             self._waiting.clear()
             await self._store.audit_all(entries)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """A time in which nobody guarded. `clean`: the daemon had been asked to stop."""
-
-    began_at: datetime
-    ended_at: datetime
-    clean: bool
-
-    def traded(self, ledger: Ledger) -> dict[str, Any]:
-        """Return what was traded in this time, by the broker's executions."""
-        totals = ledger.between(self.began_at, self.ended_at)
-        return {
-            "from": self.began_at,
-            "to": self.ended_at,
-            "stopped_cleanly": self.clean,
-            "executions": totals.executions,
-            "net": str(cents(totals.net)),
-        }
-
-
-def last_sign_of_life(heartbeat: Path) -> datetime | None:
-    """Return when the heartbeat file was last touched; None without one."""
-    try:
-        return datetime.fromtimestamp(heartbeat.stat().st_mtime, UTC)
-    except OSError:
-        return None

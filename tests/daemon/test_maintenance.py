@@ -11,7 +11,8 @@ from stored_rows import audit_tail
 
 from risk_manager.broker.lanes import Call, Lane
 from risk_manager.broker.replies import Answer
-from risk_manager.daemon.maintenance import CallAudit, Gap, Maintenance, last_sign_of_life
+from risk_manager.daemon.downtime import Gap, last_sign_of_life
+from risk_manager.daemon.maintenance import CallAudit, Maintenance
 from risk_manager.domain.executions import Execution
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.records import TradeRecord

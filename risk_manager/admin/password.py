@@ -36,13 +36,20 @@ log = structlog.get_logger("risk_manager.admin")
 
 
 class Notes(Protocol):
-    """The part of the store that is used here."""
+    """The notes of the store."""
 
-    async def note(self, key: str) -> str | None: ...
+    async def get(self, key: str) -> str | None: ...
 
     def is_as_sealed(self, key: str, value: str | None) -> bool: ...
 
-    async def put_note(self, key: str, value: str) -> bool: ...
+    async def put(self, key: str, value: str) -> bool: ...
+
+
+class PasswordStore(Protocol):
+    """The part of the store that is used here."""
+
+    @property
+    def notes(self) -> Notes: ...
 
     async def audit(self, actor: str, action: str, target: str, *, ok: bool = True) -> bool: ...
 
@@ -109,9 +116,14 @@ class AdminPassword:
     """The password check of the daemon. `load` must run before the admin channel opens."""
 
     def __init__(
-        self, notes: Notes, data_dir: Path, clock: Clock, trading_date: Callable[[], date | None]
+        self,
+        store: PasswordStore,
+        data_dir: Path,
+        clock: Clock,
+        trading_date: Callable[[], date | None],
     ) -> None:
-        self._notes = notes
+        self._store = store
+        self._notes = store.notes
         self._path = data_dir / HASH_FILE
         self._clock = clock
         self._trading_date = trading_date
@@ -129,16 +141,16 @@ class AdminPassword:
             await self._load()
 
     async def _load(self) -> None:
-        self._failures = _failures_of(await self._notes.note(_FAILURES))
-        kept = await self._notes.note(_HASH) or None
+        self._failures = _failures_of(await self._notes.get(_FAILURES))
+        kept = await self._notes.get(_HASH) or None
         found = await asyncio.to_thread(read_hash, self._path)
         if not self._notes.is_as_sealed(_HASH, kept):
             kept = await self._instead_of_edited(found)
         self._hash = kept if kept is not None else found
         if kept is None:
             if found is not None:
-                await self._notes.put_note(_HASH, found)
-                await self._notes.audit("admin", "password.set", "admin")
+                await self._notes.put(_HASH, found)
+                await self._store.audit("admin", "password.set", "admin")
         elif found != kept:
             await self._wait_for_the_reset(found)
 
@@ -149,8 +161,8 @@ class AdminPassword:
         """
         kept = found if found and self._notes.is_as_sealed(_HASH, found) else NOBODY
         log.warning("password_note_edited", file_counts=kept is not NOBODY)
-        await self._notes.put_note(_HASH, kept)
-        await self._notes.audit("admin", "password.edited", "admin", ok=False)
+        await self._notes.put(_HASH, kept)
+        await self._store.audit("admin", "password.edited", "admin", ok=False)
         return kept
 
     async def _wait_for_the_reset(self, found: str | None) -> None:
@@ -158,7 +170,7 @@ class AdminPassword:
         today = self._trading_date()
         if today is None:
             return  # the trading date is not known yet; `load` runs again once it is
-        text = await self._notes.note(_WAITING)
+        text = await self._notes.get(_WAITING)
         is_ours = self._notes.is_as_sealed(_WAITING, text)
         waiting = json.loads(text) if text and is_ours else None
         if waiting is not None and waiting["hash"] == found:
@@ -166,8 +178,8 @@ class AdminPassword:
                 await self._keep(found, "password.changed_by_file")
             return
         log.warning("password_file_changed", removed=found is None)
-        await self._notes.put_note(_WAITING, json.dumps({"hash": found, "since": str(today)}))
-        await self._notes.audit("admin", "password.file_changed", "admin", ok=False)
+        await self._notes.put(_WAITING, json.dumps({"hash": found, "since": str(today)}))
+        await self._store.audit("admin", "password.file_changed", "admin", ok=False)
 
     async def log_in(self, password: object) -> None:
         """Check a password. Raises AdminError if it is wrong or tried too soon."""
@@ -211,7 +223,7 @@ class AdminPassword:
         # Counted before the check, so that killing the process in between gains nothing.
         await self._count(_Failures(failures.count + 1, now))
         is_right = isinstance(password, str) and await asyncio.to_thread(fits, password, kept)
-        await self._notes.audit("admin", "login", "admin", ok=is_right)
+        await self._store.audit("admin", "login", "admin", ok=is_right)
         if not is_right:
             log.warning("wrong_admin_password", failures=self._failures.count)
             raise AdminError("wrong_password", "that is not the admin password")
@@ -220,13 +232,13 @@ class AdminPassword:
     async def _count(self, failures: _Failures) -> None:
         self._failures = failures
         at = failures.last_at.isoformat() if failures.last_at else None
-        await self._notes.put_note(_FAILURES, json.dumps({"count": failures.count, "at": at}))
+        await self._notes.put(_FAILURES, json.dumps({"count": failures.count, "at": at}))
 
     async def _keep(self, fresh: str | None, told_as: str) -> None:
         self._hash = fresh
-        await self._notes.put_note(_HASH, fresh or "")
-        await self._notes.put_note(_WAITING, "")
-        await self._notes.audit("admin", told_as, "admin")
+        await self._notes.put(_HASH, fresh or "")
+        await self._notes.put(_WAITING, "")
+        await self._store.audit("admin", told_as, "admin")
 
 
 def _failures_of(text: str | None) -> _Failures:

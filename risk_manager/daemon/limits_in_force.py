@@ -46,7 +46,7 @@ class LimitsInForce:
         self.commitment = known.after_reading(self.configuration, today)
         if self.commitment != before:
             await self._keep_commitment()
-        self._parts.store.now_in_force(self.commitment.text())
+        self._parts.store.mirror.now_in_force(self.commitment.text())
         self._announce_what_waits()
 
     async def last_known(self, elsewhere: Iterable[str] = ()) -> Commitment | None:
@@ -83,13 +83,13 @@ class LimitsInForce:
         Sets `are_in_doubt` if another program may have edited them.
         """
         noted, beside = (
-            await self._parts.store.note(LIMITS_NOTE),
+            await self._parts.store.notes.get(LIMITS_NOTE),
             self._limits_beside_the_database(),
         )
         for kept in (noted, beside):
-            if kept and self._parts.store.is_as_sealed(LIMITS_NOTE, kept):
+            if kept and self._parts.store.notes.is_as_sealed(LIMITS_NOTE, kept):
                 return kept
-        if self._parts.store.needs_reconciling and not self._parts.store.is_as_sealed(
+        if self._parts.store.needs_reconciling and not self._parts.store.notes.is_as_sealed(
             LIMITS_NOTE, noted
         ):
             self.are_in_doubt = True
@@ -111,7 +111,7 @@ class LimitsInForce:
         return None
 
     async def _keep_commitment(self) -> None:
-        await self._parts.store.put_note(LIMITS_NOTE, self.commitment.text())
+        await self._parts.store.notes.put(LIMITS_NOTE, self.commitment.text())
         try:
             (self._place.folder / LIMITS_FILE).write_text(self.commitment.text(), encoding="utf-8")
         except OSError as error:
@@ -145,7 +145,7 @@ class LimitsInForce:
         # The configuration as read is used, as the files may now be edited, locked or broken.
         self.commitment = self.commitment.after_reading(self.configuration, today)
         await self._keep_commitment()
-        self._parts.store.now_in_force(self.commitment.text())
+        self._parts.store.mirror.now_in_force(self.commitment.text())
         self.put_rulebook()
         log.info("limits_in_force", digest=self.configuration.digest)
 

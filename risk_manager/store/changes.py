@@ -107,6 +107,24 @@ def everything(state: State, at: datetime) -> Batch:
     return batch
 
 
+def lost_in_flight(at: datetime) -> Batch:
+    """Return rows that mark the actions in flight as lost, as the process that knew them ended."""
+    batch = Batch()
+    # Each with the condition of an index, word for word: else all rows ever kept are read.
+    batch.put(
+        "UPDATE enforcement_log SET outcome = 'lost', last_seen = ?"
+        " WHERE outcome = 'sent' AND outcome <> 'confirmed'",
+        rows.micros(at),
+    )
+    batch.put(
+        "UPDATE intents SET state = 'LOST', updated_at = ?,"
+        " last_error = 'the daemon ended before it heard'"
+        " WHERE state IN ('NEW', 'SENT') AND state IN ('NEW', 'SENT', 'UNCERTAIN')",
+        rows.micros(at),
+    )
+    return batch
+
+
 # --- state ----------------------------------------------------------------------------------------
 
 
@@ -255,24 +273,24 @@ def _persist_locks(
     now: datetime,
     facts: Iterable[Fact],
 ) -> None:
-    """The facts in their order, so that history is whole; then whatever they left unsaid."""
-    told: dict[tuple[int, LockKey], Lock | None] = {}
+    """Write the locks that the facts state, in order, so that history is whole; then the rest."""
+    stated: dict[tuple[int, LockKey], Lock | None] = {}
     for fact in facts:
         if isinstance(fact, LockSet):
             batch.put(rows.PUT_LOCK, *rows.lock_row(fact.lock, fact.at))
-            told[fact.lock.account_id, fact.lock.key] = fact.lock
+            stated[fact.lock.account_id, fact.lock.key] = fact.lock
         elif isinstance(fact, LockCleared):
             _clear(batch, fact.lock.account_id, fact.lock.key, fact.at, fact.cleared_by)
-            told[fact.lock.account_id, fact.lock.key] = None
+            stated[fact.lock.account_id, fact.lock.key] = None
     for old, account in changed:
         known: Mapping[LockKey, Lock] = {} if old is None else old.locks
         if known is account.locks:
             continue
         for key, lock in account.locks.items():
-            if told.get((account.id, key), known.get(key)) != lock:
+            if stated.get((account.id, key), known.get(key)) != lock:
                 batch.put(rows.PUT_LOCK, *rows.lock_row(lock, now))
-        for key in {*known, *(k for a, k in told if a == account.id)} - account.locks.keys():
-            if told.get((account.id, key), known.get(key)) is not None:
+        for key in {*known, *(k for a, k in stated if a == account.id)} - account.locks.keys():
+            if stated.get((account.id, key), known.get(key)) is not None:
                 _clear(batch, account.id, key, now, "unrecorded")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,19 +18,19 @@ from risk_manager.engine.turn import Judged
 from risk_manager.store import audit, place, reading, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry
 from risk_manager.store.backlog import Backlog
-from risk_manager.store.batch import PUT_META, Batch, Persisted
-from risk_manager.store.changes import changes, keeps_nothing
+from risk_manager.store.batch import Persisted
+from risk_manager.store.changes import changes, keeps_nothing, lost_in_flight
 from risk_manager.store.connection import CLOSE_PATIENCE_S, Connection
-from risk_manager.store.file_check import FileCheck
 from risk_manager.store.journal import Journal
 from risk_manager.store.keeper import Keeper
+from risk_manager.store.lifecycle import Lifecycle
 from risk_manager.store.memory import Memory
 from risk_manager.store.mirror import Mirror
+from risk_manager.store.notes import Notes
 from risk_manager.store.opening import OpenedAs, Opener
 from risk_manager.store.pruning import prune
 from risk_manager.store.recovery import Recovery
-from risk_manager.store.rows import micros
-from risk_manager.store.schema import DatabaseCorrupt, Migration, StoreError
+from risk_manager.store.schema import Migration, StoreError
 from risk_manager.store.sidecar_files import read_audit_head
 from risk_manager.store.trouble import Trouble, TroubleListener
 from risk_manager.store.trust import Trust
@@ -45,8 +45,8 @@ class Store:
     """One connection, one writer. Open it with `async with Store.open(...)`.
 
     `backlog` writes, `keeper` maintains the file, `mirror` writes the files outside the database,
-    `trust` holds the findings of the opening, and `recovery` restores what was lost. `journal`
-    receives every event; see `keep_journal`.
+    `notes` keeps small texts, `trust` holds the findings of the opening, and `recovery` restores
+    what was lost. `journal` receives every event; see `keep_journal`.
     """
 
     def __init__(
@@ -63,7 +63,6 @@ class Store:
         self.trust = Trust(connection.path)
         self._clock = clock
         self._connection = connection
-        self._check: FileCheck | None = None
         self._memory = Memory()
         self._trouble = Trouble(clock, on_trouble)
         self.backlog = Backlog(
@@ -74,6 +73,17 @@ class Store:
             connection, self._memory, self.trust, self.mirror, self.backlog, clock
         )
         self.keeper = Keeper(connection, self.backlog, self.mirror, clock, self._trouble)
+        self.notes = Notes(connection, self.backlog, self.trust)
+        self._lifecycle = Lifecycle(
+            connection,
+            self._memory,
+            self.trust,
+            self.backlog,
+            self.mirror,
+            self.notes,
+            clock,
+            self._trouble,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -159,20 +169,7 @@ class Store:
         empty, and `needs_reconciling` is True. Raises `StoreError`.
         """
         state = await self.read_again(rulebook, now, only)
-        # Each with the condition of an index, word for word: else all rows ever kept are read.
-        batch = Batch()
-        batch.put(
-            "UPDATE enforcement_log SET outcome = 'lost', last_seen = ?"
-            " WHERE outcome = 'sent' AND outcome <> 'confirmed'",
-            micros(now),
-        )
-        batch.put(
-            "UPDATE intents SET state = 'LOST', updated_at = ?,"
-            " last_error = 'the daemon ended before it heard'"
-            " WHERE state IN ('NEW', 'SENT') AND state IN ('NEW', 'SENT', 'UNCERTAIN')",
-            micros(now),
-        )
-        await self.backlog.put(batch)
+        await self.backlog.put(lost_in_flight(now))
         return state
 
     async def read_again(
@@ -180,13 +177,9 @@ class Store:
     ) -> State:
         """Read the state again under another rulebook, after `recovery` has put locks back."""
         chosen = None if only is None else frozenset(only)
-        read = partial(reading.state, rulebook=rulebook, now=now, only=chosen)
-        try:
-            state = await self._connection.read(read)
-        except DatabaseCorrupt as error:
-            # Refusing to start would leave every account unguarded.
-            await self._put_aside(str(error))
-            state = await self._connection.read(read)
+        state = await self._lifecycle.read(
+            partial(reading.state, rulebook=rulebook, now=now, only=chosen)
+        )
         self._memory.restored(state)
         return state
 
@@ -197,11 +190,8 @@ class Store:
         its seal, and nothing rests on the rest. A damaged file is put aside as at the opening;
         the state is then to be read again, and `needs_reconciling` says so. Raises `StoreError`.
         """
-        damage = "" if self._check is None else await self._check.damage()
-        if damage:
-            await self._put_aside(damage)
-            if self.mirror.gateway:
-                await self.belongs_to(self.mirror.gateway)
+        if await self._lifecycle.put_aside_if_damaged() and self.mirror.gateway:
+            await self.belongs_to(self.mirror.gateway)
 
     async def commit(self, event: AnyEvent, before: State, outcome: Step) -> None:
         """Write the changes of an event in one transaction, and return once they are durable.
@@ -214,20 +204,20 @@ class Store:
     async def commit_turn(self, turn: Sequence[Judged]) -> None:
         """The same for events that were judged together: all of them or none."""
         if all([keeps_nothing(*judged) for judged in turn]):
-            self._note(turn)
+            self._journal_only(turn)
             return
         batch = changes(self._memory.persisted, turn)
         after = turn[-1].outcome.state
         self._memory.latest = after
         if batch.is_empty:
-            self._note(turn)
+            self._journal_only(turn)
             return
         if self.journal is not None:
             batch.statements += self.journal.rows_of(turn)
         self._memory.persisted = Persisted.of(after)
         await self.backlog.put(batch)
 
-    def _note(self, turn: Sequence[Judged]) -> None:
+    def _journal_only(self, turn: Sequence[Judged]) -> None:
         """Note events in the journal only, as they changed nothing that is persisted."""
         if self.journal is not None:
             self.journal.note_turn(turn)
@@ -266,33 +256,11 @@ class Store:
         """Add several rows in one transaction, in their order; True once they are durable."""
         return await self.backlog.put_entries(entries)
 
-    async def put_note(self, key: str, value: str) -> bool:
-        """Keep a small text under a key; True once it is durable."""
-        batch = Batch()
-        batch.put(PUT_META, f"note:{key}", value)
-        self.trust.note_was_put(key, value)
-        return await self.backlog.put(batch)
-
-    async def note(self, key: str) -> str | None:
-        """Return the text last put under this key."""
-        row = await self._connection.read(
-            lambda c: c.execute("SELECT value FROM meta WHERE key = ?", (f"note:{key}",)).fetchone()
-        )
-        return None if row is None else str(row[0])
-
-    def is_as_sealed(self, key: str, value: str | None) -> bool:
-        """Whether a note in a suspicious database is the one last sealed, as far as known."""
-        return self.trust.is_as_sealed(key, value)
-
-    def now_in_force(self, limits: str) -> None:
-        """Set the limits to store in the witness files, which are written from now on."""
-        self.mirror.now_in_force(limits)
-
     async def belongs_to(self, gateway: str) -> None:
         """Note the gateway that the data comes from, for starts with another gateway."""
         self.mirror.gateway = gateway
-        if await self.note(place.NOTE) != gateway:
-            await self.put_note(place.NOTE, gateway)
+        if await self.notes.get(place.NOTE) != gateway:
+            await self.notes.put(place.NOTE, gateway)
             await self.audit("daemon", "gateway.noted", "database", new={"gateway": gateway})
 
     async def backup(self) -> Path:
@@ -305,71 +273,16 @@ class Store:
 
     # --- opening and closing ----------------------------------------------------------------------
 
-    async def start(self, damage: str = "") -> None:
-        """Open the database, or begin another one where `damage` says what is wrong with it."""
-        self.backlog.awaits_check = True
-        opened = await self._connection.open(damage)
-        self.trust.take_up(opened)
-        self._memory.opened_locks = opened.locks
-        await self.audit(
-            "daemon",
-            "started",
-            "database",
-            new={
-                "opened_as": opened.opened_as.value,
-                "why": opened.why,
-                "last_clean_stop": opened.last_clean_stop,
-                "migrations": opened.migrated,
-            },
-            ok=opened.opened_as.is_trusted,
-        )
-        await self.mirror.write_marker()
-        self._check = FileCheck(self.path, self._connection.aside, self._is_whole)
-
-    def _is_whole(self) -> None:
-        self.backlog.awaits_check = False
-        self.backlog.retry()
-
-    async def _end_check(self) -> None:
-        if self._check is not None:
-            await self._check.end()
-            self._check = None
-
-    async def _put_aside(self, damage: str) -> None:
-        """Begin with another database; the notes, if they can be read, come along."""
-        await self._end_check()
-        notes: list[tuple[str, str]] = []
-        with suppress(StoreError):
-            notes = await self._connection.read(
-                lambda c: c.execute(
-                    "SELECT key, value FROM meta WHERE key LIKE 'note:%'"
-                ).fetchall()
-            )
-        with suppress(sqlite3.Error):
-            await self._connection.close()
-        await self.start(damage)
-        if notes:
-            batch = Batch()
-            for note in notes:
-                batch.put(PUT_META, *note)
-            await self.backlog.put(batch)
+    async def start(self) -> None:
+        """Open the database. Raises `StoreError` if no database can be used."""
+        await self._lifecycle.start()
 
     async def stop(self, *, is_clean: bool) -> None:
         """Close the database. `is_clean`: the daemon was asked to stop."""
-        await self._end_check()
+        await self._lifecycle.end_check()
         if self.journal is not None:
             await self._connection.aside(self.journal.close)
-        if is_clean:
-            batch = self.backlog.entry("daemon", "stopped", "database")
-            batch.put(PUT_META, "last_clean_stop", str(micros(self._clock.now())))
-            await self.backlog.put(batch)
-        await self.mirror.write_marker()
-        await self.mirror.write_witnesses(at_the_end=True)
-        try:
-            async with asyncio.timeout(CLOSE_PATIENCE_S):
-                await self._connection.close()
-        except (TimeoutError, sqlite3.Error) as error:
-            self._trouble.tell(f"the database {self.path} could not be closed: {error!r}")
+        await self._lifecycle.close(is_clean=is_clean)
 
 
 def verify_audit(path: Path) -> AuditBreak | None:

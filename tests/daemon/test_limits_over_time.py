@@ -31,26 +31,31 @@ BROKEN = [
 
 
 class Notes:
-    """The store's notes and record, kept in memory."""
+    """The store's notes, kept in memory."""
 
-    def __init__(self, **notes: str) -> None:
-        self.notes = notes
-        self.needs_reconciling = False
+    def __init__(self, **texts: str) -> None:
+        self.texts = texts
 
-    async def put_note(self, key: str, value: str) -> bool:
-        self.notes[key] = value
+    async def put(self, key: str, value: str) -> bool:
+        self.texts[key] = value
         return True
 
-    async def note(self, key: str) -> str | None:
-        return self.notes.get(key)
-
-    async def audit(self, *_: Any, **__: Any) -> bool:
-        return True
-
-    def now_in_force(self, limits: str) -> None:
-        pass
+    async def get(self, key: str) -> str | None:
+        return self.texts.get(key)
 
     def is_as_sealed(self, key: str, value: str | None) -> bool:
+        return True
+
+
+class MemoryStore:
+    """The notes, and a record and witness files that go nowhere."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.notes = notes
+        self.needs_reconciling = False
+        self.mirror = SimpleNamespace(now_in_force=lambda limits: None)
+
+    async def audit(self, *_: Any, **__: Any) -> bool:
         return True
 
 
@@ -65,8 +70,8 @@ def folder(tmp_path: Path) -> ConfigFolder:
 class InMemory:
     """The parts that limits in force need, on this trading date, with their edges in memory."""
 
-    def __init__(self, today: date, store: Notes) -> None:
-        self.store = store
+    def __init__(self, today: date, notes: Notes) -> None:
+        self.store = MemoryStore(notes)
         self.clock = SystemClock()
         self.inbox = Inbox(RightOfWay())
         self.put = self.inbox.put_nowait
@@ -75,8 +80,8 @@ class InMemory:
         self.state = SimpleNamespace(day=day)
 
 
-def limits_on(folder: ConfigFolder, today: date, store: Notes) -> tuple[LimitsInForce, InMemory]:
-    parts: Any = InMemory(today, store)
+def limits_on(folder: ConfigFolder, today: date, notes: Notes) -> tuple[LimitsInForce, InMemory]:
+    parts: Any = InMemory(today, notes)
     where = DataPlace(folder.path.parent, folder.path.parent, "practice")
     return LimitsInForce(parts, folder.load(), where, lambda _: None), parts
 

@@ -69,7 +69,7 @@ async def test_a_backup_that_does_not_fit_leaves_nothing_on_the_disk(tmp_path: P
     clock = StoppedClock()
     async with at(tmp_path, clock=clock) as store:
         desk = await opened(stored_desk(store))
-        await store.put_note("padding", "x" * 400_000)
+        await store.notes.put("padding", "x" * 400_000)
         kept = keeper(store, desk, clock)
         await store.keeper.checkpoint()
         usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)

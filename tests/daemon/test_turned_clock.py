@@ -97,9 +97,9 @@ async def test_a_removed_password_is_gone_at_the_first_start_after_the_reset(
         async with guarding(where, days=0) as daemon:
             await until(daemon.running.is_set, "RUNNING")
             assert daemon.parts.password.is_set
-            text = json.loads(await daemon.parts.store.note("admin_hash_waiting") or "")
+            text = json.loads(await daemon.parts.store.notes.get("admin_hash_waiting") or "")
             text["since"] = str(date.fromisoformat(text["since"]) - timedelta(days=1))
-            await daemon.parts.store.put_note("admin_hash_waiting", json.dumps(text))
+            await daemon.parts.store.notes.put("admin_hash_waiting", json.dumps(text))
         async with guarding(where, days=0) as daemon:
             await until(daemon.running.is_set, "RUNNING")
             assert not daemon.parts.password.is_set

@@ -145,9 +145,9 @@ async def test_hubs_admins_and_rules_are_on_record(tmp_path: Path) -> None:
 
 async def test_notes_are_kept(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
-        assert await store.note("failures") is None
-        assert await store.put_note("failures", "3")
-        assert await store.note("failures") == "3"
+        assert await store.notes.get("failures") is None
+        assert await store.notes.put("failures", "3")
+        assert await store.notes.get("failures") == "3"
 
 
 async def test_a_clean_stop_is_known_at_the_next_start(tmp_path: Path) -> None:

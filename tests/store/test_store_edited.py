@@ -39,8 +39,8 @@ async def trading(store: Store) -> StoredDesk:
     await desk.wait(seconds=1)  # its order is complete
     await desk.admin("lock", scope="root:ES", reason="enough of it")
     await desk.admin("lock", until=desk.now + timedelta(hours=5), policy="no_entries")
-    await store.put_note("limits", "as agreed")
-    await store.put_note("admin_hash", "$argon2id$")
+    await store.notes.put("limits", "as agreed")
+    await store.notes.put("admin_hash", "$argon2id$")
     return desk
 
 
@@ -238,13 +238,13 @@ async def test_old_rows_with_their_old_seal_are_older_than_the_marker(
     folder, locks = stopped
     before = rows(folder, "SELECT number, content FROM seal")[0]
     async with at(folder) as store:
-        await store.put_note("limits", "tighter")
+        await store.notes.put("limits", "tighter")
     tamper(folder, "UPDATE meta SET value = 'as agreed' WHERE key = 'note:limits'")
     tamper(folder, "UPDATE seal SET number = ?, content = ?", *before)
     async with at(folder) as store:
         assert store.opened_as is OpenedAs.ROLLED_BACK
         assert store.had_locks
-        assert not store.is_as_sealed("limits", await store.note("limits"))
+        assert not store.notes.is_as_sealed("limits", await store.notes.get("limits"))
         assert await locks_found(store) == locks
 
 
@@ -513,9 +513,9 @@ async def test_a_lock_outlives_its_database(
     async with at(folder) as store:
         assert store.had_locks
         assert await locks_found(store) == locks
-        assert store.is_as_sealed("limits", "as agreed")
-        assert not store.is_as_sealed("limits", "more")
-        assert not store.is_as_sealed("limits", None)
+        assert store.notes.is_as_sealed("limits", "as agreed")
+        assert not store.notes.is_as_sealed("limits", "more")
+        assert not store.notes.is_as_sealed("limits", None)
 
 
 def restore_from(backup: Path, folder: Path) -> None:

@@ -27,7 +27,7 @@ async def stopped(tmp_path: Path) -> tuple[Path, Lock]:
         desk = await opened(stored_desk(store, **RULES))
         await desk.position("MNQ", 5)
         await desk.loss(600)
-        await store.put_note("limits", "as agreed")
+        await store.notes.put("limits", "as agreed")
         await store.belongs_to("practice")
         [lock] = desk.pipeline.state.accounts[101].locks.values()
     return tmp_path, lock
@@ -58,9 +58,9 @@ async def test_damage_that_no_start_reads_is_found_before_anything_is_judged(
         await store.belongs_to("practice")
         await store.checked()
         await is_begun_anew(store, lock)
-        assert await store.note("limits") == "as agreed"
-        assert store.is_as_sealed("limits", "as agreed")
-        assert await store.note("gateway") == "practice"
+        assert await store.notes.get("limits") == "as agreed"
+        assert store.notes.is_as_sealed("limits", "as agreed")
+        assert await store.notes.get("gateway") == "practice"
         assert store.trouble is None
         [*_, started] = [r for r in reversed(await audit_tail(store)) if r.action == "started"]
         assert not started.ok
@@ -82,7 +82,7 @@ async def test_damage_that_the_start_itself_meets_is_not_made_good_from_what_it_
         await store.restore(Rulebook(), MORNING)
         await store.checked()
         await is_begun_anew(store, lock)
-        assert await store.note("limits") == "as agreed"
+        assert await store.notes.get("limits") == "as agreed"
         actions = [r.action for r in await audit_tail(store)]
         assert "database.replaced" not in actions
         assert "database.rewritten" not in actions

@@ -406,7 +406,7 @@ async def test_a_row_no_one_can_read_is_told_and_not_guessed(tmp_path: Path) -> 
     async with at(tmp_path) as store:
         desk = await opened(stored_desk(store, **LOSS))
         await desk.loss(600)
-        await store.put_note("limits", "as agreed")
+        await store.notes.put("limits", "as agreed")
         await store.keeper.keep()
         [lock] = desk.pipeline.state.accounts[101].locks.values()
     tamper(tmp_path, "UPDATE breaches SET severity = 'whatever'")
@@ -418,7 +418,7 @@ async def test_a_row_no_one_can_read_is_told_and_not_guessed(tmp_path: Path) -> 
         assert store.needs_reconciling
         assert store.had_locks
         assert "whatever" in store.opened_why
-        assert await store.note("limits") == "as agreed"
+        assert await store.notes.get("limits") == "as agreed"
         assert store.trouble is None
     assert len(put_aside(tmp_path)) == 1
     async with at(tmp_path) as store:  # a second start does not forget

@@ -49,9 +49,9 @@ async def test_opening_again_changes_no_schema(tmp_path: Path) -> None:
 
 async def test_an_older_database_is_backed_up_and_then_migrated(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
-        await store.put_note("colour", "green")
+        await store.notes.put("colour", "green")
     async with at(tmp_path, migrations=(*shipped_migrations(), SECOND)) as store:
-        assert await store.note("colour") == "green"
+        assert await store.notes.get("colour") == "green"
     assert rows(tmp_path, "PRAGMA user_version") == [(SECOND.version,)]
     [copy] = (tmp_path / "backups").glob("before-migration-from-*.db")
     saved = sqlite3.connect(copy)
@@ -64,7 +64,7 @@ async def test_an_older_database_is_backed_up_and_then_migrated(tmp_path: Path) 
 
 async def test_a_migration_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
-        await store.put_note("colour", "green")
+        await store.notes.put("colour", "green")
     wrong = Migration(
         SECOND.version, "9999_wrong", "CREATE TABLE half (a TEXT) STRICT;\nDROP TABLE missing;\n"
     )
@@ -72,7 +72,7 @@ async def test_a_migration_that_fails_leaves_everything_as_it_was(tmp_path: Path
         async with at(tmp_path, migrations=(*shipped_migrations(), wrong)):
             pass
     async with at(tmp_path) as store:
-        assert await store.note("colour") == "green"
+        assert await store.notes.get("colour") == "green"
     assert rows(tmp_path, "SELECT count(*) FROM sqlite_master WHERE name = 'half'") == [(0,)]
 
 

@@ -42,7 +42,7 @@ async def guarding(
 ) -> tuple[StoredDesk, list[str]]:
     """As a start does: heed, commit to the limits, restore. Also the limits known elsewhere."""
     elsewhere = await store.recovery.heed(witnesses(folder), [101])
-    store.now_in_force(limits)
+    store.mirror.now_in_force(limits)
     desk = await opened(await stored_desk(store, **RULES).restored(now))
     await store.keeper.keep()
     return desk, elsewhere

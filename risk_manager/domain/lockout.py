@@ -1,15 +1,61 @@
-"""How long a rule locks: the `lockout` words of the configuration."""
+"""The lock that a rule asks for, and the `lockout` words of the configuration for its length."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
 from risk_manager.domain.decisions import LockOut
 from risk_manager.domain.durations import parse_duration, plain_duration
-from risk_manager.domain.locks import LockKind, LockPolicy, Release
+from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
+from risk_manager.domain.scope import ACCOUNT_SCOPE
 from risk_manager.domain.view import View
+
+
+def new_lock(
+    view: View,
+    rule_id: str,
+    reason: str,
+    *,
+    until: timedelta | datetime | Release,
+    expires_at: datetime | None = None,
+    policy: LockPolicy = LockPolicy.FLAT,
+    kind: LockKind = LockKind.HARD,
+    scope: str = ACCOUNT_SCOPE,
+    trigger: str = "",
+    admin_may_clear: bool = True,
+) -> LockOut:
+    """Return a lock from now on: for a duration, to an instant, or until a `Release`.
+
+    `expires_at` is the countdown of a lock that an event releases. A lock until the reset lasts at
+    least until `expires_at`.
+    """
+    release = Release.TIME
+    if isinstance(until, timedelta):
+        expires_at = view.now + until
+    elif isinstance(until, datetime):
+        expires_at = until
+    else:
+        release = until
+        if release is Release.RESET:
+            expires_at = max(view.next_reset(), expires_at or view.now)
+    return LockOut(
+        Lock(
+            account_id=view.account.id,
+            scope=scope,
+            rule_id=rule_id,
+            kind=kind,
+            policy=policy,
+            release=release,
+            reason=reason,
+            set_at=view.now,
+            expires_at=expires_at,
+            trading_date=view.state.day.date,
+            trigger=trigger,
+            admin_may_clear=admin_may_clear,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +71,14 @@ class Lockout:
         reason: str,
         *,
         policy: LockPolicy = LockPolicy.FLAT,
-        scope: str = "account",
+        scope: str = ACCOUNT_SCOPE,
         admin_may_clear: bool = True,
         trigger: str = "",
     ) -> LockOut:
         """Return the lock to put in force now."""
         timed = isinstance(self.until, timedelta)
-        return view.new_lock(
+        return new_lock(
+            view,
             rule_id,
             reason,
             until=self.until,

@@ -1,18 +1,17 @@
 """A rule's view: one account now, and what other rules have already asked for in this step."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from risk_manager.domain.account import Account, Mark
 from risk_manager.domain.decisions import Ask, Close, Flatten, Forget, LockOut, ReduceTo
-from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.executions import ROUND_TURN_SETTLE, Execution
 from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import DayTotals
-from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release, strictest
+from risk_manager.domain.locks import Lock, LockPolicy, strictest
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rulebook import PnlBasis, PriceBasis
@@ -23,33 +22,22 @@ if TYPE_CHECKING:
     from risk_manager.domain.events import Event, QuoteChanged
 
 
-class OpenBetween(NamedTuple):
-    """Bounds of the open P&L of an account in which some positions have no fresh price.
-
-    `likely` values those positions at their last price. `least` and `most` allow for a move from
-    there by the contract's range of the day. None: there is no bound. `doubts` names the positions
-    for people.
-    """
-
-    likely: Decimal
-    least: Decimal | None
-    most: Decimal | None
-    doubts: str
-
-
 class View:
-    """Read-only. Money in account currency, exact; unknown is None, never zero."""
+    """Read-only. Money in account currency, exact; unknown is None, never zero.
+
+    A quote from before `oldest_fresh_at` is too old to judge by.
+    """
 
     __slots__ = (
         "_in_play",
-        "_nets",
-        "_oldest",
+        "_left_by_asks",
         "_open_pnl",
-        "_projected",
+        "_projected_nets",
         "_results",
         "account",
         "event",
         "now",
+        "oldest_fresh_at",
         "state",
     )
 
@@ -58,13 +46,13 @@ class View:
         self.account = account
         self.event = event
         self.now: datetime = state.now
-        self._projected: dict[str, int] = {}
+        self._left_by_asks: dict[str, int] = {}
         # Cached, as several rules ask for the same results.
-        self._nets: Mapping[str, int] | None = None
+        self._projected_nets: Mapping[str, int] | None = None
         self._in_play: Mapping[str, str] | None = None
         self._results: tuple[Decimal | None, ...] | None = None
         self._open_pnl: dict[str, Decimal | None] = {}
-        self._oldest = state.now - state.rulebook.defaults.quote_max_age
+        self.oldest_fresh_at = state.now - state.rulebook.defaults.quote_max_age
 
     # --- positions ---
 
@@ -83,13 +71,13 @@ class View:
 
     def projected(self) -> Mapping[str, int]:
         """Return the signed net per contract, as if everything asked so far were done."""
-        if self._nets is None:
-            self._nets = self._worked_out()
-        return self._nets
+        if self._projected_nets is None:
+            self._projected_nets = self._nets_after_asks()
+        return self._projected_nets
 
-    def _worked_out(self) -> Mapping[str, int]:
+    def _nets_after_asks(self) -> Mapping[str, int]:
         account = self.account
-        if not (self._projected or account.locks or account.closings):
+        if not (self._left_by_asks or account.locks or account.closings):
             return {c: p.net for c, p in account.positions.items()}
         result = {}
         for contract_id, position in account.positions.items():
@@ -97,7 +85,7 @@ class View:
             closing = account.closings.get(contract_id)
             if (closing and closing.episode == position.episode) or self._must_be_flat(contract_id):
                 net = 0
-            keep = self._projected.get(contract_id)
+            keep = self._left_by_asks.get(contract_id)
             if keep is not None and abs(net) > keep:
                 net = keep if net > 0 else -keep
             result[contract_id] = net
@@ -109,14 +97,14 @@ class View:
 
     def project(self, asks: Iterable[Ask]) -> None:
         """Let rules that are judged later see the effect of these asks."""
-        self._nets = None
+        self._projected_nets = None
         for ask in asks:
             match ask:
                 case Close(contract_id):
-                    self._projected[contract_id] = 0
+                    self._left_by_asks[contract_id] = 0
                 case ReduceTo(contract_id, keep):
-                    known = self._projected.get(contract_id)
-                    self._projected[contract_id] = keep if known is None else min(known, keep)
+                    known = self._left_by_asks.get(contract_id)
+                    self._left_by_asks[contract_id] = keep if known is None else min(known, keep)
                 case Flatten(scope):
                     self._project_flat(scope)
                 case LockOut(lock) if lock.policy is LockPolicy.FLAT:
@@ -125,7 +113,7 @@ class View:
     def _project_flat(self, scope: str) -> None:
         for contract_id in self.account.positions:
             if in_scope(scope, self.root(contract_id), contract_id):
-                self._projected[contract_id] = 0
+                self._left_by_asks[contract_id] = 0
 
     # --- orders ---
 
@@ -165,30 +153,14 @@ class View:
     def quote(self, contract_id: str) -> "QuoteChanged | None":
         """Return the newest quote, if it is fresh enough to judge by."""
         quote = self.state.quotes.get(contract_id)
-        return None if quote is None or quote.at < self._oldest else quote
+        return None if quote is None or quote.at < self.oldest_fresh_at else quote
 
     def price(self, position: Position) -> float | None:
         """Return the price that values the position; None if unknown or too old."""
         quote = self.quote(position.contract_id)
-        return None if quote is None else self._price_in(quote, position)
-
-    def _price_in(self, quote: "QuoteChanged", position: Position) -> float | None:
-        bid, ask, last = quote.best_bid, quote.best_ask, quote.last_price
-        long = position.net > 0
-        if bid is not None and ask is not None and bid > ask:
-            # No one can trade at either side of a crossed book: the last price counts.
-            last = (min if long else max)(bid, ask) if last is None else last
-            bid = ask = None
-        basis = self.state.rulebook.defaults.pnl_price
-        if basis is PriceBasis.EXECUTABLE:
-            side = bid if long else ask
-            return last if side is None else side
-        if basis is PriceBasis.LAST:
-            return last
-        if basis is PriceBasis.MID:
-            return (bid + ask) / 2 if bid is not None and ask is not None else last
-        stated = [p for p in (bid, ask, last) if p is not None]
-        return (min if long else max)(stated, default=None)
+        if quote is None:
+            return None
+        return valuing_price(quote, position, self.state.rulebook.defaults.pnl_price)
 
     def unrealised(self, position: Position) -> Decimal | None:
         """Return the open P&L of one position before fees; None when it is unknown now."""
@@ -208,14 +180,6 @@ class View:
             self._results = tuple(map(self.unrealised, self.account.positions.values()))
         return self._results
 
-    def last_unrealised(self, position: Position) -> Decimal | None:
-        """Return the open P&L of a position at its newest quote, however old."""
-        quote = self.state.quotes.get(position.contract_id)
-        if quote is None or position.valuation is None:
-            return None
-        price = self._price_in(quote, position)
-        return None if price is None else position.valuation.unrealised(price)
-
     def unrealised_total(self) -> Decimal | None:
         """Return the open P&L of the account; None if that of any position is unknown."""
         total = ZERO
@@ -225,51 +189,6 @@ class View:
                 return None
             total += value
         return total
-
-    def open_between(self) -> OpenBetween:
-        """Return bounds of the open P&L of the account, for when `unrealised_total` is None."""
-        likely = least = most = ZERO
-        bounded_below = bounded_above = True
-        doubts = []
-        for position in self.account.positions.values():
-            name = self.name(position.contract_id)
-            value = self.unrealised(position)
-            swing = ZERO
-            if value is None:
-                value, swing = self.last_unrealised(position), self._swing(position)
-                bounded_above &= not self._may_come(position)
-                # A position that was never priced removes the lower bound only: it must neither
-                # excuse a known loss nor create a profit.
-                bounded_below &= value is not None
-                doubts.append(f"{name} {'has no' if value is None else 'at its last'} price")
-                value = ZERO if value is None else value
-            likely += value
-            least += value - swing
-            most += value + swing
-        return OpenBetween(
-            likely=likely,
-            least=least if bounded_below else None,
-            most=most if bounded_above else None,
-            doubts=", ".join(sorted(doubts)),
-        )
-
-    def _swing(self, position: Position) -> Decimal:
-        """Return the value, for a position, of its contract's price range of the day."""
-        valuation, seen = position.valuation, self.state.ranges.get(position.contract_id)
-        if valuation is None or seen is None:
-            return ZERO
-        return abs(valuation.per_tick) * round((seen.high - seen.low) / valuation.tick_size)
-
-    def _may_come(self, position: Position) -> bool:
-        """Whether a first price may still arrive, shortly after an entry, start or opening."""
-        account, state = self.account, self.state
-        since = [position.opened_at]
-        since += [at for at in (account.resumed_at, state.awake_since) if at is not None]
-        session = trading_since(state.rulebook.calendar, self.root(position.contract_id), self.now)
-        if session is not None:
-            since.append(session)
-        quote, began = state.quotes.get(position.contract_id), max(since)
-        return (quote is None or quote.at < began) and began > self._oldest
 
     @property
     def today(self) -> DayTotals:
@@ -345,46 +264,21 @@ class View:
     def next_reset(self) -> datetime:
         return self.state.day.ends_at
 
-    def new_lock(
-        self,
-        rule_id: str,
-        reason: str,
-        *,
-        until: timedelta | datetime | Release,
-        expires_at: datetime | None = None,
-        policy: LockPolicy = LockPolicy.FLAT,
-        kind: LockKind = LockKind.HARD,
-        scope: str = ACCOUNT_SCOPE,
-        trigger: str = "",
-        admin_may_clear: bool = True,
-    ) -> LockOut:
-        """Return a lock from now on: for a duration, to an instant, or until a `Release`.
 
-        `expires_at` is the countdown of a lock that an event releases. A lock until the reset lasts
-        at least until `expires_at`.
-        """
-        release = Release.TIME
-        if isinstance(until, timedelta):
-            expires_at = self.now + until
-        elif isinstance(until, datetime):
-            expires_at = until
-        else:
-            release = until
-            if release is Release.RESET:
-                expires_at = max(self.next_reset(), expires_at or self.now)
-        return LockOut(
-            Lock(
-                account_id=self.account.id,
-                scope=scope,
-                rule_id=rule_id,
-                kind=kind,
-                policy=policy,
-                release=release,
-                reason=reason,
-                set_at=self.now,
-                expires_at=expires_at,
-                trading_date=self.state.day.date,
-                trigger=trigger,
-                admin_may_clear=admin_may_clear,
-            )
-        )
+def valuing_price(quote: "QuoteChanged", position: Position, basis: PriceBasis) -> float | None:
+    """Return the price of this quote that values the position; None if it states none."""
+    bid, ask, last = quote.best_bid, quote.best_ask, quote.last_price
+    long = position.net > 0
+    if bid is not None and ask is not None and bid > ask:
+        # No one can trade at either side of a crossed book: the last price counts.
+        last = (min if long else max)(bid, ask) if last is None else last
+        bid = ask = None
+    if basis is PriceBasis.EXECUTABLE:
+        side = bid if long else ask
+        return last if side is None else side
+    if basis is PriceBasis.LAST:
+        return last
+    if basis is PriceBasis.MID:
+        return (bid + ask) / 2 if bid is not None and ask is not None else last
+    stated = [p for p in (bid, ask, last) if p is not None]
+    return (min if long else max)(stated, default=None)

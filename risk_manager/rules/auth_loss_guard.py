@@ -18,6 +18,7 @@ from risk_manager.domain.decisions import (
 )
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import AccountChanged, AccountReported, Hub, HubState
+from risk_manager.domain.lockout import new_lock
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.rule import Meter, MeterState, Rule
@@ -181,7 +182,8 @@ class AuthLossGuard(Rule):
             return Verdict(reason=why, subject=subject, severity=Severity.CRITICAL)
         flat = self.on_restrict == "close_all_and_lockout" and confirmed
         asks: list[Ask] = [
-            view.new_lock(
+            new_lock(
+                view,
                 self.id,
                 why,
                 until=Release.CAN_TRADE,
@@ -217,7 +219,8 @@ class AuthLossGuard(Rule):
             reason=reason,
             subject="restored",
             asks=(
-                view.new_lock(
+                new_lock(
+                    view,
                     self.id,
                     reason,
                     until=Release.MANUAL,

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from risk_manager.domain.decisions import Remember, Verdict, bookkeeping
 from risk_manager.domain.executions import ROUND_TURN_SETTLE
-from risk_manager.domain.lockout import Lockout, LockoutSpec
+from risk_manager.domain.lockout import Lockout, LockoutSpec, new_lock
 from risk_manager.domain.locks import LockKind, LockPolicy
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.round_turns import RoundTurn
@@ -93,7 +93,8 @@ class ConsecutiveLossLimit(Rule):
             f"{'locked flat' if flat else 'no new entries'} for {span}"
         )
         subject = f"{scope}:{last.id}"
-        lock = view.new_lock(
+        lock = new_lock(
+            view,
             self.id,
             reason,
             until=ends if isinstance(until, timedelta) else until,

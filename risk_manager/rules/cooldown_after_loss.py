@@ -15,6 +15,7 @@ from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.executions import HEARD_AT_ONCE, ROUND_TURN_SETTLE, Execution
 from risk_manager.domain.fill_attribution import enforced_by
 from risk_manager.domain.holdings import Position
+from risk_manager.domain.lockout import new_lock
 from risk_manager.domain.locks import LockKind, LockPolicy
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.round_turns import RoundTurn
@@ -173,7 +174,8 @@ class CooldownAfterLoss(Rule):
             f"{'locked flat' if flat else 'no new entries'} for {in_whole_seconds(ends - view.now)}"
         )
         asks: list[Ask] = [
-            view.new_lock(
+            new_lock(
+                view,
                 self.id,
                 reason,
                 until=ends,

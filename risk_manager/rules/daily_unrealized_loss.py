@@ -15,6 +15,7 @@ from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.missing_data import MissingData, flatten_after
 from risk_manager.domain.money import ZERO, Band, dollars
+from risk_manager.domain.open_pnl_bounds import last_unrealised
 from risk_manager.domain.rule import Meter
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
@@ -187,7 +188,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
                 known = True
                 total += result
             else:
-                total += min(view.last_unrealised(position) or ZERO, ZERO)
+                total += min(last_unrealised(view.state, position) or ZERO, ZERO)
         return total if known else None
 
     # --- no price ---

@@ -10,9 +10,10 @@ from risk_manager.domain.decisions import Flatten, Forget, Remember, Verdict, bo
 from risk_manager.domain.lockout import Lockout, LockoutSpec
 from risk_manager.domain.locks import Release
 from risk_manager.domain.money import cents
+from risk_manager.domain.open_pnl_bounds import OpenBetween, open_between
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import Mode, PnlBasis
-from risk_manager.domain.view import OpenBetween, View
+from risk_manager.domain.view import View
 
 CLOSING = timedelta(seconds=5)
 """A close has filled within this time, or something is wrong."""
@@ -66,7 +67,7 @@ class DayResultRule(Rule):
     def day_between(self, view: View) -> OpenBetween:
         """Return the bounds of the day's result, for when `day_result` is None."""
         realised = view.realised_today(self.pnl_basis)
-        open_pnl = view.open_between()
+        open_pnl = open_between(view)
         return OpenBetween(
             likely=realised + open_pnl.likely,
             least=None if open_pnl.least is None else realised + open_pnl.least,

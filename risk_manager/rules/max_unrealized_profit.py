@@ -10,6 +10,7 @@ from risk_manager.domain.decisions import Forget, Remember, Verdict, bookkeeping
 from risk_manager.domain.events import QuoteChanged
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.money import ZERO, Band, dollars
+from risk_manager.domain.open_pnl_bounds import open_between
 from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
 from risk_manager.rules.open_pnl import OpenPnlRule, in_ticks
@@ -128,7 +129,7 @@ class MaxUnrealizedProfit(OpenPnlRule):
         result, doubts = view.unrealised_total(), ""
         if result is None:
             # Some positions have no fresh price: judged by the certain bound of the result.
-            between = view.open_between()
+            between = open_between(view)
             result = between.most if armed else between.least
             doubts = f" ({between.doubts})"
         if result is None:

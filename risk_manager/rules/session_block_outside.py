@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from risk_manager.domain.decisions import Ask, Cancel, Close, LockOut, Severity, Unlock, Verdict
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.holdings import Position
+from risk_manager.domain.lockout import new_lock
 from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.domain.market_calendar import EVERY, MarketCalendar
 from risk_manager.domain.records import OrderType
@@ -341,7 +342,8 @@ class SessionBlockOutside(Rule):
         scope, reason = place.scope, self._why(view, place)
         if where.opens_at is not None:
             reason += f", until {self._local(view, place, where.opens_at)}"
-        ask = view.new_lock(
+        ask = new_lock(
+            view,
             self.id,
             reason,
             until=Release.SESSION_START,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from risk_manager.domain.decisions import Ask, ReduceTo, Unlock, Verdict
+from risk_manager.domain.lockout import new_lock
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.scope import (
@@ -128,7 +129,8 @@ class SymbolBlocks(Rule):
             else "cancelling orders"
         )
         asks: tuple[Ask, ...] = (
-            view.new_lock(
+            new_lock(
+                view,
                 self.id,
                 f"{what} is blocked",
                 until=Release.CONFIG,

@@ -31,7 +31,7 @@ from risk_manager.domain.events import (
 from risk_manager.domain.executions import Execution
 from risk_manager.domain.fill_attribution import not_own
 from risk_manager.domain.holdings import Order
-from risk_manager.domain.lockout import LockoutSpec
+from risk_manager.domain.lockout import LockoutSpec, new_lock
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
 from risk_manager.domain.records import OWN_TAG, OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
@@ -209,7 +209,8 @@ class TradeFrequencyLimit(Rule):
         reason = f"{counts}; {what} {for_long}"
         kind = LockKind.HARD if until is Release.RESET else LockKind.COOLDOWN
         subject = " ".join(f"{e.window.name}:{e.last.id}" for e in excesses)
-        lock = view.new_lock(
+        lock = new_lock(
+            view,
             self.id,
             reason,
             until=until,

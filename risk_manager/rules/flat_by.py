@@ -29,7 +29,7 @@ class FlatBy(SessionBlockOutside):
 
     @classmethod
     def of(cls, day: TradingDay, flat_by: time) -> Self:
-        """The sessions from each reset to the next `flat_by`, on the days the exchange trades."""
+        """Return the sessions from each reset to the next `flat_by`, on trading days."""
         ends = [_A_MONDAY + DAY * n for n in range(7)]
         ends = [on for on in ends if _trades_before(datetime.combine(on, flat_by, day.zone))]
         starts = ends if day.reset < flat_by else [on - DAY for on in ends]
@@ -47,7 +47,7 @@ class FlatBy(SessionBlockOutside):
         known = view.state.rulebook.calendar.knows(root)
         return super().standing(view, root if known else EVERY, contract_id)
 
-    def _why(self, view: View, place: Place) -> str:
+    def why_shut(self, view: View, place: Place) -> str:
         if place.root == EVERY:
             return f"past the day's {FLAT_BY}"
         return f"{place.root} is past the day's flat_by"
@@ -55,7 +55,7 @@ class FlatBy(SessionBlockOutside):
 
 @lru_cache(maxsize=8)
 def _ahead(calendar: MarketCalendar) -> MarketCalendar:
-    """With the early closes of the table so much sooner; the operator's are meant as written."""
+    """Return the calendar with the table's early closes so much sooner; the operator's stay."""
     days = {
         key: day
         if day.closes_at is None
@@ -66,6 +66,6 @@ def _ahead(calendar: MarketCalendar) -> MarketCalendar:
 
 
 def _trades_before(local: datetime) -> bool:
-    """Whether the exchange trades in the day that ends after this instant: no weekend."""
+    """Whether the exchange trades in the day that ends after this instant, unlike a weekend."""
     at = local.astimezone(UTC)
     return EXCHANGE_DAY.window(at).ends_at - at <= DAY

@@ -24,6 +24,11 @@ WRITTEN_AS = {
     "domain.health_issue:IssueKind": "domain.doubt:DoubtKind",
     "domain.quotes:Candidate": "domain.prices:Candidate",
     "domain.quotes:DoubtedQuote": "domain.prices:Doubted",
+    "rules.session_block_outside.hours:Hours": "rules.session_block_outside:Hours",
+    "rules.session_block_outside.hours:SessionWindow": "rules.session_block_outside:SessionWindow",
+    "rules.session_block_outside.rule:SessionBlockOutside": (
+        "rules.session_block_outside:SessionBlockOutside"
+    ),
     "rules.trade_management.configuration:Breakeven": "rules.trade_management:Breakeven",
     "rules.trade_management.configuration:InitialStop": "rules.trade_management:InitialStop",
     "rules.trade_management.configuration:TakeProfit": "rules.trade_management:TakeProfit",

@@ -7,7 +7,7 @@ from risk_manager.daemon.assembly import Parts
 from risk_manager.daemon.data_place import Announce
 from risk_manager.domain.events import AdminAsked, HealthIssueChanged
 from risk_manager.domain.health_issue import IssueKind
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 
 
 class DayLocks:

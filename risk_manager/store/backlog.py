@@ -13,7 +13,7 @@ from risk_manager.store.batch import Batch
 from risk_manager.store.changes import everything
 from risk_manager.store.connection import Connection
 from risk_manager.store.memory import Memory
-from risk_manager.store.opening import is_damage
+from risk_manager.store.schema import is_damage
 from risk_manager.store.trouble import Trouble
 
 BATCHES_AT_ONCE = 100

@@ -12,8 +12,8 @@ import aiosqlite
 
 from risk_manager.store.audit import Head
 from risk_manager.store.batch import Batch
-from risk_manager.store.opening import Opened, Opener, is_damage
-from risk_manager.store.schema import DatabaseCorrupt, StoreError
+from risk_manager.store.opening import Opened, Opener
+from risk_manager.store.schema import DatabaseCorrupt, StoreError, is_damage
 from risk_manager.store.tamper_digest import SealedTables
 from risk_manager.store.writer import Writer
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from risk_manager.store import schema
-from risk_manager.store.opening import is_damage
-from risk_manager.store.schema import DatabaseCorrupt, StoreError
+from risk_manager.store.schema import DatabaseCorrupt, StoreError, is_damage
 from risk_manager.store.upkeep import open_reader
 
 ASKED_TO_END = 100

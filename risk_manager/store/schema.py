@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 APPLICATION_ID = 0x52534B4D  # "RSKM": tells our file from any other SQLite file
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class StoreError(Exception):
@@ -30,6 +31,14 @@ class PragmaRefused(StoreError):
 
 class DatabaseCorrupt(StoreError):
     """The file is damaged."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite says that the file itself is broken."""
+    if isinstance(error, UnicodeDecodeError):
+        return True  # SQLite's message about a damaged schema
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(code, int) and (code & 0xFF) in _DAMAGED
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,14 @@ from risk_manager.store.backlog import Backlog
 from risk_manager.store.batch import Persisted
 from risk_manager.store.changes import changes, keeps_nothing, lost_in_flight
 from risk_manager.store.connection import CLOSE_PATIENCE_S, Connection
+from risk_manager.store.finding import OpenedAs
 from risk_manager.store.journal import Journal
 from risk_manager.store.keeper import Keeper
 from risk_manager.store.lifecycle import Lifecycle
 from risk_manager.store.memory import Memory
 from risk_manager.store.mirror import Mirror
 from risk_manager.store.notes import Notes
-from risk_manager.store.opening import OpenedAs, Opener
+from risk_manager.store.opening import Opener
 from risk_manager.store.pruning import prune
 from risk_manager.store.recovery import Recovery
 from risk_manager.store.schema import Migration, StoreError

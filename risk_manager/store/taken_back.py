@@ -8,7 +8,7 @@ from datetime import date, datetime
 from risk_manager.domain.locks import Lock, Release
 from risk_manager.store import rows
 from risk_manager.store.audit import Entry
-from risk_manager.store.opening import PUT_BACK
+from risk_manager.store.lock_sources import PUT_BACK
 from risk_manager.store.rows import instant, micros
 from risk_manager.store.writer import Writer
 

@@ -8,17 +8,15 @@ from pathlib import Path
 from risk_manager.domain.locks import Lock
 from risk_manager.store import audit
 from risk_manager.store.batch import PUT_META
-from risk_manager.store.opening import (
+from risk_manager.store.finding import (
     ALL_LOCKED,
     STAYS_LOCKED,
     UNRECONCILED,
-    Opened,
     OpenedAs,
-    put_back,
-    readable_locks,
-    strictest_of_each,
     unreconciled,
 )
+from risk_manager.store.lock_sources import put_back, readable_locks, strictest_of_each
+from risk_manager.store.opening import Opened
 from risk_manager.store.tamper_digest import SealedTables, digest_of_note
 from risk_manager.store.witness import Reached, Witness
 from risk_manager.store.writer import Writer

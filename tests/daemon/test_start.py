@@ -23,7 +23,7 @@ from risk_manager.feed.frames import REMEMBERED
 from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings.loading import load
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
 

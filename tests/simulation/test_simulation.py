@@ -29,7 +29,7 @@ from simulation.world import World, simulate
 
 from risk_manager.broker.replies import CANCEL
 from risk_manager.practice.records import Event, Order, OrderType, Position, Side, Trade
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 
 MAIN = Path(__file__).parent / "__main__.py"
 SEEDS_TO_FIND_A_BUG = 6

@@ -12,7 +12,7 @@ from desk import MORNING
 from stored_desk import StoppedClock, at, opened, rows, stored_desk, tamper
 
 from risk_manager.domain.rulebook import Rulebook
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 from risk_manager.store.sidecar_files import Marker, audit_head_path, marker_path, write_marker
 from risk_manager.store.store import verify_audit
 

@@ -17,7 +17,7 @@ from stored_rows import audit_tail, settled, trades
 
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.rulebook import Rulebook
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 from risk_manager.store.schema import StoreError, shipped_migrations
 from risk_manager.store.sidecar_files import marker_path
 from risk_manager.store.store import Store, verify_audit

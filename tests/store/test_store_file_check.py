@@ -13,7 +13,7 @@ from risk_manager.domain.locks import Lock
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.store import schema
 from risk_manager.store.file_check import FileCheck
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
 

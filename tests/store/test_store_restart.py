@@ -24,7 +24,7 @@ from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 from risk_manager.domain.rulebook import Defaults, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.engine.step import Step, step
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 from risk_manager.store.rows import instant, ledger_of, micros
 from risk_manager.store.store import verify_audit
 

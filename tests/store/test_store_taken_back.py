@@ -9,7 +9,7 @@ from stored_desk import StoppedClock, StoredDesk, at, opened, stored_desk
 from stored_rows import audit_tail
 
 from risk_manager.domain.events import Tick
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 from risk_manager.store.store import Store, verify_audit
 
 TODAY = date(2026, 11, 20)

@@ -16,7 +16,7 @@ from risk_manager.domain.events import Tick
 from risk_manager.domain.locks import Lock
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.store import mirror
-from risk_manager.store.opening import OpenedAs
+from risk_manager.store.finding import OpenedAs
 from risk_manager.store.store import Store
 from risk_manager.store.witness import Witnesses
 

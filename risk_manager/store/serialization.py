@@ -24,6 +24,7 @@ WRITTEN_AS = {
     "domain.health_issue:IssueKind": "domain.doubt:DoubtKind",
     "domain.quotes:Candidate": "domain.prices:Candidate",
     "domain.quotes:DoubtedQuote": "domain.prices:Doubted",
+    "rules.no_stop_loss_grace.rule:NoStopLossGrace": "rules.no_stop_loss_grace:NoStopLossGrace",
     "rules.session_block_outside.hours:Hours": "rules.session_block_outside:Hours",
     "rules.session_block_outside.hours:SessionWindow": "rules.session_block_outside:SessionWindow",
     "rules.session_block_outside.rule:SessionBlockOutside": (

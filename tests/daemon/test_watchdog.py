@@ -10,7 +10,8 @@ from types import MappingProxyType
 from desk import MORNING
 from test_clock import Machine
 
-from risk_manager.daemon.watchdog import Watchdog, memory_mb
+from risk_manager.daemon.process_memory import memory_mb
+from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.events import AnyEvent, HealthIssueChanged, Hub
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.health_issue import CLOCK_AHEAD, HealthIssue, IssueKind

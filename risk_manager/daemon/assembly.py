@@ -22,7 +22,7 @@ from risk_manager.broker.reading.pacing import is_exposed
 from risk_manager.broker.reading.reconciler import Reconciler
 from risk_manager.broker.session import GatewayAddress, GatewaySession
 from risk_manager.clock import Clock, SystemClock, VenueTime
-from risk_manager.daemon.earlier_runs import told_by_earlier_runs
+from risk_manager.daemon.earlier_runs import read_earlier_runs
 from risk_manager.daemon.enforcement_log import EnforcementLog
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
 from risk_manager.daemon.watchdog import Watchdog
@@ -127,7 +127,7 @@ async def assemble(
         restored = await store.restore(configuration.rulebook(), clock.now())
     except StoreError as error:
         raise CannotStart(EXIT_DATABASE, str(error)) from None
-    earlier = await told_by_earlier_runs(store, restored, clock.now())
+    earlier = await read_earlier_runs(store, restored, clock.now())
     await _keep_journal(store, where)
 
     def state() -> State:
@@ -261,7 +261,7 @@ def watch(contracts: ContractBook, hubs: HubSupervisor, contract_ids: frozenset[
 async def _open_store(stack: contextlib.AsyncExitStack, where: DataPlace, clock: Clock) -> Store:
     try:
         return await stack.enter_async_context(
-            Store.open(where.database, clock, on_trouble=_tell_trouble)
+            Store.open(where.database, clock, on_trouble=_log_trouble)
         )
     except StoreError as error:
         raise CannotStart(EXIT_DATABASE, str(error)) from None
@@ -343,7 +343,7 @@ def _ignore(_: str) -> None:
     """Ignore the gateway's time, where the caller gave a clock of its own."""
 
 
-def _tell_trouble(trouble: str | None) -> None:
+def _log_trouble(trouble: str | None) -> None:
     if trouble is None:
         log.info("database_writes_again")
     else:

@@ -33,7 +33,7 @@ class EarlierRuns:
     alarms: tuple[AlarmRow, ...] = ()
 
 
-async def told_by_earlier_runs(store: Store, state: State, now: datetime) -> EarlierRuns:
+async def read_earlier_runs(store: Store, state: State, now: datetime) -> EarlierRuns:
     """Read the newest enforcements per account and the newest alarms; empty if unreadable."""
     try:
         rows = await store.look_up(lambda c: reading.enforcement(c, REMEMBERED))
@@ -69,7 +69,7 @@ def _enforcement(row: EnforcementRow, state: State) -> EnforcementAction:
     result = Result(row.outcome) if is_known else Result.UNCERTAIN
     ended = row.details if is_known else {"outcome": Outcome.UNKNOWN, "message": NOT_HEARD}
     known = ((k, ended.get(k)) for k in ("outcome", "message", "error_code"))
-    told = {k: value for k, value in known if value not in (None, "")}
+    ending = {k: value for k, value in known if value not in (None, "")}
     return EnforcementAction(
         phase=result.value,
         action=row.action.upper(),
@@ -82,7 +82,7 @@ def _enforcement(row: EnforcementRow, state: State) -> EnforcementAction:
         symbol=None if row.contract_id is None else state.name(row.contract_id),
         attempt=row.count,
         duration_ms=row.duration_ms,
-        details={**_of_action(row.asked), **told},
+        details={**_of_action(row.asked), **ending},
     )
 
 
@@ -109,13 +109,13 @@ def _of_action(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _alarm(row: AuditRow, now: datetime) -> AlarmRow:
     """Return an alarm of an earlier run as over: this run raises again whatever still stands."""
-    told = row.new or {}
+    stored = row.new or {}
     account = row.target.removeprefix("account:")
     return AlarmRow(
         at=row.at,
         code=row.action.removeprefix("alarm."),
-        message=str(told["message"]),
-        severity=str(told["severity"]),
+        message=str(stored["message"]),
+        severity=str(stored["severity"]),
         account_id=int(account) if account != row.target else None,
         over_at=now,
     )

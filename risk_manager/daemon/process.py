@@ -21,7 +21,7 @@ log = structlog.get_logger("risk_manager.daemon")
 def run(
     configuration: Configuration, data_dir: Path, instance_lock: InstanceLock, debug: bool = False
 ) -> int:
-    """Run the daemon until it is told to stop. Returns the exit code. Raises CannotStart."""
+    """Run the daemon until a stop is asked for. Returns the exit code. Raises CannotStart."""
     try:
         return asyncio.run(_run_until_signalled(configuration, data_dir, instance_lock, debug))
     finally:
@@ -61,12 +61,12 @@ def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
     """Set `stop` on Ctrl-C, a service's stop or a break, on Windows as well."""
     loop = asyncio.get_running_loop()
 
-    def told(number: int, frame: FrameType | None) -> None:
+    def stop_asked(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(stop.set)
 
     names = ("SIGINT", "SIGTERM", "SIGBREAK")
     before = {
-        number: signal.signal(number, told)
+        number: signal.signal(number, stop_asked)
         for number in (getattr(signal, name, None) for name in names)
         if number is not None
     }

@@ -105,7 +105,7 @@ class Backlog:
         """Queue audit rows as one transaction, in order. Returns True once they are durable."""
         batch = Batch()
         for entry in entries:
-            batch.tell(entry)
+            batch.record(entry)
         return batch.is_empty or await self.put(batch)
 
     def replace_the_file(self, why: str) -> None:
@@ -140,7 +140,7 @@ class Backlog:
         try:
             while self.has_work:
                 await self._write_some()
-        except Exception as error:  # whatever it is, enforcement goes on and people are told
+        except Exception as error:  # whatever it is, enforcement goes on and the fault is reported
             if is_damage(error) and not self.awaits_check:
                 self.replacement_is_due = True
             self._trouble.begins(
@@ -172,7 +172,7 @@ class Backlog:
                 self._batches.popleft()
             batches.pop(0)
         if refused:
-            self._trouble.tell("some records could not be stored: " + "; ".join(refused[:5]))
+            self._trouble.report("some records could not be stored: " + "; ".join(refused[:5]))
 
     def _rewrite(self) -> Batch:
         self._rewrite_is_due = False

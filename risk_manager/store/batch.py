@@ -43,7 +43,7 @@ class Batch:
     ) -> "Batch":
         """Return a transaction that begins with one audit row."""
         batch = cls()
-        batch.tell(
+        batch.record(
             Entry(at=micros(at), actor=actor, action=action, target=target, old=old, new=new, ok=ok)
         )
         return batch
@@ -51,7 +51,7 @@ class Batch:
     def put(self, sql: str, *values: Any) -> None:
         self.statements.append((sql, values))
 
-    def tell(self, entry: Entry) -> None:
+    def record(self, entry: Entry) -> None:
         self.audit.append(columns_of(entry))
 
     @property

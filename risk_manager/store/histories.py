@@ -52,7 +52,7 @@ def _record_fact(batch: Batch, fact: Fact, event: AnyEvent, before: State) -> No
     at = rows.micros(fact.at)
     match fact:
         case LockSet(lock=lock):
-            batch.tell(
+            batch.record(
                 Entry(
                     at=at,
                     actor=lock.rule_id,
@@ -62,7 +62,7 @@ def _record_fact(batch: Batch, fact: Fact, event: AnyEvent, before: State) -> No
                 )
             )
         case LockCleared(lock=lock, cleared_by=by):
-            batch.tell(
+            batch.record(
                 Entry(
                     at=at,
                     actor=by,
@@ -73,7 +73,7 @@ def _record_fact(batch: Batch, fact: Fact, event: AnyEvent, before: State) -> No
             )
         case DayReset():
             _summarise(batch, fact, event, before)
-            batch.tell(
+            batch.record(
                 Entry(
                     at=at,
                     actor="calendar",
@@ -83,7 +83,7 @@ def _record_fact(batch: Batch, fact: Fact, event: AnyEvent, before: State) -> No
                 )
             )
         case Alarm(account_id=account_id):
-            batch.tell(
+            batch.record(
                 Entry(
                     at=at,
                     actor="daemon",
@@ -142,7 +142,7 @@ def _record_decision(batch: Batch, d: Decision, after: State) -> None:
         "shadowed" if d.shadow else "decided",
         canonical({"spec_id": d.spec_id, "asks": asks}),
     )
-    batch.tell(
+    batch.record(
         Entry(
             at=at,
             actor=d.rule_id,
@@ -178,7 +178,7 @@ def _record_call(batch: Batch, call: Call, before: State, after: State) -> None:
     kind = call.kind
     if not action.follows:
         _close_superseded(batch, action, before, at)
-    told = {"rule_ids": rule_ids, "reason": reason, "action": rows.plain(action)}
+    details = {"rule_ids": rule_ids, "reason": reason, "action": rows.plain(action)}
     batch.put(
         "INSERT INTO intents (id, account_id, contract_id, kind, target_size, rule_id, breach,"
         " state, attempts, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'SENT', ?, ?, ?)"
@@ -189,7 +189,7 @@ def _record_call(batch: Batch, call: Call, before: State, after: State) -> None:
         kind,
         _target_size(action),
         ",".join(rule_ids),
-        canonical(told),
+        canonical(details),
         call.tries,
         at,
         at,
@@ -209,7 +209,7 @@ def _record_call(batch: Batch, call: Call, before: State, after: State) -> None:
         kind,
         reason,
     )
-    batch.tell(
+    batch.record(
         Entry(
             at=at,
             actor=",".join(rule_ids) or "daemon",
@@ -262,7 +262,7 @@ def _record_event(batch: Batch, event: AnyEvent, before: State, after: State) ->
                     event.reason,
                 )
         case AdminAsked():
-            batch.tell(
+            batch.record(
                 Entry(
                     at=at,
                     actor=event.actor,
@@ -278,7 +278,7 @@ def _record_event(batch: Batch, event: AnyEvent, before: State, after: State) ->
                 )
             )
         case RulebookReplaced():
-            batch.tell(
+            batch.record(
                 Entry(
                     at=at,
                     actor="daemon",
@@ -289,7 +289,7 @@ def _record_event(batch: Batch, event: AnyEvent, before: State, after: State) ->
                 )
             )
         case AccountOpened() if event.account_id not in before.accounts:
-            batch.tell(
+            batch.record(
                 Entry(
                     at=at,
                     actor="daemon",
@@ -311,7 +311,7 @@ def _record_settlement(batch: Batch, event: ActionSettled) -> None:
         None if is_confirmed else event.message or event.outcome.value,
         event.action_id,
     )
-    told = {
+    details = {
         "outcome": event.outcome.value,
         "verified": event.verified,
         "error_code": event.error_code,
@@ -324,16 +324,16 @@ def _record_settlement(batch: Batch, event: ActionSettled) -> None:
         result.value,
         at,
         event.took_ms,
-        canonical(told),
+        canonical(details),
         event.action_id,
     )
-    batch.tell(
+    batch.record(
         Entry(
             at=at,
             actor="gateway",
             action="settled",
             target=f"action:{event.action_id}",
-            new=_stated(told),
+            new=_stated(details),
             ok=is_confirmed,
         )
     )

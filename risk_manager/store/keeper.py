@@ -43,7 +43,7 @@ class Keeper:
             try:
                 await self.keep()
             except Exception as error:  # the keeper must survive any fault and report it
-                self._trouble.tell(f"the keeper of the database stumbled: {error!r}")
+                self._trouble.report(f"the keeper of the database stumbled: {error!r}")
 
     async def keep(self) -> None:
         """Run one round."""

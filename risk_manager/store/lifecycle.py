@@ -109,7 +109,7 @@ class Lifecycle:
                 await self._connection.close()
         except (TimeoutError, sqlite3.Error) as error:
             path = self._connection.path
-            self._trouble.tell(f"the database {path} could not be closed: {error!r}")
+            self._trouble.report(f"the database {path} could not be closed: {error!r}")
 
     def _is_whole(self) -> None:
         self._backlog.awaits_check = False

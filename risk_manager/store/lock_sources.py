@@ -73,7 +73,7 @@ def put_back(writer: Writer, locks: Iterable[Lock], now: datetime) -> None:
         if known == lock:
             continue
         writer.connection.execute(rows.PUT_LOCK, rows.lock_row(lock, now))
-        writer.tell(
+        writer.record(
             Entry(
                 at=micros(now),
                 actor="daemon",

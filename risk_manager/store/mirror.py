@@ -50,7 +50,7 @@ class Mirror:
             await self._connection.aside(partial(write_marker, self._connection.path, marker))
         except OSError as error:
             path = self._connection.path
-            self._trouble.tell(f"the marker beside {path} cannot be written: {error}")
+            self._trouble.report(f"the marker beside {path} cannot be written: {error}")
             return
         self._mirrored = marker
         self._mirrored_at = self._clock.monotonic()
@@ -81,11 +81,11 @@ class Mirror:
         known = self._mirrored
         if known is None or marker == known:
             return known is not None
-        is_told = replace(marker, seal_number=0, seal_content="") != replace(
+        differs_beyond_the_seal = replace(marker, seal_number=0, seal_content="") != replace(
             known, seal_number=0, seal_content=""
         )
         waited_s = self._clock.monotonic() - self._mirrored_at
-        return not is_told and waited_s < MIRROR_SEAL_EVERY.total_seconds()
+        return not differs_beyond_the_seal and waited_s < MIRROR_SEAL_EVERY.total_seconds()
 
     # --- the witnesses ---
 
@@ -103,7 +103,7 @@ class Mirror:
                 found = await self._connection.aside(partial(witnesses.read, account_id))
             except (OSError, ValueError) as error:
                 unread.append(account_id)
-                self._trouble.tell(f"{witnesses.path(account_id)} cannot be read: {error}")
+                self._trouble.report(f"{witnesses.path(account_id)} cannot be read: {error}")
             else:
                 if found is not None:
                     known[account_id] = found
@@ -143,5 +143,5 @@ class Mirror:
                 f"what is kept of the accounts outside the data folder cannot be written: {error}"
             )
         if trouble and trouble != self._witness_trouble:
-            self._trouble.tell(trouble)
+            self._trouble.report(trouble)
         self._witness_trouble = trouble

@@ -206,7 +206,7 @@ class Opener:
             dropped = connection.execute(
                 "DELETE FROM trades WHERE trading_day >= ?", (finding.trades_from,)
             ).rowcount
-            writer.tell(
+            writer.record(
                 Entry(
                     at=micros(self.now()),
                     actor="daemon",

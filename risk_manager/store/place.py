@@ -84,11 +84,11 @@ def _noted(database: Path) -> str:
             row = connection.execute(
                 "SELECT value FROM meta WHERE key = ?", (f"note:{NOTE}",)
             ).fetchone()
-            told = "" if row is None else str(row[0])
+            noted = "" if row is None else str(row[0])
             known = sealed(connection).sums.get(f"note:{NOTE}")
     except (sqlite3.Error, UnicodeDecodeError):
         return ""
-    return told if told and known == digest_of_note(NOTE, told) else ""
+    return noted if noted and known == digest_of_note(NOTE, noted) else ""
 
 
 def _make_room(data_dir: Path) -> None:

@@ -329,22 +329,22 @@ def lock_of(row: Row) -> Lock:
     )
 
 
-def lock_of_plain(told: Mapping[str, Any]) -> Lock:
+def lock_of_plain(stored: Mapping[str, Any]) -> Lock:
     """Rebuild a lock from the JSON form of `plain`. Raises ValueError or KeyError."""
-    expires_at = told["expires_at"]
+    expires_at = stored["expires_at"]
     return Lock(
-        account_id=told["account_id"],
-        scope=told["scope"],
-        rule_id=told["rule_id"],
-        kind=LockKind(told["kind"]),
-        policy=LockPolicy(told["policy"]),
-        release=Release(told["release"]),
-        reason=told["reason"],
-        trigger=told["trigger"],
-        admin_may_clear=bool(told["admin_may_clear"]),
-        set_at=datetime.fromisoformat(told["set_at"]),
+        account_id=stored["account_id"],
+        scope=stored["scope"],
+        rule_id=stored["rule_id"],
+        kind=LockKind(stored["kind"]),
+        policy=LockPolicy(stored["policy"]),
+        release=Release(stored["release"]),
+        reason=stored["reason"],
+        trigger=stored["trigger"],
+        admin_may_clear=bool(stored["admin_may_clear"]),
+        set_at=datetime.fromisoformat(stored["set_at"]),
         expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
-        trading_date=date.fromisoformat(told["trading_date"]),
+        trading_date=date.fromisoformat(stored["trading_date"]),
     )
 
 

@@ -228,9 +228,9 @@ class Store:
         row = await self._connection.read(
             lambda c: c.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()
         )
-        tell = self._trouble.tell
+        report = self._trouble.report
         self.journal = await self._connection.aside(
-            partial(Journal, folder, last_seq=row[0], version=version, on_trouble=tell)
+            partial(Journal, folder, last_seq=row[0], version=version, on_trouble=report)
         )
 
     # --- the daemon's side ------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def _put_back(connection: sqlite3.Connection, writer: Writer, lock: Lock, now: d
     if kept == known:
         return
     connection.execute(rows.PUT_LOCK, rows.lock_row(kept, now))
-    writer.tell(
+    writer.record(
         Entry(
             at=micros(now),
             actor="daemon",

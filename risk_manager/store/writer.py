@@ -53,7 +53,7 @@ class Writer:
         """Run another small piece of work in a transaction of its own."""
         return self._in_transaction(lambda: work(self.connection))
 
-    def tell(self, entry: audit.Entry) -> None:
+    def record(self, entry: audit.Entry) -> None:
         """Add an audit row, inside `once`."""
         self.head = audit.append(self.connection, self.head, audit.columns_of(entry))
 

@@ -15,7 +15,7 @@ from stored_desk import at, garble, opened, stored_desk, tamper
 from risk_manager.clock import Clock
 from risk_manager.daemon import assembly
 from risk_manager.daemon.daemon import Daemon
-from risk_manager.daemon.earlier_runs import EarlierRuns, told_by_earlier_runs
+from risk_manager.daemon.earlier_runs import EarlierRuns, read_earlier_runs
 from risk_manager.domain.events import AdminAsked, HealthIssueChanged
 from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.rulebook import Rulebook
@@ -180,7 +180,7 @@ async def test_a_call_that_was_under_way_when_the_daemon_was_killed_is_shown_as_
         [asked] = desk.enforcer.actions
     async with at(tmp_path) as store:
         state = await store.restore(Rulebook(), MORNING)
-        earlier = await told_by_earlier_runs(store, state, MORNING)
+        earlier = await read_earlier_runs(store, state, MORNING)
     [call] = [e for _, e in earlier.enforcements if e.action_id == asked.id]
     assert (call.phase, call.success, call.duration_ms) == ("uncertain", None, None)
     assert call.details == {
@@ -201,7 +201,7 @@ async def test_the_newest_of_each_account_are_shown_and_no_more_than_the_feed_ke
             await desk.wait(seconds=40)
         wanted = [a.id for a in desk.enforcer.actions[-5:]]
         state = await store.restore(Rulebook(), desk.now)
-        earlier = await told_by_earlier_runs(store, state, desk.now)
+        earlier = await read_earlier_runs(store, state, desk.now)
     assert len(earlier.enforcements) == REMEMBERED
     assert [e.action_id for _, e in earlier.enforcements if e.action_id][-5:] == wanted
 
@@ -214,4 +214,4 @@ async def test_rows_nobody_can_read_leave_a_screen_without_history_and_keep_no_o
         await desk.position("MNQ", 5)
         tamper(tmp_path, "UPDATE enforcement_log SET details = 'no JSON'")
         state = await store.read_again(Rulebook(), MORNING)
-        assert await told_by_earlier_runs(store, state, MORNING) == EarlierRuns()
+        assert await read_earlier_runs(store, state, MORNING) == EarlierRuns()

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import batched
 from pathlib import Path
 
 from feed_daemon import until
 from textual.pilot import Pilot
 from textual.widgets import Static
+from textual_hires_canvas import Canvas
 
 from risk_manager.dashboard.app import RiskDashboard
 from risk_manager.dashboard.widgets.banner import Banner
@@ -29,6 +31,15 @@ class Seen:
 
     def figure(self, name: str) -> Figure:
         return self.app.screen_stack[0].query_one(f"#{name}", Figure)
+
+    def plot(self, name: str) -> str:
+        """The rows of a plot as they are drawn; empty where it is not shown."""
+        plot = self.app.screen_stack[0].query_one(f"#{name} #plot", Canvas)
+        if not plot.region:
+            return ""
+        size = plot.size
+        rows = (plot.get_pixel(x, y)[0] for y in range(size.height) for x in range(size.width))
+        return "\n".join("".join(row) for row in batched(rows, size.width))
 
     @property
     def banner(self) -> Banner:

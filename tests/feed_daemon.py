@@ -11,6 +11,8 @@ from typing import Self
 
 import orjson
 
+from risk_manager.daemon.day_curves import DayCurves
+from risk_manager.daemon.feed_history import FeedHistory
 from risk_manager.domain.decisions import Action, Outcome
 from risk_manager.domain.events import (
     AccountOpened,
@@ -35,6 +37,7 @@ from risk_manager.domain.symbols import Contract
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
 from risk_manager.feed.admin import AdminChannel
+from risk_manager.feed.history_request import HistorySource
 from risk_manager.feed.messages import RUNNING, DatabaseRow, RestRow, Vitals
 from risk_manager.feed.server import FeedServer
 from risk_manager.pipeline import Pipeline
@@ -102,6 +105,7 @@ class FeedDaemon:
         admin: AdminChannel | None = None,
         port: int = 0,
         run_id: str = RUN,
+        history: HistorySource | None = None,
     ) -> None:
         self.accounts = accounts or {101: "combine-50k"}
         self.clock = HandClock()
@@ -114,6 +118,7 @@ class FeedDaemon:
         self.run_id = run_id
         in_force = AccountRules.of(rules(), mode)
         rulebook = Rulebook(accounts={a: in_force for a in self.accounts})
+        self.curves = DayCurves(data_dir / "day_curves.json", lambda: self.pipeline.state)
         self.server = FeedServer(
             feed_source=lambda: self.pipeline.state,
             clock=self.clock,
@@ -125,6 +130,8 @@ class FeedDaemon:
             admin=admin,
             heartbeat_s=heartbeat_s,
             right_of_way=self.right_of_way,
+            history=history
+            or FeedHistory(data_dir / "state.db", lambda: self.pipeline.state, self.curves),
         )
         self.pipeline = Pipeline(
             State.at(self.clock.now(), rulebook),

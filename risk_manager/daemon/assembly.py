@@ -22,8 +22,11 @@ from risk_manager.broker.reading.pacing import is_exposed
 from risk_manager.broker.reading.reconciler import Reconciler
 from risk_manager.broker.session import GatewayAddress, GatewaySession
 from risk_manager.clock import Clock, SystemClock, VenueTime
+from risk_manager.daemon.day_curves import FILE as DAY_CURVES
+from risk_manager.daemon.day_curves import DayCurves
 from risk_manager.daemon.earlier_runs import read_earlier_runs
 from risk_manager.daemon.enforcement_log import EnforcementLog
+from risk_manager.daemon.feed_history import FeedHistory
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
 from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.decisions import Action
@@ -86,6 +89,7 @@ class Parts:
     contracts: ContractBook
     hubs: HubSupervisor
     feed: FeedServer
+    day_curves: DayCurves
     pipeline: Pipeline
     watchdog: Watchdog
     maintenance: Maintenance
@@ -189,6 +193,15 @@ async def assemble(
         is_open=wishes.is_open,
         read=reconciler.look_again,
     )
+
+    def read_whole(account_id: int) -> bool:
+        return reconciler.status(account_id).last_ok_at is not None
+
+    day_curves = DayCurves(
+        where.folder / DAY_CURVES, state, read_whole=read_whole, right_of_way=right_of_way
+    )
+    day_curves.load()
+    stack.push_async_callback(day_curves.save)
     feed = FeedServer(
         feed_source=state,
         clock=clock,
@@ -200,7 +213,8 @@ async def assemble(
         enforcements=earlier.enforcements,
         alarms=earlier.alarms,
         right_of_way=right_of_way,
-        read_whole=lambda i: reconciler.status(i).last_ok_at is not None,
+        read_whole=read_whole,
+        history=FeedHistory(where.database, state, day_curves),
         admin=AdminChannel(
             desk.handle,
             login_required=lambda: password.is_set,
@@ -246,6 +260,7 @@ async def assemble(
         contracts=contracts,
         hubs=hubs,
         feed=feed,
+        day_curves=day_curves,
         pipeline=pipeline,
         watchdog=watchdog,
         maintenance=maintenance,

@@ -196,6 +196,7 @@ class Daemon:
             ("status", self._watch_status()),
             ("watchdog", parts.watchdog.run()),
             ("maintenance", parts.maintenance.run()),
+            ("day curves", parts.day_curves.run()),
             ("audit of calls", parts.calls.run()),
         ):
             self._tasks.append(group.create_task(work, name=name))

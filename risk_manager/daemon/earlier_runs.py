@@ -1,6 +1,6 @@
 """The enforcements and alarms of earlier runs, as the feed shows them after a restart."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -39,7 +39,7 @@ async def read_earlier_runs(store: Store, state: State, now: datetime) -> Earlie
         rows = await store.look_up(lambda c: reading.enforcement(c, REMEMBERED))
         alarms = await store.look_up(lambda c: reading.alarms(c, REMEMBERED))
         return EarlierRuns(
-            enforcements=tuple((r.account_id, _enforcement(r, state)) for r in reversed(rows)),
+            enforcements=tuple((r.account_id, enforcement_of(r, state)) for r in reversed(rows)),
             alarms=tuple(_alarm(row, now) for row in reversed(alarms)),
         )
     except (StoreError, ValueError, KeyError, TypeError, ArithmeticError) as error:
@@ -48,7 +48,13 @@ async def read_earlier_runs(store: Store, state: State, now: datetime) -> Earlie
         return EarlierRuns()
 
 
-def _enforcement(row: EnforcementRow, state: State) -> EnforcementAction:
+def enforcement_of(
+    row: EnforcementRow, state: State, under_way: Collection[str] = ()
+) -> EnforcementAction:
+    """Return a stored decision or call as the feed tells it. Raises ValueError or KeyError.
+
+    `under_way`: the ids of the calls that this run is still making.
+    """
     rule_ids = tuple(filter(None, row.rule_id.split(",")))
     if row.action == "decide":
         return EnforcementAction(
@@ -67,11 +73,14 @@ def _enforcement(row: EnforcementRow, state: State) -> EnforcementAction:
         )
     is_known = row.outcome in set(Result)
     result = Result(row.outcome) if is_known else Result.UNCERTAIN
+    is_under_way = not is_known and row.intent_id in under_way
     ended = row.details if is_known else {"outcome": Outcome.UNKNOWN, "message": NOT_HEARD}
+    if is_under_way:
+        ended = {}
     known = ((k, ended.get(k)) for k in ("outcome", "message", "error_code"))
     ending = {k: value for k, value in known if value not in (None, "")}
     return EnforcementAction(
-        phase=result.value,
+        phase="started" if is_under_way else result.value,
         action=row.action.upper(),
         reason=row.reason,
         rule_ids=rule_ids,
@@ -81,9 +90,14 @@ def _enforcement(row: EnforcementRow, state: State) -> EnforcementAction:
         contract_id=row.contract_id,
         symbol=None if row.contract_id is None else state.name(row.contract_id),
         attempt=row.count,
-        duration_ms=row.duration_ms,
+        duration_ms=_took_ms(row) if is_known else None,
         details={**_of_action(row.asked), **ending},
     )
+
+
+def _took_ms(row: EnforcementRow) -> float:
+    """From asking to the verified end, as the feed tells it while it happens."""
+    return round((row.last_seen - row.at).total_seconds() * 1000, 3)
 
 
 def _asks(stored: Iterable[Mapping[str, Any]]) -> Iterable[Ask]:

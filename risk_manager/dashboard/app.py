@@ -16,6 +16,7 @@ from textual.widgets import ContentSwitcher, Footer
 
 from risk_manager.dashboard.enforcement_facts import after, rules_to_choose
 from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.history_asking import HistoryAsking, pages_of
 from risk_manager.dashboard.keys import KEYS, TABS, keys_of
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.widgets.account_header import AccountHeader
@@ -23,6 +24,7 @@ from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
 from risk_manager.dashboard.widgets.coming import Coming
 from risk_manager.dashboard.widgets.connection_line import ConnectionLine
 from risk_manager.dashboard.widgets.connections import Connections
+from risk_manager.dashboard.widgets.day_plot import DayPlot
 from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
 from risk_manager.dashboard.widgets.figures import Figures
 from risk_manager.dashboard.widgets.help_screen import HelpScreen
@@ -30,15 +32,17 @@ from risk_manager.dashboard.widgets.lockouts import Lockouts
 from risk_manager.dashboard.widgets.locks import Locks
 from risk_manager.dashboard.widgets.overview import Overview
 from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.widgets.pnl import DayLine, PnlTab
 from risk_manager.dashboard.widgets.position_sheet import PositionSheet
 from risk_manager.dashboard.widgets.rule_screen import RuleScreen
 from risk_manager.dashboard.widgets.rules import Rules
 from risk_manager.dashboard.widgets.tab_bar import TabBar
 from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.feed.client import Connected, Disconnected, FeedClient
-from risk_manager.feed.messages import Heartbeat, MarketQuote, Message
+from risk_manager.feed.messages import Heartbeat, History, MarketQuote, Message
 
 REPAINT_S = 0.1  # no more than ten a second, whatever the feed brings
+ASKED_S = 0.5
 AGES_S = 0.5  # ages, countdowns, and prices, which change all the time
 PRICES = (MarketQuote, Heartbeat)
 NEVER_HELD = (Connections, Coming, Lockouts, Locks)  # a pause holds figures, not what bars trading
@@ -87,6 +91,8 @@ class RiskDashboard(App[None]):
         self.latest = self.picture
         """The newest picture. It is shown, unless the screen is paused."""
         self._dismissed: frozenset[datetime] = frozenset()
+        self._asking = HistoryAsking()
+        self._befores: dict[tuple[str, int], str] = {}
         self._is_news = False  # a message has come that must not wait for the price repaint
         self._painted_at = 0.0
         self.set_reactive(RiskDashboard.account_id, account)
@@ -98,6 +104,7 @@ class RiskDashboard(App[None]):
         yield Banner()
         with ContentSwitcher(id="view", initial=self.tab):
             yield Overview(id="overview")
+            yield PnlTab(id="pnl")
             yield PositionSheet(id="positions")
             yield Rules(id="rules")
             yield Connections(id="connections")
@@ -109,6 +116,7 @@ class RiskDashboard(App[None]):
     def on_mount(self) -> None:
         self.set_interval(REPAINT_S, self._take_news)
         self.set_interval(AGES_S / 2, self._take_prices)
+        self.set_interval(ASKED_S, self._ask)
         self._read_feed()
         self.call_after_refresh(self.paint)
 
@@ -120,8 +128,19 @@ class RiskDashboard(App[None]):
             async for item in stream:
                 self.post_message(FeedSpoke(item, self._monotonic()))
 
+    async def _ask(self) -> None:
+        if self.latest.line.up and self.latest.accounts:
+            for request in self._asking.due(self.glance(self.latest)):
+                await self._client.ask(request)
+
     @on(FeedSpoke)
     def _hear(self, spoke: FeedSpoke) -> None:
+        if isinstance(spoke.item, Connected):
+            self._asking.begin_anew()
+        elif isinstance(spoke.item, Message) and isinstance(spoke.item.data, History):
+            account_id = spoke.item.account_id
+            if account_id is None or not self._asking.answered(account_id, spoke.item.data):
+                return
         self.latest = self.latest.with_item(spoke.item, spoke.heard_at)
         is_price = isinstance(spoke.item, Message) and isinstance(spoke.item.data, PRICES)
         self._is_news |= not is_price
@@ -184,6 +203,7 @@ class RiskDashboard(App[None]):
             every_account=self.every_account,
             paused=self.paused,
             dismissed=self._dismissed,
+            befores=self._befores,
         )
 
     def paint(self) -> None:
@@ -202,7 +222,7 @@ class RiskDashboard(App[None]):
         screen.query_one(ConnectionLine).show(live)
         pane = screen.query_one(f"#{self.tab}")
         for part in (pane, *pane.query("*")):  # a tab nobody looks at is not drawn
-            if isinstance(part, Panel | Figures | Coming):
+            if isinstance(part, Panel | Figures | Coming | DayPlot | DayLine):
                 part.show(live if isinstance(part, NEVER_HELD) else glance)
         if isinstance(self.screen, RuleScreen):
             self.screen.show(glance)
@@ -234,6 +254,10 @@ class RiskDashboard(App[None]):
 
     def action_every_account(self) -> None:
         self.every_account = not self.every_account
+
+    def action_earlier(self) -> None:
+        self._befores = pages_of(self.glance())
+        self.paint()
 
     def action_next_account(self) -> None:
         glance = self.glance()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from risk_manager.dashboard.glance import Glance
-from risk_manager.feed.messages import AccountSnapshot, EnforcementAction
+from risk_manager.feed.messages import AccountSnapshot, EnforcementAction, EnforcementTotals
 
 DAY = timedelta(days=1)
 KEPT = 20  # entries of an account that the daemon tells of
@@ -23,14 +23,26 @@ def accounts_shown(glance: Glance) -> tuple[AccountSnapshot, ...]:
 
 
 def entries(glance: Glance) -> list[Entry]:
-    """What passes the filter, the newest first."""
-    found = [
-        (account, entry)
-        for account in accounts_shown(glance)
-        for entry in account.enforcements
-        if glance.rule_filter in ("", *entry.rule_ids)
-    ]
+    """What passes the filter, the newest first, of the page that is looked at.
+
+    The newest page holds what the daemon tells by itself, at once, and below it the database's.
+    """
+    found: list[Entry] = []
+    for account in accounts_shown(glance):
+        answer = glance.history("enforcements", account.account_id)
+        told = () if answer is None else answer.enforcements
+        if answer is None or answer.before is None:
+            known = {_matter(entry) for entry in account.enforcements}
+            told = (*account.enforcements, *(e for e in told if _matter(e) not in known))
+        found += [(account, e) for e in told if glance.rule_filter in ("", *e.rule_ids)]
     return sorted(found, key=lambda pair: pair[1].timestamp, reverse=True)
+
+
+def _matter(entry: EnforcementAction) -> object:
+    """What an entry is about, the same in both places that it may be told in."""
+    if entry.action_id is not None:
+        return entry.action_id
+    return entry.rule_ids, str(entry.details.get("subject", "")), entry.reason
 
 
 def rules_to_choose(glance: Glance) -> list[str]:
@@ -39,6 +51,12 @@ def rules_to_choose(glance: Glance) -> list[str]:
     for account in accounts_shown(glance):
         named.update(rule for entry in account.enforcements for rule in entry.rule_ids)
         named.update(lock.rule_id for lock in account.locks)
+        for kind in ("enforcements", "totals", "locks"):
+            answer = glance.history(kind, account.account_id)
+            if answer is not None:
+                named.update(rule for e in answer.enforcements for rule in e.rule_ids)
+                named.update(rule for e in answer.totals for rule in e.rule_ids)
+                named.update(lock.rule_id for lock in answer.locks)
         named.update(
             e.rule_id for e in glance.picture.ended_locks if e.account_id == account.account_id
         )
@@ -64,6 +82,7 @@ class Totals:
 
 
 def totals(shown: Iterable[EnforcementAction]) -> Totals:
+    """Totals of these entries."""
     told = list(shown)
     done = [e for e in told if e.phase == "confirmed" and not e.shadow]
     times = [e.duration_ms for e in done if e.duration_ms is not None]
@@ -77,6 +96,26 @@ def totals(shown: Iterable[EnforcementAction]) -> Totals:
         failed=sum(e.phase == "failed" for e in told),
         unsure=sum(e.phase == "uncertain" for e in told),
         slowest_ms=max(times, default=None),
+    )
+
+
+def exact_totals(glance: Glance) -> Totals | None:
+    """The day's totals of the accounts and rules looked at; None where they are not told."""
+    rows: list[EnforcementTotals] = []
+    for account in accounts_shown(glance):
+        answer = glance.history("totals", account.account_id)
+        if answer is None or answer.error:
+            return None
+        rows += [t for t in answer.totals if glance.rule_filter in ("", *t.rule_ids)]
+    return Totals(
+        decisions=sum(t.breaches for t in rows),
+        shadowed=sum(t.shadowed for t in rows),
+        reductions=sum(t.closes for t in rows),
+        cancels=sum(t.cancels for t in rows),
+        stops=sum(t.stops for t in rows),
+        failed=sum(t.failed for t in rows),
+        unsure=sum(t.uncertain for t in rows),
+        slowest_ms=max((t.slowest_ms for t in rows if t.slowest_ms is not None), default=None),
     )
 
 

@@ -1,10 +1,11 @@
 """A view of the picture: of which account, at what time, and whether it can be trusted."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from risk_manager.dashboard.picture import Picture
-from risk_manager.feed.messages import AccountSnapshot, DoubtRow
+from risk_manager.feed.messages import AccountSnapshot, DoubtRow, History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,8 @@ class Glance:
     every_account: bool = False  # in the lists of what was done
     paused: bool = False
     dismissed: frozenset[datetime] = frozenset()
+    befores: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Which page of a history is looked at, by kind and account; the newest where none is named."""
 
     @property
     def live(self) -> bool:
@@ -31,6 +34,21 @@ class Glance:
         """The health issues of this account, and those that concern every account."""
         shown = (None, self.account.account_id if self.account is not None else None)
         return [d for d in self.picture.doubts if d.account_id in shown]
+
+    def history(self, kind: str, account_id: int | None = None) -> History | None:
+        """Return the newest answer of this kind, of the account shown where none is named."""
+        if account_id is None and self.account is not None:
+            account_id = self.account.account_id
+        return None if account_id is None else self.picture.histories.get((kind, account_id))
+
+    def why_no_history(self, kind: str) -> str:
+        """Return a sentence for the place where an answer belongs that has not come."""
+        if self.account is None:
+            return "not known yet"
+        answer = self.history(kind)
+        if answer is None:
+            return "asked for; the daemon has not told it yet"
+        return answer.error or "nothing is told"
 
     def seconds_since(self, then: datetime) -> float:
         return 0.0 if self.now is None else max((self.now - then).total_seconds(), 0.0)

@@ -27,6 +27,13 @@ TABS = (
         answers="may I trade, and how far is each limit?",
     ),
     Tab(
+        number=2,
+        id="pnl",
+        name="P&L",
+        short="P&L",
+        answers="how did the day go, trade by trade, and the days before?",
+    ),
+    Tab(
         number=3,
         id="positions",
         name="Positions",
@@ -140,6 +147,14 @@ KEYS = (
         label="Every account",
         does="Lockouts, Enforcement: every account, or only this one again",
         tabs=_LISTS,
+    ),
+    Key(
+        press="b",
+        shown="b",
+        action="earlier",
+        label="Earlier",
+        does="P&L, Lockouts, Enforcement: the page before, and at last the newest again",
+        tabs=("pnl", *_LISTS),
     ),
     Key(
         press="a",

@@ -13,6 +13,7 @@ from risk_manager.feed.messages import (
     DoubtRow,
     EnforcementAction,
     Heartbeat,
+    History,
     HubRow,
     LockoutCleared,
     LockoutSet,
@@ -84,6 +85,8 @@ class Picture:
     alarms: tuple[AlarmRow, ...] = ()
     doubts: tuple[DoubtRow, ...] = ()
     ended_locks: tuple[EndedLock, ...] = ()  # newest first, since the screen was opened
+    histories: dict[tuple[str, int], History] = field(default_factory=dict)
+    """The newest answer of each kind and account."""
 
     # --- reading ---
 
@@ -113,9 +116,16 @@ class Picture:
             case Disconnected(reason, retry_in_s):
                 line = replace(self.line, up=False, reason=reason, retry_at=mono + retry_in_s)
                 return replace(self, line=line)
+            case Message(data=History() as answer):  # to our question: it makes no figure fresh
+                return self._with_answer(item.account_id, answer)
             case Message():
                 line = replace(self.line, heard_at=mono)
                 return replace(self, line=line, told_at=item.ts)._with_data(item)
+
+    def _with_answer(self, account_id: int | None, answer: History) -> "Picture":
+        if account_id is None:
+            return self
+        return replace(self, histories={**self.histories, (answer.kind, account_id): answer})
 
     def _with_data(self, message: Message) -> "Picture":
         match message.data:

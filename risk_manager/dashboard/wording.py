@@ -97,6 +97,14 @@ def clock(at: datetime, now: datetime | None = None) -> str:
     return local.strftime("%H:%M:%S")
 
 
+def day_and_clock(at: datetime, now: datetime | None) -> str:
+    """Format the viewer's local time of day, with the date where it is not today."""
+    local = at.astimezone()
+    if now is not None and local.date() == now.astimezone().date():
+        return local.strftime("%H:%M:%S")
+    return local.strftime("%d %b %H:%M")
+
+
 RELEASES = {
     "time": "when its time is over",
     "reset": "at the daily reset",

@@ -28,6 +28,9 @@ class Meter:
     """How far an account is from one limit. `used` is the fraction consumed; None is unknown.
 
     `current`, `limit` and `headroom` are in `unit`. `sentence` says the same in words.
+
+    `day_result` is set for a limit on the day's result: the result net of fees at which it is
+    reached, as things stand now. `counts_open`: the P&L of open positions counts as well.
     """
 
     rule_id: str
@@ -38,6 +41,8 @@ class Meter:
     unit: str
     sentence: str
     state: MeterState = MeterState.OK
+    day_result: Decimal | None = None
+    counts_open: bool = False
 
     @property
     def headroom(self) -> Decimal | None:

@@ -1,6 +1,8 @@
 """Sends each frame to every client that listens, and disconnects the slow ones."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import structlog
 from websockets.asyncio.server import ServerConnection
@@ -12,18 +14,35 @@ from risk_manager.feed.connection_closing import ConnectionCloser, close_connect
 from risk_manager.feed.messages import CLOSED_SLOW, AlarmRow, Data
 from risk_manager.feed.reader import Reader
 
-READS_PER_MINUTE = 600  # messages of a client are ignored, up to this number
+READS_PER_MINUTE = 600  # messages of a client, requests among them
 
 log = structlog.get_logger(__name__)
 
 
-class Broadcast:
-    """The clients that listen. Each gets the state first and then all that is sent."""
+class Answer(NamedTuple):
+    """The answer to a client's request, for that client alone."""
 
-    def __init__(self, composer: Composer, clock: Clock, closer: ConnectionCloser) -> None:
+    account_id: int | None
+    data: Data
+
+
+class Broadcast:
+    """The clients that listen. Each gets the state first and then all that is sent.
+
+    `answer` answers a client's message; None where the message is no request.
+    """
+
+    def __init__(
+        self,
+        composer: Composer,
+        clock: Clock,
+        closer: ConnectionCloser,
+        answer: Callable[[str | bytes], Awaitable[Answer | None]],
+    ) -> None:
         self._composer = composer
         self._clock = clock
         self._closer = closer
+        self._answer = answer
         self._readers: dict[ServerConnection, Reader] = {}
         self._numbers = 0
 
@@ -62,7 +81,7 @@ class Broadcast:
         reader.offer(composer.frame(None, composer.snapshot()))
         self._readers[ws] = reader
         relay = asyncio.create_task(reader.relay(), name=reader.name)
-        inbound = asyncio.create_task(self._ignore(ws), name=f"{reader.name} inbound")
+        inbound = asyncio.create_task(self._listen(reader), name=f"{reader.name} inbound")
         try:
             await asyncio.wait((relay, inbound), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -71,17 +90,20 @@ class Broadcast:
         for fault in faults:
             raise fault
 
-    async def _ignore(self, ws: ServerConnection) -> None:
-        """Read and drop the client's messages, so that pongs and close frames are processed."""
+    async def _listen(self, reader: Reader) -> None:
+        """Answer the client's requests, one after the other, and drop all else it sends."""
         since, heard = self._clock.monotonic(), 0
-        async for _ in ws:
+        async for frame in reader.ws:
             heard += 1
             if heard > READS_PER_MINUTE:
                 now = self._clock.monotonic()
                 if now - since < 60:
-                    await close_connection(ws, 1008, "the feed is read-only")
+                    await close_connection(reader.ws, 1008, "the feed is read-only")
                     return
                 since, heard = now, 0
+            answer = await self._answer(frame)
+            if answer is not None and not reader.offer(self._composer.frame(*answer)):
+                self._let_go(reader, "too slow; connect again for a snapshot")
 
     def _let_go(self, reader: Reader, reason: str) -> None:
         if self._readers.pop(reader.ws, None) is None:

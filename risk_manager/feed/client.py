@@ -22,6 +22,7 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
+from risk_manager.feed.history_request import HistoryRequest
 from risk_manager.feed.messages import HEARTBEAT_S, TYPES, DaemonStatus, Data, Message
 from risk_manager.feed.text import looks_plain, plain, plain_json
 from risk_manager.feed.tokens import ADMIN_TOKEN, FEED_TOKEN, read_token
@@ -165,6 +166,17 @@ class FeedClient:
         self._reconnect_s = reconnect_s
         self._vary = vary
         self._spoke = False
+        self._ws: ClientConnection | None = None
+
+    async def ask(self, request: HistoryRequest) -> bool:
+        """Send a request; its answer comes in the stream. False where no connection is there."""
+        if self._ws is None:
+            return False
+        try:
+            await self._ws.send(request.frame(), text=True)
+        except ConnectionClosed:
+            return False
+        return True
 
     async def stream(self) -> AsyncGenerator[Message | Connected | Disconnected]:
         """Yield messages, and a marker whenever the connection is made or lost. Never ends."""
@@ -197,7 +209,11 @@ class FeedClient:
         daemon = Daemon.find(self._data_dir, self._url)
         # Not `async for ws in connect(...)`: the gateway's SDK patches that for the whole process.
         async with daemon.open(daemon.feed_url) as ws:
-            yield daemon, ws
+            self._ws = ws
+            try:
+                yield daemon, ws
+            finally:
+                self._ws = None
 
     async def _messages(self, ws: ClientConnection, daemon: Daemon) -> AsyncGenerator[Message]:
         silence_s = SILENCE * HEARTBEAT_S

@@ -227,6 +227,140 @@ class Vitals:
     hub_message_age_s: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
+# --- parts of a history ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultAt:
+    """A result of the day, net of fees, and when it stood."""
+
+    at: datetime
+    net: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultStretch:
+    """The day's result with open positions during a stretch of time that begins at `at`."""
+
+    at: datetime
+    low: float
+    high: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitLine:
+    """A limit on the day's result: `net` is the result, net of fees, at which it is reached."""
+
+    rule_id: str
+    title: str
+    net: float
+    counts_open: bool  # the P&L of open positions counts as well
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeSums:
+    """The finished trades of a day, of one product or of all (`symbol` empty). Net of fees.
+
+    A trade won with more than zero and lost with less. None: there is no such trade.
+    """
+
+    symbol: str
+    trades: int
+    won: int
+    lost: int
+    net: float
+    best: float | None
+    worst: float | None
+    average: float | None
+    average_won: float | None
+    average_lost: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayCourse:
+    """The course of the trading day of one account. All results are net of fees.
+
+    `total` holds the result with open positions as it was watched, from `watched_since` on (None:
+    not watched yet today). `high`, `low` and `drawdown`, the greatest fall below an earlier high
+    and when it was reached, are of the same figure.
+    """
+
+    trading_date: str
+    starts_at: datetime
+    ends_at: datetime
+    realised: tuple[ResultAt, ...]  # after executions, oldest first, at most 400
+    total: tuple[ResultStretch, ...]  # oldest first, at most 400
+    watched_since: datetime | None
+    high: ResultAt | None
+    low: ResultAt | None
+    drawdown: ResultAt | None
+    limits: tuple[LimitLine, ...]  # in force now
+    sums: tuple[TradeSums, ...]  # of all trades first, then of each product
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayTrade:
+    """One trade of the day that has closed lots. `realised_after` is the day's net result then."""
+
+    contract_id: str
+    symbol: str
+    side: str  # long, short
+    size: int  # lots closed
+    price: float  # of the newest close
+    net: float
+    fees: float
+    opened_at: datetime
+    closed_at: datetime
+    realised_after: float
+    is_over: bool  # False: some lots are still open
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayResult:
+    """A finished trading day, as the database has it."""
+
+    trading_date: str
+    net: float
+    gross: float
+    fees: float
+    executions: int
+    end_balance: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastLock:
+    """A lock of the database, in force or over. `cleared_at` None: it is in force."""
+
+    rule_id: str
+    scope: str
+    policy: str
+    kind: str
+    release: str
+    reason: str
+    set_at: datetime
+    expires_at: datetime | None
+    cleared_at: datetime | None
+    cleared_by: str
+    trading_date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcementTotals:
+    """Counts of a trading day, of all entries that name exactly these rules."""
+
+    rule_ids: tuple[str, ...]
+    breaches: int  # decisions of severity breach or critical that were acted on
+    shadowed: int  # the same, decided only
+    closes: int  # positions closed or reduced, confirmed
+    cancels: int
+    stops: int  # placed or moved
+    failed: int
+    uncertain: int
+    slowest_ms: float | None  # of the confirmed calls
+
+
 # --- the data of each message ---------------------------------------------------------------------
 
 
@@ -461,6 +595,27 @@ class Snapshot:
     token_expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The answer to a request of one reader, sent to that reader only.
+
+    Of the parts only that of the `kind` asked for is filled, newest first. `next` is the `before`
+    of the next page; None: there is none. `error` says why there is no answer.
+    """
+
+    id: int  # of the request
+    kind: str  # day, trades, days, locks, enforcements, totals
+    before: str | None = None
+    next: str | None = None
+    error: str = ""
+    day: DayCourse | None = None
+    trades: tuple[DayTrade, ...] = ()
+    days: tuple[DayResult, ...] = ()
+    locks: tuple[PastLock, ...] = ()
+    enforcements: tuple[EnforcementAction, ...] = ()
+    totals: tuple[EnforcementTotals, ...] = ()
+
+
 Data = (
     GatewayUserTrade
     | GatewayUserPosition
@@ -473,6 +628,7 @@ Data = (
     | DaemonStatus
     | Snapshot
     | Heartbeat
+    | History
 )
 
 TYPES: Mapping[str, type[Data]] = MappingProxyType(
@@ -488,6 +644,7 @@ TYPES: Mapping[str, type[Data]] = MappingProxyType(
         "daemon_status": DaemonStatus,
         "snapshot": Snapshot,
         "heartbeat": Heartbeat,
+        "history": History,
     }
 )
 NAMES: Mapping[type[Data], str] = MappingProxyType({model: name for name, model in TYPES.items()})

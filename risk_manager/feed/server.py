@@ -29,10 +29,11 @@ from risk_manager.engine.step import Step
 from risk_manager.feed.access import ADMIN_PATH, FEED_PATH, host_names
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.admission import Admission, path_of
-from risk_manager.feed.broadcast import Broadcast
+from risk_manager.feed.broadcast import Answer, Broadcast
 from risk_manager.feed.composer import Composer
 from risk_manager.feed.connection_closing import CLOSE_S, ConnectionCloser, close_connection
 from risk_manager.feed.frames import Memory
+from risk_manager.feed.history_request import HistorySource, read_request
 from risk_manager.feed.messages import HEARTBEAT_S, AlarmRow, EnforcementAction, Vitals
 from risk_manager.feed.pacing import Pacer
 from risk_manager.feed.step_queue import StepQueue
@@ -58,7 +59,8 @@ class FeedServer(AsyncClosing):
     """Serves /feed and /admin on this machine only. An async context manager; also `Feed`.
 
     `feed_source` returns the State in force. `vitals` returns facts that are not in the state.
-    `read_whole` says whether an account has been read with its trades since the start.
+    `read_whole` says whether an account has been read with its trades since the start. `history`
+    answers the requests of clients; without it they are ignored.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class FeedServer(AsyncClosing):
         heartbeat_s: float = HEARTBEAT_S,
         right_of_way: RightOfWay | None = None,
         read_whole: Callable[[int], bool] = lambda _: True,
+        history: HistorySource | None = None,
     ) -> None:
         self.port = port
         self._clock = clock
@@ -96,8 +99,9 @@ class FeedServer(AsyncClosing):
             version=version,
             heartbeat_s=heartbeat_s,
         )
-        self._broadcast = Broadcast(self._composer, clock, self._closer)
-        right_of_way = right_of_way or RightOfWay()
+        self._right_of_way = right_of_way = right_of_way or RightOfWay()
+        self._history = history
+        self._broadcast = Broadcast(self._composer, clock, self._closer, self._answer)
         self._pacer = Pacer(
             self._broadcast,
             self._composer,
@@ -234,6 +238,13 @@ class FeedServer(AsyncClosing):
         await self._broadcast.serve(ws)
 
     # --- the server itself ---
+
+    async def _answer(self, frame: str | bytes) -> Answer | None:
+        request = read_request(frame)
+        if request is None or self._history is None:
+            return None
+        await self._right_of_way.give_way()
+        return Answer(request.account_id, await self._history(request))
 
     async def _beat(self) -> None:
         while True:

@@ -57,10 +57,11 @@ class DailyProfitTarget(DayResultRule):
         else:
             current = max(result, ZERO)
             sentence = f"{dollars(result)} made today, {dollars(self.target - result)} to go"
-        return self.reading(
+        meter = self.reading(
             current=current,
             limit=self.target,
             unit="USD",
             sentence=sentence,
             state=state,
         )
+        return self.on_the_day(view, meter, self.target)

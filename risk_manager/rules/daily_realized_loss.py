@@ -1,6 +1,7 @@
 """RULE-003: stop for the day at a realised loss."""
 
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -67,7 +68,14 @@ class DailyRealizedLoss(DayResultRule):
             return between.most, ""
         return between.likely, f" ({between.doubts})"
 
+    @cached_property
+    def _floor(self) -> Decimal:
+        return -self.limit
+
     def meter(self, view: View) -> Meter:
+        return self.on_the_day(view, self._reading(view), self._floor)
+
+    def _reading(self, view: View) -> Meter:
         result, doubts = self._result(view)
         if self.day_result(view) is None and result is not None and result > -self.limit:
             result = None

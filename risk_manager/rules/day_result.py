@@ -1,5 +1,6 @@
 """Shared by the two rules over the day's result: its sum, and how the day is ended."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import ClassVar, Literal, Self
@@ -11,7 +12,7 @@ from risk_manager.domain.lockout import Lockout, LockoutSpec
 from risk_manager.domain.locks import Release
 from risk_manager.domain.money import cents
 from risk_manager.domain.open_pnl_bounds import OpenBetween, open_between
-from risk_manager.domain.rule import Rule
+from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import Mode, PnlBasis
 from risk_manager.domain.view import View
 
@@ -63,6 +64,15 @@ class DayResultRule(Rule):
             return realised
         open_pnl = view.unrealised_total()
         return None if open_pnl is None else realised + open_pnl
+
+    def on_the_day(self, view: View, meter: Meter, reached_at: Decimal) -> Meter:
+        """Add the net result of the day at which a limit on this rule's own basis is reached."""
+        net = (self.pnl_basis or view.state.rulebook.defaults.pnl_basis) is PnlBasis.NET
+        return replace(
+            meter,
+            day_result=reached_at if net else reached_at - view.today.fees,
+            counts_open=self.include_unrealized,
+        )
 
     def day_between(self, view: View) -> OpenBetween:
         """Return the bounds of the day's result, for when `day_result` is None."""

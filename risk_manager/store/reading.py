@@ -88,28 +88,30 @@ def enforcement(connection: sqlite3.Connection, each: int = 50) -> list[Enforcem
     Only recent rows are searched.
     """
     found = connection.execute(_ENFORCEMENT, (LOOKED_THROUGH, each))
-    return [
-        EnforcementRow(
-            id=r[0],
-            intent_id=r[1],
-            at=instant(r[2]),
-            last_seen=instant(r[3]),
-            count=r[4],
-            account_id=r[5],
-            trading_day=date.fromisoformat(r[6]),
-            rule_id=r[7],
-            subject=r[8],
-            severity=r[9],
-            action=r[10],
-            reason=r[11],
-            outcome=r[12],
-            details=json.loads(r[13]),
-            duration_ms=r[14],
-            contract_id=r[15],
-            asked={} if r[16] is None else json.loads(r[16])["action"],
-        )
-        for r in found
-    ]
+    return [enforcement_row(r) for r in found]
+
+
+def enforcement_row(r: Row) -> EnforcementRow:
+    """Read one row of the columns above. Raises ValueError or KeyError for one that is not ours."""
+    return EnforcementRow(
+        id=r[0],
+        intent_id=r[1],
+        at=instant(r[2]),
+        last_seen=instant(r[3]),
+        count=r[4],
+        account_id=r[5],
+        trading_day=date.fromisoformat(r[6]),
+        rule_id=r[7],
+        subject=r[8],
+        severity=r[9],
+        action=r[10],
+        reason=r[11],
+        outcome=r[12],
+        details=json.loads(r[13]),
+        duration_ms=r[14],
+        contract_id=r[15],
+        asked={} if r[16] is None else json.loads(r[16])["action"],
+    )
 
 
 def audit_tail(connection: sqlite3.Connection, limit: int = 50) -> list[AuditRow]:

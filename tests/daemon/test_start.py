@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_process import ACCOUNT, DaemonProcess, buy, still_gateway, until
+from daemon_process import ACCOUNT, DaemonProcess, buy, lose, still_gateway, until
 from desk import MORNING
 from stored_desk import at, garble, opened, stored_desk, tamper
 
@@ -19,7 +20,10 @@ from risk_manager.daemon.earlier_runs import EarlierRuns, read_earlier_runs
 from risk_manager.domain.events import AdminAsked, HealthIssueChanged
 from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.rulebook import Rulebook
+from risk_manager.feed.client import FeedClient
 from risk_manager.feed.frames import REMEMBERED
+from risk_manager.feed.history_request import HistoryRequest
+from risk_manager.feed.messages import History, Message
 from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings.loading import load
@@ -153,6 +157,61 @@ async def test_a_screen_sees_after_a_restart_what_earlier_runs_have_told(
     [again] = [a for a in snapshot["alarms"] if a["code"] == "database_lost"]
     assert {**again, "about": alarm["about"], "over_at": None} == alarm
     assert again["over_at"] is not None, "it would stand for ever"
+
+
+async def test_a_screen_sees_after_a_restart_the_day_with_its_curve_its_trades_and_its_totals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with still_gateway() as gateway:
+        where = desk_in(tmp_path, gateway, monkeypatch)
+        async with guarding(where) as daemon:
+            lose(gateway.exchange, "MNQ", 2, 40)
+            buy(gateway.exchange, "RTY", 1)
+            await where.until_account(has_ended("CLOSE_POSITION"), "closed, and read back")
+            await until(
+                lambda: (
+                    (curve := daemon.parts.day_curves.of(daemon.state.accounts[ACCOUNT]))
+                    and curve.low is not None
+                    and curve.low.net < -40
+                ),
+                "the loss is in the curve",
+            )
+            before = await histories(where)
+        async with guarding(where):
+            await where.account()
+            after = await histories(where)
+    day, trades, totals = after["day"].day, after["trades"].trades, after["totals"].totals
+    assert day is not None
+    assert before["day"].day is not None
+    assert (day.watched_since, day.low) == (before["day"].day.watched_since, before["day"].day.low)
+    assert day.realised == before["day"].day.realised
+    assert trades == before["trades"].trades
+    assert trades[0].realised_after == day.realised[-1].net
+    assert sum(t.closes for t in totals) == 1
+    assert [e.phase for e in after["enforcements"].enforcements].count("confirmed") == 1
+    assert [lock.rule_id for lock in after["locks"].locks] == ["symbol_blocks"]
+    assert not any(answer.error for answer in after.values())
+
+
+async def histories(where: DaemonProcess) -> dict[str, History]:
+    """One answer of each kind, as a screen gets them."""
+    client = FeedClient(where.data)
+    waiting = ["day", "trades", "days", "locks", "enforcements", "totals"]
+    answers: dict[str, History] = {}
+    async with asyncio.timeout(30), aclosing(client.stream()) as stream:
+        async for item in stream:
+            if not isinstance(item, Message):
+                continue
+            if isinstance(item.data, History):
+                answers[item.data.kind] = item.data
+                waiting = [kind for kind in waiting if kind not in answers]
+            elif item.type != "snapshot" or answers:
+                continue
+            if not waiting:
+                break
+            request = HistoryRequest(id=len(answers), kind=waiting[0], account_id=ACCOUNT)
+            assert await client.ask(request)
+    return answers
 
 
 def has_ended(action: str) -> Callable[[dict[str, Any]], bool]:

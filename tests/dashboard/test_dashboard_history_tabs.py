@@ -1,6 +1,7 @@
 """The Lockouts and Enforcement tabs: what locked, what was done, how fast, and the filters."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
 from risk_manager.dashboard.widgets.lockouts import Lockouts
 from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.events import AdminAsked
-from risk_manager.feed.messages import EnforcementAction
+from risk_manager.feed.history_request import HistoryRequest, refused
+from risk_manager.feed.messages import EnforcementAction, EnforcementTotals, History, PastLock
 
 AT = datetime(2026, 11, 16, 15, 0, tzinfo=UTC)
 
@@ -173,6 +175,113 @@ async def test_the_lists_are_filtered_by_rule_and_by_account(
         assert "combine-50k" not in text
         await seen.pilot.press("a")
         await until(lambda: "LOCKED" not in seen.text(Lockouts))
+
+
+def locked(number: int, *, over: bool = True) -> PastLock:
+    return PastLock(
+        rule_id="manual" if number % 2 else "[bold",
+        scope="account",
+        policy="flat",
+        kind="manual",
+        release="manual",
+        reason=f"reason {number}",
+        set_at=AT - timedelta(days=number),
+        expires_at=None,
+        cleared_at=AT - timedelta(days=number, hours=-2) if over else None,
+        cleared_by="ADMIN_OVERRIDE" if over else "",
+        trading_date="2026-11-16",
+    )
+
+
+async def history(request: HistoryRequest) -> History:
+    """Two pages of each list, and the totals of two rules."""
+    newest = request.before is None
+    numbers = range(3) if newest else range(3, 5)
+    answer = History(id=request.id, kind=request.kind, before=request.before)
+    match request.kind:
+        case "totals":
+            one = EnforcementTotals(
+                rule_ids=("a",),
+                breaches=70,
+                shadowed=0,
+                closes=64,
+                cancels=3,
+                stops=0,
+                failed=1,
+                uncertain=0,
+                slowest_ms=812.0,
+            )
+            return replace(answer, totals=(one, replace(one, rule_ids=("a", "b"), slowest_ms=1e4)))
+        case "locks":
+            told = tuple(locked(n, over=n > 0) for n in numbers)
+            return replace(answer, locks=told, next="x" if newest else None)
+        case "enforcements":
+            done = tuple(
+                replace(
+                    decision("breach"),
+                    reason=f"reason {n}",
+                    rule_ids=("a",) if n % 2 else ("b",),
+                    timestamp=AT - timedelta(days=n),
+                )
+                for n in numbers
+            )
+            return replace(answer, enforcements=done, next="x" if newest else None)
+    return refused(request, "not here")
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_the_days_totals_are_exact_and_follow_the_filter(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with FeedDaemon(tmp_path, history=history), screen(tmp_path, size) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        await seen.pilot.press("8")
+        text = await seen.shows(EnforcementLog, "140 breaches", "128 closes", "6 cancels")
+        assert "2 FAILED" in text
+        assert "10,000 ms" in text
+        assert "at least" not in text
+        await seen.pilot.press("f", "f")
+        await seen.shows(EnforcementLog, "70 breaches", "slowest 10,000 ms")  # of a and b: b
+        await seen.pilot.press("f")
+        await seen.shows(EnforcementLog, "140 breaches")
+
+
+@pytest.mark.wire
+async def test_enforcements_of_earlier_days_are_paged(tmp_path: Path) -> None:
+    async with FeedDaemon(tmp_path, history=history) as daemon, screen(tmp_path) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        await daemon.trade("-600")
+        await seen.pilot.press("8")
+        text = await seen.shows(EnforcementLog, "lost $601.00 today", "reason 0", "reason 2")
+        assert text.index("lost $601.00") < text.index("reason 0") < text.index("reason 2")
+        assert "14 Nov" in text
+        panel = seen.app.screen.query_one(EnforcementLog)
+        await until(lambda: "b: earlier" in str(panel.border_subtitle))
+        await seen.pilot.press("b")
+        text = await seen.shows(EnforcementLog, "reason 3", "reason 4")
+        assert "lost $601.00" not in text
+        assert "an earlier page, b: the newest again" in str(panel.border_subtitle)
+        await seen.pilot.press("b")
+        await seen.shows(EnforcementLog, "lost $601.00 today")
+
+
+@pytest.mark.wire
+async def test_locks_of_earlier_days_say_how_long_and_how_they_ended(tmp_path: Path) -> None:
+    async with FeedDaemon(tmp_path, history=history), screen(tmp_path) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        await seen.pilot.press("7")
+        text = await seen.shows(Lockouts, "Over, the last one set first", "reason 1", "reason 2")
+        assert "reason 0" not in text  # it is in force, and told above by the daemon itself
+        assert "LOCKED 2h00m  whole account: reason 1" in text
+        assert "lifted by an administrator" in text
+        await seen.pilot.press("b")
+        await seen.shows(Lockouts, "reason 3", "reason 4")
+        await seen.pilot.press("f")
+        text = await seen.shows(Lockouts, "[bold", "reason 4")
+        assert "reason 3" not in text
+        panel = seen.app.screen.query_one(Lockouts)
+        assert "[bold" in str(panel.border_subtitle)  # a name is no markup
 
 
 def one_rule(text: str, rule: str) -> str:

@@ -126,6 +126,7 @@ async def test_the_meter_says_how_far_it_is(desk: DeskMaker) -> None:
     meter = d.meter("daily_profit_target")
     assert meter.sentence == "$360.00 made today, $640.00 to go"
     assert meter.headroom == Decimal(640)
+    assert meter.day_result == Decimal(1000)
 
 
 @pytest.mark.parametrize("fields", [{"target": 0}, {"target": -1}, {**TARGET, "lockout": "none"}])

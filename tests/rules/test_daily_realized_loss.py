@@ -411,3 +411,15 @@ async def test_a_loss_on_the_way_is_told_though_a_part_is_unknown(desk: DeskMake
     await d.quote("MNQ", 20890)
     assert d.reasons == ["$440.00 of the daily loss limit $500.00 is used"]
     assert d.meter("daily_realized_loss").current is None
+
+
+async def test_the_meter_tells_at_which_net_result_the_limit_is_reached(desk: DeskMaker) -> None:
+    net = desk(daily_realized_loss={**LIMIT, "include_unrealized": True})
+    await net.loss(100, fees="2.00")
+    meter = net.meter("daily_realized_loss")
+    assert (meter.day_result, meter.counts_open) == (Decimal(-500), True)
+
+    gross = desk(daily_realized_loss={**LIMIT, "pnl_basis": "gross"})
+    await gross.loss(100, fees="2.00")
+    meter = gross.meter("daily_realized_loss")
+    assert (meter.day_result, meter.counts_open) == (Decimal(-502), False)

@@ -10,12 +10,13 @@ from risk_manager.dashboard.enforcement_facts import (
     accounts_shown,
     day_began,
     entries,
+    exact_totals,
     totals,
 )
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.enforcements import PHASE_COLOURS, alarm_line
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, called, clock, phase
+from risk_manager.dashboard.wording import DIM, called, day_and_clock, phase
 from risk_manager.feed.messages import AccountSnapshot, EnforcementAction
 
 
@@ -25,7 +26,7 @@ class EnforcementLog(Panel):
     heading = "Enforcement"
 
     def show(self, glance: Glance) -> None:
-        self.border_subtitle = filter_words(glance)
+        self.note(f"{filter_words(glance)}{page_words(glance, 'enforcements')}")
         super().show(glance)
 
     def lines(self, glance: Glance) -> Iterator[Content]:
@@ -36,7 +37,8 @@ class EnforcementLog(Panel):
             for account, entry in entries(glance)
         ]
         shown = (None, *(a.account_id for a in accounts_shown(glance)))
-        if not glance.rule_filter:  # an alarm is of no rule
+        is_newest = not page_words(glance, "enforcements").startswith(EARLIER)
+        if not glance.rule_filter and is_newest:  # an alarm is of no rule
             story += [
                 (a.at, [alarm_line(glance, a)])
                 for a in glance.picture.alarms
@@ -54,17 +56,36 @@ def filter_words(glance: Glance) -> str:
     return f"{who}, {rule}"
 
 
+EARLIER = "; an earlier page"
+
+
+def page_words(glance: Glance, kind: str) -> str:
+    """Whether an earlier page is looked at, and whether there are more. Empty: this is all."""
+    answers = [glance.history(kind, a.account_id) for a in accounts_shown(glance)]
+    is_earlier = any(a is not None and a.before is not None for a in answers)
+    has_more = any(a is not None and a.next is not None for a in answers)
+    if is_earlier:
+        return f"{EARLIER}, b: {'the one before' if has_more else 'the newest again'}"
+    return "; b: earlier" if has_more else ""
+
+
 def _totals(glance: Glance) -> Iterator[Content]:
     began = day_began(glance.picture.next_reset, glance.now)
     if began is None:
         return
-    today = [entry for _, entry in entries(glance) if entry.timestamp >= began]
-    sums = totals(today)
-    # The daemon tells of the newest only: the others of the day are not counted.
-    is_cut = any(
-        len(a.enforcements) >= KEPT and a.enforcements[-1].timestamp >= began
-        for a in accounts_shown(glance)
-    )
+    sums, is_cut = exact_totals(glance), False
+    if sums is None:  # the daemon cannot tell them: those of what it tells by itself, at least
+        told = [
+            e
+            for a in accounts_shown(glance)
+            for e in a.enforcements
+            if e.timestamp >= began and glance.rule_filter in ("", *e.rule_ids)
+        ]
+        sums = totals(told)
+        is_cut = any(
+            len(a.enforcements) >= KEPT and a.enforcements[-1].timestamp >= began
+            for a in accounts_shown(glance)
+        )
     plus = "+" if is_cut else ""
     counts = (
         (sums.decisions, "breaches", "bold"),
@@ -73,7 +94,7 @@ def _totals(glance: Glance) -> Iterator[Content]:
         (sums.stops, "stops", ""),
         (sums.shadowed, "in shadow", "$text-accent"),
     )
-    parts = [(f"since {began.astimezone():%a %H:%M}: ", DIM)]
+    parts = [("today: ", DIM)]
     parts += [
         (f"{count}{plus} {noun}  ", style)
         for count, noun, style in counts
@@ -99,7 +120,7 @@ def _entry(glance: Glance, account: AccountSnapshot, entry: EnforcementAction) -
     tries = f" (try {entry.attempt})" if entry.attempt is not None and entry.attempt > 1 else ""
     told = entry.details.get("message")
     yield Content.assemble(
-        (f"{clock(entry.timestamp, glance.now):<12} ", DIM),
+        (f"{day_and_clock(entry.timestamp, glance.now):<12} ", DIM),
         (f"{word:<8} ", f"bold {colour}"),
         (called(entry), "bold"),
         tries,

@@ -6,18 +6,26 @@ from textual.content import Content
 
 from risk_manager.dashboard.enforcement_facts import LOCKING, accounts_shown, entries
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.widgets.enforcement_log import filter_words
+from risk_manager.dashboard.widgets.enforcement_log import filter_words, page_words
 from risk_manager.dashboard.widgets.locks import scope
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, called, cleared, clock, lock_ends
-from risk_manager.feed.messages import AccountSnapshot, LockRow
+from risk_manager.dashboard.wording import (
+    DIM,
+    called,
+    cleared,
+    clock,
+    day_and_clock,
+    duration,
+    lock_ends,
+)
+from risk_manager.feed.messages import AccountSnapshot, LockRow, PastLock
 
 
 class Lockouts(Panel):
     heading = "Lockouts"
 
     def show(self, glance: Glance) -> None:
-        self.border_subtitle = filter_words(glance)
+        self.note(f"{filter_words(glance)}{page_words(glance, 'locks')}")
         super().show(glance)
 
     def lines(self, glance: Glance) -> Iterator[Content]:
@@ -33,9 +41,11 @@ class Lockouts(Panel):
         if not locks:
             yield Content.styled("  none", DIM)
         yield Content("")
-        yield from _ended(glance)
-        yield Content("")
-        yield from _decided(glance)
+        past = list(_past(glance))
+        yield from past or _ended(glance)
+        if not past:
+            yield Content("")
+            yield from _decided(glance)
 
 
 def _name(glance: Glance, account: AccountSnapshot) -> str:
@@ -58,6 +68,46 @@ def _lock(glance: Glance, account: AccountSnapshot, lock: LockRow) -> Iterator[C
     lifts = "an administrator may lift it" if lock.admin_may_clear else "nobody can lift it"
     yield Content.styled(
         " " * 17 + f"since {clock(lock.set_at, glance.now)}, by {lock.rule_id}; {lifts}", DIM
+    )
+
+
+def _past(glance: Glance) -> Iterator[Content]:
+    """Locks that are over, of earlier days and runs too; nothing where the daemon tells none."""
+    found: list[tuple[AccountSnapshot, PastLock]] = []
+    is_told = False
+    for account in accounts_shown(glance):
+        answer = glance.history("locks", account.account_id)
+        if answer is None or answer.error:
+            continue
+        is_told = True
+        found += [
+            (account, lock)
+            for lock in answer.locks
+            if lock.cleared_at is not None and glance.rule_filter in ("", lock.rule_id)
+        ]
+    if not is_told:
+        return
+    yield Content.styled("Over, the last one set first", "bold")
+    if not found:
+        yield Content.styled("  none on this page", DIM)
+    for account, lock in sorted(found, key=lambda one: one[1].set_at, reverse=True):
+        yield from _past_lock(glance, account, lock)
+
+
+def _past_lock(glance: Glance, account: AccountSnapshot, lock: PastLock) -> Iterator[Content]:
+    assert lock.cleared_at is not None
+    lasted = (lock.cleared_at - lock.set_at).total_seconds()
+    where = "whole account" if lock.scope == "account" else lock.scope.partition(":")[2]
+    word = {"flat": "LOCKED", "no_entries": "NO ENTRIES"}.get(lock.policy, lock.policy.upper())
+    yield Content.assemble(
+        (f"  {day_and_clock(lock.set_at, glance.now):<12} ", DIM),
+        (f"{word} {duration(lasted)}", "bold"),
+        f"  {where}: {lock.reason}",
+    )
+    yield Content.styled(
+        f"{'':15}{lock.rule_id}; ended {day_and_clock(lock.cleared_at, glance.now)}:"
+        f" {cleared(lock.cleared_by)}  {_name(glance, account)}",
+        DIM,
     )
 
 

@@ -19,6 +19,7 @@ class Panel(VerticalScroll):
 
     heading = ""
     empty = "none"
+    _noted = ""
 
     def compose(self) -> ComposeResult:
         yield Text()
@@ -32,6 +33,12 @@ class Panel(VerticalScroll):
             self.put_lines([Content.styled("not known yet", "dim")])
         else:
             self.put_lines(self.lines(glance))
+
+    def note(self, text: str) -> None:
+        """Show this in the border below. It is data, and the same text again costs nothing."""
+        if text != self._noted:
+            self._noted = text
+            self.border_subtitle = Content(text)
 
     def put_lines(self, lines: Iterable[Content]) -> None:
         shown = list(lines) or [Content.styled(self.empty, "dim")]

@@ -33,7 +33,7 @@ class PositionSheet(Panel):
         total = "" if account is None else f"{account.contracts_held} contracts held"
         if account is not None and account.positions:
             total += f", open {signed(account.unrealised)}"
-        self.border_subtitle = total
+        self.note(total)
 
     def lines(self, glance: Glance) -> Iterator[Content]:
         account = glance.account

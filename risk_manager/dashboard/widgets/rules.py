@@ -54,7 +54,7 @@ class Rules(Panel, can_focus=False):
     def show(self, glance: Glance) -> None:
         super().show(glance)
         count = 0 if glance.account is None else len(glance.account.meters)
-        self.border_subtitle = f"{count} in force" if count else ""
+        self.note(f"{count} in force" if count else "")
 
     def lines(self, glance: Glance) -> Iterator[Content]:
         assert glance.account is not None

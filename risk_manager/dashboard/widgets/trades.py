@@ -24,7 +24,7 @@ class Trades(Panel):
     def show(self, glance: Glance) -> None:
         super().show(glance)
         count = 0 if glance.account is None else glance.account.round_turns
-        self.border_subtitle = f"{count} today" if count else ""
+        self.note(f"{count} today" if count else "")
 
     def lines(self, glance: Glance) -> Iterator[Content]:
         assert glance.account is not None

@@ -118,6 +118,11 @@ class PositionRecord(BaseModel):
     size: int = Field(ge=0)
     average_price: Decimal | None = None
 
+    @property
+    def net(self) -> int:
+        """The signed size: negative for a short position."""
+        return -self.size if self.type is PositionType.SHORT else self.size
+
 
 class OrderRecord(BaseModel):
     """One order as the gateway states it. `size` and `fill_volume` in contracts."""

@@ -45,7 +45,7 @@ def with_position(
     held = account.positions.get(record.contract_id)
     if held is not None and _is_of_an_earlier_one(record, held):
         return account
-    net = -record.size if record.type is PositionType.SHORT else record.size
+    net = record.net
     if net == 0:
         if held is None:
             return account
@@ -301,11 +301,11 @@ def is_for_news(account: Account, action: Action, now: datetime) -> bool:
     if not isinstance(action, ClosePosition | ReducePosition):
         return False
     held = account.positions.get(action.contract_id)
-    return (
-        held is not None
-        and held.episode == action.episode
-        and opened_freshly(account, action.contract_id, now)
-    )
+    if held is None or held.episode != action.episode:
+        return False
+    if isinstance(action, ReducePosition):
+        return is_told_freshly(account, action.contract_id, now)
+    return opened_freshly(account, action.contract_id, now)
 
 
 def with_record_reported(
@@ -353,8 +353,9 @@ def with_positions_reported(
 ) -> Account:
     """Return the account after a full list of positions.
 
-    The list does not override what the stream reported after it was asked for, nor does it remove
-    a position that the stream reported as new within `LIST_LAG` before.
+    The list does not override what the stream reported after it was asked for. Nor does it override
+    a size that the stream reported within `LIST_LAG` before, or remove a position that the stream
+    reported as new within that time.
     """
     stated = {r.contract_id: r for r in records}
     for contract_id in sorted({*stated, *account.positions}):
@@ -363,14 +364,34 @@ def with_positions_reported(
             continue
         if contract_id not in stated and opened_freshly(account, contract_id, asked_at):
             decided_from = account.positions[contract_id].opened_at + LIST_LAG
-            dispute = Dispute(contract_id, decided_from, left_out=True)
+            left_out = Dispute(contract_id, decided_from, left_out=True)
+            account = with_dispute(account, contract_id, left_out)
+            continue
+        record = stated.get(contract_id)
+        dispute = None if record is None else _disputed_size(account, record, asked_at)
+        if dispute is not None:
             account = with_dispute(account, contract_id, dispute)
             continue
-        record = stated.get(contract_id) or PositionRecord(
-            account_id=account.id, contract_id=contract_id, size=0
-        )
+        record = record or PositionRecord(account_id=account.id, contract_id=contract_id, size=0)
         account = with_position(account, record, at, contracts.get(contract_id))
     return account
+
+
+def _disputed_size(account: Account, record: PositionRecord, asked_at: datetime) -> Dispute | None:
+    """Return the dispute about the size of this position; None if this list decides it.
+
+    A list asked for within `LIST_LAG` after the stream stated another size may be the older one.
+    The first such difference sets the time, as a stream that is late goes on stating old sizes.
+    """
+    contract_id = record.contract_id
+    held, heard = account.positions.get(contract_id), account.heard.get(contract_id)
+    if held is None or heard is None or asked_at >= heard + LIST_LAG or record.net == held.net:
+        return None
+    if _is_another(record, held):
+        return None
+    known = account.disputes.get(contract_id)
+    decided_from = heard + LIST_LAG if known is None else known.decided_from
+    return Dispute(contract_id, decided_from) if asked_at < decided_from else None
 
 
 def opened_freshly(account: Account, contract_id: str, asked_at: datetime) -> bool:

@@ -18,8 +18,10 @@ from risk_manager.domain.decisions import (
 from risk_manager.domain.events import ActionSettled
 from risk_manager.domain.exchange_hours import CHICAGO, opens_next
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.records import PositionRecord
+from risk_manager.domain.holdings import Position
+from risk_manager.domain.records import PositionRecord, PositionType
 from risk_manager.domain.state import State
+from risk_manager.domain.symbols import Contract
 from risk_manager.engine import account_updates as accounts
 from risk_manager.engine import unproven_cancels
 from risk_manager.engine.locking import lower_ceilings
@@ -45,7 +47,7 @@ def settled(state: State, account: Account, event: ActionSettled, facts: list[Fa
         ended = fast_replace(attempt, settled_at=event.at, outcome=event.outcome)
         account = fast_replace(account, attempts={**account.attempts, key: ended})
         return fill_attribution.with_answer(account, ended, event)
-    account = _ended_by(account, attempt, event)
+    account = _ended_by(state, account, attempt, event)
     refused = 0
     if event.outcome is Outcome.REFUSED:
         refused = attempt.refused + 1 if event.error_code == attempt.refused_code else 1
@@ -80,7 +82,7 @@ def settled(state: State, account: Account, event: ActionSettled, facts: list[Fa
     return fill_attribution.with_answer(account, ended, event)
 
 
-def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
+def _ended_by(state: State, account: Account, attempt: Attempt, event: ActionSettled) -> Account:
     """Return the account without the position or order that a call ended or the gateway does not
     know.
 
@@ -94,26 +96,49 @@ def _ended_by(account: Account, attempt: Attempt, event: ActionSettled) -> Accou
         return accounts.without_order(account, action.order_id, event.at)
     if event.outcome is not Outcome.DONE or not event.verified:
         return account
-    if isinstance(action, CancelOrder) and _stream_alone(account, action.key, attempt.asked_at):
+    if isinstance(action, CancelOrder) and _is_left_out(account, action.key, attempt.asked_at):
         return accounts.without_order(account, action.order_id, event.at)
-    if isinstance(action, ClosePosition):
+    if isinstance(action, ClosePosition | ReducePosition):
         held = account.positions.get(action.contract_id)
-        alone = _stream_alone(account, action.contract_id, attempt.asked_at)
-        if held is not None and held.episode == action.episode and alone:
-            flat = PositionRecord(
-                id=held.gateway_id, account_id=account.id, contract_id=held.contract_id, size=0
-            )
-            account = accounts.with_position(account, flat, event.at, None)
-            disputes = {k: d for k, d in account.disputes.items() if k != held.contract_id}
-            return lower_ceilings(fast_replace(account, disputes=disputes))
+        keep = action.keep if isinstance(action, ReducePosition) else 0
+        if (
+            held is not None
+            and held.episode == action.episode
+            and held.size > keep
+            and _stream_alone(account, action.contract_id, attempt.asked_at)
+        ):
+            contract = state.contracts.get(action.contract_id)
+            return _with_size(account, held, keep, event.at, contract)
     return account
 
 
+def _with_size(
+    account: Account, held: Position, size: int, at: datetime, contract: Contract | None
+) -> Account:
+    """Return the account after our call has brought a disputed position to this size."""
+    record = PositionRecord(
+        id=held.gateway_id,
+        account_id=account.id,
+        contract_id=held.contract_id,
+        type=PositionType.LONG if held.net > 0 else PositionType.SHORT,
+        size=size,
+        average_price=held.average_price if held.average_stated else None,
+    )
+    account = accounts.with_position(account, record, at, contract)
+    disputes = {k: d for k, d in account.disputes.items() if k != held.contract_id}
+    return lower_ceilings(fast_replace(account, disputes=disputes))
+
+
+def _is_left_out(account: Account, key: str, asked_at: datetime) -> bool:
+    dispute = account.disputes.get(key)
+    return dispute is not None and dispute.left_out and _stream_alone(account, key, asked_at)
+
+
 def _stream_alone(account: Account, key: str, asked_at: datetime) -> bool:
-    """Whether an order or position, reported by the stream before the action was asked for, is
-    missing from a list. If the call was accepted, its absence is the call's effect."""
+    """Whether a list differs from the stream about an order or position, and the stream's message
+    is older than the action. If the call was accepted, the difference is the call's effect."""
     dispute, heard = account.disputes.get(key), account.heard.get(key)
-    return dispute is not None and dispute.left_out and heard is not None and heard <= asked_at
+    return dispute is not None and heard is not None and heard <= asked_at
 
 
 def _opens_at(state: State, attempt: Attempt, at: datetime) -> datetime | None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from desk import Desk, DeskMaker, contract_id
+from desk import MORNING, Desk, DeskMaker, contract_id
 
 from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.events import AccountReported, OrderChanged
@@ -321,6 +321,23 @@ async def test_an_entry_whose_cancel_was_accepted_and_that_no_list_shows_is_gone
     assert len(d.actions) == 1
 
 
+async def test_a_cancel_shown_only_by_a_list_from_before_the_order_is_sent_again(
+    desk: DeskMaker,
+) -> None:
+    """F1.4: The cancel was accepted and the list leaves the order out, but the list may be older
+    than the order, and no other list can be had: it is cancelled again."""
+    d = desk()
+    await d.admin("lock")
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    await d.wait(seconds=0.02)
+    await lists(d)
+    await d.settle(d.enforcer.actions[-1])
+    assert d.account().orders == {}
+    d.rest = False
+    await d.wait(seconds=5)
+    assert d.actions == [f"cancel {ORDER}"] * 2
+
+
 async def test_a_list_taken_before_an_order_existed_says_nothing_about_it(desk: DeskMaker) -> None:
     """F1.4: It stands until a list that must know it leaves it out, which is soon asked for."""
     d = desk()
@@ -398,6 +415,57 @@ async def test_a_date_in_the_future_does_not_outrank_every_later_list(desk: Desk
     moved = frame(d, OrderStatus.OPEN, stop=5995.0, updated_at=d.now)
     await lists(d, moved, MES=1)
     assert d.account().orders[ORDER].stop_price == 5995
+
+
+@pytest.mark.parametrize(("told", "listed"), [(5, 4), (3, 5), (-2, 4)])
+async def test_a_list_from_before_a_change_of_size_does_not_undo_it(
+    desk: DeskMaker, told: int, listed: int
+) -> None:
+    """F1.4: The stream tells of a larger, a smaller and a reversed position before the lists know
+    it. The stream's size holds until a list comes that must know it."""
+    d = desk()
+    await d.position("MES", listed, 6000, creationTimestamp=MORNING)
+    await d.wait(seconds=30)
+    await d.position("MES", told, 6000, creationTimestamp=MORNING)
+    await d.wait(seconds=0.05)
+    await d.report(positions={"MES": listed}, asked_at=d.now)
+    assert d.account().net(contract_id("MES")) == told
+    await d.wait(seconds=3)
+    assert d.reads >= 1, "the difference is to be decided soon"
+    await d.report(positions={"MES": listed}, asked_at=d.now)
+    assert d.account().net(contract_id("MES")) == listed, "by now the list knows"
+
+
+async def test_a_size_the_list_does_not_know_yet_is_reduced_in_the_end(desk: DeskMaker) -> None:
+    """F1.4: A reduction looks at a list that still shows the old size. It is asked for again, and
+    the lists read meanwhile do not end the breach."""
+    d = desk(max_contracts_per_instrument={"limits": {"MES": 4}})
+    await d.position("MES", 4, 6000)
+    await d.wait(seconds=30)
+    await d.position("MES", 5, 6000)
+    (reduce,) = d.enforcer.actions
+    await d.wait(seconds=0.1)
+    await d.report(positions={"MES": 4}, asked_at=d.now - timedelta(seconds=0.1))
+    await d.settle(reduce, Outcome.GONE)
+    await d.wait(seconds=0.5)
+    assert 2 <= len(d.enforcer.actions) <= 12
+    assert d.account().net(contract_id("MES")) == 5
+
+
+async def test_a_stream_that_goes_on_speaking_does_not_outrank_every_list(desk: DeskMaker) -> None:
+    """F1.4: A stream that is late states old sizes again and again. A list that was asked for long
+    enough after the first difference decides, however fresh the last word is."""
+    d = desk()
+    d.rest = False
+    await d.position("MES", 4, 6000)
+    await d.wait(seconds=30)
+    for number in range(12):
+        await d.position("MES", 5 + number % 2, 6000)
+        await d.wait(seconds=0.3)
+        await d.report(positions={"MES": 9}, asked_at=d.now)
+        if d.account().net(contract_id("MES")) == 9:
+            break
+    assert 5 <= number <= 8
 
 
 # --- two executions under one id ------------------------------------------------------------------

@@ -98,14 +98,18 @@ class Violation:
 
 @dataclass(slots=True)
 class Held:
-    """A lock the outside has seen. `not_before` is the earliest true instant of its end."""
+    """A lock the outside has seen.
+
+    `ends` are the earliest true instants of its end, each with how far the daemon's clock was off
+    when it was set: the first one, and one for each time that the lock was made longer. None: it
+    does not end by time.
+    """
 
     policy: str
     release: str
-    not_before: datetime | None
+    ends: list[tuple[datetime, timedelta]] | None
     may_clear: bool
     expires_at: datetime | None
-    clock_off: timedelta  # of the daemon's clock when this was seen
     ceilings: dict[str, int] = field(default_factory=dict)
 
 
@@ -864,10 +868,9 @@ class Oracle:
                     held = Held(
                         str(lock.policy),
                         str(lock.release),
-                        not_before,
+                        None if not_before is None else [(not_before, self._clock_off())],
                         lock.admin_may_clear,
                         lock.expires_at,
-                        self._clock_off(),
                     )
                     if held.policy == "no_entries":
                         held.ceilings = {
@@ -878,14 +881,12 @@ class Oracle:
                     self._locks[key] = held
                     continue
                 known.expires_at = lock.expires_at
-                known.clock_off = self._clock_off()
                 if str(lock.policy) == "flat":
                     known.policy = "flat"
-                if known.not_before is not None and not_before is not None:
-                    if str(lock.release) == known.release:
-                        known.not_before = max(known.not_before, not_before)
-                    else:
-                        known.release, known.not_before = str(lock.release), not_before
+                if known.ends is not None and not_before is not None:
+                    if str(lock.release) != known.release:
+                        known.release, known.ends = str(lock.release), []
+                    known.ends.append((not_before, self._clock_off()))
 
     def _earliest_end(self, lock: Any) -> datetime | None:
         """The true instant before which this lock must not end by itself; None: by no time."""
@@ -932,19 +933,20 @@ class Oracle:
         match held.release:
             case "time" | "reset" | "session_start":
                 now = self.world.utc()
-                if held.not_before is None:
+                if held.ends is None:
                     return "it had no end"
-                # A pause is measured by the clock, a reset read from it.
-                slack = self._clock_off()
-                if held.release == "time":
-                    slack -= held.clock_off
-                if not timedelta(0) < slack <= 2 * CLOCK_SLACK:
-                    slack = timedelta(0)
                 if held.release == "session_start" and in_session(now):
                     # Inside the session only a clock that was wrong can have set it.
                     return ""
-                if now < held.not_before - slack - timedelta(milliseconds=1):
-                    return f"not before {held.not_before:%H:%M:%S}, now {now:%H:%M:%S} (UTC)"
+                for not_before, clock_off in held.ends:
+                    # A pause is measured by the clock, a reset read from it.
+                    slack = self._clock_off()
+                    if held.release == "time":
+                        slack -= clock_off
+                    if not timedelta(0) < slack <= 2 * CLOCK_SLACK:
+                        slack = timedelta(0)
+                    if now < not_before - slack - timedelta(milliseconds=1):
+                        return f"not before {not_before:%H:%M:%S}, now {now:%H:%M:%S} (UTC)"
                 return ""
             case "can_trade":
                 account = self.world.exchange.account(account_id)

@@ -175,7 +175,21 @@ def test_by_how_much_a_lock_may_end_early_for_the_judge(
     now = end - timedelta(seconds=early_s)
     ahead = now + timedelta(seconds=off_s)
     judge = Oracle(seen(utc=lambda: now, daemon_now=lambda: ahead))
-    held = Held("flat", release, end, False, None, timedelta(seconds=off_when_set_s))
+    held = Held("flat", release, [(end, timedelta(seconds=off_when_set_s))], False, None)
+    assert bool(judge.why_early((101, "account", "any"), held)) is is_early
+
+
+@pytest.mark.parametrize(("early_s", "is_early"), [(4.0, False), (5.5, True), (8.5, True)])
+def test_each_end_of_a_lock_made_longer_is_judged_by_the_clock_of_its_own_time(
+    early_s: float, is_early: bool
+) -> None:
+    """Set by a clock that was 8 s behind, made longer when it was right again: the first end is
+    told 8 s early, the second one is exact."""
+    first = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
+    now = first - timedelta(seconds=early_s)
+    judge = Oracle(seen(utc=lambda: now, daemon_now=lambda: now))
+    ends = [(first, timedelta(seconds=-8)), (first - timedelta(seconds=5), timedelta(0))]
+    held = Held("flat", "time", ends, False, None)
     assert bool(judge.why_early((101, "account", "any"), held)) is is_early
 
 

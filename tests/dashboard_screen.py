@@ -4,18 +4,34 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import batched
 from pathlib import Path
+from typing import Any
 
 from feed_daemon import until
 from textual.pilot import Pilot
 from textual.widgets import Static
 from textual_hires_canvas import Canvas
 
+from risk_manager import dashboard
 from risk_manager.dashboard.app import RiskDashboard
 from risk_manager.dashboard.widgets.banner import Banner
 from risk_manager.dashboard.widgets.figures import Figure
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.feed.client import FeedClient
+
+
+class Listening(RiskDashboard):
+    """Keeps the text of each notice."""
+
+    CSS_PATH = str(Path(dashboard.__path__[0]) / "dashboard.tcss")
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.notices: list[str] = []
+
+    def notify(self, message: str, **named: Any) -> None:
+        self.notices.append(message)
+        super().notify(message, **named)
 
 
 class Seen:

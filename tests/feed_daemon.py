@@ -39,6 +39,7 @@ from risk_manager.engine.turn import Judged
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.history_request import HistorySource
 from risk_manager.feed.messages import RUNNING, DatabaseRow, RestRow, Vitals
+from risk_manager.feed.requests import TimeClock
 from risk_manager.feed.server import FeedServer
 from risk_manager.pipeline import Pipeline
 from risk_manager.right_of_way import RightOfWay
@@ -106,6 +107,7 @@ class FeedDaemon:
         port: int = 0,
         run_id: str = RUN,
         history: HistorySource | None = None,
+        time_clock: TimeClock | None = None,
     ) -> None:
         self.accounts = accounts or {101: "combine-50k"}
         self.clock = HandClock()
@@ -132,6 +134,7 @@ class FeedDaemon:
             right_of_way=self.right_of_way,
             history=history
             or FeedHistory(data_dir / "state.db", lambda: self.pipeline.state, self.curves),
+            time_clock=time_clock,
         )
         self.pipeline = Pipeline(
             State.at(self.clock.now(), rulebook),
@@ -301,6 +304,28 @@ class FeedDaemon:
                 message="" if outcome is Outcome.DONE else "the gateway said no",
             )
         )
+
+
+class PaperClock:
+    """A time clock in memory."""
+
+    def __init__(self, *, is_kept: bool = True, fails: bool = False) -> None:
+        self.noted: dict[int, datetime] = {}
+        self._is_kept = is_kept
+        self._fails = fails
+
+    def since(self, account_id: int) -> datetime | None:
+        return self.noted.get(account_id)
+
+    async def clock_in(self, account_id: int) -> bool:
+        if self._fails:
+            raise RuntimeError("the disk is gone")
+        self.noted[account_id] = MONDAY
+        return self._is_kept
+
+    async def clock_out(self, account_id: int) -> bool:
+        del self.noted[account_id]
+        return self._is_kept
 
 
 async def until[T](look: Callable[[], T], within_s: float = 5.0) -> T:

@@ -55,7 +55,7 @@ def who_may_lift(account: Account, lock: Lock, today: date) -> str:
         case Release.SESSION_START:
             return "nobody may lift it; it ends by itself when the session opens"
         case Release.CONFIG:
-            return "it ends once the configuration no longer asks for it"
+            return "it ends once the configuration is changed"
 
 
 def _who_may_lift(account: Account, lock: Lock, before: Lock | None, today: date) -> str:

@@ -16,7 +16,7 @@ ENDS = {
     "reset": "the daily reset",
     "session_start": "the session opens",
     "can_trade": "the platform lets the account trade again",
-    "config": "the configuration no longer asks for it",
+    "config": "the configuration is changed",
     "manual": "it is cleared",
 }
 POLICIES = {"flat": "flat", "no_entries": "no entries"}

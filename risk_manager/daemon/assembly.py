@@ -28,6 +28,7 @@ from risk_manager.daemon.earlier_runs import read_earlier_runs
 from risk_manager.daemon.enforcement_log import EnforcementLog
 from risk_manager.daemon.feed_history import FeedHistory
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
+from risk_manager.daemon.time_clock import StoredTimeClock
 from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import AnyEvent, Hub
@@ -202,6 +203,8 @@ async def assemble(
     )
     day_curves.load()
     stack.push_async_callback(day_curves.save)
+    time_clock = StoredTimeClock(store, clock)
+    await time_clock.load()
     feed = FeedServer(
         feed_source=state,
         clock=clock,
@@ -215,6 +218,7 @@ async def assemble(
         right_of_way=right_of_way,
         read_whole=read_whole,
         history=FeedHistory(where.database, state, day_curves),
+        time_clock=time_clock,
         admin=AdminChannel(
             desk.handle,
             login_required=lambda: password.is_set,

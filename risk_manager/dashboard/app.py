@@ -1,7 +1,8 @@
 """The live screen. It reads and shows the feed; it decides and stores nothing."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -10,17 +11,26 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.message import Message as Posted
 from textual.reactive import reactive
 from textual.widgets import ContentSwitcher, Footer
 
+from risk_manager.dashboard.alerts import AlertBook
+from risk_manager.dashboard.announcer import Announcer
+from risk_manager.dashboard.copying import text_of
 from risk_manager.dashboard.enforcement_facts import after, rules_to_choose
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.history_asking import HistoryAsking, pages_of
 from risk_manager.dashboard.keys import KEYS, TABS, keys_of
 from risk_manager.dashboard.picture import Picture
+from risk_manager.dashboard.plain_terminal import AsciiOnly, shows_only_ascii
+from risk_manager.dashboard.themes import COLOUR_BLIND_THEME, first_theme
+from risk_manager.dashboard.themes import after as next_theme
 from risk_manager.dashboard.widgets.account_header import AccountHeader
+from risk_manager.dashboard.widgets.accounts_screen import AccountsScreen
 from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
+from risk_manager.dashboard.widgets.calendar import Calendar
 from risk_manager.dashboard.widgets.coming import Coming
 from risk_manager.dashboard.widgets.connection_line import ConnectionLine
 from risk_manager.dashboard.widgets.connections import Connections
@@ -30,6 +40,7 @@ from risk_manager.dashboard.widgets.figures import Figures
 from risk_manager.dashboard.widgets.help_screen import HelpScreen
 from risk_manager.dashboard.widgets.lockouts import Lockouts
 from risk_manager.dashboard.widgets.locks import Locks
+from risk_manager.dashboard.widgets.log_view import LogView
 from risk_manager.dashboard.widgets.overview import Overview
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.widgets.pnl import DayLine, PnlTab
@@ -39,13 +50,20 @@ from risk_manager.dashboard.widgets.rules import Rules
 from risk_manager.dashboard.widgets.tab_bar import TabBar
 from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.feed.client import Connected, Disconnected, FeedClient
-from risk_manager.feed.messages import Heartbeat, History, MarketQuote, Message
+from risk_manager.feed.messages import Heartbeat, History, MarketQuote, Message, RequestAnswered
 
 REPAINT_S = 0.1  # no more than ten a second, whatever the feed brings
 ASKED_S = 0.5
 AGES_S = 0.5  # ages, countdowns, and prices, which change all the time
 PRICES = (MarketQuote, Heartbeat)
-NEVER_HELD = (Connections, Coming, Lockouts, Locks)  # a pause holds figures, not what bars trading
+NEVER_HELD = (
+    Calendar,
+    Connections,
+    Coming,
+    Lockouts,
+    Locks,
+    LogView,
+)  # a pause holds figures, not what bars trading
 
 
 class FeedSpoke(Posted):
@@ -76,6 +94,7 @@ class RiskDashboard(App[None]):
 
     rule_filter: reactive[str] = reactive("", init=False)
     every_account: reactive[bool] = reactive(False, init=False)
+    log_of_every_account: reactive[bool] = reactive(True, init=False)
 
     def __init__(
         self,
@@ -83,8 +102,16 @@ class RiskDashboard(App[None]):
         *,
         account: int | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        send: Callable[[str], None] | None = None,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
+        """`send` writes an escape sequence to the terminal; None: by the driver."""
         super().__init__()
+        self.register_theme(COLOUR_BLIND_THEME)
+        self.theme = first_theme(environ)
+        self.ascii_only = shows_only_ascii(environ)
+        self._alerts = AlertBook()
+        self.announcer = Announcer(self, send or self._send, environ)
         self._client = client
         self._monotonic = monotonic
         self.picture = Picture()
@@ -108,10 +135,16 @@ class RiskDashboard(App[None]):
             yield PositionSheet(id="positions")
             yield Rules(id="rules")
             yield Connections(id="connections")
+            yield Calendar(id="calendar")
             yield Lockouts(id="lockouts")
             yield EnforcementLog(id="enforcement")
+            yield LogView(id="log")
         yield ConnectionLine()
         yield Footer()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        return [*filters, AsciiOnly()] if self.ascii_only else filters
 
     def on_mount(self) -> None:
         self.set_interval(REPAINT_S, self._take_news)
@@ -141,9 +174,26 @@ class RiskDashboard(App[None]):
             account_id = spoke.item.account_id
             if account_id is None or not self._asking.answered(account_id, spoke.item.data):
                 return
-        self.latest = self.latest.with_item(spoke.item, spoke.heard_at)
+        before = self.latest
+        self.latest = before.with_item(spoke.item, spoke.heard_at)
+        if isinstance(spoke.item, Message) and isinstance(spoke.item.data, RequestAnswered):
+            answer = spoke.item.data
+            self.notify(
+                answer.message, severity="information" if answer.ok else "error", markup=False
+            )
+        alerts = self._alerts.new(before, self.latest, spoke.heard_at)
+        if alerts:
+            shown = self.latest.account(self.account_id)
+            shown_id = None if shown is None else shown.account_id
+            self.announcer.tell(alerts, shown_id, spoke.heard_at)
+            if self.paused and any(alert.is_loud for alert in alerts):
+                self.paused = False
         is_price = isinstance(spoke.item, Message) and isinstance(spoke.item.data, PRICES)
         self._is_news |= not is_price
+
+    def _send(self, sequence: str) -> None:
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
 
     def _take_news(self) -> None:
         if self._is_news:
@@ -174,6 +224,9 @@ class RiskDashboard(App[None]):
     def watch_every_account(self) -> None:
         self.paint()
 
+    def watch_log_of_every_account(self) -> None:
+        self.paint()
+
     def watch_tab(self) -> None:
         screen = self.screen_stack[0]
         screen.query_one("#view", ContentSwitcher).current = self.tab
@@ -200,8 +253,10 @@ class RiskDashboard(App[None]):
             mono=mono,
             tab=self.tab,
             rule_filter=self.rule_filter,
-            every_account=self.every_account,
+            every_account=self.log_of_every_account if self.tab == "log" else self.every_account,
             paused=self.paused,
+            ascii_only=self.ascii_only,
+            muted=self.announcer.is_muted,
             dismissed=self._dismissed,
             befores=self._befores,
         )
@@ -214,10 +269,12 @@ class RiskDashboard(App[None]):
         screen = self.screen_stack[0]
         glance = self.glance()
         screen.set_class(not glance.live or self.paused, "-stale")
-        screen.query_one(AccountHeader).show(glance)
-        screen.query_one(TabBar).show(glance)
         live = self.glance(self.latest)  # a pause must never hide a lock or a lost stream
-        screen.query_one(VerdictLine).show(live)
+        screen.query_one(AccountHeader).show(glance, live)
+        screen.query_one(TabBar).show(glance)
+        verdict = screen.query_one(VerdictLine)
+        verdict.set_class(self.announcer.is_lit(self._painted_at), "-flash")
+        verdict.show(live)
         screen.query_one(Banner).show(live)
         screen.query_one(ConnectionLine).show(live)
         pane = screen.query_one(f"#{self.tab}")
@@ -226,6 +283,8 @@ class RiskDashboard(App[None]):
                 part.show(live if isinstance(part, NEVER_HELD) else glance)
         if isinstance(self.screen, RuleScreen):
             self.screen.show(glance)
+        elif isinstance(self.screen, AccountsScreen):
+            self.screen.show(live)
 
     # --- keys ---
 
@@ -253,7 +312,10 @@ class RiskDashboard(App[None]):
         self.rule_filter = after(rules, self.rule_filter)
 
     def action_every_account(self) -> None:
-        self.every_account = not self.every_account
+        if self.tab == "log":
+            self.log_of_every_account = not self.log_of_every_account
+        else:
+            self.every_account = not self.every_account
 
     def action_earlier(self) -> None:
         self._befores = pages_of(self.glance())
@@ -267,8 +329,37 @@ class RiskDashboard(App[None]):
             return
         self.account_id = accounts[glance.number % len(accounts)].account_id
 
+    async def action_clock(self, method: str) -> None:
+        """Ask the daemon to note that the trader begins or ends work."""
+        account = self.glance(self.latest).account
+        if account is None or not await self._client.request(method, account.account_id):
+            self.notify("the daemon is not reached; nothing was noted", severity="error")
+
+    def action_all_accounts(self) -> None:
+        self.push_screen(AccountsScreen(self.glance(self.latest)), self._show_account)
+
+    def _show_account(self, account_id: int | None) -> None:
+        if account_id is not None:
+            self.account_id = account_id
+
+    def action_copy(self) -> None:
+        self.paint()
+        screen = self.screen_stack[0]
+        head = (screen.query_one(AccountHeader), screen.query_one(VerdictLine))
+        text = "".join(f"{str(part.content).strip()}\n" for part in head)
+        text += "\n" + text_of(screen.query_one(f"#{self.tab}"))
+        self.copy_to_clipboard(text)
+        self.notify(f"copied {text.count(chr(10))} lines", markup=False)
+
     def action_pause(self) -> None:
         self.paused = not self.paused
+
+    def action_next_theme(self) -> None:
+        self.theme = next_theme(self.theme)
+
+    def action_mute(self) -> None:
+        self.announcer.is_muted = not self.announcer.is_muted
+        self.paint()
 
     def action_dismiss_alarm(self) -> None:
         alarm = standing_alarm(self.glance())

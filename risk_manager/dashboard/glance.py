@@ -21,6 +21,8 @@ class Glance:
     rule_filter: str = ""  # a rule's id; empty: every rule
     every_account: bool = False  # in the lists of what was done
     paused: bool = False
+    muted: bool = False
+    ascii_only: bool = False  # large digits cannot be drawn
     dismissed: frozenset[datetime] = frozenset()
     befores: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """Which page of a history is looked at, by kind and account; the newest where none is named."""

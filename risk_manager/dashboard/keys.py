@@ -16,6 +16,11 @@ class Tab:
     name: str
     short: str  # for narrow terminals
     answers: str  # the question, for the help
+    letter: str = ""  # its key, where that is no number
+
+    @property
+    def key(self) -> str:
+        return self.letter or str(self.number)
 
 
 TABS = (
@@ -55,6 +60,13 @@ TABS = (
         answers="can the guard see and act, and since when not?",
     ),
     Tab(
+        number=6,
+        id="calendar",
+        name="Calendar",
+        short="Cal",
+        answers="when is my market open, and what differs in the next ten days?",
+    ),
+    Tab(
         number=7,
         id="lockouts",
         name="Lockouts",
@@ -68,9 +80,17 @@ TABS = (
         short="Enforce",
         answers="what was decided, and what came of it?",
     ),
+    Tab(
+        number=9,
+        letter="l",
+        id="log",
+        name="Log",
+        short="Log",
+        answers="what has happened, of all accounts, one line each?",
+    ),
 )
 
-_LISTS = ("lockouts", "enforcement")
+_LISTS = ("lockouts", "enforcement", "log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +117,8 @@ class Key:
 KEYS = (
     *(
         Key(
-            press=str(tab.number),
-            shown=str(tab.number),
+            press=tab.key,
+            shown=tab.key,
             action=f"show_tab('{tab.id}')",
             label=tab.name,
             does=f"{tab.name}: {tab.answers}",
@@ -137,7 +157,7 @@ KEYS = (
         shown="f",
         action="next_rule",
         label="Rule",
-        does="Lockouts, Enforcement: only one rule, the next one, or all again",
+        does="Lockouts, Enforcement, Log: only one rule, the next one, or all again",
         tabs=_LISTS,
     ),
     Key(
@@ -145,7 +165,7 @@ KEYS = (
         shown="e",
         action="every_account",
         label="Every account",
-        does="Lockouts, Enforcement: every account, or only this one again",
+        does="Lockouts, Enforcement, Log: every account, or only this one again",
         tabs=_LISTS,
     ),
     Key(
@@ -164,11 +184,57 @@ KEYS = (
         does="show the next account",
     ),
     Key(
+        press="A",
+        shown="A",
+        action="all_accounts",
+        label="All",
+        does="all accounts with their state; choose one",
+    ),
+    Key(
+        press="c",
+        shown="c",
+        action="copy",
+        label="Copy",
+        does="copy this tab as text to the clipboard",
+    ),
+    Key(
         press="p",
         shown="p",
         action="pause",
         label="Pause",
         does="hold the figures still, or go on (the daemon always goes on)",
+    ),
+    Key(
+        press="i",
+        shown="i",
+        action="clock('clock_in')",
+        label="Clock in",
+        does="clock in: the daemon notes that you begin (it guards either way)",
+        in_footer=False,
+    ),
+    Key(
+        press="o",
+        shown="o",
+        action="clock('clock_out')",
+        label="Clock out",
+        does="clock out: the daemon notes that you end",
+        in_footer=False,
+    ),
+    Key(
+        press="m",
+        shown="m",
+        action="mute",
+        label="Mute",
+        does="no bell and no desktop notification, or both again (notices stay)",
+        in_footer=False,
+    ),
+    Key(
+        press="t",
+        shown="t",
+        action="next_theme",
+        label="Theme",
+        does="dark, light, or for colour-blind eyes",
+        in_footer=False,
     ),
     Key(
         press="x",

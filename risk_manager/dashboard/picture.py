@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from risk_manager.dashboard.story import ConnectionEnded, ConnectionMade, Story
 from risk_manager.feed.client import Connected, Disconnected
 from risk_manager.feed.messages import (
     HEARTBEAT_S,
     AccountSnapshot,
     AlarmRow,
     DaemonStatus,
+    DailyReset,
     DatabaseRow,
     DoubtRow,
     EnforcementAction,
@@ -20,6 +22,7 @@ from risk_manager.feed.messages import (
     LockRow,
     MarketQuote,
     Message,
+    Outlook,
     QuoteRow,
     RestRow,
     Snapshot,
@@ -84,6 +87,9 @@ class Picture:
     token_expires_at: datetime | None = None
     alarms: tuple[AlarmRow, ...] = ()
     doubts: tuple[DoubtRow, ...] = ()
+    outlook: Outlook | None = None
+    story: Story = field(default_factory=Story)
+    lost_run: str | None = None  # the run of the daemon that was lost, until it is heard again
     ended_locks: tuple[EndedLock, ...] = ()  # newest first, since the screen was opened
     histories: dict[tuple[str, int], History] = field(default_factory=dict)
     """The newest answer of each kind and account."""
@@ -115,12 +121,22 @@ class Picture:
                 return replace(self, line=Line(up=True, reason="", heard_at=self.line.heard_at))
             case Disconnected(reason, retry_in_s):
                 line = replace(self.line, up=False, reason=reason, retry_at=mono + retry_in_s)
-                return replace(self, line=line)
+                at = self.now(mono)
+                if at is None or self.lost_run is not None:
+                    return replace(self, line=line)
+                story = self.story.told(None, ConnectionEnded(reason=reason), at=at)
+                return replace(self, line=line, story=story, lost_run=self.run_id)
             case Message(data=History() as answer):  # to our question: it makes no figure fresh
                 return self._with_answer(item.account_id, answer)
             case Message():
                 line = replace(self.line, heard_at=mono)
-                return replace(self, line=line, told_at=item.ts)._with_data(item)
+                told = replace(self, line=line, told_at=item.ts)._with_data(item)
+                is_back = self.lost_run is not None and isinstance(item.data, Snapshot)
+                return told._heard_again(self.line.silence_s(mono), item.ts) if is_back else told
+
+    def _heard_again(self, gap_s: float | None, at: datetime) -> "Picture":
+        back = ConnectionMade(gap_s=gap_s or 0.0, new_run=self.run_id != self.lost_run)
+        return replace(self, story=self.story.told(None, back, at=at), lost_run=None)
 
     def _with_answer(self, account_id: int | None, answer: History) -> "Picture":
         if account_id is None:
@@ -147,18 +163,27 @@ class Picture:
             case MarketQuote() as data:
                 return replace(self, quotes={**self.quotes, data.contractId: _quote(data)})
             case LockoutSet() as data:
-                return self._with_lock(message.account_id, _lock(data))
+                told = replace(self, story=self.story.told(message.account_id, data))
+                return told._with_lock(message.account_id, _lock(data))
             case LockoutCleared() as data:
-                return self._without_lock(message.account_id, data)
+                told = replace(self, story=self.story.told(message.account_id, data))
+                return told._without_lock(message.account_id, data)
+            case Outlook() as data:
+                return replace(self, outlook=data)
             case EnforcementAction() as data:
-                return self._with_enforcement(message.account_id, data)
+                told = replace(self, story=self.story.told(message.account_id, data))
+                return told._with_enforcement(message.account_id, data)
+            case DailyReset() as data:
+                return replace(self, story=self.story.told(message.account_id, data))
         return self  # the account's snapshot that follows contains the change
 
     def _with_snapshot(self, data: Snapshot, *, whole: bool) -> "Picture":
         told = {account.account_id: account for account in data.accounts}
         if whole:
             accounts = data.accounts
+            story = self.story.with_snapshot(data)
         else:
+            story = self.story
             accounts = tuple(told.pop(a.account_id, a) for a in self.accounts)
             accounts += tuple(told.values())
         return replace(
@@ -177,10 +202,14 @@ class Picture:
             run_id=data.run_id,
             alarms=data.alarms,
             doubts=data.doubts,
+            outlook=data.outlook or self.outlook,
+            story=story,
         )
 
     def _with_status(self, data: DaemonStatus) -> "Picture":
-        alarms = self.alarms
+        alarms, story = self.alarms, self.story
+        if data.alarm is not None:
+            story = story.told(data.alarm.account_id, data.alarm)
         if data.alarm is not None and data.alarm not in alarms:
             alarms = with_alarm(alarms, data.alarm)[:SHOWN]
         return replace(
@@ -197,6 +226,7 @@ class Picture:
             run_id=data.run_id,
             started_at=data.timestamp - timedelta(seconds=data.uptime_s),
             alarms=alarms,
+            story=story,
         )
 
     def _with_account(self, changed: AccountSnapshot) -> "Picture":

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
+from risk_manager.dashboard.enforcement_facts import day_began
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.shades import percent, word_and_colour
+from risk_manager.dashboard.story import incidents
 from risk_manager.dashboard.wording import (
     DIM,
     UNKNOWN,
@@ -14,7 +16,6 @@ from risk_manager.dashboard.wording import (
     dollars,
     in_force,
     lock_ends,
-    phase,
 )
 from risk_manager.feed.messages import AccountSnapshot, EnforcementAction, MeterRow
 
@@ -54,6 +55,10 @@ def facts(glance: Glance, meter: MeterRow) -> Iterator[Content]:
     word, colour = word_and_colour(meter)
     yield Content.assemble((meter.title, "bold"), (f"   {meter.spec_id}  {meter.rule_id}", DIM))
     yield Content("")
+    words = in_words(glance, account.account_id, meter.rule_id)
+    if words:
+        yield Content(words)
+        yield Content("")
     yield Content.assemble(
         (word, f"bold {colour}"),
         f"  {_MEANINGS.get(meter.state, meter.state)}"
@@ -71,20 +76,43 @@ def facts(glance: Glance, meter: MeterRow) -> Iterator[Content]:
     if meter.counts_from is not None or meter.holds_until is not None:
         yield Content("")
         which = "This looser version" if meter.counts_from is not None else "This older version"
-        yield Content(f"{which} {in_force(meter, glance.now)}. The tighter one decides today.")
+        until = meter.counts_from or meter.holds_until
+        left = ""
+        if until is not None and glance.now is not None:
+            left = f", in {countdown(until - glance.now)}"
+        force = in_force(meter, glance.now)
+        yield Content(f"{which} {force}{left}. The tighter one decides today.")
     yield from _locks(glance, account, meter)
     yield from _waiting(glance, account, meter)
     yield Content("")
-    yield Content.styled("Its latest decisions and calls", "bold")
-    done = history(account, meter.rule_id)
-    for entry in done:
+    yield from _today(glance, account, meter)
+
+
+def in_words(glance: Glance, account_id: int, rule_id: str) -> str:
+    """What the daemon says that the rule does; empty where it has not told."""
+    outlook = glance.picture.outlook
+    rules = () if outlook is None else outlook.rules
+    told = (r.text for r in rules if (r.account_id, r.rule_id) == (account_id, rule_id))
+    return next(told, "")
+
+
+def _today(glance: Glance, account: AccountSnapshot, meter: MeterRow) -> Iterator[Content]:
+    """What the rule did in this trading day, the newest first."""
+    yield Content.styled("Today", "bold")
+    began = day_began(glance.picture.next_reset, glance.now)
+    done = [
+        incident
+        for incident in incidents(glance.picture.story, [account.account_id], meter.rule_id)
+        if began is None or incident.at >= began
+    ]
+    for incident in done:
         yield Content.assemble(
-            (f"{clock(entry.timestamp, glance.now)}  ", DIM),
-            (f"{phase(entry)}  ", "bold"),
-            entry.reason,
+            (f"{clock(incident.at, glance.now)}  ", DIM),
+            (f"{incident.word}  ", "bold"),
+            incident.sentence(glance.now),
         )
     if not done:
-        yield Content.styled("none that the daemon still tells of", DIM)
+        yield Content.styled("nothing that the daemon still tells of", DIM)
 
 
 def _locks(glance: Glance, account: AccountSnapshot, meter: MeterRow) -> Iterator[Content]:
@@ -92,7 +120,7 @@ def _locks(glance: Glance, account: AccountSnapshot, meter: MeterRow) -> Iterato
         if lock.rule_id == meter.rule_id:
             yield Content("")
             yield Content.assemble(
-                ("It locks now: ", "bold"), f"{lock.reason}; ends: {lock_ends(lock, glance.now)}"
+                ("It locks now: ", "bold"), f"{lock.reason}; {lock_ends(lock, glance.now)}"
             )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
+from risk_manager.dashboard.ahead import edges_ahead
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import STUCK_AFTER_S
 from risk_manager.dashboard.wording import clock, countdown, duration, release
@@ -93,11 +94,11 @@ def _unguarded(glance: Glance) -> Verdict | None:
         )
         tone = Tone.CARE if picture.status == "STARTING" else Tone.STOP
         return Verdict(word="NOT GUARDED", why=why, tone=tone)
-    broken = _broken(glance)
+    broken = broken_link(glance)
     return Verdict(word="NOT GUARDED", why=broken, tone=Tone.STOP) if broken else None
 
 
-def _broken(glance: Glance) -> str:
+def broken_link(glance: Glance) -> str:
     """What keeps a running daemon from seeing or acting; empty when nothing does."""
     picture = glance.picture
     if picture.state_age_s > STUCK_AFTER_S:
@@ -168,5 +169,10 @@ def what_is_next(glance: Glance) -> list[tuple[timedelta, str]]:
             (m.counts_from - now, f"looser limit counts: {m.title}")
             for m in account.meters
             if m.counts_from is not None
+        ]
+    if glance.picture.outlook is not None:
+        account_id = None if account is None else account.account_id
+        coming += [
+            (at - now, what) for at, what in edges_ahead(glance.picture.outlook, account_id, now)
         ]
     return sorted(((left, what) for left, what in coming if left > timedelta(0)))

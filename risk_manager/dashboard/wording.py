@@ -110,7 +110,7 @@ RELEASES = {
     "reset": "at the daily reset",
     "session_start": "when the session opens",
     "can_trade": "when the platform allows trading again",
-    "config": "by a change of the configuration",
+    "config": "when the configuration is changed",
     "manual": "by an administrator only",
 }
 
@@ -145,7 +145,7 @@ def in_force(meter: MeterRow, now: datetime | None) -> str:
 def lock_ends(lock: LockRow, now: datetime | None) -> str:
     """How long still, or what it waits for. The countdown comes first."""
     if lock.expires_at is None or now is None:
-        return release(lock.release)
+        return f"ends {release(lock.release)}"
     if lock.expires_at <= now:
         return "ending now"
     return f"{countdown(lock.expires_at - now)} until {clock(lock.expires_at, now)}"

@@ -89,6 +89,16 @@ class Lockout:
             admin_may_clear=admin_may_clear,
         )
 
+    def in_words(self) -> str:
+        """Return how long, to complete "is locked ..."."""
+        if isinstance(self.until, timedelta):
+            return f"for {plain_duration(self.until)}"
+        return (
+            "until the daily reset"
+            if self.until is Release.RESET
+            else "until an administrator lifts it"
+        )
+
     def __str__(self) -> str:
         if isinstance(self.until, timedelta):
             return plain_duration(self.until)

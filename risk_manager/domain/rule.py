@@ -1,17 +1,21 @@
 """The base of every rule: a limit, its configuration, and one pure judgement."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from risk_manager.domain.decisions import Verdict
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.money import Band
+from risk_manager.domain.session_hours import Interval
 from risk_manager.domain.view import View
+
+if TYPE_CHECKING:
+    from risk_manager.domain.rulebook import Rulebook
 
 AccountIds = Annotated[frozenset[int], Field(min_length=1)]
 
@@ -25,8 +29,9 @@ class MeterState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
-    """How far an account is from one limit. `used` is the fraction consumed; None is unknown.
+    """How far an account is from one limit.
 
+    `used` is the fraction consumed, never below zero; None is unknown.
     `current`, `limit` and `headroom` are in `unit`. `sentence` says the same in words.
 
     `day_result` is set for a limit on the day's result: the result net of fees at which it is
@@ -54,7 +59,7 @@ class Meter:
     def used(self) -> float | None:
         if self.current is None or not self.limit:
             return None
-        return float(self.current / self.limit)
+        return max(float(self.current / self.limit), 0.0)
 
 
 class Rule(BaseModel):
@@ -132,6 +137,21 @@ class Rule(BaseModel):
         The band must hold at any time, for as long as the account does not change. None: the rule
         must be asked on each quote.
         """
+        return None
+
+    def in_words(self) -> str:
+        """Say in plain sentences what this rule does, with its configured figures."""
+        return ""
+
+    @property
+    def products(self) -> frozenset[str]:
+        """The products that its configuration names as ones to be traded; no patterns."""
+        return frozenset()
+
+    def open_hours(
+        self, rulebook: "Rulebook", root: str, around: date
+    ) -> tuple[Interval, ...] | None:
+        """Return when a product may be traded around a date; None: this rule sets no hours."""
         return None
 
     def meter(self, view: View) -> Meter | None:

@@ -106,6 +106,11 @@ def is_pattern(text: str) -> bool:
     return bool(_WILD.search(text))
 
 
+def plain_roots(patterns: Iterable[str]) -> frozenset[str]:
+    """Return those that name one product: no wildcard, and no id of a contract."""
+    return frozenset(p for p in patterns if not is_pattern(p) and "." not in p)
+
+
 def matches(pattern: str, root: str, contract_id: str) -> bool:
     """Whether an upper-case pattern (root, wildcard, or full contract id) names this contract."""
     return PatternSet.of([pattern]).best(root, contract_id) is not None

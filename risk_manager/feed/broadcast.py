@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from risk_manager.clock import Clock
 from risk_manager.feed.composer import Composer
 from risk_manager.feed.connection_closing import ConnectionCloser, close_connection
-from risk_manager.feed.messages import CLOSED_SLOW, AlarmRow, Data
+from risk_manager.feed.messages import CLOSED_SLOW, AlarmRow, Data, Outlook
 from risk_manager.feed.reader import Reader
 
 READS_PER_MINUTE = 600  # messages of a client, requests among them
@@ -45,6 +45,7 @@ class Broadcast:
         self._answer = answer
         self._readers: dict[ServerConnection, Reader] = {}
         self._numbers = 0
+        self._outlook: Outlook | None = None
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -68,6 +69,15 @@ class Broadcast:
             about = None if alarm is None else alarm.account_id
             self.send(about, self._composer.daemon_status(alarm))
 
+    def send_outlook(self) -> None:
+        """Queue the outlook for every client if it has changed since it was sent."""
+        if not self._readers:
+            return
+        outlook = self._composer.outlook()
+        if outlook is not self._outlook:
+            self._outlook = outlook
+            self.send(None, outlook)
+
     def disconnect_all(self, reason: str) -> None:
         for reader in self.readers:
             self._let_go(reader, reason)
@@ -78,6 +88,8 @@ class Broadcast:
         composer = self._composer
         reader = Reader(ws, self._numbers, composer.account_frame)
         reader.offer(composer.frame(None, composer.daemon_status()))
+        if not self._readers:
+            self._outlook = composer.outlook()
         reader.offer(composer.frame(None, composer.snapshot()))
         self._readers[ws] = reader
         relay = asyncio.create_task(reader.relay(), name=reader.name)

@@ -167,13 +167,26 @@ class FeedClient:
         self._vary = vary
         self._spoke = False
         self._ws: ClientConnection | None = None
+        self._requests = 0
 
     async def ask(self, request: HistoryRequest) -> bool:
         """Send a request; its answer comes in the stream. False where no connection is there."""
+        return await self._sent(request.frame())
+
+    async def request(self, method: str, account_id: int) -> bool:
+        """Ask the daemon to clock in or out; the answer comes with the stream.
+
+        Returns False where it could not be sent.
+        """
+        self._requests += 1
+        request = {"id": self._requests, "method": method, "params": {"account_id": account_id}}
+        return await self._sent(orjson.dumps(request))
+
+    async def _sent(self, frame: str | bytes) -> bool:
         if self._ws is None:
             return False
         try:
-            await self._ws.send(request.frame(), text=True)
+            await self._ws.send(frame, text=True)
         except ConnectionClosed:
             return False
         return True

@@ -1,6 +1,7 @@
 """Composes the frames that show the state in force, as of the moment they are composed."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 
 import orjson
@@ -17,8 +18,10 @@ from risk_manager.feed.messages import (
     Data,
     Heartbeat,
     MarketQuote,
+    Outlook,
     Vitals,
 )
+from risk_manager.feed.outlook import OutlookBook
 from risk_manager.feed.snapshot import (
     Identity,
     TradeBook,
@@ -35,6 +38,7 @@ class Composer:
 
     `state` returns the State in force. `vitals` returns facts that are not in the state.
     `read_whole` says whether an account has been read with its trades since the start.
+    `clocked_in_at` says since when the trader is clocked in; None: clocked out.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Composer:
         clock: Clock,
         vitals: Callable[[], Vitals],
         read_whole: Callable[[int], bool],
+        clocked_in_at: Callable[[int], datetime | None],
         memory: Memory,
         run_id: str,
         version: str,
@@ -55,12 +60,14 @@ class Composer:
         self._clock = clock
         self._vitals = vitals
         self._read_whole = read_whole
+        self._clocked_in_at = clocked_in_at
         self._memory = memory
         self._run_id = run_id
         self._version = version
         self._heartbeat_s = heartbeat_s
         self._started_at_s = clock.monotonic()
         self._trades = TradeBook()
+        self._outlooks = OutlookBook()
         self._cost_s: dict[int, float] = {}
         self._account_frames: dict[int, tuple[State, int, bytes]] = {}
 
@@ -105,7 +112,15 @@ class Composer:
     def snapshot(self) -> messages.Snapshot:
         """Return everything a screen shows, with all accounts."""
         state = self._state()
-        return self._snapshot(state, state.accounts)
+        return replace(self._snapshot(state, state.accounts), outlook=self.outlook())
+
+    def outlook(self) -> Outlook:
+        """Return the coming days and the rules in words: the same object until they change."""
+        return self._outlooks.of(self._state())
+
+    def compose_anew(self) -> None:
+        """Compose every account's frame again, as something outside the state has changed."""
+        self._account_frames.clear()
 
     def quote(self, state: State, contract_id: str) -> MarketQuote:
         row = quote_row(state, contract_id, self._clock.now())
@@ -161,6 +176,7 @@ class Composer:
                     trades=self._trades,
                     enforcements=self._memory.of(account_id),
                     known=self._read_whole(account_id),
+                    clocked_in_at=self._clocked_in_at(account_id),
                 )
                 for account_id in sorted(account_ids)
             ],

@@ -361,6 +361,81 @@ class EnforcementTotals:
     slowest_ms: float | None  # of the confirmed calls
 
 
+# --- what seldom changes --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketDay:
+    """The session of one trading date. `opens_at` and `closes_at` None: shut.
+
+    It opens on the evening before its date. `differs`: closed, early_close, late_open; empty: an
+    ordinary day.
+    """
+
+    date: str
+    opens_at: datetime | None
+    closes_at: datetime | None
+    differs: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketRow:
+    """The coming sessions of products that share them. `known`: the calendar lists them."""
+
+    group: str
+    products: tuple[str, ...]
+    days: tuple[MarketDay, ...]
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenHours:
+    """Hours in which trading is allowed, half-open."""
+
+    opens_at: datetime
+    closes_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedHours:
+    """The hours in which a rule lets some products be traded, on the accounts named."""
+
+    rule_id: str
+    title: str
+    accounts: tuple[int, ...]
+    products: tuple[str, ...]
+    hours: tuple[OpenHours, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleText:
+    """A rule in plain sentences, with its configured figures."""
+
+    account_id: int
+    rule_id: str
+    spec_id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What seldom changes: the coming ten days, and each rule in words.
+
+    It is in the complete snapshot, and comes again when it changes. `resets` are the coming turns
+    of the trading day. `through` is the last date that the calendar covers.
+    """
+
+    resets: tuple[datetime, ...]
+    reset_timezone: str
+    exchange_timezone: str
+    markets: tuple[MarketRow, ...]
+    allowed: tuple[AllowedHours, ...]
+    rules: tuple[RuleText, ...]
+    through: str | None = None
+
+
 # --- the data of each message ---------------------------------------------------------------------
 
 
@@ -568,6 +643,7 @@ class AccountSnapshot:
     enforcements: tuple[EnforcementAction, ...] = ()  # newest first, at most 20
     failed_rules: tuple[str, ...] = ()
     known: bool = True  # False: not read from the broker since the start; no figure counts yet
+    clocked_in_at: datetime | None = None  # None: the trader is not clocked in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -593,6 +669,17 @@ class Snapshot:
     alarms: tuple[AlarmRow, ...] = ()  # newest first, at most 20
     doubts: tuple[DoubtRow, ...] = ()  # that stand now, oldest first
     token_expires_at: datetime | None = None
+    outlook: Outlook | None = None  # in a complete snapshot only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestAnswered:
+    """What came of a request of this reader: only it is told. `message` is for people."""
+
+    id: int
+    method: str
+    ok: bool
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -629,6 +716,8 @@ Data = (
     | Snapshot
     | Heartbeat
     | History
+    | Outlook
+    | RequestAnswered
 )
 
 TYPES: Mapping[str, type[Data]] = MappingProxyType(
@@ -645,6 +734,8 @@ TYPES: Mapping[str, type[Data]] = MappingProxyType(
         "snapshot": Snapshot,
         "heartbeat": Heartbeat,
         "history": History,
+        "outlook": Outlook,
+        "request_answered": RequestAnswered,
     }
 )
 NAMES: Mapping[type[Data], str] = MappingProxyType({model: name for name, model in TYPES.items()})

@@ -36,6 +36,7 @@ from risk_manager.feed.frames import Memory
 from risk_manager.feed.history_request import HistorySource, read_request
 from risk_manager.feed.messages import HEARTBEAT_S, AlarmRow, EnforcementAction, Vitals
 from risk_manager.feed.pacing import Pacer
+from risk_manager.feed.requests import NoTimeClock, Requests, TimeClock
 from risk_manager.feed.step_queue import StepQueue
 from risk_manager.feed.tokens import ADMIN_TOKEN, FEED_TOKEN, issue_token
 from risk_manager.right_of_way import RightOfWay
@@ -60,7 +61,8 @@ class FeedServer(AsyncClosing):
 
     `feed_source` returns the State in force. `vitals` returns facts that are not in the state.
     `read_whole` says whether an account has been read with its trades since the start. `history`
-    answers the requests of clients; without it they are ignored.
+    answers requests for a page of what was; without it they are ignored. `time_clock` keeps when
+    the trader clocked in.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class FeedServer(AsyncClosing):
         right_of_way: RightOfWay | None = None,
         read_whole: Callable[[int], bool] = lambda _: True,
         history: HistorySource | None = None,
+        time_clock: TimeClock | None = None,
     ) -> None:
         self.port = port
         self._clock = clock
@@ -89,11 +92,15 @@ class FeedServer(AsyncClosing):
         self._memory = Memory(enforcements, alarms)
         self._closer = ConnectionCloser()
         self._admission = Admission(admin, self._closer)
+        self._state = feed_source
+        time_clock = time_clock or NoTimeClock()
+        self._requests = Requests(time_clock, lambda: feed_source().accounts, clock.monotonic)
         self._composer = Composer(
             state=feed_source,
             clock=clock,
             vitals=vitals,
             read_whole=read_whole,
+            clocked_in_at=time_clock.since,
             memory=self._memory,
             run_id=run_id,
             version=version,
@@ -241,10 +248,17 @@ class FeedServer(AsyncClosing):
 
     async def _answer(self, frame: str | bytes) -> Answer | None:
         request = read_request(frame)
-        if request is None or self._history is None:
+        if request is not None and self._history is not None:
+            await self._right_of_way.give_way()
+            return Answer(request.account_id, await self._history(request))
+        answered = await self._requests.answer(frame)
+        if answered is None:
             return None
-        await self._right_of_way.give_way()
-        return Answer(request.account_id, await self._history(request))
+        if answered.ok:
+            self._composer.compose_anew()
+            self._pacer.accounts_changed(self._state().accounts)
+            self._pacer.wake()
+        return Answer(None, answered)
 
     async def _beat(self) -> None:
         while True:

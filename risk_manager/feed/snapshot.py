@@ -104,6 +104,7 @@ def account_snapshot(
     trades: TradeBook,
     enforcements: Iterable[EnforcementAction] = (),
     known: bool = True,
+    clocked_in_at: datetime | None = None,
 ) -> AccountSnapshot:
     """Return a complete account as of the state's time. `known`: its trades have been read too."""
     view = View(state, account, Tick(at=state.now))
@@ -150,6 +151,7 @@ def account_snapshot(
         enforcements=tuple(enforcements),
         failed_rules=tuple(sorted(account.failed_rules)),
         known=known and account.reported_as_of is not None,
+        clocked_in_at=utc(clocked_in_at),
     )
 
 

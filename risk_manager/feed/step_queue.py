@@ -109,6 +109,7 @@ class StepQueue:
         Flat accounts are refreshed less often.
         """
         self._ticks += 1
+        self._broadcast.send_outlook()
         everyone = self._ticks % IDLE_TICKS == 0
         self._pacer.figures_moved(
             account.id for account in state.accounts.values() if everyone or not account.is_flat

@@ -89,6 +89,26 @@ class AuthLossGuard(Rule):
             )
         return data
 
+    def in_words(self) -> str:
+        done = {
+            "close_all_and_lockout": "everything is closed and the account is locked",
+            "lockout_only": "the account is locked",
+            "alert": "this is told, and nothing is done",
+        }[self.on_restrict]
+        told = []
+        if self.can_trade.enabled:
+            told.append(f"While the platform does not let the account trade, {done}.")
+            if self.on_restrict != "alert":
+                told.append(
+                    "The lock ends when the platform allows trading again."
+                    if self.auto_unlock_on_restore
+                    else "An administrator lifts the lock once the platform allows trading again."
+                )
+        if self.connection_loss.enabled:
+            lasts = plain_duration(self.connection_loss.alert_after)
+            told.append(f"A stream that is down for {lasts} is an alarm; nothing is closed for it.")
+        return " ".join(told)
+
     @property
     def rank(self) -> int:
         return 10

@@ -49,6 +49,26 @@ class ConsecutiveLossLimit(Rule):
             raise ValueError('lockout must be longer than zero, as "1h"')
         return self
 
+    def in_words(self) -> str:
+        assert self.lockout is not None
+        where = " of one product" if self.scope == "root" else ""
+        done = (
+            "new entries are paused"
+            if self.action == "block_entries"
+            else "everything is closed and the account is locked"
+        )
+        told = (
+            f"After {self.losses} losing trades in a row{where}, {done} {self.lockout.in_words()}."
+        )
+        if self.scratch_below:
+            told += f" A result of less than {dollars(self.scratch_below)} neither adds nor breaks."
+        told += (
+            " The row goes on over the daily reset."
+            if self.carry_over
+            else " The row begins anew with each trading day."
+        )
+        return told
+
     @property
     def rank(self) -> int:
         return 80

@@ -93,6 +93,27 @@ class CooldownAfterLoss(Rule):
         object.__setattr__(self, "tiers", tuple(tiers))
         return self
 
+    def in_words(self) -> str:
+        what = "trade" if self.measure == "round_turn" else "fill"
+        tiers = ", ".join(
+            f"{dollars(tier.loss)} for {plain_duration(tier.cooldown)}" for tier in self.tiers
+        )
+        done = (
+            "pauses new entries"
+            if self.action == "block_entries"
+            else "closes everything and pauses new entries"
+        )
+        told = f"A {what} that loses so much {done}: {tiers}."
+        if self.overlap == "add":
+            told += " Each further loss adds its own pause."
+        if not self.include_enforced:
+            told += " What this program closed does not count."
+        if not self.include_session_closes:
+            told += " What the end of the session closed does not count."
+        if self.reversal_on_loss == "close":
+            told += " A position turned round at a loss is closed."
+        return told
+
     @property
     def rank(self) -> int:
         return 80

@@ -26,6 +26,10 @@ class DailyProfitTarget(DayResultRule):
     rule: Literal["daily_profit_target"] = "daily_profit_target"
     target: Decimal = Field(gt=0, decimal_places=2)
 
+    def in_words(self) -> str:
+        made = self._of_the_day(f"At a profit of {dollars(self.target)}")
+        return f"{made} {self._what_follows()}"
+
     def is_stricter_than(self, other: Self) -> bool:
         return (
             self.same_but(other, "target")

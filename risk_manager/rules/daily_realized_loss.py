@@ -26,6 +26,13 @@ class DailyRealizedLoss(DayResultRule):
     limit: Decimal = Field(gt=0, decimal_places=2)
     warn_at: tuple[Fraction, ...] = (Decimal("0.5"), Decimal("0.8"))
 
+    def in_words(self) -> str:
+        lost = self._of_the_day(f"At a loss of {dollars(self.limit)}")
+        told = f"{lost} {self._what_follows()}"
+        if self.warn_at:
+            told += f" It warns at {' and '.join(f'{w * 100:.0f} %' for w in self.warn_at)} of it."
+        return told
+
     def is_stricter_than(self, other: Self) -> bool:
         return (
             self.same_but(other, "limit", "warn_at")

@@ -65,6 +65,20 @@ class DailyUnrealizedLoss(OpenPnlRule):
     on_missing_data: MissingData | None = None
     """The reaction to a missing price; None: the one of `defaults`."""
 
+    def in_words(self) -> str:
+        who = {
+            "position": "When a position is down by",
+            "account": "When all open positions together are down by",
+            "trade": "When a position, with what it has realised since it was opened, is down by",
+        }[self.scope]
+        told = f"{who} {dollars(self.limit)} or more, {self._what_follows()}"
+        if self.confirm.quotes > 1:
+            told += (
+                f" {self.confirm.quotes} quotes in a row must show it, or it must last "
+                f"{plain_duration(self.confirm.within)}."
+            )
+        return told
+
     @property
     def rank(self) -> int:
         return 50 if self.scope == "account" else 65

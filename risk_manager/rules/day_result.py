@@ -38,6 +38,24 @@ class DayResultRule(Rule):
             raise ValueError("action close_all_and_lockout needs a lockout, such as until_reset")
         return self
 
+    def _of_the_day(self, amount: str) -> str:
+        """Say which result counts, to complete a sentence on a loss or a profit."""
+        counted = "open positions included" if self.include_unrealized else "closed trades only"
+        basis = {
+            None: "",
+            PnlBasis.NET: ", after fees",
+            PnlBasis.GROSS: ", before fees",
+        }[self.pnl_basis]
+        return f"{amount} in the trading day ({counted}{basis})"
+
+    def _what_follows(self) -> str:
+        if self.action == "close_all" or self.lockout is None:
+            return "everything is closed."
+        if self.lockout.until is Release.MANUAL:
+            return f"everything is closed and the account is locked {self.lockout.in_words()}."
+        lifts = "an administrator may lift it" if self.unlock == "admin" else "nobody can lift it"
+        return f"everything is closed and the account is locked {self.lockout.in_words()}; {lifts}."
+
     @property
     def _answers_for_the_whole_day(self) -> bool:
         """Whether nothing more can be asked for today once the limit has been reached.

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import ClassVar, Self
 
 from risk_manager.domain.market_calendar import EVERY, EXCHANGE_DAY, MarketCalendar
-from risk_manager.domain.session_hours import WEEKDAYS, Standing
+from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.session_hours import WEEKDAYS, Interval, Standing, plain_minutes
 from risk_manager.domain.trading_calendar import DAY, TradingDay
 from risk_manager.domain.view import View
 from risk_manager.rules.session_block_outside import Place, SessionBlockOutside
@@ -40,8 +41,20 @@ class FlatBy(SessionBlockOutside):
         }
         return cls.model_validate({"id": FLAT_BY, "timezone": day.timezone, "sessions": [session]})
 
-    def calendar(self, view: View) -> MarketCalendar:
-        return _ahead(view.state.rulebook.calendar)
+    def calendar_in(self, rulebook: Rulebook) -> MarketCalendar:
+        return _ahead(rulebook.calendar)
+
+    def in_words(self) -> str:
+        session = self.sessions[0]
+        return (
+            f"At {plain_minutes(session.end)} ({self.timezone} time) everything is closed. Nothing "
+            f"may be opened until {plain_minutes(session.start)}. Where the exchange closes early, "
+            "this comes two minutes before."
+        )
+
+    def open_hours(self, rulebook: Rulebook, root: str, around: date) -> tuple[Interval, ...]:
+        known = rulebook.calendar.knows(root)
+        return super().open_hours(rulebook, root if known else EVERY, around)
 
     def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
         known = view.state.rulebook.calendar.knows(root)

@@ -29,6 +29,28 @@ class MaxContracts(Rule):
     cancel_entry_orders: bool = True
     lockout: LockoutSpec = None
 
+    def in_words(self) -> str:
+        how = {
+            "gross": "longs and shorts of all products together",
+            "net": "longs less shorts of all products together",
+            "net_by_symbol": "longs less shorts of each product, all products together",
+            "micro_equivalents": "all products together, a full-size contract as its micros",
+        }[self.count]
+        order = self.reduce_order.replace("_", " ").replace("pnl", "result")
+        done = {
+            "reduce_to_limit": f"what exceeds it is closed, {order}",
+            "close_newest": "the newest positions are closed whole",
+            "close_all": "everything is closed",
+        }[self.action]
+        unit = self._unit.removesuffix("s") if self.limit == 1 else self._unit
+        told = f"At most {self.limit} {unit}: {how}. Above that, {done}"
+        told += ", and entry orders are cancelled." if self.cancel_entry_orders else "."
+        if self.count_working_entries:
+            told += " Entry orders that would exceed it are cancelled before they fill."
+        if self.lockout is not None:
+            told += f" The account is locked {self.lockout.in_words()}."
+        return told
+
     @property
     def rank(self) -> int:
         return 75

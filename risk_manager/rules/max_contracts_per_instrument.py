@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 from risk_manager.domain.decisions import Ask, Cancel, Close, ReduceTo, Verdict
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.rule import Meter, MeterState, Rule
-from risk_manager.domain.symbols import PatternSet
+from risk_manager.domain.symbols import PatternSet, plain_roots
 from risk_manager.domain.view import View
 
 
@@ -75,6 +75,34 @@ class MaxContractsPerInstrument(Rule):
         if any(not key.strip() for key in self.limits):
             raise ValueError("limits: an empty symbol")
         return self
+
+    def in_words(self) -> str:
+        named = ", ".join(f"{limit} {symbol}" for symbol, limit in self.limits.items())
+        each = "all expiries together" if self.scope == "root" else "each expiry by itself"
+        told = [f"At most {named}; {each}."]
+        told += [
+            f"The group {name} together: at most {group.limit}"
+            + (" in micros." if group.count == "micro_equivalents" else ".")
+            for name, group in self.group_limits.items()
+        ]
+        allowed = self.unknown_symbol.allowed
+        told.append(
+            "Products that are not named have no limit."
+            if allowed is None
+            else f"Of a product that is not named: at most {allowed}."
+            if allowed
+            else "Products that are not named may not be held."
+        )
+        done = "what exceeds it" if self.action == "reduce_to_limit" else "the position"
+        also = ", and its entry orders are cancelled" if self.cancel_entry_orders else ""
+        told.append(f"Above that, {done} is closed{also}.")
+        if self.count_working_entries:
+            told.append("Entry orders that would exceed it are cancelled before they fill.")
+        return " ".join(told)
+
+    @property
+    def products(self) -> frozenset[str]:
+        return plain_roots(self.limits)
 
     @property
     def rank(self) -> int:

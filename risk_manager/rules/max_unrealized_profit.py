@@ -56,6 +56,18 @@ class MaxUnrealizedProfit(OpenPnlRule):
             raise ValueError(f"floor {self.floor} must be below arm_at {self.arm_at}")
         return self
 
+    def in_words(self) -> str:
+        who = "a position" if self.scope == "position" else "all open positions together"
+        up = "is up" if self.scope == "position" else "are up"
+        if self.target is not None:
+            return f"When {who} {up} by {dollars(self.target)} or more, {self._what_follows()}"
+        assert self.arm_at is not None
+        has = "has" if self.scope == "position" else "have"
+        return (
+            f"Once {who} {has} been up by {dollars(self.arm_at)} and the result falls to "
+            f"{dollars(self.floor)}, {self._what_follows()}"
+        )
+
     @property
     def rank(self) -> int:
         return 85

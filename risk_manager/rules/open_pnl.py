@@ -44,6 +44,13 @@ class OpenPnlRule(Rule):
             )
         return self
 
+    def _what_follows(self) -> str:
+        if self.action == "close_position":
+            return "it is closed, and its orders are cancelled."
+        if self.lockout is None:
+            return "everything is closed."
+        return f"everything is closed and the account is locked {self.lockout.in_words()}."
+
     @property
     def _locks_for_a_time(self) -> bool:
         """Whether the lock is a duration. A breach that comes later then locks until later."""

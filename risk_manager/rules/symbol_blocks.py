@@ -16,7 +16,7 @@ from risk_manager.domain.scope import (
     scoped_contract,
     scoped_root,
 )
-from risk_manager.domain.symbols import PatternSet
+from risk_manager.domain.symbols import PatternSet, plain_roots
 from risk_manager.domain.view import View
 
 
@@ -61,6 +61,23 @@ class SymbolBlocks(Rule):
                 "write existing_positions: close, or working_orders: cancel"
             )
         return self
+
+    def in_words(self) -> str:
+        if self.allow_only is not None:
+            told = f"Only {', '.join(self.allow_only) or 'nothing'} may be traded. In others,"
+        elif self.blocked:
+            told = f"Blocked: {', '.join(self.blocked)}. In these,"
+        else:
+            return "No product is blocked."
+        if self.working_orders == "keep":
+            return f"{told} orders stay, and what they open is closed."
+        if self.existing_positions == "close":
+            return f"{told} positions are closed and orders cancelled."
+        return f"{told} positions may be reduced and closed, not increased."
+
+    @property
+    def products(self) -> frozenset[str]:
+        return plain_roots(self.allow_only or ())
 
     @property
     def rank(self) -> int:

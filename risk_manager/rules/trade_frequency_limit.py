@@ -167,6 +167,24 @@ class TradeFrequencyLimit(Rule):
                 )
         return self
 
+    def in_words(self) -> str:
+        noun = {"round_turns": "finished trades", "executions": "fills"}.get(self.count, self.count)
+        first = "More than " if self.trip == "over" else ""
+        parts = [
+            f"{first.lower() if n else first}{w.max} {'' if n else f'{noun} '}{w.span}: "
+            f"{'' if w.cooldown is None else w.cooldown.in_words()}"
+            for n, w in enumerate(self.windows)
+        ]
+        done = (
+            "new entries are paused"
+            if self.action == "block_entries"
+            else "everything is closed and new entries are paused"
+        )
+        told = f"When there are too many {noun}, {done}. {'; '.join(parts)}."
+        if self.on_violation == "extend":
+            told += " An entry during the pause begins it anew."
+        return told
+
     @property
     def rank(self) -> int:
         return 80

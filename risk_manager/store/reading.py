@@ -281,3 +281,8 @@ def _last_action(connection: sqlite3.Connection, account_id: int) -> int:
     )
     numbers = [r[0].rpartition("-")[2] for r in found]
     return max((int(n) for n in numbers if n.isdecimal()), default=0)
+
+
+def open_sessions(connection: sqlite3.Connection) -> dict[int, datetime]:
+    """Return since when the trader is clocked in, by account."""
+    return {account: instant(at) for account, at in connection.execute(rows.GET_OPEN_SESSIONS)}

@@ -477,3 +477,16 @@ def contract_of(row: Row) -> Contract:
         tick_size=Decimal(row[3]),
         tick_value=Decimal(row[4]),
     )
+
+
+# --- sessions of the trader ---
+
+BEGIN_SESSION = (
+    "INSERT INTO sessions (account_id, clock_in_at) SELECT ?, ? WHERE NOT EXISTS"
+    " (SELECT 1 FROM sessions WHERE account_id = ? AND clock_out_at IS NULL)"
+)
+END_SESSION = (
+    "UPDATE sessions SET clock_out_at = max(?, clock_in_at)"
+    " WHERE account_id = ? AND clock_out_at IS NULL"
+)
+GET_OPEN_SESSIONS = "SELECT account_id, clock_in_at FROM sessions WHERE clock_out_at IS NULL"

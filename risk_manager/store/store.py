@@ -15,7 +15,7 @@ from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
-from risk_manager.store import audit, place, reading, schema, upkeep
+from risk_manager.store import audit, place, reading, rows, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry
 from risk_manager.store.backlog import Backlog
 from risk_manager.store.batch import Persisted
@@ -256,6 +256,18 @@ class Store:
     async def audit_all(self, entries: Iterable[Entry]) -> bool:
         """Add several rows in one transaction, in their order; True once they are durable."""
         return await self.backlog.put_entries(entries)
+
+    async def clock_in(self, account_id: int, at: datetime) -> bool:
+        """Begin a session of the trader; True once it is durable. An open one goes on."""
+        batch = self.backlog.entry("trader", "clock.in", f"account:{account_id}")
+        batch.put(rows.BEGIN_SESSION, account_id, rows.micros(at), account_id)
+        return await self.backlog.put(batch)
+
+    async def clock_out(self, account_id: int, at: datetime) -> bool:
+        """End the open session of the trader; True once it is durable."""
+        batch = self.backlog.entry("trader", "clock.out", f"account:{account_id}")
+        batch.put(rows.END_SESSION, rows.micros(at), account_id)
+        return await self.backlog.put(batch)
 
     async def belongs_to(self, gateway: str) -> None:
         """Note the gateway that the data comes from, for starts with another gateway."""

@@ -33,7 +33,7 @@ def test_the_page_has_the_same_keys_and_tabs() -> None:
         f"| `{shown}` | {does} |" for shown, does in explained()
     ]
     for tab in TABS:
-        assert f"| {tab.number} | {tab.name} | {tab.answers} |".casefold() in page.casefold()
+        assert f"| {tab.key} | {tab.name} | {tab.answers} |".casefold() in page.casefold()
 
 
 @pytest.mark.wire
@@ -44,16 +44,16 @@ async def test_each_number_opens_its_tab_and_the_bar_marks_it(
     async with FeedDaemon(tmp_path), screen(tmp_path, size) as seen:
         await seen.shows(AccountHeader, "combine-50k")
         for tab in (*TABS, TABS[0]):
-            await seen.pilot.press(str(tab.number))
+            await seen.pilot.press(tab.key)
             name = tab.name if size[0] >= 100 else ""
-            await seen.shows(TabBar, f"[{tab.number} {name}")
+            await seen.shows(TabBar, f"[{tab.key} {name}")
             pane = seen.app.screen.query_one(f"#{tab.id}")
             await until(lambda pane=pane: pane.display and pane.region.height > 5)  # type: ignore[misc]
             others = [seen.app.screen.query_one(f"#{t.id}") for t in TABS if t is not tab]
             assert not any(other.display for other in others)
             bar = seen.text(TabBar)
             assert len(bar) <= size[0]
-            assert all(f"{t.number} " in bar for t in TABS)
+            assert all(f"{t.key} " in bar for t in TABS)
 
 
 @pytest.mark.wire

@@ -88,7 +88,8 @@ async def test_enter_explains_the_chosen_rule_with_its_figures(tmp_path: Path) -
         await seen.shows(Rules, "▶ OK      Contracts held")
         await seen.pilot.press("enter")
         text = await explained(seen, "Contracts held", "5 contracts", "SHADOW: this rule decides")
-        assert "none that the daemon still tells of" in text
+        assert "At most 5 contracts" in text
+        assert "nothing that the daemon still tells of" in text
         await seen.pilot.press("escape")
         await until(lambda: not isinstance(seen.app.screen, RuleScreen))
         await seen.pilot.press("down")
@@ -97,7 +98,9 @@ async def test_enter_explains_the_chosen_rule_with_its_figures(tmp_path: Path) -
         await seen.pilot.press("enter")
         await explained(seen, "within the limit", "$500.00", "left   $500.00")
         await daemon.trade("-600")  # the window is live
-        await explained(seen, "the limit is reached", "$601.00", "It locks now", "DECIDED")
+        await explained(
+            seen, "the limit is reached", "$601.00", "It locks now", "LOCKED  lost $601.00 today"
+        )
         await seen.pilot.press("q")  # closes the window, not the screen
         await until(lambda: not isinstance(seen.app.screen, RuleScreen))
         await seen.pilot.press("up")

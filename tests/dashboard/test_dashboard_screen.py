@@ -235,6 +235,8 @@ async def test_a_dead_hub_and_a_critical_alarm_are_seen_and_put_away(
         await seen.shows(ConnectionLine, "user ● DOWN")
         await seen.shows(Banner, "ALARM", "lost the user stream: reset by peer")
         assert seen.banner.has_class("-red")
+        header = await seen.shows(AccountHeader, "NOT GUARDED")
+        assert "ENFORCING" not in header
         await seen.pilot.press("x")
         await until(lambda: not seen.banner.display)
         await seen.shows(Enforcements, "ALARM", "lost the user stream")
@@ -299,14 +301,25 @@ async def test_pause_freezes_the_figures_and_does_not_look_live(
         assert seen.app.screen.has_class("-stale")
         await daemon.position(3)
         await until(lambda: bool(seen.app.latest.accounts[0].positions))
-        assert "flat" in seen.text(Positions)
-        await lock(daemon, "flat", "enough")
-        await seen.shows(VerdictLine, "LOCKED", "enough")  # a pause hides no lock
-        await seen.shows(Locks, "LOCKED", "enough")
         await seen.shows(AccountHeader, "PAUSED, figures of")
         assert "flat" in seen.text(Positions)
         await seen.pilot.press("p")
         await seen.shows(Positions, "+3")
+
+
+async def test_a_lock_ends_a_pause(daemon: FeedDaemon, tmp_path: Path) -> None:
+    async with screen(tmp_path) as seen:
+        await seen.shows(Positions, "flat")
+        await seen.pilot.press("p")
+        await seen.shows(AccountHeader, "PAUSED")
+        await daemon.position(3)
+        await until(lambda: bool(seen.app.latest.accounts[0].positions))
+        assert "flat" in seen.text(Positions)
+        await lock(daemon, "flat", "enough")
+        await seen.shows(VerdictLine, "LOCKED", "enough")
+        await seen.shows(Locks, "LOCKED", "enough")
+        await seen.shows(Positions, "+3")
+        assert "PAUSED" not in seen.text(AccountHeader)
 
 
 async def test_help_opens_closes_and_quit_quits(daemon: FeedDaemon, tmp_path: Path) -> None:

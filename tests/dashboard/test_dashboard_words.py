@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,7 +138,14 @@ async def test_the_plain_summary_says_what_matters(tmp_path: Path) -> None:
     assert "position MNQZ6 +2 at 21000.25" in text
     assert "order 55 sell 1 MNQZ6 stop at 20990.00" in text
     assert "BREACH" in text
+    assert re.search(r"^  LOCKED [67]:\d\d:\d\d until", text, re.MULTILINE)  # the verdict
+    assert "At a loss of $500.00 in the trading day" in text
+    assert re.search(r"^  next [67]:\d\d:\d\d daily reset", text, re.MULTILINE)
+    assert "MNQ (MNQ): open until" in text.partition("\ncalendar\n")[2]
+    log = text.partition("\nlog\n")[2]
+    assert "LOCKED   lost $601.00 today" in log
     json.dumps(raw)
+    assert raw["outlook"]["rules"][0]["text"]
 
 
 @pytest.mark.wire
@@ -155,7 +163,7 @@ async def test_of_two_versions_of_a_limit_the_one_that_waits_is_marked(tmp_path:
     reset = message.data.next_reset
     at = clock(reset, message.data.timestamp)
     told = list(summary(status, message.data, list(message.data.accounts)))
-    lines = [line.strip() for line in told if "Contracts held" in line]
+    lines = [line.strip() for line in told if "Contracts held" in line and "next" not in line]
     waits, holds = sorted(lines, key=lambda line: "2 of 5" in line)
     assert waits.startswith("WAITS   Contracts held: 2 of 9")
     assert waits.endswith(f"; counts from {at}")

@@ -4,18 +4,17 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import orjson
 import pytest
 import structlog
 from feed_daemon import ES, MNQ, MONDAY, RUN, FeedDaemon, KeepingStore, rules, until
-from websockets.asyncio.client import ClientConnection, connect
+from feed_listener import listening
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from risk_manager.domain.decisions import Action, Decision, Outcome, Severity, Verdict
@@ -49,53 +48,6 @@ pytestmark = pytest.mark.wire
 async def daemon(tmp_path: Path) -> AsyncIterator[FeedDaemon]:
     async with FeedDaemon(tmp_path) as running:
         yield running
-
-
-class Listener:
-    """Keeps every frame it gets."""
-
-    def __init__(self, ws: ClientConnection) -> None:
-        self.ws = ws
-        self.frames: list[dict[str, Any]] = []
-
-    async def listen(self) -> None:
-        async for frame in self.ws:
-            self.frames.append(orjson.loads(frame))
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [f for f in self.frames if f["type"] == kind]
-
-    def refreshed(self) -> list[dict[str, Any]]:
-        return [f for f in self.of("snapshot") if f["account_id"] is not None]
-
-    def account(self, account_id: int = 101) -> dict[str, Any]:
-        """The account as last told whole."""
-        for frame in reversed(self.of("snapshot")):
-            for account in frame["data"]["accounts"]:
-                if account["account_id"] == account_id:
-                    found: dict[str, Any] = account
-                    return found
-        raise LookupError(account_id)
-
-
-@asynccontextmanager
-async def listening(daemon: FeedDaemon, tmp_path: Path) -> AsyncIterator[Listener]:
-    token = (tmp_path / "feed.token").read_text()
-    async with connect(
-        daemon.server.url,
-        additional_headers={"Authorization": f"Bearer {token}"},
-        proxy=None,
-        compression=None,
-        max_size=None,
-    ) as ws:
-        listener = Listener(ws)
-        task = asyncio.create_task(listener.listen(), name="listener")
-        try:
-            await until(lambda: len(listener.frames) >= 2)
-            yield listener
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_the_first_frame_says_who_speaks_and_the_second_says_everything(

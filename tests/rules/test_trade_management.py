@@ -489,6 +489,9 @@ async def test_the_meter_says_what_comes_next(desk: DeskMaker) -> None:
     meter = d.meter("trade_management")
     assert meter.sentence == "MNQZ6: breakeven in 4 ticks"
     assert (meter.current, meter.limit, meter.headroom) == tuple(map(Decimal, (6, 10, 4)))
+    assert meter.used == 0.6
+    await d.quote("MNQ", 20998)  # at a loss nothing of the way is used
+    assert d.meter("trade_management").used == 0.0
     await d.quote("MNQ", 21003)
     assert d.meter("trade_management").sentence == "MNQZ6: breakeven stop at 21000.25"
 

@@ -3,14 +3,15 @@
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.verdict import decisive
+from risk_manager.dashboard.verdict import broken_link, decisive
 from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.wording import DIM, clock, countdown, dollars
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot
 
 
 class AccountHeader(Text):
-    def show(self, glance: Glance) -> None:
+    def show(self, glance: Glance, live: Glance) -> None:
+        """`live` is the same glance, not held by a pause: whether anybody guards is never held."""
         account = glance.account
         if account is None:
             known = ", ".join(str(a.account_id) for a in glance.picture.accounts)
@@ -28,18 +29,22 @@ class AccountHeader(Text):
             (f" {account.account_id}", DIM),
             (which if many > 1 else "", DIM),
             ("  ", ""),
-            mode(glance, account),
+            mode(live, account),
             (f"  {dollars(account.balance)}", "bold"),
             (" balance" if roomy else "", DIM),
         ]
+        if account.clocked_in_at is not None:
+            parts.append((f"  in since {clock(account.clocked_in_at, live.now)}", DIM))
         if account.can_trade is False:
             parts.append(("  PLATFORM SAYS NO TRADING", "bold $text-error"))
-        parts += _other_locks(glance, account)
+        parts += _other_locks(live, account)
         if roomy:
             parts.append((f"  trading date {account.trading_date}", DIM))
         if glance.picture.next_reset is not None and glance.now is not None:
             left = countdown(glance.picture.next_reset - glance.now)
             parts.append((f"  reset in {left}", DIM))
+        if glance.muted:
+            parts.append(("  MUTED", "bold"))
         if glance.paused:
             told_at = glance.picture.told_at
             since = "" if told_at is None else f", figures of {clock(told_at)}"
@@ -67,6 +72,8 @@ def mode(glance: Glance, account: AccountSnapshot) -> tuple[str, str]:
         return f" ? was {word} ", "bold $text on $warning"
     if glance.picture.status not in (RUNNING, DEGRADED):
         return f" {glance.picture.status}: NOT ENFORCING ", "bold $text on $error"
+    if broken_link(glance):
+        return " NOT GUARDED ", "bold $text on $error"
     if word == "SHADOW":
         return " SHADOW: only tells ", "bold $text on $accent"
     return f" {word} ", "bold $text on $primary"

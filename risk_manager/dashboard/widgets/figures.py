@@ -17,23 +17,27 @@ class Figure(Vertical):
 
     def __init__(self, label: str, *, id: str) -> None:
         super().__init__(id=id)
-        self._label = label
+        self.label = label
         self.text = UNKNOWN
 
     def compose(self) -> ComposeResult:
-        yield Text(self._label, classes="label")
+        yield Text(self.label, classes="label")
         yield Digits(UNKNOWN)
 
-    def show(self, amount: float | None, note: str = "") -> None:
+    def show(self, amount: float | None, note: str = "", *, small: bool = False) -> None:
+        """`small`: as text beside the label, for terminals without the characters of digits."""
         self.text = signed(amount)
         shown = self.text if _cells(self.text) <= self.content_size.width else ""
         shown = shown or signed(amount, cents=False)
         digits, shown = self.query_one(Digits), "---" if amount is None else shown
         if digits.value != shown:
             digits.update(shown)
-        label = self._label + note
+        digits.display = not small
+        label = f"{self.label} {self.text}" if small else self.label + note
         if len(label) > self.content_size.width:
-            label = self._label if amount is not None else self._label.split()[0] + note
+            label = self.label if amount is not None else self.label.split()[0] + note
+            if small:
+                label = f"{self.label.split()[0]} {self.text}"
         self.query_one(".label", Text).put(Content(label))
         self.set_class(amount is not None and amount > 0, "-gain")
         self.set_class(amount is not None and amount < 0, "-loss")
@@ -48,6 +52,11 @@ class Figures(Horizontal):
         yield Figure("Open P&L", id="unrealised")
         yield Figure("Total today", id="total")
 
+    @property
+    def text(self) -> str:
+        """What is shown now, as plain text."""
+        return "   ".join(f"{figure.label}: {figure.text}" for figure in self.query(Figure))
+
     def show(self, glance: Glance) -> None:
         account = glance.account
         realised = None if account is None else account.realised_net
@@ -55,9 +64,11 @@ class Figures(Horizontal):
         total = None if account is None else account.total
         fees = "" if account is None or not account.fees else f"  fees {dollars(account.fees)}"
         blind = "" if account is None or unrealised is not None else ": UNKNOWN (no price)"
-        self.query_one("#realised", Figure).show(realised, fees)
-        self.query_one("#unrealised", Figure).show(unrealised, blind)
-        self.query_one("#total", Figure).show(total, ": UNKNOWN" if blind else "")
+        self.query_one("#realised", Figure).show(realised, fees, small=glance.ascii_only)
+        self.query_one("#unrealised", Figure).show(unrealised, blind, small=glance.ascii_only)
+        self.query_one("#total", Figure).show(
+            total, ": UNKNOWN" if blind else "", small=glance.ascii_only
+        )
 
 
 def _cells(text: str) -> int:

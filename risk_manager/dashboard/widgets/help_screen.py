@@ -16,12 +16,15 @@ Words
   ENFORCING    the daemon acts     SHADOW  it decides and touches nothing
   OK, WARN, BREACH   how near a limit is; UNKNOWN: no figure to be trusted
   WARNED, DECIDED, SENT, DONE, FAILED, UNSURE   what became of an enforcement
+  PAUSED, RELEASED, LOST, BACK   in the log: no new entries; a lock ended; the
+               daemon was not heard; it is heard again
   –  or  ---   not known. It never stands for zero.
 
 Tab, arrows and page keys choose a panel and scroll it.
 Realised is net of fees. Times of day are this computer's; countdowns follow
 the daemon's clock. When the feed is lost everything is dimmed: it is old.
-This screen only shows. Nothing here can change a limit or a lock.
+This screen only shows. Nothing here can change a limit or a lock. Clocking in
+and out is only noted.
 """
 
 

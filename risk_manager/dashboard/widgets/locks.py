@@ -47,7 +47,7 @@ def scope(lock: LockRow) -> str:
 def ends(glance: Glance, lock: LockRow) -> str:
     """Return the time left of a lock, or the event that ends it."""
     if lock.expires_at is None or glance.now is None:
-        return release(lock.release)
+        return f"ends {release(lock.release)}"
     if lock.expires_at <= glance.now:
         return "ending now"
     return countdown(lock.expires_at - glance.now)

@@ -44,6 +44,11 @@ class Panel(VerticalScroll):
         shown = list(lines) or [Content.styled(self.empty, "dim")]
         self.query_one(Text).put(Content("\n").join(shown))
 
+    @property
+    def text(self) -> str:
+        """What is shown now, as plain text."""
+        return str(self.query_one(Text).content)
+
     def lines(self, glance: Glance) -> Iterable[Content]:
         raise NotImplementedError
 

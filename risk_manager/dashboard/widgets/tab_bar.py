@@ -21,7 +21,7 @@ class TabBar(Text):
         self._starts = []
         at = 0
         for tab in TABS:
-            label = f"{tab.number} {tab.name if self._is_roomy() else tab.short}"
+            label = f"{tab.key} {tab.name if self._is_roomy() else tab.short}"
             if tab.id == glance.tab:
                 part = Content.styled(f"[{label}]", "bold $text-accent")
             else:

@@ -3,6 +3,7 @@
 from typing import ClassVar, Self
 
 from risk_manager.domain.decisions import Ask, Forget, Remember, Verdict, bookkeeping
+from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.rule import Meter
 from risk_manager.domain.view import View
 from risk_manager.rules.no_stop_loss_grace.configuration import Configuration
@@ -23,6 +24,24 @@ class NoStopLossGrace(Configuration):
 
     spec_id: ClassVar[str] = "RULE-008"
     title: ClassVar[str] = "Stop on every position"
+
+    def in_words(self) -> str:
+        covers = "stops for all its contracts" if self.require == "full_size" else "a stop"
+        done = (
+            "it is closed"
+            if self.place_stop_ticks is None
+            else f"a stop is placed {self.place_stop_ticks} ticks from its average price"
+        )
+        words = (
+            f"Every position needs {covers} within {plain_duration(self.grace)} of its entry, and "
+            f"within {plain_duration(self.rearm_grace)} after a stop is gone or too small. "
+            f"Otherwise {done}."
+        )
+        if self.max_stop_distance_ticks is not None:
+            words += f" A stop more than {self.max_stop_distance_ticks} ticks away does not count."
+        if not self.accept_beyond_entry:
+            words += " A stop in profit does not count."
+        return words
 
     @property
     def rank(self) -> int:

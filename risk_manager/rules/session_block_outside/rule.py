@@ -1,14 +1,22 @@
 """RULE-009 itself: it finds which places are shut or about to close, and what follows there."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import ClassVar, Self
 
 from risk_manager.domain.decisions import Severity, Verdict
 from risk_manager.domain.market_calendar import EVERY
 from risk_manager.domain.rule import Meter
-from risk_manager.domain.session_hours import shared_schedule
+from risk_manager.domain.rulebook import Rulebook
+from risk_manager.domain.session_hours import (
+    Interval,
+    open_intervals,
+    plain_minutes,
+    shared_schedule,
+)
+from risk_manager.domain.symbols import plain_roots
 from risk_manager.domain.view import View
-from risk_manager.rules.session_block_outside.hours import WHOLE_ACCOUNT, Place
+from risk_manager.rules.session_block_outside.hours import WHOLE_ACCOUNT, Hours, Place
 from risk_manager.rules.session_block_outside.meter import read_meter
 from risk_manager.rules.session_block_outside.outside import outside_verdicts
 from risk_manager.rules.session_block_outside.session_locks import lock_verdicts, release_verdicts
@@ -24,6 +32,36 @@ class SessionBlockOutside(Sessions):
 
     spec_id: ClassVar[str] = "RULE-009"
     title: ClassVar[str] = "Trading hours"
+
+    def in_words(self) -> str:
+        words = [f"Trading is allowed {_hours_in_words(self.global_hours)}."]
+        words += [
+            f"{symbol}: {_hours_in_words(hours)}." for symbol, hours in self.per_symbol.items()
+        ]
+        words.append(
+            {
+                "close_and_cancel": "At the end positions are closed and orders cancelled.",
+                "cancel_only": "At the end entry orders are cancelled; positions stay.",
+                "none": "At the end nothing is closed.",
+            }[self.at_end]
+        )
+        if self.fills_outside == "close":
+            words.append("What is opened outside is closed at once.")
+        if self.respect_holidays:
+            words.append("Holidays and early closes of the exchange count.")
+        return " ".join(words)
+
+    @property
+    def products(self) -> frozenset[str]:
+        return plain_roots(self.per_symbol)
+
+    def open_hours(self, rulebook: Rulebook, root: str, around: date) -> tuple[Interval, ...]:
+        calendar = self.calendar_in(rulebook)
+        if calendar is not None and not calendar.knows(root):
+            return ()
+        hours = self.hours(root)
+        zone = hours.timezone or rulebook.day.timezone
+        return open_intervals(hours.weekly, zone, calendar, root, around)
 
     @property
     def rank(self) -> int:
@@ -109,3 +147,11 @@ class SessionBlockOutside(Sessions):
                 subject=f"closing:{place.contract_id or place.root}:{ends_at.isoformat()}",
                 severity=Severity.WARNING,
             )
+
+
+def _hours_in_words(hours: Hours) -> str:
+    sessions = ", ".join(
+        f"{plain_minutes(s.start)} to {plain_minutes(s.end)} ({' '.join(s.days)})"
+        for s in hours.sessions
+    )
+    return f"from {sessions}" + (f", {hours.timezone} time" if hours.timezone else "")

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from risk_manager.domain.durations import Duration
 from risk_manager.domain.market_calendar import EVERY, MarketCalendar
 from risk_manager.domain.rule import Rule
+from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.session_hours import SHUT, Standing, ZoneName, schedule
 from risk_manager.domain.symbols import PatternSet
 from risk_manager.domain.view import View
@@ -76,7 +77,11 @@ class Sessions(Rule):
 
     def calendar(self, view: View) -> MarketCalendar | None:
         """Return the calendar of exceptional days, if it counts for this rule."""
-        return view.state.rulebook.calendar if self.respect_holidays else None
+        return self.calendar_in(view.state.rulebook)
+
+    def calendar_in(self, rulebook: Rulebook) -> MarketCalendar | None:
+        """Return the same from the rulebook alone."""
+        return rulebook.calendar if self.respect_holidays else None
 
     def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
         """Return where the present lies among the sessions of a product. An unknown one is shut.

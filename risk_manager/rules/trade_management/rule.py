@@ -24,6 +24,28 @@ class TradeManagement(Configuration):
     title: ClassVar[str] = "Stop management"
     uses_prices: ClassVar[bool] = True
 
+    def in_words(self) -> str:
+        told = []
+        if self.initial_stop.enabled:
+            told.append(
+                f"A position without a stop gets one {self.initial_stop.ticks} ticks from its "
+                "average price."
+            )
+        if self.take_profit.enabled:
+            told.append(f"It gets a target {self.take_profit.ticks} ticks away.")
+        if self.breakeven.enabled:
+            told.append(
+                f"At {self.breakeven.trigger_ticks} ticks of profit the stop moves to the average "
+                f"price {self.breakeven.offset_ticks:+d} ticks."
+            )
+        if self.trailing.enabled:
+            told.append(
+                f"From {self.trailing.activation_ticks} ticks of profit on it follows the best "
+                f"price at {self.trailing.distance_ticks} ticks."
+            )
+        told.append("A stop is only ever moved closer to the market.")
+        return " ".join(told)
+
     @property
     def rank(self) -> int:
         return 90

@@ -1,0 +1,109 @@
+"""The coming days as a trader asks of them: is it open now, what is the next edge, what differs."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+from risk_manager.feed.messages import AllowedHours, MarketRow, Outlook
+
+EARLY = "early_close"
+DIFFERS = {"closed": "SHUT", EARLY: "EARLY CLOSE", "late_open": "LATE OPEN"}
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An instant at which something opens or shuts."""
+
+    at: datetime
+    is_opening: bool
+    is_early: bool = False
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone of this name; UTC where this computer does not know it."""
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, LookupError):
+        return UTC
+
+
+def city(name: str) -> str:
+    """A zone as people call it: Chicago."""
+    return name.rpartition("/")[2].replace("_", " ")
+
+
+def next_edge(market: MarketRow, now: datetime) -> Edge | None:
+    """When this market shuts next, or opens next if it is shut; None: not within the outlook."""
+    for day in market.days:
+        if day.opens_at is None or day.closes_at is None:
+            continue
+        if day.opens_at > now:
+            return Edge(day.opens_at, is_opening=True)
+        if day.closes_at > now:
+            return Edge(day.closes_at, is_opening=False, is_early=day.differs == EARLY)
+    return None
+
+
+def next_early_close(market: MarketRow, now: datetime) -> datetime | None:
+    return next(
+        (
+            day.closes_at
+            for day in market.days
+            if day.differs == EARLY and day.closes_at is not None and day.closes_at > now
+        ),
+        None,
+    )
+
+
+def next_hours(row: AllowedHours, now: datetime) -> Edge | None:
+    for hours in row.hours:
+        if hours.opens_at > now:
+            return Edge(hours.opens_at, is_opening=True)
+        if hours.closes_at > now:
+            return Edge(hours.closes_at, is_opening=False)
+    return None
+
+
+def name_of(market: MarketRow) -> str:
+    return market.group or ", ".join(market.products[:3])
+
+
+def edges_ahead(
+    outlook: Outlook, account_id: int | None, now: datetime
+) -> Iterator[tuple[datetime, str]]:
+    """The next edges of the markets and of the rules' hours, in words, and the next early close."""
+    told: dict[tuple[datetime, str], list[str]] = {}
+    for market in outlook.markets:
+        edge = next_edge(market, now)
+        if edge is not None:
+            word = "opens" if edge.is_opening else "closes early" if edge.is_early else "closes"
+            told.setdefault((edge.at, word), []).append(name_of(market))
+        early = next_early_close(market, now)
+        if early is not None and (edge is None or edge.at != early):
+            told.setdefault((early, "closes early"), []).append(name_of(market))
+    for (at, word), names in told.items():
+        yield at, f"{_several(names)} {word if len(names) == 1 else _plural(word)}"
+    for at, title, opening in sorted(set(_hours_edges(outlook, account_id, now))):
+        yield at, f"{title}: {'may be traded' if opening else 'shut'}"
+
+
+def _hours_edges(
+    outlook: Outlook, account_id: int | None, now: datetime
+) -> Iterator[tuple[datetime, str, bool]]:
+    for row in outlook.allowed:
+        if account_id is None or account_id in row.accounts:
+            edge = next_hours(row, now)
+            if edge is not None:
+                yield edge.at, row.title, edge.is_opening
+
+
+def _several(names: Iterable[str]) -> str:
+    known = list(dict.fromkeys(names))
+    if len(known) > 2:
+        return f"{known[0]} and {len(known) - 1} more"
+    return " and ".join(known)
+
+
+def _plural(word: str) -> str:
+    return {"opens": "open", "closes": "close", "closes early": "close early"}[word]

@@ -1,0 +1,131 @@
+"""Each rule says in plain sentences what it does, with the figures it was given."""
+
+from typing import Any
+
+import pytest
+
+from risk_manager.rules import RULES
+
+BY_NAME = {rule.model_fields["rule"].default: rule for rule in RULES}
+
+WORDS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"rule": "max_contracts", "limit": 5, "lockout": "30m"},
+        "At most 5 contracts: longs and shorts of all products together. Above that, what exceeds "
+        "it is closed, newest first, and entry orders are cancelled. The account is locked for "
+        "30m.",
+    ),
+    (
+        {"rule": "max_contracts", "limit": 1, "action": "close_all", "cancel_entry_orders": False},
+        "At most 1 contract: longs and shorts of all products together. Above that, everything is "
+        "closed.",
+    ),
+    (
+        {
+            "rule": "max_contracts_per_instrument",
+            "limits": {"MNQ": 3, "ES": 1},
+            "group_limits": {"sp500": {"limit": 10, "count": "micro_equivalents"}},
+        },
+        "At most 3 MNQ, 1 ES; all expiries together. The group sp500 together: at most 10 in "
+        "micros. Of a product that is not named: at most 1. Above that, what exceeds it is closed, "
+        "and its entry orders are cancelled.",
+    ),
+    (
+        {"rule": "daily_realized_loss", "limit": 500},
+        "At a loss of $500.00 in the trading day (closed trades only) everything is closed and the "
+        "account is locked until the daily reset; nobody can lift it. It warns at 50 % and 80 % of "
+        "it.",
+    ),
+    (
+        {
+            "rule": "daily_unrealized_loss",
+            "limit": 300,
+            "confirm": {"quotes": 2, "within": "500ms"},
+        },
+        "When a position is down by $300.00 or more, it is closed, and its orders are cancelled. 2 "
+        "quotes in a row must show it, or it must last 500ms.",
+    ),
+    (
+        {"rule": "daily_unrealized_loss", "limit": 300, "scope": "account"},
+        "When all open positions together are down by $300.00 or more, everything is closed.",
+    ),
+    (
+        {"rule": "max_unrealized_profit", "target": 1000},
+        "When a position is up by $1,000.00 or more, it is closed, and its orders are cancelled.",
+    ),
+    (
+        {"rule": "max_unrealized_profit", "mode": "breakeven", "arm_at": 200},
+        "Once a position has been up by $200.00 and the result falls to $0.00, it is closed, and "
+        "its orders are cancelled.",
+    ),
+    (
+        {
+            "rule": "trade_frequency_limit",
+            "windows": [
+                {"per": "1m", "max": 3, "cooldown": "1m"},
+                {"per": "trading_day", "max": 50, "cooldown": "until_reset"},
+            ],
+        },
+        "When there are too many entries, new entries are paused. More than 3 entries in 1m: for "
+        "1m; more than 50 today: until the daily reset.",
+    ),
+    (
+        {"rule": "cooldown_after_loss", "tiers": [{"loss": 100, "cooldown": "5m"}]},
+        "A trade that loses so much pauses new entries: $100.00 for 5m. What the end of the "
+        "session closed does not count.",
+    ),
+    (
+        {"rule": "consecutive_loss_limit", "losses": 3},
+        "After 3 losing trades in a row, new entries are paused for 1h. The row begins anew with "
+        "each trading day.",
+    ),
+    (
+        {"rule": "no_stop_loss_grace", "grace": "30s"},
+        "Every position needs stops for all its contracts within 30s of its entry, and within 10s "
+        "after a stop is gone or too small. Otherwise it is closed.",
+    ),
+    (
+        {
+            "rule": "session_block_outside",
+            "timezone": "America/Chicago",
+            "sessions": [{"days": ["mon", "tue"], "start": "08:30", "end": "15:00"}],
+        },
+        "Trading is allowed from 08:30 to 15:00 (mon tue), America/Chicago time. At the end "
+        "positions are closed and orders cancelled. What is opened outside is closed at once. "
+        "Holidays and early closes of the exchange count.",
+    ),
+    (
+        {"rule": "auth_loss_guard"},
+        "While the platform does not let the account trade, everything is closed and the account "
+        "is locked. The lock ends when the platform allows trading again. A stream that is down "
+        "for 10s is an alarm; nothing is closed for it.",
+    ),
+    (
+        {"rule": "symbol_blocks", "blocked": ["RTY", "M2K"]},
+        "Blocked: RTY, M2K. In these, positions are closed and orders cancelled.",
+    ),
+    (
+        {"rule": "symbol_blocks", "allow_only": ["MNQ"], "existing_positions": "close_only"},
+        "Only MNQ may be traded. In others, positions may be reduced and closed, not increased.",
+    ),
+    (
+        {"rule": "trade_management", "initial_stop": {"enabled": True}},
+        "A position without a stop gets one 40 ticks from its average price. At 10 ticks of profit "
+        "the stop moves to the average price +1 ticks. From 20 ticks of profit on it follows the "
+        "best price at 10 ticks. A stop is only ever moved closer to the market.",
+    ),
+    (
+        {"rule": "daily_profit_target", "target": 800, "unlock": "admin"},
+        "At a profit of $800.00 in the trading day (closed trades only) everything is closed and "
+        "the account is locked until the daily reset; an administrator may lift it.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), WORDS, ids=[g["rule"] for g, _ in WORDS])
+def test_a_rule_says_what_it_does(given: dict[str, Any], words: str) -> None:
+    assert BY_NAME[given["rule"]].model_validate(given).in_words() == words
+
+
+def test_no_rule_is_without_words() -> None:
+    assert {given["rule"] for given, _ in WORDS} == set(BY_NAME)

@@ -11,6 +11,7 @@ from risk_manager.domain.rulebook import AccountRules, Rulebook, is_older, origi
 from risk_manager.settings.changes import differences
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration, plain
+from risk_manager.settings.effects import Effect
 
 _NOT_LIMITS = frozenset({"rule", "id", "enabled", "shadow", "accounts"})
 _WHEN = {
@@ -115,8 +116,14 @@ def _shared(now: Standing) -> list[dict[str, Any]]:
 
 def told_change(change: Mapping[str, Any], reset: str) -> str:
     """Format one changed field on one line."""
-    old, new = ("none" if change[word] is None else _short(change[word]) for word in ("old", "new"))
-    return f"{change['key']}: {old} -> {new}, {_WHEN[change['when']].format(reset)}"
+    values = (change["old"], change["new"])
+    if any(isinstance(value, dict) and "rule" in value for value in values):
+        old, new = ("off" if value is None else "on" for value in values)
+    else:
+        old, new = map(short, values)
+    told = change.get("effect", Effect.NONE)  # absent from a daemon of an earlier version
+    effect = f"{told}, " if told != Effect.NONE else ""
+    return f"{change['key']}: {old} -> {new}, {effect}{_WHEN[change['when']].format(reset)}"
 
 
 def told_time(at: str | datetime | None) -> str:
@@ -200,14 +207,15 @@ def _limits(rule: Rule) -> str:
     """The fields the operator wrote, on one line."""
     values = plain(rule)
     written = [name for name in values if name in rule.model_fields_set - _NOT_LIMITS]
-    return ", ".join(f"{name} {_short(values[name])}" for name in written)
+    return ", ".join(f"{name} {short(values[name])}" for name in written)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Format a plain value of the configuration on one line."""
     if isinstance(value, dict):
-        return " ".join(f"{key}:{_short(item)}" for key, item in value.items())
+        return " ".join(f"{key}:{short(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return "/".join(_short(item) for item in value)
+        return "/".join(short(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)

@@ -63,6 +63,16 @@ def log_in(api_url: str, credentials: Credentials, also: Collection[int] = ()) -
     return LoginReport(found, _skew(date))
 
 
+def log_out(api_url: str, token: str) -> None:
+    """Make a token worthless at the gateway. Raises GatewayProblem."""
+    answer, _ = _post(f"{api_url}/Auth/logout", {}, token)
+    if not answer.get("success"):
+        raise GatewayProblem(
+            f"the gateway refuses the logout (error {answer.get('errorCode')})",
+            "the token ends by itself within a day",
+        )
+
+
 def _accounts(api_url: str, token: str, *, only_active: bool) -> dict[int, str]:
     listed, _ = _post(f"{api_url}/Account/search", {"onlyActiveAccounts": only_active}, token)
     accounts = listed.get("accounts")

@@ -1,7 +1,7 @@
 """The daemon's handling of administrator requests: each verb becomes one ordered event."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,9 +22,19 @@ from risk_manager.settings.problems import ConfigurationErrors
 
 VERBS = {"set_lockout": "lock", "clear_lockout": "unlock", "close_all": "flatten"}
 WITHOUT_PASSWORD = frozenset(
-    {"login", "set_password", "status", "set_lockout", "close_all", "cancel_all"}
+    {
+        "login",
+        "set_password",
+        "status",
+        "preview_config",
+        "set_lockout",
+        "close_all",
+        "cancel_all",
+    }
 )
 """Verbs that only read or only tighten. `set_password` checks the old password itself."""
+Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Carries out one further verb: params -> result. Raises AdminError or ConfigurationErrors."""
 LONGEST_WAIT_S = 60.0
 LOOK_EVERY_S = 0.05
 
@@ -35,7 +45,8 @@ class AdminDesk:
     `close_all` and `cancel_all` take an account id or "all"; `set_lockout` and `clear_lockout`
     take one account. Each is answered with its effect once it is stored. With `wait_s`, `close_all`
     and `cancel_all` are answered once the broker confirms that everything is gone, or after that
-    time in seconds. `reload_config` reads the files again; `shutdown` stops the daemon.
+    time in seconds. `reload_config` reads the files again; `shutdown` stops the daemon. `more` are
+    further verbs, by name.
     """
 
     def __init__(
@@ -50,6 +61,7 @@ class AdminDesk:
         status: Callable[[], dict[str, Any]] = dict,
         is_open: Callable[[], bool] = lambda: True,
         read: Callable[[int], None] = lambda _: None,
+        more: Mapping[str, Verb] | None = None,
     ) -> None:
         self._take = take
         self._state = state
@@ -60,6 +72,7 @@ class AdminDesk:
         self._status = status
         self._is_open = is_open
         self._read = read
+        self._more = more or {}
 
     async def handle(
         self, method: str, params: dict[str, Any], session: AdminSession
@@ -71,10 +84,9 @@ class AdminDesk:
             case "set_lockout" | "clear_lockout" | "close_all" | "cancel_all":
                 return await self._order(VERBS.get(method, method), params, session)
             case "reload_config" if self._reload is not None:
-                try:
-                    return await self._reload()
-                except ConfigurationErrors as errors:
-                    raise AdminError("configuration", str(errors)) from None
+                return await _checked(self._reload())
+            case name if name in self._more:
+                return await _checked(self._more[name](params))
             case "login" if self._password is not None:
                 await self._password.log_in(params.get("password"))
                 session.logged_in = True
@@ -86,7 +98,13 @@ class AdminDesk:
             case "shutdown":
                 self._shut_down()
                 return {"stopping": True}
-        known = "status, reload_config, set_lockout, clear_lockout, close_all, cancel_all, shutdown"
+        known = ", ".join(
+            [
+                "status, reload_config, set_lockout, clear_lockout, close_all, cancel_all",
+                *self._more,
+                "shutdown",
+            ]
+        )
         raise AdminError("unknown_method", f"no such verb {method!r}; there are {known}")
 
     async def _order(
@@ -219,6 +237,13 @@ class AdminDesk:
         listed = ", ".join(map(str, known)) or "none"
         more = ', or "all"' if several else ""
         raise AdminError("unknown_account", f"account_id is one of {listed}{more}")
+
+
+async def _checked(answer: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return await answer
+    except ConfigurationErrors as errors:
+        raise AdminError("configuration", str(errors)) from None
 
 
 def _again(event: AdminAsked, at: datetime) -> AdminAsked:

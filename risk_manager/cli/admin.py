@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from risk_manager.cli import admin_config, admin_daemon, admin_records
+from risk_manager.cli import admin_config, admin_daemon, admin_history, admin_records, admin_running
 from risk_manager.cli.groups import add_group
 
 if TYPE_CHECKING:
@@ -14,3 +14,5 @@ def register(commands: "Commands") -> None:
     admin_config.register(groups)
     admin_daemon.register(groups)
     admin_records.register(groups)
+    admin_history.register(groups)
+    admin_running.register(groups)

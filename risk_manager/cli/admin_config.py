@@ -1,10 +1,11 @@
-"""`admin config` and `admin rules`: commands that work on the files alone."""
+"""`admin config` and `admin rules`: the verbs that read the files; the others register here."""
 
 import argparse
 import json
 import sys
 from typing import TYPE_CHECKING
 
+from risk_manager.cli import admin_changes, admin_rules
 from risk_manager.cli.admin_daemon import reload_config
 from risk_manager.cli.exits import Exit
 from risk_manager.cli.groups import add_command, add_group
@@ -28,9 +29,11 @@ def register(groups: "Commands") -> None:
     for add in (add_places, add_url, add_json, add_password_stdin):
         add(reload)
     reload.set_defaults(command=reload_config)
+    admin_changes.register(config)
     _, rules = add_group(groups, "rules", "the rules")
     listing = add_command(rules, "list", "the rules of each account")
     add_account(listing)
+    admin_rules.register(rules)
     for parser, command in ((validate, _validate), (show, _show), (listing, _list_rules)):
         add_places(parser, looks_into_data=parser is not validate)
         add_json(parser)

@@ -49,7 +49,7 @@ def register(groups: "Commands") -> None:
     add_password_stdin(clear)
     clear.set_defaults(command=_clear_lockout)
     for parser in (lock, clear):
-        parser.add_argument("--account", type=int, required=True, metavar="ID")
+        parser.add_argument("--account", type=int, required=True, metavar="ID", help="whose lock")
         parser.add_argument(
             "--scope",
             default="account",

@@ -7,6 +7,7 @@ import sys
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from risk_manager.cli import admin_history
 from risk_manager.cli.admin_daemon import ask_password, call
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
@@ -25,6 +26,7 @@ def register(groups: "Commands") -> None:
     _, audit = add_group(groups, "audit", "the record of everything decided and done")
     verify = add_command(audit, "verify", "check that no row was edited, removed or moved")
     tail = add_command(audit, "tail", "the newest rows")
+    admin_history.register_audit(audit)
     _, db = add_group(groups, "db", "the daemon's database")
     backup = add_command(db, "backup", "make a verified copy now, also while the daemon runs")
     check = add_command(db, "check", "look for damage")
@@ -32,9 +34,13 @@ def register(groups: "Commands") -> None:
     replay = add_command(journal, "replay", "judge a trading day again and say what was decided")
     replay.add_argument("day", type=_day, metavar="DATE", help="the trading date, as 2026-11-23")
     _, logs = add_group(groups, "logs", "the log files")
+    admin_history.register_logs(logs)
     entries = add_command(logs, "tail", "the newest entries")
     entries.add_argument(
-        "--log", choices=("daemon", "enforcement", "api", "error"), default="daemon"
+        "--log",
+        choices=("daemon", "enforcement", "api", "error"),
+        default="daemon",
+        help="which (default: daemon)",
     )
     for parser in (tail, entries):
         parser.add_argument(

@@ -58,7 +58,7 @@ def add_account(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--account", type=int, metavar="ID", help="only this account")
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 

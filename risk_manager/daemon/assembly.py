@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import SecretStr
 
 from risk_manager import __version__, logs
+from risk_manager.admin.file_verbs import FileVerbs
 from risk_manager.admin.password import AdminPassword
 from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.broker.contracts import ContractBook
@@ -28,6 +30,7 @@ from risk_manager.daemon.earlier_runs import read_earlier_runs
 from risk_manager.daemon.enforcement_log import EnforcementLog
 from risk_manager.daemon.feed_history import FeedHistory
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
+from risk_manager.daemon.running_verbs import RunningVerbs
 from risk_manager.daemon.time_clock import StoredTimeClock
 from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.decisions import Action
@@ -68,6 +71,9 @@ class Wishes:
     on_accounts: Callable[[tuple[AccountRecord, ...]], None]
     vitals: Callable[[], Vitals]
     reload: Callable[[], Awaitable[dict[str, Any]]]
+    preview: Callable[[], Awaitable[dict[str, Any]]]
+    config: Path
+    log_level: Callable[[str], None]
     shut_down: Callable[[], None]
     status: Callable[[], dict[str, Any]]
     is_open: Callable[[], bool]
@@ -193,6 +199,12 @@ async def assemble(
         status=wishes.status,
         is_open=wishes.is_open,
         read=reconciler.look_again,
+        more={
+            **FileVerbs(wishes.preview, wishes.config).verbs(),
+            **RunningVerbs(
+                hubs, session, store, clock, state, take, set_log_level=wishes.log_level
+            ).verbs(),
+        },
     )
 
     def read_whole(account_id: int) -> bool:

@@ -67,7 +67,8 @@ class Daemon:
         self._lane_limits = limits
         self._instance_lock = instance_lock or InstanceLock()
         self._tasks: list[asyncio.Task[None]] = []
-        # `_guard` sets the attributes below, in this order.
+        # `run` sets the logs, `_guard` the attributes below them, in this order.
+        self._logs: logs.Logs
         self.parts: Parts
         self.status: Status
         self.limits: LimitsInForce
@@ -90,7 +91,7 @@ class Daemon:
         async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as stack:
             stack.enter_context(self._instance_lock)  # taken first, released last
             self._instance_lock.hold_the_folder(self._data_dir)
-            stack.enter_context(
+            self._logs = stack.enter_context(
                 logs.running(
                     self._configuration.settings.logging,
                     self._data_dir,
@@ -179,6 +180,9 @@ class Daemon:
             on_accounts=lambda records: self.accounts.listed(records),
             vitals=lambda: vitals(self.parts),
             reload=self.reload,
+            preview=self.preview,
+            config=self._configuration.folder,
+            log_level=self._logs.set_level,
             shut_down=stop.set,
             status=lambda: {"status": self.progress.status, "run_id": self.run_id},
             is_open=lambda: self.is_open,
@@ -216,12 +220,20 @@ class Daemon:
 
     async def reload(self) -> dict[str, Any]:
         """Read the files again. Changes nothing if it raises ConfigurationErrors or AdminError."""
+        self._require_open()
+        return await self.limits.reload()
+
+    async def preview(self) -> dict[str, Any]:
+        """Return what a reload would do now. Raises ConfigurationErrors or AdminError."""
+        self._require_open()
+        return await self.limits.preview()
+
+    def _require_open(self) -> None:
         if not self.is_open:
             # Before the login the trading day is not known, and with it what may be loosened.
             raise AdminError(
                 "starting", "the daemon is still logging in to the gateway; try again once it has"
             )
-        return await self.limits.reload()
 
     # --- stopping ---
 

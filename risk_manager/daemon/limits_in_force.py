@@ -167,17 +167,29 @@ class LimitsInForce:
         before = self.configuration
         self.configuration = configuration = await asyncio.to_thread(load, before.folder)
         await self.commit(self.commitment)
-        commitment = self.commitment
-        edited = changes(
-            self._started_with, before, configuration, commitment.rulebook(configuration)
-        )
-        for change in edited:
-            log.info("configuration_edited", **change.plain())
+        answer = self._answer(before, configuration, self.commitment)
+        for change in answer["changes"]:
+            log.info("configuration_edited", **change)
         await self._parts.take(self._rulebook_replaced())
+        return answer
+
+    async def preview(self) -> dict[str, Any]:
+        """Return what a reload would answer now, and change nothing.
+
+        Raises ConfigurationErrors.
+        """
+        found = await asyncio.to_thread(load, self.configuration.folder)
+        today = self.commitment.trading_date(self._parts.clock.now())
+        return self._answer(self.configuration, found, self.commitment.after_reading(found, today))
+
+    def _answer(
+        self, before: Configuration, found: Configuration, commitment: Commitment
+    ) -> dict[str, Any]:
+        edited = changes(self._started_with, before, found, commitment.rulebook(found))
         waits = commitment.waiting is not None
         return {
-            "digest": configuration.digest,
-            "waits_for_reset": list(commitment.kept_today(configuration)),
+            "digest": found.digest,
+            "waits_for_reset": list(commitment.kept_today(found)),
             "next_reset": self._parts.state.day.ends_at.isoformat() if waits else None,
             "changes": [change.plain() for change in edited],
         }

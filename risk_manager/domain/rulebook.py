@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 UNTIL_RESET = " (until the reset)"
 """Suffix of the id of an older, stricter version of a rule that an edit has loosened. The older
 version holds until the reset."""
-_OLDER = re.compile(r" \(until the reset(, \d+)?\)$")
+_OLDER = re.compile(r" \(until the reset(?:, (\d+))?\)$")
 
 
 def older_id(rule_id: str, number: int = 1) -> str:
@@ -29,6 +29,12 @@ def older_id(rule_id: str, number: int = 1) -> str:
 
 def is_older(rule_id: str) -> bool:
     return _OLDER.search(rule_id) is not None
+
+
+def older_number(rule_id: str) -> int:
+    """Return which of the day's older versions this is; 0 for a rule that is none."""
+    found = _OLDER.search(rule_id)
+    return 0 if found is None else int(found[1] or 1)
 
 
 def origin_id(rule_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The changed fields of an edit, and when each counts: now, at the reset or after a restart."""
+"""The changed fields of an edit: the effect of each, and when it counts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from risk_manager.domain.rulebook import AccountRules, Mode, Rulebook, is_older, origin_id
+from risk_manager.settings import effects
 from risk_manager.settings.configuration import Configuration, plain
+from risk_manager.settings.effects import Effect, rule_of
 
 
 class When(StrEnum):
@@ -24,9 +26,16 @@ class Change:
     old: Any
     new: Any
     when: When
+    effect: Effect = Effect.NONE
 
     def plain(self) -> dict[str, Any]:
-        return {"key": self.key, "old": self.old, "new": self.new, "when": self.when.value}
+        return {
+            "key": self.key,
+            "old": self.old,
+            "new": self.new,
+            "effect": self.effect.value,
+            "when": self.when.value,
+        }
 
 
 def changes(
@@ -72,13 +81,14 @@ def _accounts(
         key = f"accounts.{account_id}"
         for name, old, new in differences(was.get(account_id), fresh.get(account_id), key):
             when = When.RESET if guarded and not wanted else When.RESTART
-            yield Change(name, old, new, when)
+            field = name.removeprefix(key).removeprefix(".")
+            yield Change(name, old, new, when, effects.of_account(field, old, new))
     old_word, new_word = started_with.accounts.unlisted, found.accounts.unlisted
     if old_word != new_word:
         when = When.NOW
         if "enforce" in (old_word, new_word):
             when = When.RESET if old_word == "enforce" else When.RESTART
-        yield Change("unlisted", old_word, new_word, when)
+        yield Change("unlisted", old_word, new_word, when, effects.of_unlisted(old_word, new_word))
 
 
 def _rules(before: Configuration, found: Configuration, in_force: Rulebook) -> Iterator[Change]:
@@ -88,18 +98,39 @@ def _rules(before: Configuration, found: Configuration, in_force: Rulebook) -> I
     reported = set()
     for key, was, now in differences(old["rules"], new["rules"], "rules"):
         reported.add((key, str(was), str(now)))
-        yield Change(key, was, now, _when(key.split(".")[1], every))
+        rule_id, path = _place(key, old["rules"], new["rules"])
+        effect = effects.of_rule(
+            rule_of(before, rule_id, None), rule_of(found, rule_id, None), path
+        )
+        yield Change(key, was, now, _when(rule_id, every), effect)
     for account_id in sorted(old["accounts"].keys() & new["accounts"].keys(), key=int):
         was, now = old["accounts"][account_id], new["accounts"][account_id]
         own = in_force.for_account(int(account_id))
         if was["mode"] != now["mode"]:
             waits = own.mode is Mode.ENFORCE and now["mode"] == Mode.SHADOW
             when = When.RESET if waits else When.NOW
-            yield Change(f"accounts.{account_id}.mode", was["mode"], now["mode"], when)
+            effect = effects.of_account("mode", was["mode"], now["mode"])
+            yield Change(f"accounts.{account_id}.mode", was["mode"], now["mode"], when, effect)
         for key, one, other in differences(was["rules"], now["rules"], "rules"):
             if (key, str(one), str(other)) not in reported:
-                when = _when(key.split(".")[1], [own])
-                yield Change(f"accounts.{account_id}.{key}", one, other, when)
+                rule_id, path = _place(key, was["rules"], now["rules"])
+                effect = effects.of_rule(
+                    rule_of(before, rule_id, int(account_id)),
+                    rule_of(found, rule_id, int(account_id)),
+                    path,
+                )
+                when = _when(rule_id, [own])
+                yield Change(f"accounts.{account_id}.{key}", one, other, when, effect)
+
+
+def _place(key: str, *rules: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Split "rules.ID.field.inner" into the rule's id, which may contain points, and the rest."""
+    words = key.split(".")[1:]
+    for length in range(len(words), 0, -1):
+        rule_id = ".".join(words[:length])
+        if any(rule_id in known for known in rules):
+            return rule_id, tuple(words[length:])
+    return words[0], tuple(words[1:])
 
 
 def _when(rule_id: str, accounts: list[AccountRules]) -> When:
@@ -121,4 +152,4 @@ def _shared(before: Configuration, found: Configuration, in_force: Rulebook) -> 
     for part in ("defaults", "trading_day", "calendar", "exchange_days", "symbols"):
         for key, was, now in differences(old[part], new[part], part):
             if key != "defaults.mode":  # reported for each account
-                yield Change(key, was, now, when)
+                yield Change(key, was, now, when, effects.of_shared(key, was, now))

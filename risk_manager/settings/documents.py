@@ -16,10 +16,10 @@ Path_ = tuple[str | int, ...]
 
 SIZE_LIMIT_BYTES = 512 * 1024
 DEPTH_LIMIT = 32
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 # Every YAML reader takes these as text: no base-60 number of YAML 1.1 begins with a zero.
 _CLOCK_FOR_ALL = re.compile(r"0\d?:\d{2}(:\d{2})?")
-_CLOCK_IN_LINE = re.compile(rf"(?<![\w\":.-])({_CLOCK.pattern})(?=\s*[,\]}}]|$)")
+_CLOCK_IN_LINE = re.compile(rf"(?<![\w\":.-])({CLOCK.pattern})(?=\s*[,\]}}]|$)")
 _LONGEST_LINE_SHOWN = 100
 _QUOTED = re.compile(r"(['\"]).{4,}\1")
 _PLAIN_TAGS = frozenset(
@@ -181,7 +181,7 @@ class _Builder:
         tag = str(node.tag)
         if tag == _TEXT:
             text = str(node.value)
-            if node.style is None and _CLOCK.fullmatch(text) and not _CLOCK_FOR_ALL.fullmatch(text):
+            if node.style is None and CLOCK.fullmatch(text) and not _CLOCK_FOR_ALL.fullmatch(text):
                 # Programs for YAML 1.1 read 17:00 as the number 1020. A quoted time is text to all.
                 line = _with_times_quoted(self._document.text, node.start_mark.line)
                 self._document.refuse(path, f"a time must be quoted; write {line or repr(text)}")

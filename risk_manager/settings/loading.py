@@ -34,16 +34,24 @@ LIMITING_FILES = (ACCOUNTS, RISK_CONFIG, CALENDAR)
 
 
 def load(
-    folder: Path, env: Mapping[str, str] | None = None, *, today: date | None = None
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    today: date | None = None,
+    instead: Mapping[str, str] | None = None,
 ) -> Configuration:
     """Load the configuration of a folder, with environment overrides applied to settings.yaml.
 
-    Raises ConfigurationErrors with every error in all files. Secrets are not looked up here; see
-    Configuration.credentials.
+    `instead` are texts by file name to load in place of those in the folder, to check an edit
+    before it is written. Raises ConfigurationErrors with every error in all files. Secrets are not
+    looked up here; see Configuration.credentials.
     """
     documents = {
         name: read(folder, name, required=name != CALENDAR) for name in (SETTINGS, *LIMITING_FILES)
     }
+    for name, text in (instead or {}).items():
+        documents[name] = Document(name, exists=documents[name].exists)
+        parse(documents[name], text.encode())
     configuration = _checked(folder, documents, os.environ if env is None else env, today)
     loose = _loose_permissions(folder, documents.values())
     return replace(configuration, warnings=(*loose, *configuration.warnings))

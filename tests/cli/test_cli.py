@@ -366,6 +366,13 @@ NEEDED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("admin", "lockouts", "set"): ("--account", "101", "--reason", "x"),
     ("admin", "lockouts", "clear"): ("--account", "101", "--reason", "x"),
     ("admin", "journal", "replay"): ("2026-11-20",),
+    ("admin", "log", "level"): ("INFO",),
+    ("admin", "rules", "show"): ("max_contracts",),
+    ("admin", "rules", "explain"): ("max_contracts",),
+    ("admin", "rules", "set"): ("max_contracts", "limit=1"),
+    ("admin", "rules", "enable"): ("max_contracts",),
+    ("admin", "rules", "disable"): ("max_contracts",),
+    ("admin", "rules", "defaults"): ("max_contracts",),
 }
 
 

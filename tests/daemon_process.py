@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -73,8 +74,17 @@ async def until(condition: Callable[[], Any], what: str, within_s: float = WITHI
         await asyncio.sleep(0.01)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
 class DaemonProcess:
-    """`python -m risk_manager run` with its output kept."""
+    """`python -m risk_manager run` with its output kept, and other commands beside it."""
 
     def __init__(
         self, folder: Path, *, rules: str = RULES, accounts: str = "accounts: [{id: 101}]"
@@ -128,11 +138,10 @@ class DaemonProcess:
 
     async def start(self, *words: str, stdout: int = asyncio.subprocess.PIPE) -> None:
         self.said.clear()
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PROJECT_X")}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "risk_manager", "run"),
             *("--config", str(self.config), "--data", str(self.data), *words),
-            env={**kept, **self._env},
+            env=self._environment,
             stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -141,6 +150,32 @@ class DaemonProcess:
             for stream in (self._process.stdout, self._process.stderr)
             if stream is not None
         ]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PROJECT_X")}
+        return {**kept, **self._env}
+
+    async def command(
+        self, *words: str, stdin: str = "", terminal: int | None = None, **env: str
+    ) -> Ended:
+        """Another command of ours in a process of its own, with the same folders.
+
+        `terminal` is the file descriptor of a terminal in place of the three streams.
+        """
+        stream = asyncio.subprocess.PIPE if terminal is None else terminal
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "risk_manager", *words),
+            *("--config", str(self.config), "--data", str(self.data)),
+            env={**self._environment, **env},
+            stdin=stream,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=terminal is not None,
+        )
+        out, err = await process.communicate(stdin.encode() if terminal is None else None)
+        assert process.returncode is not None
+        return Ended(process.returncode, (out or b"").decode(), (err or b"").decode())
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         async for line in stream:

@@ -17,10 +17,9 @@ from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from filelock import FileLock, Timeout
-
-from risk_manager.admin.folder import closed_to_us
+from risk_manager.admin.folder import closed_to_us, is_in_use
 from risk_manager.admin.gateway_login import GatewayProblem, LoginReport, log_in
+from risk_manager.admin.key_age import RENEW, known_age
 from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.read_budget import reading_time
 from risk_manager.feed.client import FeedUnreachable, read_once, who_listens
@@ -75,6 +74,7 @@ def checkup(
         findings.append(_configured(config, configuration))
         findings += [Finding("config", Grade.WARN, str(p)) for p in configuration.warnings]
         findings += _secrets(configuration, env)
+        findings += _key_age(data)
         findings += _read_budget(len(configuration.accounts.enabled))
     findings.append(_time_zones(configuration))
     findings.append(folder := _data_folder(data))
@@ -82,7 +82,7 @@ def checkup(
     if closed_to_us(data) is None and (data.is_dir() or folder.grade is Grade.OK):
         findings.append(_disk(data))
         findings.append(_database(database_of(data)))
-        running = _is_running(data)
+        running = is_in_use(data)
         findings.append(_daemon(data, running))
         if configuration is not None and not running:
             findings.append(_feed_port(configuration.settings.feed.port))
@@ -122,6 +122,16 @@ def _secrets(configuration: Configuration, env: Mapping[str, str]) -> Iterator[F
             yield Finding(check, Grade.FAIL, reason, "set it, then run doctor again")
     else:
         yield Finding(check, Grade.OK, "user name and key are found")
+
+
+def _key_age(data: Path) -> Iterator[Finding]:
+    """Remind of a key that should be renewed. One never used with this data folder is not known."""
+    age, now = known_age(data), datetime.now(UTC)
+    reminder = None if age is None else age.reminder(now)
+    if reminder is not None:
+        yield Finding("key age", Grade.WARN, reminder, RENEW)
+    elif age is not None:
+        yield Finding("key age", Grade.OK, age.told(now))
 
 
 def _read_budget(accounts: int) -> Iterator[Finding]:
@@ -214,20 +224,6 @@ def _database(path: Path) -> Finding:
             "restore a copy from data/backups",
         )
     return Finding("database", Grade.OK, f"{path} is whole, schema {version}")
-
-
-def _is_running(data: Path) -> bool:
-    """Whether a daemon holds the data folder."""
-    lock = data / "daemon.lock"
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
 
 
 def _daemon(data: Path, running: bool) -> Finding:

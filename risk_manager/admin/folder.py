@@ -1,7 +1,9 @@
-"""Whether this user may read a data folder, and what to do if not."""
+"""Whether this user may read a data folder, what to do if not, and whether a daemon holds it."""
 
 import os
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 def closed_to_us(data: Path) -> str | None:
@@ -16,6 +18,20 @@ def closed_to_us(data: Path) -> str | None:
     except OSError:
         return None
     return None
+
+
+def is_in_use(data: Path) -> bool:
+    """Whether a daemon holds the data folder."""
+    lock = data / "daemon.lock"
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
 
 
 def denied(data: Path, path: Path | None = None) -> str:

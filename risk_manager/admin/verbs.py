@@ -45,8 +45,8 @@ class AdminDesk:
     `close_all` and `cancel_all` take an account id or "all"; `set_lockout` and `clear_lockout`
     take one account. Each is answered with its effect once it is stored. With `wait_s`, `close_all`
     and `cancel_all` are answered once the broker confirms that everything is gone, or after that
-    time in seconds. `reload_config` reads the files again; `shutdown` stops the daemon. `more` are
-    further verbs, by name.
+    time in seconds. With `lock`, `close_all` also locks the accounts flat. `reload_config` reads
+    the files again; `shutdown` stops the daemon. `more` are further verbs, by name.
     """
 
     def __init__(
@@ -152,11 +152,14 @@ class AdminDesk:
                 return accepted | await self._locked(events[0])
             case "unlock":
                 return accepted | await self._unlocked(events[0])
+        locks = [_lock_of(e) for e in events] if verb == "flatten" and params.get("lock") else []
+        if locks:
+            accepted["locked"] = accounts
         wait_s = _wait_s(params.get("wait_s"))
         if wait_s is None:
-            await self._take(*events)
+            await self._take(*locks, *events)
             return accepted
-        return accepted | {"report": await self._carried_out(events, wait_s)}
+        return accepted | {"report": await self._carried_out(events, wait_s, locks)}
 
     async def _locked(self, event: AdminAsked) -> dict[str, Any]:
         """Return the lock that carries the order, and all locks in force on the account."""
@@ -178,7 +181,9 @@ class AdminDesk:
         state = self._state()
         return lifted(before, state.accounts[event.account_id], meant, state.day.date)
 
-    async def _carried_out(self, events: list[AdminAsked], wait_s: float) -> list[dict[str, Any]]:
+    async def _carried_out(
+        self, events: list[AdminAsked], wait_s: float, locks: list[AdminAsked]
+    ) -> list[dict[str, Any]]:
         """Return what was closed and cancelled, once the broker confirms it or `wait_s` is over.
 
         For an account that has not been read since the start the order is given again after the
@@ -190,7 +195,7 @@ class AdminDesk:
         unread = {e.account_id: e for e in events if not self._has_been_read(e.account_id)}
         carried = Carried([e.account_id for e in events], scope, with_positions=verb == "flatten")
         carried.find(self._state())
-        await self._take(*events)
+        await self._take(*locks, *events)
         end = self._clock.monotonic() + wait_s
         while True:
             for account_id in [i for i in unread if self._has_been_read(i)]:
@@ -244,6 +249,11 @@ async def _checked(answer: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         return await answer
     except ConfigurationErrors as errors:
         raise AdminError("configuration", str(errors)) from None
+
+
+def _lock_of(event: AdminAsked) -> AdminAsked:
+    """Return the order to lock the account of another order, for the same time and reason."""
+    return event.model_copy(update={"verb": "lock", "policy": "flat"})
 
 
 def _again(event: AdminAsked, at: datetime) -> AdminAsked:

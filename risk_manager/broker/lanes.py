@@ -15,11 +15,12 @@ import orjson
 from project_x_py import ProjectX
 
 from risk_manager.async_closing import AsyncClosing
-from risk_manager.broker.replies import CANCEL, Answer, Reply, StatusError, reply_of, reply_of_error
+from risk_manager.broker.replies import Answer, Reply, StatusError, reply_of, reply_of_error
 from risk_manager.broker.session import ask_once
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.broker.warm_connections import WarmConnections
 from risk_manager.clock import Clock
+from risk_manager.domain.call_codes import CANCEL
 from risk_manager.domain.read_budget import READS_A_MINUTE
 
 READ_AGAIN_AFTER_SECONDS = (0.15, 0.5)

@@ -23,6 +23,7 @@ from project_x_py.exceptions import (
 
 from risk_manager.broker.surrogates import without_surrogates
 from risk_manager.broker.warm_connections import UnreadableAnswer
+from risk_manager.domain.call_codes import GONE, PENDING, error_code, words_of_refusal
 
 
 class Answer(StrEnum):
@@ -71,74 +72,6 @@ class StatusError(Exception):
         self.retry_after = retry_after
 
 
-CLOSE = "/Position/closeContract"
-PARTIAL_CLOSE = "/Position/partialCloseContract"
-CANCEL = "/Order/cancel"
-MODIFY = "/Order/modify"
-PLACE = "/Order/place"
-
-# The gateway often sends a code without a message. From 5 on, the two close calls use different
-# numbers.
-_CODES: Mapping[str, tuple[str, ...]] = {
-    CLOSE: (
-        "",
-        "account not found",
-        "position not found",
-        "contract not found",
-        "contract is not active",
-        "order rejected",
-        "a close is already pending",
-        "unknown error",
-        "account rejected",
-    ),
-    PARTIAL_CLOSE: (
-        "",
-        "account not found",
-        "position not found",
-        "contract not found",
-        "contract is not active",
-        "invalid close size",
-        "order rejected",
-        "a close is already pending",
-        "unknown error",
-        "account rejected",
-    ),
-    CANCEL: (
-        "",
-        "account not found",
-        "order not found",
-        "rejected",
-        "already pending",
-        "unknown error",
-        "account rejected",
-    ),
-    MODIFY: (
-        "",
-        "account not found",
-        "order not found",
-        "rejected",
-        "already pending",
-        "unknown error",
-        "account rejected",
-        "contract not found",
-    ),
-    PLACE: (
-        "",
-        "account not found",
-        "order rejected",
-        "insufficient funds",
-        "account violation",
-        "outside trading hours",
-        "order pending",
-        "unknown error",
-        "contract not found",
-        "contract is not active",
-        "account rejected",
-    ),
-}
-_GONE = frozenset({(CLOSE, 2), (PARTIAL_CLOSE, 2), (CANCEL, 2), (MODIFY, 2)})
-_PENDING = frozenset({(CLOSE, 6), (PARTIAL_CLOSE, 7), (CANCEL, 4)})
-
 # Raised before any byte of the request has been sent.
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -168,13 +101,13 @@ def reply_of(path: str, body: object) -> Reply:
             body=body,
             message=f"the answer to {path} does not say whether it succeeded",
         )
-    code = _code(body.get("errorCode"))
+    code = error_code(body.get("errorCode"))
     answer = Answer.REFUSED
-    if code is not None and (path, code) in _GONE:
+    if code is not None and (path, code) in GONE:
         answer = Answer.GONE
-    elif code is not None and (path, code) in _PENDING:
+    elif code is not None and (path, code) in PENDING:
         answer = Answer.PENDING
-    return Reply(answer=answer, body=body, code=code, message=_words(path, code, body))
+    return Reply(answer=answer, body=body, code=code, message=words_of_refusal(path, body))
 
 
 def reply_of_error(path: str, error: BaseException) -> Reply:
@@ -260,19 +193,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _because(error: BaseException) -> str:
     words = without_surrogates(" ".join(str(error).split())[:200])
     return f": {words}" if words else f" ({type(error).__name__})"
-
-
-def _code(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value
-
-
-def _words(path: str, code: int | None, body: Mapping[str, Any]) -> str:
-    said = body.get("errorMessage")
-    if isinstance(said, str) and said.strip():
-        return " ".join(said.split())[:300]
-    names = _CODES.get(path, ())
-    if code is not None and 0 < code < len(names):
-        return names[code]
-    return "refused without a reason" if code is None else f"refused with code {code}"

@@ -20,6 +20,7 @@ from risk_manager.broker.sdk_logging import quieten_sdk_logging
 from risk_manager.broker.surrogates import without_surrogates, without_surrogates_in
 from risk_manager.broker.warm_connections import WarmConnections
 from risk_manager.clock import Clock
+from risk_manager.domain.call_codes import LOGIN_UNKNOWN_ERROR, words_of_login
 from risk_manager.domain.records import AccountRecord
 
 quieten_sdk_logging()
@@ -31,18 +32,6 @@ log = logging.getLogger(__name__)
 NEVER_THROTTLED = 1_000_000
 NEVER_EXPIRES = datetime(9999, 1, 1, tzinfo=UTC)
 
-LOGIN_UNKNOWN_ERROR = 8
-LOGIN_ERRORS = {
-    1: "the user name is not known",
-    2: "the password check failed",
-    3: "the user name or the API key is wrong",
-    4: "the application is not known",
-    5: "the application check failed",
-    6: "the device is not accepted",
-    7: "agreements are not signed: sign in on the platform's web page once",
-    9: "this login has no API subscription",
-    10: "API keys are disabled for this login",
-}
 DEFAULT_TOKEN_LIFE = timedelta(hours=24)
 
 
@@ -392,10 +381,9 @@ def _refusal(code: Any, message: Any) -> CredentialsRefused | GatewayUnavailable
     said = f": {message}" if isinstance(message, str) and message else ""
     if not isinstance(code, int) or code in (0, LOGIN_UNKNOWN_ERROR):
         return GatewayUnavailable(f"the gateway did not log us in (errorCode {code}){said}")
-    meaning = LOGIN_ERRORS.get(code, "the reason is not documented")
     return CredentialsRefused(
-        f"the gateway refused the login (errorCode {code}): {meaning}. Check gateway.username and "
-        "gateway.api_key in settings.yaml",
+        f"the gateway refused the login (errorCode {code}): {words_of_login(code)}. Check "
+        "gateway.username and gateway.api_key in settings.yaml",
         error_code=code,
     )
 

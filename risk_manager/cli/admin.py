@@ -2,7 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from risk_manager.cli import admin_config, admin_daemon, admin_history, admin_records, admin_running
+from risk_manager.cli import (
+    admin_accounts,
+    admin_config,
+    admin_credentials,
+    admin_daemon,
+    admin_history,
+    admin_panic,
+    admin_password,
+    admin_records,
+    admin_running,
+)
 from risk_manager.cli.groups import add_group
 
 if TYPE_CHECKING:
@@ -13,6 +23,10 @@ def register(commands: "Commands") -> None:
     _, groups = add_group(commands, "admin", "check the configuration, look at and lead the daemon")
     admin_config.register(groups)
     admin_daemon.register(groups)
+    admin_panic.register(groups)
+    admin_credentials.register(groups)
+    admin_accounts.register(groups)
+    admin_password.register(groups)
     admin_records.register(groups)
     admin_history.register(groups)
     admin_running.register(groups)

@@ -1,25 +1,21 @@
-"""`admin status`, `admin lockouts` and `admin panic`: commands that need the running daemon."""
+"""`admin status` and `admin lockouts`: commands that need the running daemon."""
 
 import argparse
 import asyncio
-import getpass
 import json
-import sys
 from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from risk_manager.cli.effects import in_force, is_done, locked, named, of_clear, of_lock, of_panic
+from risk_manager.cli.effects import in_force, locked, named, of_clear, of_lock
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
+from risk_manager.cli.hidden_input import read_hidden
 from risk_manager.cli.numbers import duration
 from risk_manager.cli.places import add_account, add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
-
-PANIC_WAIT_S = 20.0
-NO_TERMINAL = "a terminal is needed (or --password-stdin)"
 
 
 def register(groups: "Commands") -> None:
@@ -56,14 +52,11 @@ def register(groups: "Commands") -> None:
             metavar="SCOPE",
             help="account, root:ES or contract:CON...",
         )
-    panic = add_command(groups, "panic", "close every position and cancel every order, now")
-    add_account(panic)
-    panic.add_argument("--yes", action="store_true", help="do not ask")
-    panic.set_defaults(command=_panic)
-    for parser in (lock, clear, panic):
-        parser.add_argument("--reason", required=parser is not panic, metavar="TEXT",
-                            default="panic", help="why; kept with the order")  # fmt: skip
-    for parser in (status, listing, lock, clear, panic):
+    for parser in (lock, clear):
+        parser.add_argument(
+            "--reason", required=True, metavar="TEXT", help="why; kept with the order"
+        )
+    for parser in (status, listing, lock, clear):
         add_places(parser)
         add_url(parser)
         add_json(parser)
@@ -75,13 +68,7 @@ def ask_password(prompt: str, *, from_stdin: bool) -> str:
     It is never taken from the command line. Without a terminal nothing is asked or sent, as an
     empty answer would count as a wrong password.
     """
-    if not from_stdin and not sys.stdin.isatty():
-        raise CommandFailed(Exit.REFUSED, f"the admin password is asked for: {NO_TERMINAL}")
-    given = sys.stdin.readline().rstrip("\r\n") if from_stdin else getpass.getpass(prompt)
-    if not given:
-        came = f"none came on the standard input; {NO_TERMINAL}" if from_stdin else "none was given"
-        raise CommandFailed(Exit.REFUSED, f"no password, nothing was done: {came}")
-    return given
+    return read_hidden("admin password", prompt, from_stdin=from_stdin, instead="--password-stdin")
 
 
 def answered[T](asked: Coroutine[Any, Any, T]) -> T:
@@ -122,9 +109,13 @@ def _snapshot(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.key_age import RENEW, known_age
+
     message, snapshot = _snapshot(arguments)
+    age, now = known_age(arguments.data), datetime.now(UTC)
+    reminder = None if age is None else age.reminder(now)
     if arguments.json:
-        print(json.dumps(snapshot, indent=2))
+        print(json.dumps({**snapshot, "key_reminder": reminder}, indent=2))
         return Exit.DONE
     hubs = ", ".join(f"{name} stream {hub['state']}" for name, hub in snapshot["hubs"].items())
     status = snapshot["status"] + (f" ({message})" if message else "")
@@ -133,6 +124,8 @@ def _status(arguments: argparse.Namespace) -> int:
         print(f"{named(account)}, {account['mode']}: {_in_a_line(account)}")
     if not snapshot["accounts"]:
         print("accounts: not known yet" if _is_starting(snapshot) else "no account is watched")
+    if reminder is not None:
+        print(f"{reminder}: {RENEW}")
     return Exit.DONE
 
 
@@ -217,25 +210,6 @@ def _clear_lockout(arguments: argparse.Namespace) -> int:
         return _told(arguments, result)
     _told(arguments, result, of_clear(arguments.account, lifted, stays, datetime.now(UTC)))
     return Exit.REFUSED if any(lock["asked_for"] for lock in stays) else Exit.DONE
-
-
-def _panic(arguments: argparse.Namespace) -> int:
-    whose = "all accounts" if arguments.account is None else f"account {arguments.account}"
-    if not arguments.yes:
-        if not sys.stdin.isatty():
-            raise CommandFailed(Exit.REFUSED, "nobody can be asked here; say --yes")
-        answer = input(f"Close everything in {whose}? Type yes: ").strip().lower()
-        if answer not in ("y", "yes"):
-            raise CommandFailed(Exit.REFUSED, "nothing was done")
-    account = "all" if arguments.account is None else arguments.account
-    params = {"account_id": account, "reason": arguments.reason, "wait_s": PANIC_WAIT_S}
-    result = answered(call(arguments, "close_all", params, timeout_s=PANIC_WAIT_S + 10))
-    report = result.get("report")
-    if report is None:
-        return _told(arguments, result)
-    now = datetime.now(UTC)
-    _told(arguments, result, (line for row in report for line in of_panic(row, now)))
-    return Exit.DONE if all(map(is_done, report)) else Exit.REFUSED
 
 
 def reload_config(arguments: argparse.Namespace) -> int:

@@ -1,18 +1,15 @@
-"""`admin audit|db|journal|logs|password`: stored records. Only `password` uses the daemon."""
+"""`admin audit|db|journal|logs`: stored records, read without the daemon."""
 
 import argparse
-import asyncio
 import json
-import sys
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from risk_manager.cli import admin_history
-from risk_manager.cli.admin_daemon import ask_password, call
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
 from risk_manager.cli.numbers import count
-from risk_manager.cli.places import add_json, add_password_stdin, add_places, add_url
+from risk_manager.cli.places import add_json, add_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,10 +43,6 @@ def register(groups: "Commands") -> None:
         parser.add_argument(
             "-n", type=count, default=NEWEST, metavar="N", help=f"how many (default: {NEWEST})"
         )
-    _, password = add_group(groups, "password", "the admin password")
-    setting = add_command(password, "set", "set it; asks for the old one where there is one")
-    add_url(setting)
-    add_password_stdin(setting)
     for parser, command in (
         (verify, _verify),
         (tail, _tail),
@@ -57,7 +50,6 @@ def register(groups: "Commands") -> None:
         (check, _check),
         (replay, _replay),
         (entries, _entries),
-        (setting, _set_password),
     ):
         add_places(parser)
         add_json(parser)
@@ -188,57 +180,3 @@ def _entries(arguments: argparse.Namespace) -> int:
         more = " ".join(f"{k}={v}" for k, v in known.items())
         print(f"{entry.get('ts', '')} {entry.get('level', '')} {entry.get('event', '')} {more}")
     return Exit.DONE
-
-
-def _set_password(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.password import HASH_FILE, problem_with, read_hash
-    from risk_manager.feed.client import AdminRefused, FeedUnreachable
-
-    path = arguments.data / HASH_FILE
-    try:
-        is_first = read_hash(path) is None
-    except PermissionError:
-        raise
-    except OSError as error:
-        raise CommandFailed(Exit.REFUSED, f"{path} cannot be read: {error.strerror}") from None
-    from_stdin = arguments.password_stdin or not sys.stdin.isatty()
-    old = None if is_first else ask_password("Old admin password: ", from_stdin=from_stdin)
-    new = ask_password("New admin password: ", from_stdin=from_stdin)
-    if (problem := problem_with(new)) is not None:
-        raise CommandFailed(Exit.REFUSED, problem)
-    if not from_stdin and ask_password("Again: ", from_stdin=False) != new:
-        raise CommandFailed(Exit.REFUSED, "the two do not match; nothing was changed")
-    try:
-        asyncio.run(call(arguments, "set_password", {"old": old, "new": new}))
-        told = "the admin password is set"
-    except AdminRefused as error:
-        raise CommandFailed(Exit.REFUSED, error.message) from None
-    except FeedUnreachable:
-        told = _set_without_daemon(arguments, old, new)
-    if arguments.json:
-        _print_json({"set": True, "message": told})
-    else:
-        print(told)
-    return Exit.DONE
-
-
-def _set_without_daemon(arguments: argparse.Namespace, old: str | None, new: str) -> str:
-    """Set a password while the daemon is stopped. A first one counts from the next start, a
-    changed one only after a reset."""
-    from risk_manager.admin.password import HASH_FILE, fits, hashed, read_hash, write_hash
-
-    path = arguments.data / HASH_FILE
-    try:
-        kept = read_hash(path)
-        if kept is not None and not fits(old or "", kept):
-            raise CommandFailed(Exit.REFUSED, "that is not the admin password")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_hash(path, hashed(new))
-    except OSError as error:
-        raise CommandFailed(Exit.REFUSED, f"{path} cannot be written: {error.strerror}") from None
-    if kept is None:
-        return "the admin password is set; it counts from the daemon's next start"
-    return (
-        "the admin password is changed; as the daemon does not run, the old one counts until a "
-        "start after the next reset"
-    )

@@ -124,6 +124,7 @@ def of_panic(row: Row, now: datetime) -> Iterator[str]:
             ("closed", [_position(p) for p in row["closed"]]),
             ("cancelled", [_order(o) for o in row["cancelled"]]),
             ("filled before it could be cancelled:", [_order(o) for o in row["filled"]]),
+            ("gone before it could be cancelled:", [_order(o) for o in row.get("gone", ())]),
         )
         if said
     ]
@@ -138,12 +139,17 @@ def of_panic(row: Row, now: datetime) -> Iterator[str]:
         confirmed = f"confirmed by the gateway at {clock(row['verified_at'], now)}"
         verdict += f"; {confirmed}" if verdict else confirmed
     elif not (row["still_open"] or row["still_working"]):
-        left.append("NOT CONFIRMED: the gateway could not be asked in time; look at the platform")
+        why = row.get("why") or "the gateway could not be asked in time"
+        left.append(f"NOT CONFIRMED: {why}; look at the platform")
     yield f"{named(row)}: {verdict or 'not done yet'}"
     for line in left:
         yield f"  {line}"
     if row["still_open"] or row["still_working"]:
-        yield "  it is tried again and again; close by hand in the platform what must not wait"
+        goes_on = "it is tried again and again; close by hand in the platform what must not wait"
+        is_over = (
+            "it is not tried any longer: close it by hand in the platform, or give panic again"
+        )
+        yield f"  {is_over if row.get('is_over') else goes_on}"
 
 
 def is_done(row: Row) -> bool:

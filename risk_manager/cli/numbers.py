@@ -6,6 +6,7 @@ from datetime import timedelta
 from risk_manager.domain.durations import TooLong, parse_duration
 
 LARGEST = 1_000_000
+LARGEST_ID = 2**63
 _LONGEST_TEXT = 20
 _AT_MOST = f"{LARGEST} at most"
 
@@ -25,6 +26,13 @@ def count(text: str) -> int:
     """How many of something."""
     if not _is_whole(text) or not 1 <= int(text) <= LARGEST:
         raise argparse.ArgumentTypeError(f"{_quoted(text)} is no number above zero, {_AT_MOST}")
+    return int(text)
+
+
+def account_number(text: str) -> int:
+    """The number of an account at the gateway."""
+    if not _is_whole(text) or not 1 <= int(text) < LARGEST_ID:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is not an account's number, as 101")
     return int(text)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from risk_manager import __version__, logs
 from risk_manager.admin.file_verbs import FileVerbs
+from risk_manager.admin.key_age import note_key
 from risk_manager.admin.password import AdminPassword
 from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.broker.contracts import ContractBook
@@ -154,7 +155,7 @@ async def assemble(
         await password.load()
     except (StoreError, OSError) as error:
         raise CannotStart(EXIT_DATABASE, f"the admin password cannot be read: {error}") from None
-    address = await _address(stack, configuration, practice, announce)
+    address = await _address(stack, configuration, practice, where, announce)
     session = await stack.enter_async_context(GatewaySession(address, clock=clock))
     calls = CallAudit(store)
     stack.push_async_callback(calls.write)
@@ -310,6 +311,7 @@ async def _address(
     stack: contextlib.AsyncExitStack,
     configuration: Configuration,
     given: "PracticeGateway | None",
+    where: DataPlace,
     announce: Announce,
 ) -> GatewayAddress:
     gateway = configuration.settings.gateway
@@ -334,6 +336,7 @@ async def _address(
     except SecretUnavailable as error:
         raise CannotStart(EXIT_CREDENTIALS, str(error)) from None
     logs.conceal(credentials.api_key.get_secret_value())
+    _note_the_key(configuration, credentials.api_key, where, announce)
     return GatewayAddress(
         kind="projectx",
         api_url=gateway.api_url,
@@ -342,6 +345,21 @@ async def _address(
         username=credentials.username,
         api_key=credentials.api_key,
     )
+
+
+def _note_the_key(
+    configuration: Configuration, key: SecretStr, where: DataPlace, announce: Announce
+) -> None:
+    """Note since when this key has been in use, and say so once it should be renewed."""
+    reference, now = configuration.settings.gateway.api_key, datetime.now(UTC)
+    try:
+        age = note_key(where.data_dir, reference, key, configuration.folder, now)
+    except OSError as error:
+        log.warning("key_age_unwritable", reason=error.strerror)
+        return
+    if (reminder := age.reminder(now)) is not None:
+        announce(f"warning: {reminder}")
+        log.warning("key_is_old", days=age.days(now))
 
 
 def _position_in(state: State, account_id: int, contract_id: str) -> Position | None:

@@ -22,7 +22,7 @@ from risk_manager.settings.market_calendar import market_calendar
 from risk_manager.settings.problems import Problem
 from risk_manager.settings.risk_file import RiskFile
 from risk_manager.settings.secrets import SecretUnavailable
-from risk_manager.settings.settings_file import Settings
+from risk_manager.settings.settings_file import GatewaySettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +98,7 @@ class Configuration:
 
     def credentials(self, env: Mapping[str, str]) -> Credentials:
         """Return the gateway login, read now. SecretUnavailable names everything missing."""
-        gateway = self.settings.gateway
-        found: dict[str, SecretStr] = {}
-        missing: list[str] = []
-        for key, value in (("username", gateway.username), ("api_key", gateway.api_key)):
-            if isinstance(value, str):  # a user name may stand in the file itself
-                found[key] = SecretStr(value)
-                continue
-            try:
-                found[key] = value.resolve(env, self.folder)
-            except SecretUnavailable as error:
-                missing.append(f"settings.yaml: gateway.{key}: {error}")
-        if missing:
-            raise SecretUnavailable(*missing)
-        return Credentials(found["username"].get_secret_value(), found["api_key"])
+        return credentials_of(self.settings.gateway, self.folder, env)
 
     @cached_property
     def digest(self) -> str:
@@ -143,6 +130,26 @@ class Configuration:
     def _is_enabled(self, account_id: int) -> bool:
         listed = self.accounts.find(account_id)
         return listed is not None and listed.enabled
+
+
+def credentials_of(gateway: GatewaySettings, folder: Path, env: Mapping[str, str]) -> Credentials:
+    """Return the login that a gateway section refers to, read now.
+
+    `folder` is the configuration folder. SecretUnavailable names everything missing.
+    """
+    found: dict[str, SecretStr] = {}
+    missing: list[str] = []
+    for key, value in (("username", gateway.username), ("api_key", gateway.api_key)):
+        if isinstance(value, str):  # a user name may stand in the file itself
+            found[key] = SecretStr(value)
+            continue
+        try:
+            found[key] = value.resolve(env, folder)
+        except SecretUnavailable as error:
+            missing.append(f"settings.yaml: gateway.{key}: {error}")
+    if missing:
+        raise SecretUnavailable(*missing)
+    return Credentials(found["username"].get_secret_value(), found["api_key"])
 
 
 def plain(part: Any) -> Any:

@@ -22,7 +22,12 @@ from risk_manager.settings.explain import explain, suggestion
 from risk_manager.settings.problems import ConfigurationErrors, Problem
 from risk_manager.settings.risk_file import RiskFile
 from risk_manager.settings.rule_entries import RuleEntries, merge, overridden, read_entries
-from risk_manager.settings.settings_file import ENV_NESTING, ENV_PREFIX, Settings
+from risk_manager.settings.settings_file import (
+    ENV_NESTING,
+    ENV_PREFIX,
+    GatewaySettings,
+    Settings,
+)
 
 SETTINGS = "settings.yaml"
 ACCOUNTS = "accounts.yaml"
@@ -55,6 +60,35 @@ def load(
     configuration = _checked(folder, documents, os.environ if env is None else env, today)
     loose = _loose_permissions(folder, documents.values())
     return replace(configuration, warnings=(*loose, *configuration.warnings))
+
+
+def load_gateway(folder: Path, env: Mapping[str, str] | None = None) -> GatewaySettings:
+    """Load the gateway's section alone, whatever is wrong elsewhere in the files.
+
+    For orders that must be carried out in spite of a broken configuration. Raises
+    ConfigurationErrors if the section itself cannot be used.
+    """
+    env = os.environ if env is None else env
+    prefix = f"{ENV_PREFIX}GATEWAY{ENV_NESTING}"
+    overrides = _overrides({k: v for k, v in env.items() if k.upper().startswith(prefix)})
+    own = overrides.get("gateway") or {}
+    document = read(folder, SETTINGS)
+    data = document.data
+    if not isinstance(data, dict):
+        if document.problems and "kind" not in own:
+            raise ConfigurationErrors(document.problems)
+        data = {}
+    document.problems.clear()
+    section = data.get("gateway")
+    merged = merge(section if isinstance(section, dict) else {}, own)
+    try:
+        if isinstance(section, dict | None):
+            return GatewaySettings.model_validate(merged)
+        document.refuse(("gateway",), "must be a group of keys, as key: value")
+    except ValidationError as error:
+        for path, sentence in explain(error, merged, GatewaySettings):
+            document.refuse(("gateway", *path), sentence)
+    raise ConfigurationErrors(document.problems)
 
 
 def load_texts(folder: Path, texts: Mapping[str, str]) -> Configuration:

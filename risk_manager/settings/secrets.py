@@ -2,12 +2,16 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, SecretStr
+
+from risk_manager.settings.private_file import who_else_may_read, write_private_file
 
 Kind = Literal["env", "file", "keyring"]
 
@@ -44,10 +48,75 @@ class SecretReference:
                 if not value.strip():
                     raise SecretUnavailable(f"the environment variable {self.place} is not set")
             case "file":
-                value = _from_file(folder / Path(self.place).expanduser())
+                value = _from_file(self._path(folder))
             case "keyring":
                 value = _from_keyring(self.place)
         return SecretStr(value.strip())
+
+    def store(self, secret: SecretStr, folder: Path) -> None:
+        """Keep a secret in this place, for this user only. Raises SecretUnavailable."""
+        match self.kind:
+            case "env":
+                raise SecretUnavailable(
+                    f"the environment variable {self.place} is set where the daemon is started, "
+                    "not by a command"
+                )
+            case "file":
+                path = self._path(folder)
+                try:
+                    write_private_file(path, f"{secret.get_secret_value()}\n".encode())
+                except OSError as error:
+                    raise SecretUnavailable(
+                        f"the secret file {path} cannot be written ({error.strerror})"
+                    ) from None
+            case "keyring":
+                with _key_store() as store:
+                    store.set_password(*_service_and_user(self.place), secret.get_secret_value())
+
+    def erase(self, folder: Path) -> bool:
+        """Remove the secret from this place. Returns False if there is none.
+
+        Raises SecretUnavailable.
+        """
+        match self.kind:
+            case "env":
+                raise SecretUnavailable(
+                    f"the environment variable {self.place} is removed where the daemon is "
+                    "started, not by a command"
+                )
+            case "file":
+                path = self._path(folder)
+                try:
+                    path.unlink()
+                except FileNotFoundError:
+                    return False
+                except OSError as error:
+                    raise SecretUnavailable(
+                        f"the secret file {path} cannot be removed ({error.strerror})"
+                    ) from None
+            case "keyring":
+                service, user = _service_and_user(self.place)
+                with _key_store() as store:
+                    if store.get_password(service, user) is None:
+                        return False
+                    store.delete_password(service, user)
+        return True
+
+    def written_at(self, folder: Path) -> datetime | None:
+        """Return when a secret file was last written; None for other kinds and missing files."""
+        if self.kind != "file":
+            return None
+        try:
+            return datetime.fromtimestamp(self._path(folder).stat().st_mtime, UTC)
+        except OSError:
+            return None
+
+    def told(self, folder: Path) -> str:
+        """Return the place for people: the whole path of a file."""
+        return str(self._path(folder).absolute()) if self.kind == "file" else str(self)
+
+    def _path(self, folder: Path) -> Path:
+        return folder / Path(self.place).expanduser()
 
 
 def _from_file(path: Path) -> str:
@@ -61,6 +130,8 @@ def _from_file(path: Path) -> str:
         ) from None
     if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
         raise SecretUnavailable(f"the secret file {path} is open to others; run: chmod 600 {path}")
+    if os.name == "nt":
+        _refuse_readers(path)
     try:
         value = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -70,7 +141,37 @@ def _from_file(path: Path) -> str:
     return value
 
 
+def _refuse_readers(path: Path) -> None:
+    try:
+        who = who_else_may_read(path)
+    except OSError as error:
+        raise SecretUnavailable(f"the secret file {path}: {error.strerror}") from None
+    if who is not None:
+        raise SecretUnavailable(
+            f"the secret file {path} may be read by {who}; run: "
+            f'icacls "{path}" /inheritance:r /grant:r %USERNAME%:F'
+        )
+
+
 def _from_keyring(place: str) -> str:
+    service, user = _service_and_user(place)
+    with _key_store() as store:
+        value = store.get_password(service, user)
+    if not value:
+        raise SecretUnavailable(
+            f"the key store holds nothing for {place}; run: risk-manager admin credentials set"
+        )
+    return str(value)
+
+
+def _service_and_user(place: str) -> tuple[str, str]:
+    service, _, user = place.partition("/")
+    return service, user
+
+
+@contextmanager
+def _key_store() -> Iterator[Any]:
+    """Give the system's key store, and turn its errors into SecretUnavailable."""
     try:
         import keyring  # type: ignore[import-not-found,unused-ignore]  # an extra
         from keyring.errors import KeyringError  # type: ignore[import-not-found,unused-ignore]
@@ -78,16 +179,10 @@ def _from_keyring(place: str) -> str:
         raise SecretUnavailable(
             'keyring is not installed; run: pip install "risk-manager[keyring]"'
         ) from None
-    service, _, user = place.partition("/")
     try:
-        value = keyring.get_password(service, user)
+        yield keyring
     except KeyringError as error:
         raise SecretUnavailable(f"the key store failed ({type(error).__name__})") from None
-    if not value:
-        raise SecretUnavailable(
-            f"the key store holds nothing for {place}; run: keyring set {service} {user}"
-        )
-    return str(value)
 
 
 def parse_reference(value: Any) -> SecretReference:

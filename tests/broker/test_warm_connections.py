@@ -11,8 +11,9 @@ import pytest
 from aiohttp import web
 
 from risk_manager.broker import warm_connections
-from risk_manager.broker.replies import CLOSE, Answer, reply_of_error
+from risk_manager.broker.replies import Answer, reply_of_error
 from risk_manager.broker.warm_connections import KEPT_OPEN, UnreadableAnswer, WarmConnections
+from risk_manager.domain.call_codes import CLOSE
 
 pytestmark = pytest.mark.wire
 

@@ -277,12 +277,17 @@ async def test_a_panic_tells_what_was_closed(daemon: OpenDaemon, capsys: Capture
     await daemon.position(0)
     await daemon.report(101)
     assert await panic == Exit.DONE
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, *locked = capsys.readouterr().out.splitlines()
     assert first.startswith(
         "account 101 (combine-50k): closed 2 MNQZ6 long; cancelled sell 2 MNQZ6 stop (order 55); "
         "confirmed by the gateway at "
     )
     assert second.startswith("account 102: nothing was open or working; confirmed")
+    assert [line.partition(";")[0] for line in locked] == [
+        "account 101: locked flat",
+        "account 102: locked flat",
+    ]
+    assert all(account.locks for account in daemon.pipeline.state.accounts.values())
 
 
 def test_what_a_panic_could_not_do_is_told_with_the_way_out() -> None:

@@ -1,6 +1,5 @@
 """The audit, the database, the journal and the logs from the command line, without a daemon."""
 
-import io
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 from desk import MORNING
 from stored_desk import StoppedClock, opened, stored_desk, tamper
 
-from risk_manager.admin.password import HASH_FILE, fits, read_hash
 from risk_manager.cli import main
 from risk_manager.cli.exits import Exit
 from risk_manager.store.store import Store
@@ -96,24 +94,3 @@ def test_the_newest_log_entries(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (tmp_path / "logs" / "daemon.log").write_text("\n".join([*lines, "half a li"]), "utf-8")
     entries = told(capsys, "admin", "logs", "tail", "-n", "3", "--data", str(tmp_path))
     assert [e["event"] for e in entries] == ["e48", "e49", "half a li"]
-
-
-def test_the_password_is_set_and_changed_without_a_daemon(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("admin", "password", "set", "--data", str(tmp_path))
-
-    def typed(*lines: str) -> None:
-        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{x}\n" for x in lines)))
-
-    typed("short")
-    assert "12 characters" in said(capsys, *words, ends=Exit.REFUSED)
-    typed("correct horse battery")
-    assert "next start" in said(capsys, *words)
-    typed("wrong horse battery", "something quite new")
-    assert "not the admin password" in said(capsys, *words, ends=Exit.REFUSED)
-    typed("correct horse battery", "something quite new")
-    assert "after the next reset" in said(capsys, *words)
-    kept = read_hash(tmp_path / HASH_FILE)
-    assert kept is not None
-    assert fits("something quite new", kept)

@@ -373,6 +373,11 @@ NEEDED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("admin", "rules", "enable"): ("max_contracts",),
     ("admin", "rules", "disable"): ("max_contracts",),
     ("admin", "rules", "defaults"): ("max_contracts",),
+    ("admin", "accounts", "add"): ("101",),
+    ("admin", "accounts", "edit"): ("101",),
+    ("admin", "accounts", "remove"): ("101",),
+    ("admin", "accounts", "enable"): ("101",),
+    ("admin", "accounts", "disable"): ("101",),
 }
 
 

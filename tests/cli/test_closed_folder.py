@@ -23,7 +23,6 @@ VERBS = [
     ("admin", "lockouts", "list"),
     ("admin", "lockouts", "set", *WHOSE),
     ("admin", "lockouts", "clear", *WHOSE),
-    ("admin", "panic", "--yes"),
     ("admin", "config", "reload"),
     ("admin", "audit", "verify"),
     ("admin", "audit", "tail"),
@@ -32,6 +31,9 @@ VERBS = [
     ("admin", "journal", "replay", "2026-11-20"),
     ("admin", "logs", "tail"),
     ("admin", "password", "set", "--password-stdin"),
+    ("admin", "password", "change", "--password-stdin"),
+    ("admin", "accounts", "list"),
+    ("admin", "credentials", "test"),
 ]
 
 
@@ -82,6 +84,23 @@ def test_a_closed_data_folder_is_one_line_with_the_fix(
     assert code == Exit.DATABASE
     assert line.startswith(f"risk-manager: the data folder {data} is closed to this user; ")
     assert "give --data a folder of your own" in line or "chmod" in line
+
+
+def test_a_panic_goes_to_the_gateway_all_the_same(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A closed data folder hides the daemon and refuses nothing: the gateway is next."""
+    data, config = folder / "data", ConfigFolder(folder / "config").path
+    words = ["admin", "panic", "--yes", "--config", str(config), "--data"]
+    main([*words, str(folder / "none")])  # imports what it needs
+    capsys.readouterr()
+    data.chmod(0)
+    with another_user():
+        code = main([*words, str(data)])
+    told = capsys.readouterr().err.splitlines()
+    assert code == Exit.UNREACHABLE
+    assert told[0].endswith("daemon.json cannot be read: Permission denied")
+    assert told[-1].startswith("risk-manager: the practice gateway runs inside the daemon")
 
 
 def test_the_doctor_says_so_and_checks_the_rest(

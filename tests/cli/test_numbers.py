@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from risk_manager.cli.numbers import count, port, positive
+from risk_manager.cli.numbers import account_number, count, port, positive
 
 ENORMOUS = ("99999999999999999999", "9" * 5000, "1e400", "inf", "nan", "²", "", "-1", "0x10")
 
 
-@pytest.mark.parametrize("read", [count, port, positive])
+@pytest.mark.parametrize("read", [account_number, count, port, positive])
 @pytest.mark.parametrize("text", ENORMOUS, ids=lambda text: text[:20])
 def test_a_number_that_cannot_be_meant_is_refused_shortly(
     read: Callable[[str], float], text: str
@@ -28,3 +28,4 @@ def test_what_can_be_meant_is_read() -> None:
         65535,
         0.5,
     )
+    assert account_number("12345678") == 12_345_678

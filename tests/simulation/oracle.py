@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from simulation.gateway import READS_REFUSED
 from simulation.options import FIRST_TIER, NEW_YORK
 
-from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
+from risk_manager.domain.call_codes import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
 from risk_manager.domain.decisions import (
     CancelOrder,
     Close,

@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from risk_manager.broker.hubs.timings import HubTimings
-from risk_manager.broker.replies import CANCEL
 from risk_manager.domain.account import Account
+from risk_manager.domain.call_codes import CANCEL
 from risk_manager.domain.decisions import Action, ClosePosition, Outcome, ReducePosition, Verdict
 from risk_manager.domain.events import (
     AccountReported,

@@ -27,7 +27,7 @@ from simulation.oracle import (
 )
 from simulation.world import World, simulate
 
-from risk_manager.broker.replies import CANCEL
+from risk_manager.domain.call_codes import CANCEL
 from risk_manager.practice.records import Event, Order, OrderType, Position, Side, Trade
 from risk_manager.store.finding import OpenedAs
 

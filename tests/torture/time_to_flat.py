@@ -19,7 +19,7 @@ from daemon_process import ACCOUNT, still_gateway
 from torture.guarded_daemon import daemon
 from torture.lives import Watch, scratch
 
-from risk_manager.broker.replies import CLOSE
+from risk_manager.domain.call_codes import CLOSE
 from risk_manager.practice.frames import invocation
 
 BURST = 10_000

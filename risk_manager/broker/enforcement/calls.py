@@ -16,8 +16,9 @@ from risk_manager.broker.enforcement.read_back import (
 )
 from risk_manager.broker.enforcement.results import OUTCOMES, Result
 from risk_manager.broker.reading.readings import EXPOSURE, Reading
-from risk_manager.broker.replies import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE, Answer, Reply
+from risk_manager.broker.replies import Answer, Reply
 from risk_manager.clock import Clock
+from risk_manager.domain.call_codes import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
 from risk_manager.domain.decisions import (
     Action,
     CancelOrder,

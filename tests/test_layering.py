@@ -34,9 +34,12 @@ MAY_IMPORT = {
     "practice": set(),
     "dashboard": {"feed"},
     "admin": {"settings", "feed", "store", "domain", "engine", "rules", "clock", "logs"},
+    "drill": {
+        "admin", "broker", "clock", "daemon", "domain", "feed", "practice", "rules", "settings",
+    },
     "cli": {
-        "instance_lock", "daemon", "demo", "dashboard", "feed", "settings", "admin", "practice",
-        "logs", "domain",
+        "instance_lock", "daemon", "demo", "drill", "dashboard", "feed", "settings", "admin",
+        "practice", "logs", "domain",
     },
     "demo": {"instance_lock", "daemon", "practice", "settings", "dashboard", "feed", "logs"},
 }  # fmt: skip

@@ -11,15 +11,21 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from risk_manager.admin import machine
+from risk_manager.admin.finding import Finding, Grade
 from risk_manager.admin.folder import closed_to_us, is_in_use
 from risk_manager.admin.gateway_login import GatewayProblem, LoginReport, log_in
 from risk_manager.admin.key_age import RENEW, known_age
+from risk_manager.admin.limit_checks import (
+    calendar_horizon,
+    known_accounts,
+    limit_checks,
+    listed_account,
+)
 from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.read_budget import reading_time
 from risk_manager.feed.client import FeedUnreachable, read_once, who_listens
@@ -38,22 +44,7 @@ SKEW_LIMIT_S = 2.0
 FREE_ENOUGH_MB = 500
 FREE_TOO_LITTLE_MB = 50
 HOST = "127.0.0.1"
-
-
-class Grade(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `fix` is empty where there is nothing to fix."""
-
-    check: str
-    grade: Grade
-    found: str
-    fix: str = ""
+TOKENS = ("feed.token", "admin.token")
 
 
 def checkup(
@@ -61,7 +52,7 @@ def checkup(
 ) -> list[Finding]:
     """Run every check, in the order in which problems should be fixed."""
     env = os.environ if env is None else env
-    findings = [_python()]
+    findings = [_python(), machine.versions()]
     configuration: Configuration | None = None
     try:
         configuration = load(config, env)
@@ -76,7 +67,10 @@ def checkup(
         findings += _secrets(configuration, env)
         findings += _key_age(data)
         findings += _read_budget(len(configuration.accounts.enabled))
+        findings += limit_checks(configuration, data)
     findings.append(_time_zones(configuration))
+    if configuration is not None:
+        findings.append(calendar_horizon(configuration))
     findings.append(folder := _data_folder(data))
     running = False
     if closed_to_us(data) is None and (data.is_dir() or folder.grade is Grade.OK):
@@ -84,13 +78,15 @@ def checkup(
         findings.append(_database(database_of(data)))
         running = is_in_use(data)
         findings.append(_daemon(data, running))
+        findings += _tokens(data)
         if configuration is not None and not running:
             findings.append(_feed_port(configuration.settings.feed.port))
     if configuration is not None:
-        findings += _gateway(configuration, env, running=running, asked=ask_gateway)
+        findings += _gateway(configuration, data, env, running=running, asked=ask_gateway)
     else:
         findings.append(_clock(None))
-    return findings
+    real = configuration is not None and configuration.settings.gateway.kind != "practice"
+    return [*findings, machine.sleep_settings(), machine.remote_signs(env, matters=real)]
 
 
 def _python() -> Finding:
@@ -226,6 +222,20 @@ def _database(path: Path) -> Finding:
     return Finding("database", Grade.OK, f"{path} is whole, schema {version}")
 
 
+def _tokens(data: Path) -> Iterator[Finding]:
+    """Check that nobody else may read the tokens of the feed and of the admin channel."""
+    present = [path for name in TOKENS if (path := data / name).exists()]
+    if os.name == "posix":
+        for path in present:
+            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                yield Finding(
+                    "tokens", Grade.FAIL, f"{path} is open to others", f"chmod 600 {path}"
+                )
+                return
+    if present:
+        yield Finding("tokens", Grade.OK, "only this user can read them")
+
+
 def _daemon(data: Path, running: bool) -> Finding:
     if not running:
         return _not_running(data)
@@ -304,7 +314,12 @@ def _feed_port(port: int) -> Finding:
 
 
 def _gateway(
-    configuration: Configuration, env: Mapping[str, str], *, running: bool, asked: bool
+    configuration: Configuration,
+    data: Path,
+    env: Mapping[str, str],
+    *,
+    running: bool,
+    asked: bool,
 ) -> Iterator[Finding]:
     if configuration.settings.gateway.kind == "practice":
         yield Finding("gateway", Grade.OK, "practice, inside the daemon")
@@ -314,6 +329,7 @@ def _gateway(
         yield Finding(
             "gateway", Grade.OK, "left to the running daemon; --gateway logs in all the same"
         )
+        yield from known_accounts(configuration, data)
         yield _clock(None)
         return
     try:
@@ -349,8 +365,9 @@ def _accounts(configuration: Configuration, report: LoginReport) -> Iterator[Fin
             "it out",
         )
     for account_id, name in report.accounts.items():
+        record = report.records.get(account_id)
         if configuration.accounts.find(account_id) is not None:
-            yield Finding("accounts", Grade.OK, f"{account_id} ({name}) is listed")
+            yield listed_account(configuration, account_id, name, record)
         elif configuration.accounts.unlisted == "alarm":
             yield Finding(
                 "accounts",

@@ -6,12 +6,15 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
 
+from pydantic import ValidationError
+
+from risk_manager.domain.records import AccountRecord
 from risk_manager.settings.configuration import Credentials
 
 TIMEOUT_S = 10.0
@@ -28,10 +31,14 @@ class GatewayProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoginReport:
-    """The accounts of the login by id, and how far our clock is ahead of the gateway's."""
+    """The accounts of the login by id, and how far our clock is ahead of the gateway's.
+
+    `records` are their records as the gateway states them.
+    """
 
     accounts: dict[int, str]
     skew_s: float | None
+    records: dict[int, AccountRecord] = field(default_factory=dict)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -59,8 +66,9 @@ def log_in(api_url: str, credentials: Credentials, also: Collection[int] = ()) -
     found = _accounts(api_url, token, only_active=True)
     if not set(also) <= found.keys():
         everything = _accounts(api_url, token, only_active=False)
-        found |= {id_: name for id_, name in everything.items() if id_ in also}
-    return LoginReport(found, _skew(date))
+        found |= {id_: record for id_, record in everything.items() if id_ in also}
+    names = {id_: record.name or str(id_) for id_, record in found.items()}
+    return LoginReport(names, _skew(date), found)
 
 
 def log_out(api_url: str, token: str) -> None:
@@ -73,16 +81,19 @@ def log_out(api_url: str, token: str) -> None:
         )
 
 
-def _accounts(api_url: str, token: str, *, only_active: bool) -> dict[int, str]:
+def _accounts(api_url: str, token: str, *, only_active: bool) -> dict[int, AccountRecord]:
     listed, _ = _post(f"{api_url}/Account/search", {"onlyActiveAccounts": only_active}, token)
     accounts = listed.get("accounts")
     if not listed.get("success") or not isinstance(accounts, list):
         raise GatewayProblem("the gateway does not list the accounts", "try again later")
-    return {
-        int(a["id"]): str(a.get("name", a["id"]))
-        for a in accounts
-        if isinstance(a, dict) and isinstance(a.get("id"), int)
-    }
+    found: dict[int, AccountRecord] = {}
+    for account in accounts:
+        try:
+            record = AccountRecord.model_validate(account)
+        except ValidationError:
+            continue  # the daemon tells of records that it cannot read
+        found[record.id] = record
+    return found
 
 
 def _post(

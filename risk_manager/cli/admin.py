@@ -12,6 +12,7 @@ from risk_manager.cli import (
     admin_password,
     admin_records,
     admin_running,
+    admin_selftest,
 )
 from risk_manager.cli.groups import add_group
 
@@ -30,3 +31,4 @@ def register(commands: "Commands") -> None:
     admin_records.register(groups)
     admin_history.register(groups)
     admin_running.register(groups)
+    admin_selftest.register(groups)

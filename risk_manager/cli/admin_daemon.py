@@ -122,10 +122,15 @@ def _status(arguments: argparse.Namespace) -> int:
     print(f"daemon {status}, version {snapshot['version']}" + (f"; {hubs}" * bool(hubs)))
     for account in snapshot["accounts"]:
         print(f"{named(account)}, {account['mode']}: {_in_a_line(account)}")
+        if account.get("mode_reason"):
+            print(f"  {account['mode_reason']}")
     if not snapshot["accounts"]:
         print("accounts: not known yet" if _is_starting(snapshot) else "no account is watched")
     if reminder is not None:
         print(f"{reminder}: {RENEW}")
+    from risk_manager.admin.drill_record import drill_told
+
+    print(f"fire drill: {drill_told(arguments.config, arguments.data)}")
     return Exit.DONE
 
 

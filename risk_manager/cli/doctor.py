@@ -29,7 +29,8 @@ def register(commands: "Commands") -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.checkup import Grade, checkup
+    from risk_manager.admin.checkup import checkup
+    from risk_manager.admin.finding import Grade
     from risk_manager.admin.folder import closed_to_us
 
     findings = checkup(arguments.config, arguments.data, ask_gateway=arguments.gateway)

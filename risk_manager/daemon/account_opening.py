@@ -11,7 +11,9 @@ from risk_manager.daemon.limits_in_force import LimitsInForce
 from risk_manager.daemon.watchdog import missing_from_login
 from risk_manager.domain.events import AccountOpened, HealthIssueChanged, Tick
 from risk_manager.domain.health_issue import IssueKind
+from risk_manager.domain.live_accounts import why_left_alone
 from risk_manager.domain.records import AccountRecord
+from risk_manager.domain.state import State
 from risk_manager.instance_lock import CannotStart
 from risk_manager.settings.settings_file import GatewaySettings, is_same_site
 from risk_manager.store import place
@@ -46,7 +48,7 @@ class AccountOpening:
         wanted = self._wanted_of(listed)
         await self._parts.store.checked()
         await self._put_limits_in_force(wanted, listed)
-        await self._open_all(sorted(self._accounts.watched))
+        await self._open_all(listed)
         self._accounts.listed(tuple(listed.values()))
         self._parts.hubs.follow(self._accounts.watched - self._accounts.missing)
         self._accounts.is_open = True
@@ -91,9 +93,10 @@ class AccountOpening:
         self._accounts.hold(watched)
         await self._accounts.heed_the_witnesses(watched - wanted)
 
-    async def _open_all(self, watched: list[int]) -> None:
+    async def _open_all(self, listed: dict[int, AccountRecord]) -> None:
         """Read the state under these limits, with the locks put back, and open the accounts."""
         parts, now = self._parts, self._parts.clock.now()
+        watched = sorted(self._accounts.watched)
         # An address set up by the trader, such as a proxy, may lead to the same accounts.
         also = place.locks_of(self._where.data_dir) if self._where.is_elsewhere else []
         put_back = await parts.store.recovery.take_back(
@@ -115,14 +118,29 @@ class AccountOpening:
                     at=now,
                     account_id=account_id,
                     name=self._limits.configuration.label_of(account_id),
+                    simulated=listed[account_id].simulated if account_id in listed else None,
                 )
             )
+        self._report_live_accounts([i for i in watched if i in listed])
         # Only after the accounts are opened: before, remembered positions would be judged.
         await parts.pipeline.process(Tick(at=now, lead=parts.lead()))
         for account_id in sorted(dated_ahead & put_back.turned_at.keys()):
             await self._day_locks.for_a_day_turned_early(account_id, put_back.turned_at[account_id])
         if parts.store.needs_reconciling or self._limits.are_in_doubt:
             await self._day_locks.for_lost_data(watched, limits_in_doubt=self._limits.are_in_doubt)
+
+    def _report_live_accounts(self, account_ids: list[int]) -> None:
+        for account_id in account_ids:
+            reason = why_in_shadow(self._parts.state, account_id)
+            if reason:
+                self._announce(f"CRITICAL: {reason}")
+            elif self._parts.state.accounts[account_id].simulated is None:
+                log.warning("not_stated_whether_simulated", account=account_id)
+                self._announce(
+                    f"warning: the gateway does not state whether account {account_id} is "
+                    "simulated; it is guarded as configured. TopstepX forbids automated trading "
+                    "on a live funded account"
+                )
 
     async def _report_the_gateway(self) -> None:
         gateway = self._limits.configuration.settings.gateway
@@ -156,3 +174,8 @@ def _gateway_warnings(gateway: GatewaySettings, where: DataPlace) -> list[str]:
             "api_url, user_hub_url and market_hub_url must be of one gateway"
         )
     return found
+
+
+def why_in_shadow(state: State, account_id: int) -> str:
+    """Return why a live funded account is left alone; empty where it is not."""
+    return why_left_alone(state.accounts[account_id], state.rulebook.for_account(account_id))

@@ -100,7 +100,12 @@ class GuardedAccounts:
         self._limits.unlisted |= {record.id}
         self._limits.put_rulebook()
         self._parts.put(
-            AccountOpened(at=self._parts.clock.now(), account_id=record.id, name=record.name)
+            AccountOpened(
+                at=self._parts.clock.now(),
+                account_id=record.id,
+                name=record.name,
+                simulated=record.simulated,
+            )
         )
         self._parts.hubs.follow(self.watched - self.missing)
         self._announce(f"guarding {record.id} ({record.name}), which is new in this login")

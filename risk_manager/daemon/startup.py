@@ -5,7 +5,7 @@ import gc
 from datetime import datetime
 
 from risk_manager.broker.session import CredentialsRefused
-from risk_manager.daemon.account_opening import AccountOpening
+from risk_manager.daemon.account_opening import AccountOpening, why_in_shadow
 from risk_manager.daemon.assembly import Parts
 from risk_manager.daemon.data_place import Announce, DataPlace
 from risk_manager.daemon.downtime import end_downtime
@@ -71,8 +71,11 @@ class Startup:
         self._status.set("RUNNING")
         self._running.set()
         guarded = sorted(self._accounts.watched - self._accounts.missing)
-        names = ", ".join(self._limits.configuration.label_of(i) for i in guarded)
-        self._announce(f"RUNNING: guarding {names}")
+        label_of, state = self._limits.configuration.label_of, self._parts.state
+        alone = [label_of(i) for i in guarded if why_in_shadow(state, i)]
+        names = ", ".join(label_of(i) for i in guarded if not why_in_shadow(state, i))
+        in_shadow = f"; in shadow, as live funded: {', '.join(alone)}" if alone else ""
+        self._announce(f"RUNNING: guarding {names or 'no account'}{in_shadow}")
         if not was_whole:
             await self.reading.wait_until_whole()
             await self._end_downtime()

@@ -140,7 +140,7 @@ def _free(account: AccountSnapshot) -> Verdict:
     if account.mode != "enforce":
         return Verdict(
             word="OK TO TRADE",
-            why="shadow: the daemon only tells, it touches nothing",
+            why=account.mode_reason or "shadow: the daemon only tells, it touches nothing",
             tone=Tone.CARE,
         )
     return Verdict(word="OK TO TRADE", why="", tone=Tone.GOOD)

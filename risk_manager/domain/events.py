@@ -217,11 +217,15 @@ class AdminAsked(AccountEvent):
 
 
 class AccountOpened(AccountEvent):
-    """The daemon starts (or resumes) watching this account."""
+    """The daemon starts (or resumes) watching this account.
+
+    `simulated` is what the login states of it; None: it states nothing.
+    """
 
     kind: Literal["account_opened"] = "account_opened"
     name: str = ""
     trading_date: date | None = None
+    simulated: bool | None = None
 
 
 AnyEvent = (

@@ -18,6 +18,7 @@ class IssueKind(StrEnum):
     SLOW = "slow"  # the daemon's event loop lags, or its memory has grown
     ACCOUNT_MISSING = "account_missing"  # configured, and not in the login
     ACCOUNT_NOT_GUARDED = "account_not_guarded"  # in the login, and not configured
+    LIVE_ACCOUNT = "live_account"  # live funded, and therefore in shadow whatever is configured
     DATABASE_LOST = "database_lost"  # the database was lost or replaced; until reconciled
     OTHER_GATEWAY = "other_gateway"  # not the data folder's gateway, or mixed addresses
 

@@ -89,11 +89,36 @@ class AccountRules:
     waiting: frozenset[str] = frozenset()
     """The ids of rules without effect before the reset, as an older version is at least as
     strict."""
+    on_live: frozenset[str] = frozenset()
+    """The ids of rules that are enforced on a live funded account too (enforce_on_live)."""
 
     @classmethod
-    def of(cls, rules: Iterable["Rule"], mode: Mode = Mode.ENFORCE) -> "AccountRules":
+    def of(
+        cls,
+        rules: Iterable["Rule"],
+        mode: Mode = Mode.ENFORCE,
+        *,
+        on_live: frozenset[str] = frozenset(),
+    ) -> "AccountRules":
         ordered = tuple(sorted(rules, key=lambda r: (r.rank, r.spec_id, r.id)))
-        return cls(mode, ordered, tuple(r for r in ordered if r.uses_prices))
+        return cls(mode, ordered, tuple(r for r in ordered if r.uses_prices), on_live=on_live)
+
+    def enforces(self, rule: "Rule", *, simulated: bool | None) -> bool:
+        """Whether a rule acts, and does not only tell, on an account that is `simulated`.
+
+        None: the platform has not stated it. Such an account is guarded as configured.
+        """
+        if rule.shadow or self.mode is Mode.SHADOW:
+            return False
+        return simulated is not False or rule.id in self.on_live
+
+    def leaves_alone(self, *, simulated: bool | None) -> bool:
+        """Whether the account is live and nothing may be automated there."""
+        return simulated is False and not self.on_live
+
+    def mode_of(self, *, simulated: bool | None) -> Mode:
+        """Return the mode in effect."""
+        return Mode.SHADOW if self.leaves_alone(simulated=simulated) else self.mode
 
 
 NO_RULES = AccountRules()

@@ -12,6 +12,7 @@ from risk_manager.domain.events import AccountReported, HealthIssueChanged, Hub,
 from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.health_issue import BLIND, Baseline, HealthIssue, IssueKey, IssueKind
+from risk_manager.domain.live_accounts import why_left_alone
 from risk_manager.domain.money import CENT, dollars
 from risk_manager.domain.state import State
 
@@ -28,7 +29,8 @@ SMALL_CHANGE = Decimal(1)
 # A single failed read raises no alarm.
 _TOLD_AFTER = {IssueKind.READS_FAILING: timedelta(seconds=10)}
 # A configured account that is missing is not guarded at all: critical from the start.
-_CRITICAL_AT_ONCE = frozenset({IssueKind.ACCOUNT_MISSING})
+# So is a live account that is kept in shadow against its configuration.
+_CRITICAL_AT_ONCE = frozenset({IssueKind.ACCOUNT_MISSING, IssueKind.LIVE_ACCOUNT})
 # `fold` raises the alarm for these itself, at the moment they happen.
 _TOLD_BY_OTHERS = frozenset({IssueKind.HUB_DOWN})
 # Issues the daemon reports and withdraws by events. All others follow from the state.
@@ -197,6 +199,11 @@ def _found(state: State) -> Iterator[HealthIssue]:
             yield stale
     for each in state.accounts.values():
         yield from _unstated(state, each)
+        reason = why_left_alone(each, state.rulebook.for_account(each.id))
+        if reason:
+            yield HealthIssue(
+                kind=IssueKind.LIVE_ACCOUNT, account_id=each.id, since=now, reason=reason
+            )
     for (account_id, contract_id), at in state.unheard.items():
         if now - at >= STREAM_MAY_FOLLOW:
             yield HealthIssue(

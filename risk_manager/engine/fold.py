@@ -331,6 +331,7 @@ def _opened(state: State, event: AccountOpened, facts: list[Fact]) -> State:
         resumed = fast_replace(
             known,
             name=known.name or event.name,
+            simulated=known.simulated if event.simulated is None else event.simulated,
             reported_at=None,
             reported_as_of=None,
             resumed_at=event.at,
@@ -340,7 +341,10 @@ def _opened(state: State, event: AccountOpened, facts: list[Fact]) -> State:
         resumed = rule_migration.handed_on(resumed, rule_ids, state.now, facts)
         return with_account(state, known, resumed)
     account = Account(
-        id=event.account_id, trading_date=event.trading_date or state.day.date, name=event.name
+        id=event.account_id,
+        trading_date=event.trading_date or state.day.date,
+        name=event.name,
+        simulated=event.simulated,
     )
     return with_account(state, None, account)
 

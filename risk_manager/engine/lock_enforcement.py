@@ -6,7 +6,8 @@ from risk_manager.domain.account import Account, Closing
 from risk_manager.domain.exit_orders import exit_lots
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.holdings import Order
-from risk_manager.domain.locks import LockPolicy, strictest
+from risk_manager.domain.live_accounts import acting_closings, acting_locks
+from risk_manager.domain.locks import Lock, LockPolicy, strictest
 from risk_manager.domain.records import OrderStatus, OrderType
 from risk_manager.domain.state import State
 from risk_manager.engine.wanted import Wanted
@@ -20,9 +21,11 @@ REDUCED_JUST_NOW = timedelta(milliseconds=500)
 def demands(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
     """Add the demands of locks and closings to `wanted`; return the account without finished
     closings."""
-    if account.locks:
+    rules = state.rulebook.for_account(account.id)
+    locks = acting_locks(account, rules)
+    if locks:
         for contract_id in account.contract_ids():
-            _under_locks(state, account, contract_id, wanted)
+            _under_locks(state, account, locks, contract_id, wanted)
     if account.closings:
         account = _closings(state, account, wanted)
     return account
@@ -50,10 +53,14 @@ def is_at_rest(state: State, account: Account) -> bool:
 
 
 def _under_locks(
-    state: State, account: Account, contract_id: str, wanted: dict[str, Wanted]
+    state: State,
+    account: Account,
+    acting: tuple[Lock, ...],
+    contract_id: str,
+    wanted: dict[str, Wanted],
 ) -> None:
     root = state.root(contract_id)
-    locks = [x for x in account.locks.values() if x.covers(root, contract_id)]
+    locks = [x for x in acting if x.covers(root, contract_id)]
     policy = strictest(locks)
     if policy is None:
         return
@@ -75,6 +82,7 @@ def _under_locks(
 
 def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Account:
     kept: dict[str, Closing] = {}
+    acting = acting_closings(account, state.rulebook.for_account(account.id))
     for contract_id, closing in account.closings.items():
         position = account.positions.get(contract_id)
         open_still = position is not None and position.episode == closing.episode
@@ -83,13 +91,15 @@ def _closings(state: State, account: Account, wanted: dict[str, Wanted]) -> Acco
             orders = closing.order_ids | {o.id for o in account.orders_in(contract_id)}
             if orders != closing.order_ids:
                 closing = fast_replace(closing, order_ids=orders)
-            if not _is_let_finish(state, account, contract_id):
+            if contract_id in acting and not _is_let_finish(state, account, contract_id):
                 want = wanted.setdefault(contract_id, Wanted())
                 want.hold_at_most(0, closing.rule_ids, closing.reason)
         left = closing.order_ids & account.orders.keys()
         if not open_still and not left:
             continue
         kept[contract_id] = closing
+        if contract_id not in acting:
+            continue
         cancel, shrink = _stray_orders(state, account, contract_id)
         if cancel & closing.order_ids:
             want = wanted.setdefault(contract_id, Wanted())

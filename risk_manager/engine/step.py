@@ -30,7 +30,7 @@ from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.locks import ENDED_BY_ITS_RULE
 from risk_manager.domain.records import LIST_LAG
 from risk_manager.domain.rule import Meter, Rule
-from risk_manager.domain.rulebook import UNTIL_RESET, Mode, is_older
+from risk_manager.domain.rulebook import UNTIL_RESET, AccountRules, is_older
 from risk_manager.domain.scope import in_scope
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
@@ -139,12 +139,12 @@ class _Working:
         rules = in_force.price_rules if is_quote else in_force.rules
         view = View(self.state, account, self.event)
         failed: set[str] = set()
-        answers = self._ask(rules, view, in_force.mode, failed)
+        answers = self._ask(rules, view, in_force, failed)
         if failed or account.failed_rules:
             account = _with_failures(account, {r.id for r in rules}, failed)
         wanted: dict[str, Wanted] = {}
         for rule, verdict in answers:
-            shadow = rule.shadow or in_force.mode is Mode.SHADOW
+            shadow = not in_force.enforces(rule, simulated=account.simulated)
             account = self._decide(account, rule, verdict, shadow)
             account = self._grant(account, rule, verdict, shadow, wanted)
         if account.breaches:
@@ -174,7 +174,7 @@ class _Working:
             keep_quiet_band(view, rules, self.event.contract_id)
 
     def _ask(
-        self, rules: tuple[Rule, ...], view: View, mode: Mode, failed: set[str]
+        self, rules: tuple[Rule, ...], view: View, in_force: AccountRules, failed: set[str]
     ) -> list[tuple[Rule, Verdict]]:
         """Return the verdicts in the order asked; the ids of rules that raised go to `failed`."""
         answers: list[tuple[Rule, Verdict]] = []
@@ -189,7 +189,7 @@ class _Working:
                 continue
             for verdict in said if isinstance(said, tuple) else (said,):
                 answers.append((rule, verdict))
-                if not rule.shadow and mode is Mode.ENFORCE:
+                if in_force.enforces(rule, simulated=view.account.simulated):
                     view.project(verdict.asks)
         return answers
 

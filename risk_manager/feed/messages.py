@@ -644,6 +644,7 @@ class AccountSnapshot:
     failed_rules: tuple[str, ...] = ()
     known: bool = True  # False: not read from the broker since the start; no figure counts yet
     clocked_in_at: datetime | None = None  # None: the trader is not clocked in
+    mode_reason: str = ""  # why the account is in shadow against its configuration, else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,11 @@ from risk_manager.domain.events import Tick
 from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import Ledger
+from risk_manager.domain.live_accounts import why_left_alone
 from risk_manager.domain.locks import Lock, strictest
 from risk_manager.domain.money import cents
 from risk_manager.domain.rule import Meter, MeterState, Rule
-from risk_manager.domain.rulebook import AccountRules, Mode, is_older
+from risk_manager.domain.rulebook import AccountRules, is_older
 from risk_manager.domain.scope import ACCOUNT_SCOPE
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
@@ -116,7 +117,8 @@ def account_snapshot(
     return AccountSnapshot(
         account_id=account.id,
         name=account.name,
-        mode=rules.mode.value,
+        mode=rules.mode_of(simulated=account.simulated).value,
+        mode_reason=why_left_alone(account, rules),
         balance=money(account.balance),
         can_trade=account.can_trade,
         simulated=account.simulated,
@@ -338,7 +340,8 @@ def _order(state: State, order: Order, part: _Part) -> OrderRow:
 def _meters(account: Account, in_force: AccountRules, view: View) -> Iterable[MeterRow]:
     reset = view.state.day.ends_at
     for rule in in_force.rules:
-        row = _meter(account, rule, view, rule.shadow or in_force.mode is Mode.SHADOW)
+        acts = in_force.enforces(rule, simulated=account.simulated)
+        row = _meter(account, rule, view, not acts)
         if row is None:
             continue
         yield replace(

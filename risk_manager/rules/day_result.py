@@ -13,7 +13,7 @@ from risk_manager.domain.locks import Release
 from risk_manager.domain.money import cents
 from risk_manager.domain.open_pnl_bounds import OpenBetween, open_between
 from risk_manager.domain.rule import Meter, Rule
-from risk_manager.domain.rulebook import Mode, PnlBasis
+from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
 
 CLOSING = timedelta(seconds=5)
@@ -159,4 +159,5 @@ class DayResultRule(Rule):
         return min(CLOSING, lasts) if view.lock(self.id) is not None else timedelta(0)
 
     def _is_shadow(self, view: View) -> bool:
-        return self.shadow or view.state.rulebook.for_account(view.account.id).mode is Mode.SHADOW
+        rules = view.state.rulebook.for_account(view.account.id)
+        return not rules.enforces(self, simulated=view.account.simulated)

@@ -111,6 +111,11 @@ def _rules(before: Configuration, found: Configuration, in_force: Rulebook) -> I
             when = When.RESET if waits else When.NOW
             effect = effects.of_account("mode", was["mode"], now["mode"])
             yield Change(f"accounts.{account_id}.mode", was["mode"], now["mode"], when, effect)
+        if was["enforce_on_live"] != now["enforce_on_live"]:
+            old, new = was["enforce_on_live"], now["enforce_on_live"]
+            when = When.RESET if own.on_live and not new else When.NOW
+            effect = effects.of_account("enforce_on_live", old, new)
+            yield Change(f"accounts.{account_id}.enforce_on_live", old, new, when, effect)
         for key, one, other in differences(was["rules"], now["rules"], "rules"):
             if (key, str(one), str(other)) not in reported:
                 rule_id, path = _place(key, was["rules"], now["rules"])

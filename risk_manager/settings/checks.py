@@ -61,6 +61,16 @@ def check_rules(document: Document, risk: RiskFile | None, rules: Iterable[Rule]
                 )
 
 
+def known_roots(calendar: CalendarFile, risk: RiskFile) -> frozenset[str]:
+    """Return every product root that the program, the calendar or the operator knows."""
+    return (
+        KNOWN_ROOTS
+        | calendar.products
+        | shipped_table().products
+        | {*risk.symbols.aliases.values()}
+    )
+
+
 def warnings(
     accounts_document: Document,
     risk_document: Document,
@@ -82,12 +92,7 @@ def warnings(
             "between 01:00 and 03:00 the clocks change; choose another hour",
         )
     yield from _about_flat_by(risk_document, risk, today)
-    known = (
-        KNOWN_ROOTS
-        | calendar.products
-        | shipped_table().products
-        | {*risk.symbols.aliases.values()}
-    )
+    known = known_roots(calendar, risk)
     seen: list[Rule] = []
     for rules in in_force.values():
         yield from _about_limits(risk_document, rules)

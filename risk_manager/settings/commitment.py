@@ -11,6 +11,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -63,7 +64,9 @@ def _together(older: Mapping[int, AccountRules], newest: AccountRules) -> Accoun
     was_enforced = any(map(_is_enforced, older.values()))
     if not kept and (newest.mode is Mode.ENFORCE or not was_enforced):
         return newest
-    beside = [(rule.model_copy(update={"id": older_id(rule.id, n)}), rule) for n, rule in kept]
+    beside = [
+        (old.rule.model_copy(update={"id": older_id(old.rule.id, n)}), old) for n, old in kept
+    ]
     rules = newest.rules
     if newest.mode is Mode.SHADOW:
         # No new rule may act before the reset, and no old rule may stop before it.
@@ -71,16 +74,34 @@ def _together(older: Mapping[int, AccountRules], newest: AccountRules) -> Accoun
     waiting = {
         rule.id
         for rule in rules
-        if any(origin.covers(rule) for _, origin in beside if rule.id == origin.id)
+        if any(
+            old.rule.id == rule.id and old.covers(_Acting(rule, rule.id in newest.on_live))
+            for _, old in kept
+        )
     }
-    every = AccountRules.of([*rules, *(rule for rule, _ in beside)], Mode.ENFORCE)
+    still_on_live = {version.id for version, old in beside if old.on_live}
+    every = AccountRules.of(
+        [*rules, *(version for version, _ in beside)],
+        Mode.ENFORCE,
+        on_live=newest.on_live | still_on_live,
+    )
     return replace(every, waiting=frozenset(waiting))
 
 
-def _kept(older: Mapping[int, AccountRules], newest: AccountRules) -> list[tuple[int, Rule]]:
+class _Acting(NamedTuple):
+    """A rule that is enforced, and whether on a live account too."""
+
+    rule: Rule
+    on_live: bool
+
+    def covers(self, other: "_Acting") -> bool:
+        return (self.on_live or not other.on_live) and self.rule.covers(other.rule)
+
+
+def _kept(older: Mapping[int, AccountRules], newest: AccountRules) -> list[tuple[int, _Acting]]:
     """Return each older rule that no other rule covers, with the number of its version."""
     chosen = list(_acting(newest))
-    kept: list[tuple[int, Rule]] = []
+    kept: list[tuple[int, _Acting]] = []
     for number, version in sorted(older.items()):
         for rule in _acting(version):
             if any(other.covers(rule) for other in chosen):
@@ -96,10 +117,10 @@ def _is_enforced(rules: AccountRules) -> bool:
     return rules is not NO_RULES and rules.mode is Mode.ENFORCE
 
 
-def _acting(rules: AccountRules) -> tuple[Rule, ...]:
+def _acting(rules: AccountRules) -> tuple[_Acting, ...]:
     if rules.mode is Mode.SHADOW:
         return ()
-    return tuple(rule for rule in rules.rules if not rule.shadow)
+    return tuple(_Acting(rule, rule.id in rules.on_live) for rule in rules.rules if not rule.shadow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,17 @@ class Configuration:
             return self.risk.defaults.mode
         return section.mode
 
+    def enforces_on_live(self, account_id: int) -> bool:
+        """Whether the operator has allowed enforcement on this account even if it is live."""
+        section = self.risk.accounts.get(account_id)
+        return section is not None and section.enforce_on_live
+
+    def _compiled(self, account_id: int) -> AccountRules:
+        rules = self.rules_of(account_id)
+        allowed = self.enforces_on_live(account_id)
+        on_live = frozenset(rule.id for rule in rules if allowed)
+        return AccountRules.of(rules, self.mode_of(account_id), on_live=on_live)
+
     def label_of(self, account_id: int) -> str:
         """Return the name of an account for people: its nickname, else its label, else its id."""
         listed = self.accounts.find(account_id)
@@ -84,9 +95,7 @@ class Configuration:
         if self.accounts.unlisted == "enforce":
             ids += [i for i in unlisted if self.accounts.find(i) is None]
         return Rulebook(
-            accounts=MappingProxyType(
-                {i: AccountRules.of(self.rules_of(i), self.mode_of(i)) for i in ids}
-            ),
+            accounts=MappingProxyType({i: self._compiled(i) for i in ids}),
             day=self.risk.trading_day.compiled(),
             symbols=self.risk.symbols.compiled(),
             calendar=market_calendar(
@@ -121,6 +130,7 @@ class Configuration:
                 str(account_id): {
                     "enabled": self._is_enabled(account_id),
                     "mode": str(self.mode_of(account_id)),
+                    "enforce_on_live": self.enforces_on_live(account_id),
                     "rules": {rule.id: plain(rule) for rule in self.rules_of(account_id)},
                 }
                 for account_id in sorted(listed | set(self.risk.accounts))

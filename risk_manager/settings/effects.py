@@ -48,7 +48,7 @@ def of_account(name: str, old: Any, new: Any) -> Effect:
     match name:
         case "mode":
             return Effect.LOOSER if new == Mode.SHADOW else Effect.TIGHTER
-        case "enabled":
+        case "enabled" | "enforce_on_live":
             return _by_order(int(bool(old)), int(bool(new)))
         case "":
             was, now = (bool(x and x.get("enabled", True)) for x in (old, new))

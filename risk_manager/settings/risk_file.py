@@ -123,11 +123,26 @@ class Override(Section):
     set: Mapping[str, Any] = Field(min_length=1)
 
 
+class PlatformLimits(Section):
+    """The limits set at the platform itself, in account currency: the second line of defence.
+
+    They are not enforced here. `doctor` warns where a limit of ours is not inside them.
+    """
+
+    daily_loss: Decimal | None = Field(default=None, gt=0, decimal_places=2)
+    max_contracts: PositiveInt | None = None
+
+
 class AccountSection(Section):
-    """The settings that differ for one account."""
+    """The settings that differ for one account.
+
+    `enforce_on_live`: act even if the account is a live funded one, where TopstepX forbids it.
+    """
 
     label: str | None = Field(default=None, min_length=1, max_length=64)
     mode: Mode | None = None
+    enforce_on_live: bool = False
+    platform: PlatformLimits = PlatformLimits()
     overrides: tuple[Override, ...] = ()
 
 

@@ -78,6 +78,8 @@ async def daemon(tmp_path: Path) -> AsyncIterator[OpenDaemon]:
 Capture = pytest.CaptureFixture[str]
 
 
+NO_DRILL = "fire drill: none yet; run: risk-manager admin selftest"
+
 # --- status ---------------------------------------------------------------------------------------
 
 
@@ -97,6 +99,7 @@ async def test_what_has_not_been_read_since_the_start_is_not_known_yet(
         "daemon STARTING (logging in), version 0.1.0; user stream up, market stream up",
         "account 101 (combine-50k), enforce: not known yet",
         "account 102, enforce: not known yet, locked flat until it is cleared",
+        NO_DRILL,
     ]
     assert await daemon.admin("lockouts", "list", "--account", "101") == Exit.DONE
     out = capsys.readouterr().out
@@ -118,7 +121,7 @@ async def test_before_any_account_is_open_that_is_said(tmp_path: Path, capsys: C
         )
         daemon.server.set_status("STARTING")
         assert await daemon.admin("status") == Exit.DONE
-        assert capsys.readouterr().out.splitlines()[-1] == "accounts: not known yet"
+        assert capsys.readouterr().out.splitlines()[-2:] == ["accounts: not known yet", NO_DRILL]
         assert await daemon.admin("lockouts", "list") == Exit.DONE
         assert "not known yet" in capsys.readouterr().out
 
@@ -131,7 +134,8 @@ async def test_the_status_shows_a_lock_of_one_product(daemon: OpenDaemon, capsys
     await daemon.admin(*order, "--reason", "more")
     capsys.readouterr()
     assert await daemon.admin("status") == Exit.DONE
-    first, second = capsys.readouterr().out.splitlines()[1:]
+    first, second, drill = capsys.readouterr().out.splitlines()[1:]
+    assert drill == NO_DRILL
     assert first.endswith("0 contracts, not locked")
     assert second.endswith("0 contracts, NQ locked flat until it is cleared")
 

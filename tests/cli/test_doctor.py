@@ -15,10 +15,16 @@ from feed_daemon import FeedDaemon
 from filelock import FileLock
 from pydantic import SecretStr
 
-from risk_manager.admin.checkup import Finding, Grade, checkup
+from risk_manager.admin.checkup import checkup
+from risk_manager.admin.drill_record import DrilledRule, DrillRecord, keep
+from risk_manager.admin.finding import Finding, Grade
 from risk_manager.admin.gateway_login import GatewayProblem, log_in
+from risk_manager.admin.limit_checks import listed_account
 from risk_manager.cli import main
+from risk_manager.domain.records import AccountRecord
+from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.gateway import PracticeGateway
+from risk_manager.practice.records import Account as ExchangeAccount
 from risk_manager.settings import Credentials
 from risk_manager.settings.secrets import SecretUnavailable
 
@@ -240,6 +246,120 @@ async def test_accounts_of_the_login_are_compared_with_the_file(
     assert new.found.startswith("102 ")
     assert "NOT guarded" in new.found
     assert CANARY not in repr(findings)
+
+
+@pytest.mark.wire
+async def test_what_the_gateway_states_of_each_listed_account_is_told(
+    config: ConfigFolder, tmp_path: Path
+) -> None:
+    exchange = Exchange(
+        accounts=[
+            ExchangeAccount(101, "LIVE", simulated=False),
+            ExchangeAccount(102, "BARRED", can_trade=False),
+            ExchangeAccount(103, "LIVE-TOO", simulated=False),
+            ExchangeAccount(104, "GOOD"),
+        ]
+    )
+    config.write("accounts.yaml", "accounts: [{id: 101}, {id: 102}, {id: 103}, {id: 104}]")
+    config.risk(
+        "rules: [{rule: max_contracts, limit: 5}]", "accounts: {103: {enforce_on_live: true}}"
+    )
+    async with PracticeGateway(exchange, username="someone", api_key=CANARY) as gateway:
+        env = {
+            "RISK_MANAGER_GATEWAY__KIND": "projectx",
+            "RISK_MANAGER_GATEWAY__API_URL": gateway.api_url,
+            "RISK_MANAGER_GATEWAY__USERNAME": "someone",
+            "RISK_MANAGER_GATEWAY__API_KEY": "env:KEY",
+            "KEY": CANARY,
+        }
+        findings = await asyncio.to_thread(checkup, config.path, tmp_path / "data", env=env)
+    live, barred, allowed, good = found(findings, "accounts")
+    assert live.grade is Grade.WARN
+    assert "LIVE FUNDED: it is in shadow and NOT guarded" in live.found
+    assert "accounts.101.enforce_on_live: true" in live.fix
+    assert "the platform does not let it trade" in barred.found
+    assert "enforce_on_live is set, so it is enforced" in allowed.found
+    assert (good.grade, good.found) == (Grade.OK, "104 (GOOD) is listed; simulated, it may trade")
+
+
+def test_an_account_of_which_the_gateway_states_too_little_is_warned_of(
+    config: ConfigFolder,
+) -> None:
+    finding = listed_account(config.load(), 101, "A", AccountRecord(id=101, can_trade=True))
+    assert finding.grade is Grade.WARN
+    assert "guarded as configured" in finding.found
+    assert "mode: shadow" in finding.fix
+
+
+# --- the limits -----------------------------------------------------------------------------------
+
+
+def test_rules_that_can_never_fire_are_named_and_the_others_counted(
+    config: ConfigFolder, tmp_path: Path
+) -> None:
+    config.risk(
+        "rules:\n"
+        "  - {rule: max_contracts, limit: 5}\n"
+        "  - {rule: daily_realized_loss, limit: 9000000}\n"
+        "  - {rule: symbol_blocks, blocked: [RTTY]}\n"
+        "  - {rule: daily_profit_target, target: 9, enabled: false}\n"
+    )
+    *dead, count = found(checkup(config.path, tmp_path, env=ANY_PORT), "rules")
+    assert [f.found.partition(" ")[0] for f in dead] == ["daily_realized_loss", "symbol_blocks"]
+    assert all(f.grade is Grade.WARN and f.fix for f in dead)
+    assert count.found == "1 armed, 1 disabled, 2 that can never fire"
+
+
+def test_a_limit_that_is_not_inside_the_platforms_own_is_warned_of(
+    config: ConfigFolder, tmp_path: Path
+) -> None:
+    config.risk(
+        "rules: [{rule: daily_realized_loss, limit: 1000}, {rule: max_contracts, limit: 5}]",
+        "accounts: {101: {platform: {daily_loss: 1000, max_contracts: 4}}, "
+        "102: {platform: {daily_loss: 1000.01, max_contracts: 5}}}",
+    )
+    findings = found(checkup(config.path, tmp_path, env=ANY_PORT), "backstop")
+    assert [f.found.partition(", which")[0] for f in findings] == [
+        "combine-50k: daily_realized_loss has the limit $1,000.00",
+        "combine-50k: max_contracts has the limit 5",
+    ]
+
+
+def test_the_last_drill_is_told_and_whether_the_limits_have_changed(
+    config: ConfigFolder, tmp_path: Path
+) -> None:
+    def drill() -> Finding:
+        (finding,) = found(checkup(config.path, tmp_path, env=ANY_PORT), "fire drill")
+        return finding
+
+    assert drill().found == "none yet; run: risk-manager admin selftest"
+    fired = DrilledRule(rule_id="max_contracts", accounts=(101,), fired=True, what="", took_ms=3.0)
+    record = DrillRecord(
+        at=datetime.now(UTC), digest=config.load().digest, version="1", rules=(fired,)
+    )
+    keep(tmp_path, record)
+    assert (drill().grade, drill().fix) == (Grade.OK, "")
+    assert drill().found.startswith("1 of 1 armed rules fired on ")
+    keep(tmp_path, record.model_copy(update={"at": record.at - timedelta(days=40)}))
+    assert drill().grade is Grade.WARN
+    keep(tmp_path, record)
+    config.risk("rules: [{rule: max_contracts, limit: 4}]")
+    assert drill().grade is Grade.WARN
+    assert "THE LIMITS HAVE CHANGED SINCE" in drill().found
+    (tmp_path / "selftest.json").write_text("{")
+    assert drill().found.startswith("none yet")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes have no meaning here")
+def test_a_token_that_others_may_read_fails(config: ConfigFolder, tmp_path: Path) -> None:
+    token = tmp_path / "admin.token"
+    token.write_text("x")
+    token.chmod(0o600)
+    (finding,) = found(checkup(config.path, tmp_path, env=ANY_PORT), "tokens")
+    assert finding.grade is Grade.OK
+    token.chmod(0o644)
+    (finding,) = found(checkup(config.path, tmp_path, env=ANY_PORT), "tokens")
+    assert (finding.grade, finding.fix) == (Grade.FAIL, f"chmod 600 {token}")
 
 
 @pytest.mark.wire

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, buy, day_net, lose, still_gateway, until
 
-from risk_manager.admin.checkup import Grade, checkup
+from risk_manager.admin.checkup import checkup
+from risk_manager.admin.finding import Grade
 from risk_manager.feed.client import AdminClient, FeedUnreachable
 
 pytestmark = pytest.mark.wire

@@ -27,7 +27,7 @@ from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.widgets.trades import Trades
 from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.domain.decisions import Outcome
-from risk_manager.domain.events import AdminAsked, Hub, HubState, OrderChanged
+from risk_manager.domain.events import AccountChanged, AdminAsked, Hub, HubState, OrderChanged
 from risk_manager.domain.records import OrderSide, OrderStatus, OrderType
 from risk_manager.feed.client import FeedClient
 from risk_manager.feed.messages import ERROR
@@ -104,6 +104,16 @@ async def test_a_breach_turns_the_verdict_red_with_reason_and_countdown(
         [action] = daemon.enforcer.actions
         await daemon.settle(action, Outcome.REFUSED)
         await seen.shows(Enforcements, "FAILED", "the gateway said no")
+
+
+async def test_a_live_account_says_that_it_is_only_watched_and_why(
+    daemon: FeedDaemon, tmp_path: Path
+) -> None:
+    record = {"id": 101, "name": "A", "canTrade": True, "simulated": False}
+    await daemon.happen(AccountChanged.model_validate({"at": daemon.clock.now(), **record}))
+    async with screen(tmp_path) as seen:
+        await seen.shows(AccountHeader, "LIVE FUNDED, SHADOW: only tells")
+        await seen.shows(VerdictLine, "TopstepX forbids automated trading", "enforce_on_live: true")
 
 
 async def test_closes_that_are_refused_turn_the_banner_red(

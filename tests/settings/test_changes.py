@@ -56,6 +56,9 @@ def nothing(_: ConfigFolder) -> None:
 LOSS = ", {rule: daily_realized_loss, limit: 500, lockout: %s}"
 
 
+ON_LIVE = "accounts: {102: {enforce_on_live: true}}"
+
+
 @pytest.mark.parametrize(
     ("edits", "expected"),
     [
@@ -95,6 +98,17 @@ LOSS = ", {rule: daily_realized_loss, limit: 500, lockout: %s}"
         (
             [lambda f: f.risk(RULES.format(5, ""), "accounts: {102: {mode: shadow}}")],
             [("accounts.102.mode", "enforce", "shadow", "reset")],
+        ),
+        (
+            [lambda f: f.risk(RULES.format(5, ""), ON_LIVE)],
+            [("accounts.102.enforce_on_live", False, True, "now")],
+        ),
+        (
+            [
+                lambda f: f.risk(RULES.format(5, ""), ON_LIVE),
+                lambda f: f.risk(RULES.format(5, "")),
+            ],
+            [("accounts.102.enforce_on_live", True, False, "reset")],
         ),
         (
             [lambda f: f.risk(RULES.format(5, ""), 'trading_day: {reset: "18:00"}')],

@@ -174,6 +174,53 @@ def test_shadow_limits_bind_nobody(folder: Folder) -> None:
     assert limits(book) == [("max_contracts", 5)]
 
 
+# --- live funded accounts -------------------------------------------------------------------------
+
+ON_LIVE = "accounts: {101: {enforce_on_live: true}}\n"
+
+
+def risk(folder: Folder, limit: int, more: str = "") -> Configuration:
+    (folder.path / "risk_config.yaml").write_text(
+        f"version: 1\nrules: [{{rule: max_contracts, limit: {limit}}}]\n{more}"
+    )
+    return folder.read()
+
+
+def acting(book: Rulebook, *, simulated: bool) -> list[int]:
+    own = book.for_account(101)
+    rules = (r for r in own.rules if own.enforces(r, simulated=simulated))
+    return sorted(r.model_dump()["limit"] for r in rules)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "on_live", "on_simulated"),
+    [
+        ((5, ""), (5, ON_LIVE), [5], [5]),  # allowed: counts at once
+        ((5, ON_LIVE), (5, ""), [5], [5, 5]),  # taken back: counts from the reset
+        ((5, ON_LIVE), (9, ON_LIVE), [5, 9], [5, 9]),
+        ((5, ON_LIVE), (2, ""), [5], [2, 5]),
+        ((5, ""), (9, ON_LIVE), [9], [5, 9]),
+        ((5, ""), (2, ""), [], [2]),
+    ],
+)
+def test_enforcement_on_a_live_account_is_not_ended_before_the_reset(
+    folder: Folder,
+    old: tuple[int, str],
+    new: tuple[int, str],
+    on_live: list[int],
+    on_simulated: list[int],
+) -> None:
+    risk(folder, *old)
+    before = committed(folder)
+    found = risk(folder, *new)
+    after = read_again(before, folder, FRIDAY)
+    book = after.rulebook(found)
+    assert acting(book, simulated=False) == on_live
+    assert acting(book, simulated=True) == on_simulated
+    monday = read_again(after, folder, MONDAY).rulebook(found)
+    assert acting(monday, simulated=False) == ([new[0]] if new[1] else [])
+
+
 # --- several edits in a day -----------------------------------------------------------------------
 
 

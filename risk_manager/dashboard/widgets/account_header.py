@@ -75,5 +75,6 @@ def mode(glance: Glance, account: AccountSnapshot) -> tuple[str, str]:
     if broken_link(glance):
         return " NOT GUARDED ", "bold $text on $error"
     if word == "SHADOW":
-        return " SHADOW: only tells ", "bold $text on $accent"
+        why = "LIVE FUNDED, " if account.mode_reason else ""
+        return f" {why}SHADOW: only tells ", "bold $text on $accent"
     return f" {word} ", "bold $text on $primary"

@@ -30,16 +30,20 @@ MAY_IMPORT = {
     "store": {"domain", "engine", "clock"},
     "feed": {"domain", "engine", "clock", "async_closing", "right_of_way"},
     "settings": {"domain", "rules"},
+    "alerts": {"domain", "engine", "clock", "logs", "right_of_way", "settings"},
+    "metrics": {"domain", "engine", "async_closing", "right_of_way"},
     "logs": set(),
     "practice": set(),
     "dashboard": {"feed"},
-    "admin": {"settings", "feed", "store", "domain", "engine", "rules", "clock", "logs"},
+    "admin": {
+        "settings", "feed", "store", "domain", "engine", "rules", "clock", "logs", "alerts",
+    },
     "drill": {
         "admin", "broker", "clock", "daemon", "domain", "feed", "practice", "rules", "settings",
     },
     "cli": {
         "instance_lock", "daemon", "demo", "drill", "dashboard", "feed", "settings", "admin",
-        "practice", "logs", "domain",
+        "practice", "logs", "domain", "alerts",
     },
     "demo": {"instance_lock", "daemon", "practice", "settings", "dashboard", "feed", "logs"},
 }  # fmt: skip

@@ -16,6 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from risk_manager.admin import machine
+from risk_manager.admin.alerts_check import FIX, alert_lines
 from risk_manager.admin.finding import Finding, Grade
 from risk_manager.admin.folder import closed_to_us, is_in_use
 from risk_manager.admin.gateway_login import GatewayProblem, LoginReport, log_in
@@ -66,6 +67,7 @@ def checkup(
         findings += [Finding("config", Grade.WARN, str(p)) for p in configuration.warnings]
         findings += _secrets(configuration, env)
         findings += _key_age(data)
+        findings += _alerts(configuration, env)
         findings += _read_budget(len(configuration.accounts.enabled))
         findings += limit_checks(configuration, data)
     findings.append(_time_zones(configuration))
@@ -128,6 +130,11 @@ def _key_age(data: Path) -> Iterator[Finding]:
         yield Finding("key age", Grade.WARN, reminder, RENEW)
     elif age is not None:
         yield Finding("key age", Grade.OK, age.told(now))
+
+
+def _alerts(configuration: Configuration, env: Mapping[str, str]) -> Iterator[Finding]:
+    for is_well, found in alert_lines(configuration, env):
+        yield Finding("alerts", Grade.OK if is_well else Grade.FAIL, found, "" if is_well else FIX)
 
 
 def _read_budget(accounts: int) -> Iterator[Finding]:

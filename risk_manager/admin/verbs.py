@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from risk_manager.admin.alert_verbs import AlertVerbs, answer_alerts
 from risk_manager.admin.outcomes import Carried, lifted, rows_of, who_may_lift
 from risk_manager.admin.password import AdminPassword
 from risk_manager.clock import Clock
@@ -30,6 +31,8 @@ WITHOUT_PASSWORD = frozenset(
         "set_lockout",
         "close_all",
         "cancel_all",
+        "alerts_list",
+        "alerts_test",
     }
 )
 """Verbs that only read or only tighten. `set_password` checks the old password itself."""
@@ -62,6 +65,7 @@ class AdminDesk:
         is_open: Callable[[], bool] = lambda: True,
         read: Callable[[int], None] = lambda _: None,
         more: Mapping[str, Verb] | None = None,
+        alerts: AlertVerbs | None = None,
     ) -> None:
         self._take = take
         self._state = state
@@ -73,6 +77,7 @@ class AdminDesk:
         self._is_open = is_open
         self._read = read
         self._more = more or {}
+        self._alerts = alerts
 
     async def handle(
         self, method: str, params: dict[str, Any], session: AdminSession
@@ -95,6 +100,8 @@ class AdminDesk:
                 await self._password.change(params.get("old"), params.get("new"))
                 session.logged_in = True
                 return {"password_set": True}
+            case "alerts_list" | "alerts_ack" | "alerts_test":
+                return await answer_alerts(self._alerts, method, params, session)
             case "shutdown":
                 self._shut_down()
                 return {"stopping": True}

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from risk_manager.cli import (
     admin_accounts,
+    admin_alerts,
     admin_config,
     admin_credentials,
     admin_daemon,
@@ -32,3 +33,4 @@ def register(commands: "Commands") -> None:
     admin_history.register(groups)
     admin_running.register(groups)
     admin_selftest.register(groups)
+    admin_alerts.register(groups)

@@ -13,6 +13,7 @@ import structlog
 from pydantic import SecretStr
 
 from risk_manager import __version__, logs
+from risk_manager.admin.alert_verbs import AlertVerbs
 from risk_manager.admin.file_verbs import FileVerbs
 from risk_manager.admin.key_age import note_key
 from risk_manager.admin.password import AdminPassword
@@ -31,6 +32,7 @@ from risk_manager.daemon.earlier_runs import read_earlier_runs
 from risk_manager.daemon.enforcement_log import EnforcementLog
 from risk_manager.daemon.feed_history import FeedHistory
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
+from risk_manager.daemon.outside import Outside, outside
 from risk_manager.daemon.running_verbs import RunningVerbs
 from risk_manager.daemon.time_clock import StoredTimeClock
 from risk_manager.daemon.watchdog import Watchdog
@@ -44,6 +46,7 @@ from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.messages import Vitals
 from risk_manager.feed.server import FeedServer
 from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
+from risk_manager.metrics.sources import Sources
 from risk_manager.pipeline import Pipeline
 from risk_manager.right_of_way import RightOfWay
 from risk_manager.settings.configuration import Configuration
@@ -101,6 +104,7 @@ class Parts:
     pipeline: Pipeline
     watchdog: Watchdog
     maintenance: Maintenance
+    outside: Outside
 
     @property
     def state(self) -> State:
@@ -187,6 +191,26 @@ async def assemble(
         right_of_way=right_of_way,
     )
 
+    told = outside(
+        configuration,
+        where.data_dir,
+        clock=clock,
+        sources=Sources(
+            state=state,
+            status=lambda: wishes.status()["status"],
+            inbox=lambda: len(pipeline.inbox),
+            reads_left=lambda: lanes.reads_left,
+            looks_left=lambda: lanes.looks_left,
+            hub_ages_s=lambda: {str(hub): hubs.last_frame_age(hub) for hub in Hub},
+            database_ok=lambda: not store.trouble,
+            token_expires_at=lambda: session.token_expires_at,
+        ),
+        put=put,
+        is_running=wishes.is_running,
+        announce=announce,
+        right_of_way=right_of_way,
+    )
+
     async def take(*events: AnyEvent) -> None:
         await pipeline.inbox.take(*events)
 
@@ -206,6 +230,7 @@ async def assemble(
                 hubs, session, store, clock, state, take, set_log_level=wishes.log_level
             ).verbs(),
         },
+        alerts=None if told.alerting is None else AlertVerbs(told.alerting, store),
     )
 
     def read_whole(account_id: int) -> bool:
@@ -243,7 +268,7 @@ async def assemble(
         restored,
         store=store,
         enforcer=enforcer,
-        feed=EnforcementLog(feed),
+        feed=told.listening(EnforcementLog(feed)),
         watch=partial(watch, contracts, hubs),
         read=reconciler.look_again,
         right_of_way=right_of_way,
@@ -256,6 +281,7 @@ async def assemble(
         mark_suspect=hubs.mark_suspect,
         heartbeat=where.heartbeat,
         venue=venue,
+        after_cycle=told.after_cycle,
     )
     maintenance = Maintenance(
         store,
@@ -281,6 +307,7 @@ async def assemble(
         pipeline=pipeline,
         watchdog=watchdog,
         maintenance=maintenance,
+        outside=told,
     )
 
 

@@ -154,6 +154,7 @@ class Daemon:
             announce=self._announce,
         )
         self.status.feed = self.parts.feed
+        await self.parts.outside.open(stack, self._announce)
         try:
             await stack.enter_async_context(self.parts.feed)
         except FeedUnavailable as error:
@@ -202,6 +203,7 @@ class Daemon:
             ("maintenance", parts.maintenance.run()),
             ("day curves", parts.day_curves.run()),
             ("audit of calls", parts.calls.run()),
+            *parts.outside.tasks(),
         ):
             self._tasks.append(group.create_task(work, name=name))
         watch(parts.contracts, parts.hubs, frozenset(parts.state.roots))

@@ -75,6 +75,7 @@ class Watchdog:
         venue: VenueTime | None = None,
         elapsed: Callable[[], float] = elapsed,
         resident_mb: Callable[[], float | None] | None = None,
+        after_cycle: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.worst_lag_s = 0.0
         self._clock = clock
@@ -87,6 +88,7 @@ class Watchdog:
         self._elapsed = elapsed
         self._resident_mb = resident_mb or memory_mb
         self._reasons: dict[IssueKey, str] = {}
+        self._after_cycle = after_cycle
         self._beats = 0
         self._rebuilt_at_s: float | None = None
         self._remedied: set[IssueKey] = set()
@@ -115,6 +117,7 @@ class Watchdog:
         self._remedy()
         if self._beats % MEMORY_EVERY == 1:
             self._watch_memory()
+        self._after_cycle(lag_s)
 
     # --- the daemon itself ---
 

@@ -20,6 +20,7 @@ class IssueKind(StrEnum):
     ACCOUNT_NOT_GUARDED = "account_not_guarded"  # in the login, and not configured
     LIVE_ACCOUNT = "live_account"  # live funded, and therefore in shadow whatever is configured
     DATABASE_LOST = "database_lost"  # the database was lost or replaced; until reconciled
+    ALERTS_FAILING = "alerts_failing"  # a channel of the alerts does not get its messages
     OTHER_GATEWAY = "other_gateway"  # not the data folder's gateway, or mixed addresses
 
 

@@ -42,6 +42,7 @@ _REPORTED = frozenset(
         IssueKind.ACCOUNT_MISSING,
         IssueKind.ACCOUNT_NOT_GUARDED,
         IssueKind.DATABASE_LOST,
+        IssueKind.ALERTS_FAILING,
         IssueKind.OTHER_GATEWAY,
     }
 )

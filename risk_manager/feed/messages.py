@@ -174,8 +174,8 @@ class DoubtRow:
     """Something not known well enough now to call all well. `account_id` None: everyone's.
 
     `kind`: stale_quotes, hub_down, reads_failing, positions_differ, pnl_differs, clock_turned,
-    suspended, slow, database_lost, other_gateway. `critical`: it has lasted too long for an open
-    position.
+    suspended, slow, database_lost, alerts_failing, other_gateway. `critical`: it has lasted too
+    long for an open position.
     """
 
     kind: str

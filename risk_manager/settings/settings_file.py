@@ -1,4 +1,4 @@
-"""settings.yaml: the gateway, the feed and the log. Environment variables override it."""
+"""settings.yaml: how the daemon is run. Environment variables override it."""
 
 import ipaddress
 from typing import Annotated, Any, Literal
@@ -12,6 +12,7 @@ from pydantic_settings import (
 )
 
 from risk_manager.settings.fields import Section
+from risk_manager.settings.outside_settings import AlertSettings, MetricsSettings
 from risk_manager.settings.secrets import Secret, SecretReference, parse_name
 
 ENV_PREFIX = "RISK_MANAGER_"
@@ -127,6 +128,8 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     feed: FeedSettings = FeedSettings()
     logging: LoggingSettings = LoggingSettings()
+    alerts: AlertSettings = AlertSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @classmethod
     def settings_customise_sources(

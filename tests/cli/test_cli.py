@@ -378,6 +378,7 @@ NEEDED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("admin", "accounts", "remove"): ("101",),
     ("admin", "accounts", "enable"): ("101",),
     ("admin", "accounts", "disable"): ("101",),
+    ("admin", "alerts", "ack"): ("1",),
 }
 
 

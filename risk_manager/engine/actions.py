@@ -25,6 +25,7 @@ from risk_manager.engine.exit_checks import (
     adds_exits,
     is_known_as_of_now,
     leaves_less,
+    may_have_enlarged,
     may_have_woken,
 )
 from risk_manager.engine.exit_placement import cut_back, protect, resized
@@ -97,6 +98,7 @@ class _Acting:
                 if adds_exits(account, action) and (
                     may_have_woken(account, action)
                     or not is_known_as_of_now(self.state, account, contract_id)
+                    or _may_be_larger(account, under_way, action)
                 ):
                     decided_from = account.disputed(contract_id)
                     if decided_from is None or now >= decided_from:
@@ -126,7 +128,7 @@ class _Acting:
                 )
                 account = _with_exits_to_follow(account, action, now)
         if all_were_asked:
-            under_way = _without_ended(under_way, live, now)
+            under_way = _without_ended(account, under_way, live, now)
         if brake is not account.brake:
             self._report_brake(account, brake, limit)
             account = fast_replace(account, brake=brake)
@@ -267,10 +269,20 @@ def _with_exits_to_follow(account: Account, action: Action, now: datetime) -> Ac
     return account
 
 
+def _may_be_larger(account: Account, under_way: Mapping[str, Attempt], action: Action) -> bool:
+    """Whether another call may have made an exit of the same contract larger than it is known."""
+    return any(
+        attempt.action.contract_id == action.contract_id
+        and attempt.action.key != action.key
+        and may_have_enlarged(account, attempt)
+        for attempt in under_way.values()
+    )
+
+
 def _without_ended(
-    attempts: Mapping[str, Attempt], live: AbstractSet[str], now: datetime
+    account: Account, attempts: Mapping[str, Attempt], live: AbstractSet[str], now: datetime
 ) -> dict[str, Attempt]:
-    """Keep the attempts that are wanted or in flight.
+    """Keep the attempts that are wanted, in flight, or may have made an exit larger.
 
     An attempt that a later one follows is dropped once it counts as lost.
     """
@@ -278,6 +290,7 @@ def _without_ended(
         key: attempt
         for key, attempt in attempts.items()
         if key in live
+        or may_have_enlarged(account, attempt)
         or (
             attempt.in_flight
             and (key == attempt.action.key or now - attempt.under_way_since <= LOST_AFTER)

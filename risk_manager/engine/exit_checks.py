@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from risk_manager.domain.account import Account
-from risk_manager.domain.decisions import Action, MoveStop, PlaceExit
+from risk_manager.domain.account import Account, Attempt
+from risk_manager.domain.decisions import Action, MoveStop, Outcome, PlaceExit
 from risk_manager.domain.events import Hub, HubState
 from risk_manager.domain.records import LIST_LAG, OrderStatus
 from risk_manager.domain.state import State
@@ -42,6 +42,24 @@ def may_have_woken(account: Account, action: Action) -> bool:
         and order.side.sign != position.side
         for order in account.orders_in(contract_id)
     )
+
+
+def may_have_enlarged(account: Account, attempt: Attempt) -> bool:
+    """Whether this call may have made an exit order larger than it is known to be.
+
+    True until the answer says that it was not carried out, or a list asked for `LIST_LAG` after the
+    answer shows the order.
+    """
+    move = attempt.action
+    order = account.orders.get(move.order_id) if isinstance(move, MoveStop) else None
+    if order is None or not isinstance(move, MoveStop) or move.size <= order.remaining:
+        return False
+    if attempt.in_flight or attempt.settled_at is None:
+        return True
+    if attempt.outcome not in (Outcome.DONE, Outcome.UNKNOWN):
+        return False
+    listed_as_of = account.reported_as_of
+    return listed_as_of is None or listed_as_of < attempt.settled_at + LIST_LAG
 
 
 def leaves_less(account: Account, move: MoveStop, cancelled: set[int]) -> bool:

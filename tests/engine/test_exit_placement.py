@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from desk import Desk, contract_id, make_desk
 
-from risk_manager.domain.decisions import Action, MoveStop, PlaceExit, Protect
+from risk_manager.domain.decisions import Action, MoveStop, Outcome, PlaceExit, Protect
 from risk_manager.domain.exit_orders import stop_ticks, target_ticks
 from risk_manager.domain.records import OrderStatus
 from risk_manager.engine.exit_placement import merged, protect
@@ -221,3 +221,42 @@ async def test_while_the_stream_is_down_a_stop_is_placed_only_for_what_was_read_
     assert (desk.actions, step.reads) == ([], (101,))
     await desk.report(positions={"MNQ": 1})
     assert desk.actions == ["place stop MNQ -1 at 21000.25"]
+
+
+async def test_no_stop_is_placed_while_another_may_have_been_made_larger() -> None:
+    """Moving the one stop to two lots is never answered and nothing can be read: the stop may cover
+    the position by now, and a second one beside it could open a position."""
+    d = make_desk(
+        trade_management={
+            "enabled": True,
+            "breakeven": {"enabled": False},
+            "trailing": {"activation_ticks": 20, "distance_ticks": 10, "step_ticks": 1},
+        },
+        no_stop_loss_grace={
+            "action": "place_stop", "place_stop_ticks": 40, "grace": "5s", "rearm_grace": "5s",
+        },
+    )  # fmt: skip
+    await d.position("MNQ", 1)
+    await d.wait(seconds=6)
+    await d.obey()
+    await d.quote("MNQ", 21010)
+    await d.wait(seconds=3)
+    await d.obey()
+    d.rest = False
+    await d.position("MNQ", 2)
+    asked = 0
+    for _ in range(40):
+        await d.wait(seconds=0.5)
+        await d.quote("MNQ", 21010)
+        for action in list(d.enforcer.actions):
+            attempt = d.account().attempts.get(action.key)
+            if attempt is not None and attempt.in_flight and attempt.action.id == action.id:
+                asked += isinstance(action, MoveStop)
+                await d.settle(action, Outcome.UNKNOWN, verified=False)
+    placed = [a for a in d.enforcer.actions if isinstance(a, PlaceExit)]
+    assert asked > 2, "the stop is moved to the size of the position again and again"
+    assert len(placed) == 1, "the first stop, and none beside it"
+    d.rest = True
+    await d.wait(seconds=10)
+    await d.obey()
+    assert sum(o.remaining for o in d.account().orders.values()) == 2

@@ -42,7 +42,7 @@ def test_the_recordings_hold_everything_that_can_be_told() -> None:
     assert frames == {
         "daemon_status", "daily_reset", "enforcement_action", "heartbeat", "lockout_cleared",
         "lockout_set", "snapshot", "GatewayUserOrder", "GatewayUserPosition", "GatewayUserTrade",
-        "MarketQuote",
+        "MarketQuote", "outlook",
     }  # fmt: skip
     assert not re.search(r"/tmp|/home|/work|/Users|[A-Z]:\\\\", text)  # of no machine
 

@@ -1,4 +1,4 @@
-"""Orders that we cancelled and that have ended, but not yet by a list that must know them.
+"""Orders that we cancelled and that have ended by the stream, but not yet by any list.
 
 A gateway may confirm a cancel without carrying it out. If lists are available, the next one shows
 the order again. If none is available, the cancel is repeated a few times, which is harmless for an
@@ -32,8 +32,6 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
     known = account.marks.get(key)
     never_left = event.outcome is Outcome.UNSENT
     pause = _last_pause(known) if never_left else _next_pause(known)
-    if known is None and event.verified:
-        pause = PAUSES[1]  # the list that decides is asked for before that
     if pause is None or not _is_unproven(account, action, event):
         if known is None:
             return account
@@ -98,14 +96,14 @@ def _next_pause(known: Mark | None) -> timedelta | None:
 
 
 def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) -> bool:
-    """Whether only the stream, or a list that may be older than the order, shows its end."""
+    """Whether only the stream says that the order has ended."""
     order_id = action.order_id
     if event.outcome is Outcome.REFUSED and event.error_code is not None:
         return False
     if event.outcome is Outcome.GONE:
         return False
     dispute = account.disputes.get(f"order:{order_id}")
-    unread = not event.verified or dispute is not None
+    unread = not event.verified or (dispute is not None and not dispute.left_out)
     told_over = order_id in account.finished and order_id not in account.orders
     return unread and told_over and not account.is_gone(order_id)
 

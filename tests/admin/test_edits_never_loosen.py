@@ -70,10 +70,18 @@ class Notes:
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
 
-    async def note(self, key: str) -> str | None:
+    @property
+    def notes(self) -> "Notes":
+        return self
+
+    @property
+    def mirror(self) -> "Notes":
+        return self
+
+    async def get(self, key: str) -> str | None:
         return self.kept.get(key)
 
-    async def put_note(self, key: str, value: str) -> bool:
+    async def put(self, key: str, value: str) -> bool:
         self.kept[key] = value
         return True
 

@@ -392,7 +392,8 @@ async def test_it_fits_every_terminal(
             assert found.region.bottom <= size[1]
         if size[1] >= 24:
             for panel in (Positions, Orders, Meters, Enforcements):
-                assert seen.app.screen.query_one(panel).region.height >= 3
+                shown = seen.app.screen.query_one(panel)
+                await until(lambda shown=shown: shown.region.height >= 3)  # type: ignore[misc]
 
 
 async def test_a_doubt_is_named_then_red_then_gone(tmp_path: Path) -> None:

@@ -321,23 +321,6 @@ async def test_an_entry_whose_cancel_was_accepted_and_that_no_list_shows_is_gone
     assert len(d.actions) == 1
 
 
-async def test_a_cancel_shown_only_by_a_list_from_before_the_order_is_sent_again(
-    desk: DeskMaker,
-) -> None:
-    """F1.4: The cancel was accepted and the list leaves the order out, but the list may be older
-    than the order, and no other list can be had: it is cancelled again."""
-    d = desk()
-    await d.admin("lock")
-    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
-    await d.wait(seconds=0.02)
-    await lists(d)
-    await d.settle(d.enforcer.actions[-1])
-    assert d.account().orders == {}
-    d.rest = False
-    await d.wait(seconds=5)
-    assert d.actions == [f"cancel {ORDER}"] * 2
-
-
 async def test_a_list_taken_before_an_order_existed_says_nothing_about_it(desk: DeskMaker) -> None:
     """F1.4: It stands until a list that must know it leaves it out, which is soon asked for."""
     d = desk()

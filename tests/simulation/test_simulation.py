@@ -32,7 +32,7 @@ from risk_manager.practice.records import Event, Order, OrderType, Position, Sid
 from risk_manager.store.finding import OpenedAs
 
 MAIN = Path(__file__).parent / "__main__.py"
-SEEDS_TO_FIND_A_BUG = 6
+SEEDS_TO_FIND_A_BUG = 9
 IN_SESSION = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 
 

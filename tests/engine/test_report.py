@@ -3,11 +3,23 @@
 from datetime import timedelta
 
 import pytest
-from desk import DeskMaker
+from desk import MORNING, DeskMaker
 
-from risk_manager.domain.decisions import Action, Outcome
+from risk_manager.domain.decisions import (
+    Action,
+    Ask,
+    Cancel,
+    Close,
+    Flatten,
+    LockOut,
+    Outcome,
+    Protect,
+    ReduceTo,
+    Remember,
+)
 from risk_manager.domain.events import ActionSettled, Tick
-from risk_manager.engine.report import Result, kind_of, reported, result_of
+from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
+from risk_manager.engine.report import Result, effect_of, kind_of, reported, result_of
 
 
 @pytest.mark.parametrize(
@@ -56,3 +68,36 @@ async def test_a_call_and_its_end_are_told_with_their_rule(desk: DeskMaker) -> N
     assert settled.call.action == call.action
     assert settled.result is Result.CONFIRMED
     assert settled.took == timedelta(seconds=0.5)
+
+
+def lock_out(kind: LockKind, policy: LockPolicy, scope: str = "account") -> LockOut:
+    at = MORNING
+    return LockOut(
+        Lock(
+            account_id=101, scope=scope, rule_id="any", kind=kind, policy=policy,
+            release=Release.RESET, reason="", set_at=at, expires_at=None,
+            trading_date=at.date(), trigger="",
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asks", "word"),
+    [
+        ((), "warn"),
+        ((Remember("subject"),), "warn"),
+        ((Cancel((7,)),), "cancel_order"),
+        ((Cancel((7,)), ReduceTo("C", 1)), "reduce_position"),
+        ((Protect("C"),), "auto_stop_loss"),
+        ((Close("C"), Cancel((7,))), "close_position"),
+        ((Flatten("account"), Close("C")), "close_all_positions"),
+        ((lock_out(LockKind.HARD, LockPolicy.FLAT), Flatten("account")), "close_all_and_lockout"),
+        ((lock_out(LockKind.HARD, LockPolicy.FLAT, "root:NQ"),), "lockout"),
+        ((lock_out(LockKind.HARD, LockPolicy.NO_ENTRIES),), "lockout"),
+        ((lock_out(LockKind.COOLDOWN, LockPolicy.NO_ENTRIES),), "cooldown"),
+    ],
+)
+def test_a_decision_is_named_by_the_weightiest_of_what_it_asks_for(
+    asks: tuple[Ask, ...], word: str
+) -> None:
+    assert effect_of(asks) == word

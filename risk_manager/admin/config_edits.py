@@ -1,8 +1,5 @@
 """Edits of the configuration files: validated whole, shown as a difference, written at once."""
 
-import contextlib
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -10,6 +7,7 @@ from pathlib import Path
 
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
+from risk_manager.settings.private_file import replace_file
 from risk_manager.settings.problems import ConfigurationErrors
 from risk_manager.settings.yaml_edits import Edit, EditRefused, edited
 
@@ -46,7 +44,12 @@ class Proposal:
             if _bytes_of(self.after.folder / name) != was:
                 raise EditRefused(f"{name} was edited meanwhile; look at it, and try again")
         for name, text in self.texts.items():
-            _replace_file(self.after.folder / name, text.encode())
+            path = self.after.folder / name
+            try:
+                replace_file(path, text.encode())
+            except OSError as error:
+                reason = error.strerror or error
+                raise EditRefused(f"{path} cannot be written: {reason}") from None
 
 
 def propose(folder: Path, edits: Mapping[str, Edit]) -> Proposal:
@@ -78,24 +81,3 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise EditRefused(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    """Replace a file by a whole new one, with the same mode; a link stays a link."""
-    target = path.resolve()
-    fresh = target.with_name(f".{target.name}.new")
-    try:
-        mode = stat.S_IMODE(target.stat().st_mode)
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.chmod(mode)
-        fresh.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise EditRefused(f"{path} cannot be written: {error.strerror or error}") from None

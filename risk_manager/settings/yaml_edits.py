@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from typing import Any
@@ -158,9 +159,12 @@ def _list_offset(text: str) -> int:
 
 
 def _in_layout_of(original: str, untouched: str, after: str) -> str:
-    """Return `after` with the lines that the edit left alone as they are in the original."""
-    if untouched == original:
-        return after
+    """Return `after` with the lines that the edit left alone as they are in the original.
+
+    Comments on lines of their own stay too: ruamel keeps them with the value above them, and drops
+    them with it.
+    """
+    lost = Counter(_comments(original)) - Counter(_comments(after))
     ours, plain, new = (t.splitlines(keepends=True) for t in (original, untouched, after))
     place_of = _places(plain, ours)
     result: list[str] = []
@@ -168,8 +172,19 @@ def _in_layout_of(original: str, untouched: str, after: str) -> str:
         begin, end = place_of.get(i1), place_of.get(i2)
         if begin is None or end is None:
             return after
-        result += ours[begin:end] if tag == "equal" else new[j1:j2]
+        if tag == "equal":
+            result += ours[begin:end]
+            continue
+        for comment in _comments("".join(ours[begin:end])):
+            if lost[comment]:
+                lost[comment] -= 1
+                result.append(comment + "\n")
+        result += new[j1:j2]
     return "".join(result)
+
+
+def _comments(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.lstrip().startswith("#")]
 
 
 def _places(plain: list[str], ours: list[str]) -> dict[int, int]:

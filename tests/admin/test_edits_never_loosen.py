@@ -142,11 +142,19 @@ class World:
 
     async def reload(self) -> None:
         answer = asyncio.create_task(self.limits.reload())
-        event = await self.inbox.get()
-        assert isinstance(event, RulebookReplaced)
-        self.inbox.processed(event)
+        while not answer.done():
+            arrival = asyncio.create_task(self.inbox.get())
+            await asyncio.wait((answer, arrival), return_when=asyncio.FIRST_COMPLETED)
+            if not arrival.done():
+                arrival.cancel()
+                break
+            # What came into force at a reset may wait here too, before the answer to the reload.
+            event = await arrival
+            assert isinstance(event, RulebookReplaced)
+            self.check(event.rulebook)
+            self.inbox.processed(event)
+            await asyncio.sleep(0)
         await answer
-        self.check(event.rulebook)
 
     async def pass_time(self, hours: int) -> None:
         self.clock.at += timedelta(hours=hours)

@@ -165,3 +165,44 @@ def test_of_two_rules_of_one_name_the_id_is_asked_for() -> None:
 def test_the_shipped_rules_are_those_of_the_package() -> None:
     package = Path(rule_edits.__file__).parent / "shipped" / "risk_config.yaml"
     assert package.read_bytes() == (SHIPPED / "risk_config.yaml").read_bytes()
+
+
+OVERRIDDEN = """\
+version: 1
+rules:
+  - {rule: max_contracts, limit: 5}
+  - {rule: daily_realized_loss, limit: 500}
+accounts:
+  101:
+    # only what differs
+    overrides:
+      # about the first
+      - target: max_contracts
+        set: {limit: 4}   # four
+      # about the second
+      - target: daily_realized_loss
+        set: {limit: 400}
+
+# what follows the accounts
+defaults:
+  quote_max_age: 5s
+"""
+
+
+@pytest.mark.parametrize("rules", [("max_contracts",), ("daily_realized_loss",),
+                                   ("max_contracts", "daily_realized_loss")])  # fmt: skip
+def test_comments_stay_where_items_and_sections_go(rules: tuple[str, ...]) -> None:
+    """A comment on a line of its own is the operator's word; it goes with no item."""
+
+    def remove(data: Any) -> None:
+        for rule in rules:
+            rule_edits.unset_value(data, rule, ("limit",), 101)
+
+    after = edited("risk_config.yaml", OVERRIDDEN, remove)
+    lines = [line.strip() for line in OVERRIDDEN.splitlines()]
+    comments = [line for line in lines if line.startswith("#")]
+    assert [x for x in map(str.strip, after.splitlines()) if x.startswith("#")] == comments
+    kept = 2 - len(rules)
+    sections = {str(key): value for key, value in data_of(after).get("accounts", {}).items()}
+    overrides = sections.get("101", {}).get("overrides", [])
+    assert len(overrides) == kept

@@ -43,9 +43,9 @@ from risk_manager.engine.locking import close_down, put_lock
 from risk_manager.engine.quiet_bands import is_within_quiet_band, keep_quiet_band
 from risk_manager.engine.wanted import Wanted, want_from
 
-# While statements differ, a list is asked for each second, for this long at most. After that only
-# the regular reads remain.
-ASKED_FOR = timedelta(seconds=10)
+# While statements differ, a list is asked for each second, for this long at most: long enough for
+# a spell in which lists are refused. After that only the regular reads remain.
+ASKED_FOR = timedelta(seconds=30)
 
 
 class Step(NamedTuple):

@@ -321,6 +321,26 @@ async def test_an_entry_whose_cancel_was_accepted_and_that_no_list_shows_is_gone
     assert len(d.actions) == 1
 
 
+async def test_an_end_that_no_list_has_confirmed_is_asked_about_for_as_long_as_reads_are_refused(
+    desk: DeskMaker,
+) -> None:
+    """F1.2: A cancelled order may still work, and only a list can tell. Lists are refused for a
+    quarter of a minute: the first moment at which they are answered again is used."""
+    d = desk()
+    await d.admin("lock")
+    await says(d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY)
+    works = frame(
+        d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY, updated_at=d.now
+    )
+    await d.obey()
+    d.rest = False
+    await d.wait(seconds=15)
+    d.rest, d.listed = True, [works]
+    cancels = d.actions.count(f"cancel {ORDER}")
+    await d.wait(seconds=2)
+    assert d.actions.count(f"cancel {ORDER}") > cancels
+
+
 async def test_a_list_taken_before_an_order_existed_says_nothing_about_it(desk: DeskMaker) -> None:
     """F1.4: It stands until a list that must know it leaves it out, which is soon asked for."""
     d = desk()

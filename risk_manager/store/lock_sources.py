@@ -70,20 +70,24 @@ def put_back(writer: Writer, locks: Iterable[Lock], now: datetime) -> None:
     """Put these locks in force where they are not, and audit it. To be run inside `once`."""
     for lock in locks:
         known = _as_it_is(writer.connection, lock)
-        if known == lock:
-            continue
-        writer.connection.execute(rows.PUT_LOCK, rows.lock_row(lock, now))
-        writer.record(
-            Entry(
-                at=micros(now),
-                actor="daemon",
-                action=PUT_BACK,
-                target=f"account:{lock.account_id}",
-                old=None if known is None else rows.plain(known),
-                new=rows.plain(lock),
-                ok=False,
-            )
+        if known != lock:
+            write_back(writer, lock, known, now)
+
+
+def write_back(writer: Writer, lock: Lock, known: Lock | None, now: datetime) -> None:
+    """Put a lock in force in place of the one known, and audit it. To be run inside `once`."""
+    writer.connection.execute(rows.PUT_LOCK, rows.lock_row(lock, now))
+    writer.record(
+        Entry(
+            at=micros(now),
+            actor="daemon",
+            action=PUT_BACK,
+            target=f"account:{lock.account_id}",
+            old=None if known is None else rows.plain(known),
+            new=rows.plain(lock),
+            ok=False,
         )
+    )
 
 
 def readable_locks(connection: sqlite3.Connection) -> list[Lock]:

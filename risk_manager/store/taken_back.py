@@ -7,8 +7,7 @@ from datetime import date, datetime
 
 from risk_manager.domain.locks import Lock, Release
 from risk_manager.store import rows
-from risk_manager.store.audit import Entry
-from risk_manager.store.lock_sources import PUT_BACK
+from risk_manager.store.lock_sources import write_back
 from risk_manager.store.rows import instant, micros
 from risk_manager.store.writer import Writer
 
@@ -81,17 +80,5 @@ def _put_back(connection: sqlite3.Connection, writer: Writer, lock: Lock, now: d
         None,
     )
     kept = lock if known is None else lock.prolonged_by(known)
-    if kept == known:
-        return
-    connection.execute(rows.PUT_LOCK, rows.lock_row(kept, now))
-    writer.record(
-        Entry(
-            at=micros(now),
-            actor="daemon",
-            action=PUT_BACK,
-            target=f"account:{lock.account_id}",
-            old=None if known is None else rows.plain(known),
-            new=rows.plain(kept),
-            ok=False,
-        )
-    )
+    if kept != known:
+        write_back(writer, kept, known, now)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from risk_manager.broker.enforcement.enforcer import Enforcer
 from risk_manager.broker.enforcement.patience import Patience
-from risk_manager.broker.lanes import Call, Gateway, Lanes, Limits
+from risk_manager.broker.lanes import Call, Lanes
 from risk_manager.broker.reading.pacing import Intervals
 from risk_manager.broker.reading.reconciler import Reconciler
+from risk_manager.broker.request_budget import Limits
+from risk_manager.broker.single_requests import Gateway
 from risk_manager.clock import Clock, tick
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action

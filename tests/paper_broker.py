@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 from project_x_py.exceptions import ProjectXConnectionError, ProjectXDataError
 
-from risk_manager.broker.lanes import Lane
 from risk_manager.broker.replies import StatusError
+from risk_manager.broker.single_requests import Lane
 
 type Effect = Callable[[], dict[str, Any]]
 type Fault = Callable[[Effect], Awaitable[object]]

@@ -29,8 +29,9 @@ from simulation.life import InlineConnection, InlineStore
 from virtual_time import LoopClock, VirtualLoop
 
 from risk_manager.broker.enforcement.enforcer import Enforcer
-from risk_manager.broker.lanes import Lane, Lanes
+from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.reading.reconciler import Reconciler
+from risk_manager.broker.single_requests import Lane
 from risk_manager.domain.events import (
     AccountChanged,
     AccountOpened,

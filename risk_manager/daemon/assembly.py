@@ -21,10 +21,12 @@ from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcement.enforcer import Enforcer
 from risk_manager.broker.hubs.supervisor import HubSupervisor
-from risk_manager.broker.lanes import Call, Lane, Lanes, Limits, SessionGateway
+from risk_manager.broker.lanes import Call, Lanes
 from risk_manager.broker.reading.pacing import is_exposed
 from risk_manager.broker.reading.reconciler import Reconciler
+from risk_manager.broker.request_budget import Limits
 from risk_manager.broker.session import GatewayAddress, GatewaySession
+from risk_manager.broker.single_requests import Lane, SessionGateway
 from risk_manager.clock import Clock, SystemClock, VenueTime
 from risk_manager.daemon.day_curves import FILE as DAY_CURVES
 from risk_manager.daemon.day_curves import DayCurves

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from risk_manager import __version__, logs
-from risk_manager.broker.lanes import Limits
 from risk_manager.broker.reading.reconciler import FEW_ACCOUNTS
+from risk_manager.broker.request_budget import Limits
 from risk_manager.clock import Clock, SystemClock, tick
 from risk_manager.daemon.downtime import last_sign_of_life
 from risk_manager.domain.state import State

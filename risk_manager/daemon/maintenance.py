@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from risk_manager.broker.lanes import Call, Lane
+from risk_manager.broker.lanes import Call
+from risk_manager.broker.single_requests import Lane
 from risk_manager.clock import Clock
 from risk_manager.domain.state import State
 from risk_manager.store.audit import Entry

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from risk_manager.broker.lanes import Limits
+from risk_manager.broker.request_budget import Limits
 from risk_manager.clock import SystemClock, elapsed
 from risk_manager.daemon.daemon import Daemon
 from risk_manager.practice.exchange import Exchange

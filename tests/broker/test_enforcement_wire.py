@@ -14,9 +14,11 @@ from pydantic import SecretStr
 
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcement.patience import Patience
-from risk_manager.broker.lanes import Lane, Lanes, Limits, SessionGateway
+from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.replies import Answer
+from risk_manager.broker.request_budget import Limits
 from risk_manager.broker.session import GatewayAddress, GatewaySession
+from risk_manager.broker.single_requests import Lane, SessionGateway
 from risk_manager.clock import SystemClock
 from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.events import AnyEvent, ContractResolved, PositionChanged, TradeExecuted

@@ -33,7 +33,7 @@ from project_x_py.exceptions import (
 )
 from virtual_time import LoopClock, in_virtual_time
 
-from risk_manager.broker.lanes import Call, Lane, Lanes, Limits
+from risk_manager.broker.lanes import Call, Lanes
 from risk_manager.broker.replies import (
     Answer,
     StatusError,
@@ -41,6 +41,8 @@ from risk_manager.broker.replies import (
     reply_of_error,
     retry_after_seconds,
 )
+from risk_manager.broker.request_budget import Limits
+from risk_manager.broker.single_requests import Lane
 
 ABOUT = {"accountId": 101, "contractId": MNQ}
 

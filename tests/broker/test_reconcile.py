@@ -24,9 +24,10 @@ from paper_broker import (
 )
 from virtual_time import BEGAN, LoopClock, in_virtual_time
 
-from risk_manager.broker.lanes import Lane, Limits
 from risk_manager.broker.reading.pacing import Intervals
 from risk_manager.broker.reading.readings import EVERYTHING, Part, Reading
+from risk_manager.broker.request_budget import Limits
+from risk_manager.broker.single_requests import Lane
 from risk_manager.domain.events import AccountReported, PositionChanged, TradeExecuted, Unreadable
 from risk_manager.domain.records import PositionType
 from risk_manager.rules.auth_loss_guard import AuthLossGuard

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, buy, still_gateway, until
 
-from risk_manager.broker.lanes import Limits
+from risk_manager.broker.request_budget import Limits
 from risk_manager.daemon.daemon import Daemon
 from risk_manager.practice.exchange import Exchange
 from risk_manager.practice.products import contracts_on

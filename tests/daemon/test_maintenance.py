@@ -9,8 +9,9 @@ from desk import MORNING
 from stored_desk import StoppedClock, at, opened, stored_desk
 from stored_rows import audit_tail
 
-from risk_manager.broker.lanes import Call, Lane
+from risk_manager.broker.lanes import Call
 from risk_manager.broker.replies import Answer
+from risk_manager.broker.single_requests import Lane
 from risk_manager.daemon.downtime import Gap, last_sign_of_life
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
 from risk_manager.domain.executions import Execution

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from project_x_py.exceptions import ProjectXConnectionError, ProjectXDataError
 
-from risk_manager.broker.lanes import Lane
 from risk_manager.broker.replies import StatusError
 from risk_manager.broker.session import GatewayUnavailable
+from risk_manager.broker.single_requests import Lane
 from risk_manager.clock import VenueTime
 from risk_manager.domain.call_codes import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
 from risk_manager.practice.words import Words

@@ -9,8 +9,9 @@ from desk import DeskMaker, contract_id
 from paper_broker import ACCOUNTS, CLOSE, POSITIONS, PaperBroker, refuse, status
 from virtual_time import LoopClock, in_virtual_time
 
-from risk_manager.broker.lanes import Lanes, Limits
+from risk_manager.broker.lanes import Lanes
 from risk_manager.broker.replies import Answer
+from risk_manager.broker.request_budget import Limits
 from risk_manager.domain.events import AccountReported
 from risk_manager.domain.records import (
     AccountRecord,

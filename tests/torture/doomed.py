@@ -22,7 +22,7 @@ from torture.remembering import remembered
 
 from risk_manager import cli
 from risk_manager.broker.enforcement.enforcer import Enforcer
-from risk_manager.broker.lanes import Body, Lane, SessionGateway
+from risk_manager.broker.single_requests import Body, Lane, SessionGateway
 from risk_manager.clock import Clock
 from risk_manager.daemon import assembly
 from risk_manager.domain.decisions import Action

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.clients import process
 
-from risk_manager.broker.lanes import Limits
+from risk_manager.broker.request_budget import Limits
 from risk_manager.daemon.daemon import Daemon
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.settings.loading import load

@@ -27,6 +27,12 @@ def register(groups: "Commands") -> None:
     _, db = add_group(groups, "db", "the daemon's database")
     backup = add_command(db, "backup", "make a verified copy now, also while the daemon runs")
     check = add_command(db, "check", "look for damage")
+    migrate = add_command(
+        db, "migrate", "bring the database of a stopped daemon up to date, after a verified copy"
+    )
+    migrate.add_argument(
+        "--dry-run", action="store_true", help="only say which migrations are missing"
+    )
     _, journal = add_group(groups, "journal", "every event, to judge a day again")
     replay = add_command(journal, "replay", "judge a trading day again and say what was decided")
     replay.add_argument("day", type=_day, metavar="DATE", help="the trading date, as 2026-11-23")
@@ -48,6 +54,7 @@ def register(groups: "Commands") -> None:
         (tail, _tail),
         (backup, _backup),
         (check, _check),
+        (migrate, _migrate),
         (replay, _replay),
         (entries, _entries),
     ):
@@ -132,6 +139,34 @@ def _check(arguments: argparse.Namespace) -> int:
         for problem in verdict["problems"]:
             print(problem)
     return Exit.DONE if verdict["ok"] else Exit.REFUSED
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.db_migration import DaemonRuns, migrate_database
+
+    try:
+        done = _asked(lambda: migrate_database(arguments.data, dry_run=arguments.dry_run))
+    except DaemonRuns as error:
+        raise CommandFailed(Exit.REFUSED, str(error)) from None
+    if arguments.json:
+        _print_json(
+            {
+                "found": done.found,
+                "newest": done.newest,
+                "pending": done.pending,
+                "backup": done.backup,
+            }
+        )
+    elif not done.pending:
+        print(f"the database is up to date: schema {done.found}")
+    elif done.backup is None:
+        print(f"schema {done.found} of {done.newest}; missing: {', '.join(done.pending)}")
+    else:
+        print(
+            f"migrated from schema {done.found} to {done.newest}: {', '.join(done.pending)}\n"
+            f"the database as it was: {done.backup}"
+        )
+    return Exit.DONE
 
 
 def _replay(arguments: argparse.Namespace) -> int:

@@ -45,6 +45,7 @@ from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
 from risk_manager.engine.account_updates import is_for_news
 from risk_manager.feed.admin import AdminChannel
+from risk_manager.feed.day_curve import DayCurve
 from risk_manager.feed.messages import Vitals
 from risk_manager.feed.server import FeedServer
 from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
@@ -238,8 +239,17 @@ async def assemble(
     def read_whole(account_id: int) -> bool:
         return reconciler.status(account_id).last_ok_at is not None
 
+    async def complete_summary(account_id: int, curve: DayCurve) -> None:
+        await store.note_open_extremes(
+            account_id, curve.trading_date, curve.open_low, curve.open_high
+        )
+
     day_curves = DayCurves(
-        where.folder / DAY_CURVES, state, read_whole=read_whole, right_of_way=right_of_way
+        where.folder / DAY_CURVES,
+        state,
+        read_whole=read_whole,
+        right_of_way=right_of_way,
+        on_day_over=complete_summary,
     )
     day_curves.load()
     stack.push_async_callback(day_curves.save)

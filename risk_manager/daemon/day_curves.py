@@ -1,13 +1,13 @@
 """Watches each account's result once a second, and keeps the day's curves over a restart.
 
-The curves are for screens only: no rule reads them. They are kept in a file of their own, so that
-they never take the database's time.
+The curves are for screens and the day's summary only: no rule reads them. They are kept in a file
+of their own, so that they never take the database's time.
 """
 
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -43,13 +43,21 @@ class _Kept:
     high: Extreme | None
     low: Extreme | None
     drawdown: Extreme | None
+    open_low: Extreme | None = None
+    open_high: Extreme | None = None
+
+
+async def _ignore(_account_id: int, _curve: DayCurve) -> None: ...
 
 
 _FILE = TypeAdapter(list[_Kept])
 
 
 class DayCurves:
-    """The curves of all accounts, of the trading date in force. `read_whole`: see FeedServer."""
+    """The curves of all accounts, of the trading date in force. `read_whole`: see FeedServer.
+
+    `on_day_over` receives each curve once its trading date is over, also one of an earlier run.
+    """
 
     def __init__(
         self,
@@ -58,12 +66,15 @@ class DayCurves:
         *,
         read_whole: Callable[[int], bool] = lambda _: True,
         right_of_way: RightOfWay | None = None,
+        on_day_over: Callable[[int, DayCurve], Awaitable[object]] = _ignore,
     ) -> None:
         self._path = path
         self._state = state
         self._read_whole = read_whole
         self._right_of_way = right_of_way or RightOfWay()
         self._curves: dict[int, DayCurve] = {}
+        self._on_day_over = on_day_over
+        self._over: list[tuple[int, DayCurve]] = []
         self._is_new = False  # something has been noted since the last save
 
     def of(self, account: Account) -> DayCurve | None:
@@ -89,9 +100,23 @@ class DayCurves:
         if open_pnl is None:
             return
         if curve is None:
-            curve = self._curves[account.id] = DayCurve(account.trading_date, state.now)
+            curve = self._begin(account, state.now)
         curve.note(state.now, realised + open_pnl)
+        if account.positions:
+            curve.note_open(state.now, open_pnl)
         self._is_new = True
+
+    def _begin(self, account: Account, now: datetime) -> DayCurve:
+        earlier = self._curves.get(account.id)
+        if earlier is not None and earlier.trading_date < account.trading_date:
+            self._over.append((account.id, earlier))
+        curve = self._curves[account.id] = DayCurve(account.trading_date, now)
+        return curve
+
+    async def hand_over(self) -> None:
+        """Hand out the curves of the days that are over."""
+        while self._over:
+            await self._on_day_over(*self._over.pop())
 
     # --- the file ---
 
@@ -104,6 +129,7 @@ class DayCurves:
             unsaved_s += WATCHED_EVERY_S
             try:
                 self.watch()
+                await self.hand_over()
             except Exception as error:  # a curve is only shown: guarding goes on without it
                 log.error("day_curves_not_noted", exc_info=error)
             if unsaved_s >= SAVED_EVERY_S:
@@ -126,6 +152,8 @@ class DayCurves:
                     curve.high,
                     curve.low,
                     curve.drawdown,
+                    curve.open_low,
+                    curve.open_high,
                 )
                 for account_id, curve in self._curves.items()
             ]
@@ -153,6 +181,8 @@ class DayCurves:
                 high=k.high,
                 low=k.low,
                 drawdown=k.drawdown,
+                open_low=k.open_low,
+                open_high=k.open_high,
             )
             for k in kept
         }

@@ -47,6 +47,16 @@ class DayCurve:
     low: Extreme | None = None
     drawdown: Extreme | None = None
     """The greatest fall below an earlier high, as a positive amount, and when it was reached."""
+    open_low: Extreme | None = None
+    open_high: Extreme | None = None
+    """The lowest and highest P&L of the open positions alone; None: nothing was seen open."""
+
+    def note_open(self, at: datetime, open_pnl: Decimal) -> None:
+        """Take in the P&L of what is open now. Not to be called while nothing is open."""
+        if self.open_low is None or open_pnl < self.open_low.net:
+            self.open_low = Extreme(at, open_pnl)
+        if self.open_high is None or open_pnl > self.open_high.net:
+            self.open_high = Extreme(at, open_pnl)
 
     def note(self, at: datetime, net: Decimal) -> None:
         """Take in the result as it stands. Instants never go back."""

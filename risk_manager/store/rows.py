@@ -479,6 +479,13 @@ def contract_of(row: Row) -> Contract:
     )
 
 
+# --- summaries of finished days ---
+
+NOTE_OPEN_EXTREMES = (
+    "UPDATE daily_summary SET unrealized_low = ?, unrealized_low_at = ?, unrealized_high = ?,"
+    " unrealized_high_at = ? WHERE account_id = ? AND trading_day = ?"
+)
+
 # --- sessions of the trader ---
 
 BEGIN_SESSION = (

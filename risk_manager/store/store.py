@@ -4,7 +4,8 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from risk_manager.engine.turn import Judged
 from risk_manager.store import audit, place, reading, rows, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry
 from risk_manager.store.backlog import Backlog
-from risk_manager.store.batch import Persisted
+from risk_manager.store.batch import Batch, Persisted
 from risk_manager.store.changes import changes, keeps_nothing, lost_in_flight
 from risk_manager.store.connection import CLOSE_PATIENCE_S, Connection
 from risk_manager.store.finding import OpenedAs
@@ -267,6 +268,31 @@ class Store:
         """End the open session of the trader; True once it is durable."""
         batch = self.backlog.entry("trader", "clock.out", f"account:{account_id}")
         batch.put(rows.END_SESSION, rows.micros(at), account_id)
+        return await self.backlog.put(batch)
+
+    async def note_open_extremes(
+        self,
+        account_id: int,
+        day: date,
+        low: tuple[datetime, Decimal] | None,
+        high: tuple[datetime, Decimal] | None,
+    ) -> bool:
+        """Complete the summary of a finished day by the extremes of its open P&L, if any was open.
+
+        True once it is durable. A day without a summary is left as it is.
+        """
+        if low is None or high is None:
+            return True
+        batch = Batch()
+        batch.put(
+            rows.NOTE_OPEN_EXTREMES,
+            str(low[1]),
+            rows.micros(low[0]),
+            str(high[1]),
+            rows.micros(high[0]),
+            account_id,
+            day.isoformat(),
+        )
         return await self.backlog.put(batch)
 
     async def belongs_to(self, gateway: str) -> None:

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from desk import MORNING
-from stored_desk import StoppedClock, opened, stored_desk, tamper
+from stored_desk import StoppedClock, at, opened, stored_desk, tamper
 
 from risk_manager.cli import main
 from risk_manager.cli.exits import Exit
+from risk_manager.instance_lock import InstanceLock
+from risk_manager.store.place import database_of
+from risk_manager.store.schema import shipped_migrations
 from risk_manager.store.store import Store
 
 
@@ -94,3 +97,40 @@ def test_the_newest_log_entries(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (tmp_path / "logs" / "daemon.log").write_text("\n".join([*lines, "half a li"]), "utf-8")
     entries = told(capsys, "admin", "logs", "tail", "-n", "3", "--data", str(tmp_path))
     assert [e["event"] for e in entries] == ["e48", "e49", "half a li"]
+
+
+async def test_an_older_database_is_migrated_after_a_copy_and_stays_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrations = shipped_migrations()
+    async with at(tmp_path, migrations=migrations[:-1]) as store:
+        desk = await opened(stored_desk(store, max_contracts={"limit": 5}))
+        await desk.position("MNQ", 1)
+    folder = ("--data", str(tmp_path))
+    seen = said(capsys, "admin", "db", "migrate", "--dry-run", *folder)
+    assert f"missing: {migrations[-1].name}" in seen
+    done = told(capsys, "admin", "db", "migrate", *folder)
+    assert (done["found"], done["newest"]) == (len(migrations) - 1, len(migrations))
+    assert Path(done["backup"]).parent == tmp_path / "backups"
+    assert "up to date" in said(capsys, "admin", "db", "migrate", *folder)
+    async with at(tmp_path) as store:
+        assert store.opened_as.is_trusted
+        state = await store.restore(desk.rulebook, desk.now)
+    assert [p.net for p in state.accounts[desk.account().id].positions.values()] == [1]
+
+
+async def test_a_database_in_use_is_not_migrated(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with InstanceLock() as lock:
+        lock.hold_the_folder(data)
+        refused = said(capsys, "admin", "db", "migrate", "--data", str(data), ends=Exit.REFUSED)
+    assert "a daemon runs with the data folder" in refused
+
+
+def test_a_database_that_is_none_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database_of(tmp_path).write_bytes(b"nonsense" * 1000)
+    refused = said(capsys, "admin", "db", "migrate", "--data", str(tmp_path), ends=Exit.DATABASE)
+    assert "could not be migrated" in refused

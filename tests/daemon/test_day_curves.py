@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from desk import Desk, DeskMaker
+from stored_desk import StoredDesk, at, opened, rows, stored_desk
 
 from risk_manager.daemon.day_curves import DayCurves
+from risk_manager.feed.day_curve import DayCurve
+from risk_manager.store.store import Store
 
 
 async def traded(desk: DeskMaker) -> Desk:
@@ -97,3 +100,58 @@ async def test_an_account_that_was_not_read_yet_is_not_watched(
     curves = curves_of(d, tmp_path)
     curves.watch()
     assert curves.of(d.account()) is None
+
+
+def completing(store: Store, d: StoredDesk, folder: Path) -> DayCurves:
+    async def complete(account_id: int, curve: DayCurve) -> None:
+        await store.note_open_extremes(
+            account_id, curve.trading_date, curve.open_low, curve.open_high
+        )
+
+    return DayCurves(folder / "day_curves.json", lambda: d.pipeline.state, on_day_over=complete)
+
+
+SUMMARIES = (
+    "SELECT unrealized_low, unrealized_low_at, unrealized_high, unrealized_high_at,"
+    " unrealized_at_reset FROM daily_summary ORDER BY trading_day"
+)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_a_finished_day_is_completed_by_the_extremes_of_its_open_result(
+    tmp_path: Path, is_restarted: bool
+) -> None:
+    async with at(tmp_path) as store:
+        d = await opened(stored_desk(store))
+        await d.read_whole(d.account().id)
+        await d.position("MNQ", 2, average=21000)
+        curves = completing(store, d, tmp_path)
+        instants = []
+        for bid in (20990, 21040, 21010):
+            await d.wait(seconds=3)
+            await d.quote("MNQ", bid)
+            curves.watch()
+            instants.append(int(d.now.timestamp() * 1_000_000))
+        await curves.save()
+        await d.wait_until(d.pipeline.state.day.ends_at + timedelta(seconds=5))
+        if is_restarted:
+            curves = completing(store, d, tmp_path)
+            curves.load()
+        await d.quote("MNQ", 21015)
+        curves.watch()
+        await curves.hand_over()
+        [(low, low_at, high, high_at, _)] = rows(tmp_path, SUMMARIES)
+        assert (Decimal(low), Decimal(high)) == (Decimal(-40), Decimal(160))
+        assert (low_at, high_at) == (instants[0], instants[1])
+
+
+async def test_a_day_on_which_nothing_was_open_has_no_extremes(tmp_path: Path) -> None:
+    async with at(tmp_path) as store:
+        d = await opened(stored_desk(store))
+        await d.read_whole(d.account().id)
+        curves = completing(store, d, tmp_path)
+        curves.watch()
+        await d.wait_until(d.pipeline.state.day.ends_at + timedelta(seconds=5))
+        curves.watch()
+        await curves.hand_over()
+        assert [row[:4] for row in rows(tmp_path, SUMMARIES)] == [(None,) * 4]

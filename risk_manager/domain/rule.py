@@ -78,10 +78,15 @@ class Rule(BaseModel):
     included."""
 
     rule: str
+    """The rule's name."""
     id: str = ""
+    """How overrides and logs name it; the rule's name when left out."""
     enabled: bool = True
+    """false: switched off."""
     shadow: bool = False
+    """true: told, not enforced."""
     accounts: AccountIds | None = None
+    """The accounts it is for; null: all."""
 
     @model_validator(mode="after")
     def _id_defaults_to_the_name(self) -> Self:

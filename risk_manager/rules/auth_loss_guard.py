@@ -38,10 +38,15 @@ class CanTrade(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = True
+    """false: the permission is not judged."""
     startup_check: bool = True
+    """Judge it at the start as well."""
     poll: Duration = timedelta(seconds=60)
+    """Ask for it at least this often."""
     missing_field: Literal["alert", "restrict"] = "alert"
+    """An answer without it is told, or taken as a restriction."""
     confirm: Duration = timedelta(seconds=2)
+    """Positions are closed when the restriction has lasted this long."""
 
     @model_validator(mode="after")
     def _poll_is_sensible(self) -> "CanTrade":
@@ -58,8 +63,11 @@ class ConnectionLoss(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = True
+    """false: a lost connection is not told by this rule."""
     alert_after: Duration = timedelta(seconds=10)
+    """Tell it after this time."""
     resync_on_reconnect: bool = True
+    """Read the account when the connection is back."""
 
 
 class AuthLossGuard(Rule):
@@ -74,10 +82,15 @@ class AuthLossGuard(Rule):
 
     rule: Literal["auth_loss_guard"] = "auth_loss_guard"
     can_trade: CanTrade = CanTrade()
+    """How the platform's permission to trade is watched."""
     on_restrict: Literal["close_all_and_lockout", "lockout_only", "alert"] = "close_all_and_lockout"
+    """Close and lock, lock, or only tell."""
     auto_unlock_on_restore: bool = True
+    """The lock ends when the platform lets the account trade again."""
     connection_loss: ConnectionLoss = ConnectionLoss()
+    """How a lost connection is told."""
     consecutive_losses: None = Field(default=None)
+    """Nothing is accepted here; use the rule `consecutive_loss_limit`."""
 
     @model_validator(mode="before")
     @classmethod

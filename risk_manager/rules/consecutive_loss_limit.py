@@ -34,10 +34,14 @@ class ConsecutiveLossLimit(Rule):
 
     rule: Literal["consecutive_loss_limit"] = "consecutive_loss_limit"
     losses: PositiveInt
+    """So many losing trades in a row."""
     scratch_below: Decimal = Field(default=ZERO, ge=0, decimal_places=2)
     scope: Literal["account", "root"] = "account"
+    """All products in one row, or each product by itself."""
     action: Literal["block_entries", "close_all"] = "block_entries"
+    """Pause entries, or close everything as well."""
     lockout: LockoutSpec = Lockout(HOUR)
+    """How long entries pause."""
     carry_over: bool = False
     pnl_basis: PnlBasis | None = None
 

@@ -42,7 +42,9 @@ class Tier(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     loss: Decimal = Field(gt=0, decimal_places=2)
+    """A loss of so much, or more."""
     cooldown: PositiveDuration
+    """How long entries pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,14 @@ class CooldownAfterLoss(Rule):
 
     rule: Literal["cooldown_after_loss"] = "cooldown_after_loss"
     measure: Literal["round_turn", "execution"] = "round_turn"
+    """The whole trade from flat to flat, or each fill."""
     tiers: tuple[Tier, ...] = Field(min_length=1)
+    """Losses, each with its pause."""
     action: Literal["block_entries", "close_all"] = "block_entries"
+    """Pause entries, or close everything as well."""
     overlap: Literal["longest", "replace", "add"] = "longest"
+    """The pause lasts to the latest of all ends (`longest`, and `replace`), or each loss adds its
+    own (`add`)."""
     pnl_basis: PnlBasis | None = None
     include_enforced: bool = True
     include_session_closes: bool = False

@@ -25,6 +25,7 @@ class DailyProfitTarget(DayResultRule):
 
     rule: Literal["daily_profit_target"] = "daily_profit_target"
     target: Decimal = Field(gt=0, decimal_places=2)
+    """The profit of the day at which the rule acts."""
 
     def in_words(self) -> str:
         made = self._of_the_day(f"At a profit of {dollars(self.target)}")

@@ -24,7 +24,9 @@ class DailyRealizedLoss(DayResultRule):
 
     rule: Literal["daily_realized_loss"] = "daily_realized_loss"
     limit: Decimal = Field(gt=0, decimal_places=2)
+    """The loss of the day at which the rule acts."""
     warn_at: tuple[Fraction, ...] = (Decimal("0.5"), Decimal("0.8"))
+    """Warn when these fractions of the limit are reached."""
 
     def in_words(self) -> str:
         lost = self._of_the_day(f"At a loss of {dollars(self.limit)}")

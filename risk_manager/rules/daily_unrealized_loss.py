@@ -36,7 +36,9 @@ class Confirm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     quotes: PositiveInt = 1
+    """So many quotes in a row must show the loss."""
     within: Duration = NONE
+    """The quotes must come within this time; 0s: no condition."""
 
     @model_validator(mode="after")
     def _waiting_ends(self) -> "Confirm":
@@ -60,10 +62,14 @@ class DailyUnrealizedLoss(OpenPnlRule):
 
     rule: Literal["daily_unrealized_loss"] = "daily_unrealized_loss"
     limit: Decimal = Field(gt=0, decimal_places=2)
+    """The open loss at which the rule acts."""
     scope: Literal["position", "account", "trade"] = "position"
+    """Each position by itself, all open ones added up, or one position with what it has realised
+    since it was opened (`trade`)."""
     confirm: Confirm = Confirm()
+    """How often, and for how long, the loss must be seen."""
     on_missing_data: MissingData | None = None
-    """The reaction to a missing price; None: the one of `defaults`."""
+    """The reaction to a missing price; null: the one of `defaults`."""
 
     def in_words(self) -> str:
         who = {

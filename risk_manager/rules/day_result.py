@@ -27,10 +27,14 @@ class DayResultRule(Rule):
     """The name of the mark that remembers at which result a timed lock was set."""
 
     include_unrealized: bool = False
+    """true: the P&L of open positions counts as well, as in the firm's own limit."""
     pnl_basis: PnlBasis | None = None
     action: Literal["close_all_and_lockout", "close_all"] = "close_all_and_lockout"
+    """Close everything and lock the account, or close everything."""
     lockout: LockoutSpec = Lockout(Release.RESET)
+    """How long the account is locked."""
     unlock: Literal["timer_only", "admin"] = "timer_only"
+    """Who may lift the lock early: nobody, or an administrator."""
 
     @model_validator(mode="after")
     def _lockout_fits_the_action(self) -> Self:

@@ -22,12 +22,19 @@ class MaxContracts(Rule):
 
     rule: Literal["max_contracts"] = "max_contracts"
     limit: PositiveInt
+    """The most contracts that may be held at once; one more is too many."""
     count: Literal["gross", "net", "net_by_symbol", "micro_equivalents"] = "gross"
+    """Long and short added (`gross`), the difference (`net`), the difference within each product
+    (`net_by_symbol`), or gross with each contract weighed in micros (`micro_equivalents`)."""
     count_working_entries: bool = False
     action: Literal["reduce_to_limit", "close_newest", "close_all"] = "reduce_to_limit"
+    """Only what is above the limit, the newest positions whole, or everything."""
     reduce_order: Literal["newest_first", "largest_first", "worst_pnl_first"] = "newest_first"
+    """Which positions are reduced first."""
     cancel_entry_orders: bool = True
+    """Entry orders are cancelled when the limit is exceeded."""
     lockout: LockoutSpec = None
+    """How long the account is locked afterwards."""
 
     def in_words(self) -> str:
         how = {

@@ -20,7 +20,9 @@ class UnknownSymbol(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["block", "allow_with_limit", "allow_unlimited"] = "allow_with_limit"
+    """Closed, held to `limit`, or not limited."""
     limit: PositiveInt = 1
+    """The most contracts with `allow_with_limit`."""
 
     @property
     def allowed(self) -> int | None:
@@ -36,7 +38,9 @@ class GroupLimit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: PositiveInt
+    """The most contracts of the group."""
     count: Literal["gross", "micro_equivalents"] = "gross"
+    """Contracts, or contracts weighed in micros."""
 
 
 def _unknown(value: Any) -> Any:
@@ -63,12 +67,19 @@ class MaxContractsPerInstrument(Rule):
 
     rule: Literal["max_contracts_per_instrument"] = "max_contracts_per_instrument"
     limits: Annotated[dict[str, PositiveInt], BeforeValidator(_upper_keys)] = Field(min_length=1)
+    """The most contracts of each product, by root."""
     group_limits: dict[str, GroupLimit] = Field(default_factory=dict)
+    """The most contracts of a group of `symbols.groups` together."""
     scope: Literal["root", "contract"] = "root"
+    """All expiries of a product together (`root`), or each contract by itself."""
     unknown_symbol: Annotated[UnknownSymbol, BeforeValidator(_unknown)] = UnknownSymbol()
+    """A product without a limit of its own."""
     count_working_entries: bool = False
+    """true: entry orders that would exceed the limit are cancelled."""
     action: Literal["reduce_to_limit", "close_position"] = "reduce_to_limit"
+    """Only what is above the limit, or the whole position."""
     cancel_entry_orders: bool = True
+    """Entry orders of the product are cancelled when its limit is exceeded."""
 
     @model_validator(mode="after")
     def _keys_are_not_empty(self) -> "MaxContractsPerInstrument":

@@ -30,10 +30,15 @@ class MaxUnrealizedProfit(OpenPnlRule):
 
     rule: Literal["max_unrealized_profit"] = "max_unrealized_profit"
     mode: Literal["profit_target", "breakeven"] = "profit_target"
+    """Take the profit at `target`, or close at `floor` once `arm_at` was reached."""
     target: Decimal | None = Field(default=None, gt=0, decimal_places=2)
+    """The open profit that is taken; needed with `profit_target`."""
     arm_at: Decimal | None = Field(default=None, gt=0, decimal_places=2)
+    """The open profit that arms the rule; needed with `breakeven`."""
     floor: Decimal = Field(default=ZERO, decimal_places=2)
+    """The open result at which an armed position is closed."""
     scope: Literal["position", "account"] = "position"
+    """Each position by itself, or all open ones added up."""
 
     @model_validator(mode="after")
     def _fields_fit_the_mode(self) -> "MaxUnrealizedProfit":

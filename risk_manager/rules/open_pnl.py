@@ -24,7 +24,9 @@ class OpenPnlRule(Rule):
 
     scope: str = "position"
     action: Literal["close_position", "close_all", "close_all_and_lockout"] = "close_position"
+    """Close the position, everything, or everything with a lock."""
     lockout: LockoutSpec = None
+    """How long the account is locked; needed with `close_all_and_lockout`."""
 
     @model_validator(mode="after")
     def _action_makes_sense(self) -> Self:

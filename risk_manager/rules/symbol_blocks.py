@@ -47,9 +47,12 @@ class SymbolBlocks(Rule):
 
     rule: Literal["symbol_blocks"] = "symbol_blocks"
     blocked: Patterns = ()
+    """The products that may not be traded, by root; `*` and `?` where written."""
     allow_only: Patterns | None = None
     existing_positions: Literal["close", "close_only"] = "close"
+    """Close what is held, or leave it and let it not grow."""
     working_orders: Literal["cancel", "keep"] = "cancel"
+    """Cancel orders, or keep them and close what they fill."""
 
     @model_validator(mode="after")
     def _the_words_fit_together(self) -> "SymbolBlocks":

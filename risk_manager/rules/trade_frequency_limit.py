@@ -69,9 +69,13 @@ class Window(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = ""
+    """How messages name it."""
     per: Per
+    """How far back it counts: a duration, or `trading_day`."""
     max: PositiveInt
+    """So many are allowed."""
     cooldown: LockoutSpec
+    """How long entries pause: a duration, or `until_reset`."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Window":
@@ -148,9 +152,12 @@ class TradeFrequencyLimit(Rule):
 
     rule: Literal["trade_frequency_limit"] = "trade_frequency_limit"
     count: Literal["entries", "round_turns", "executions", "orders"] = "entries"
+    """What is counted: new positions, finished trades, fills, or orders."""
     windows: tuple[Window, ...] = Field(min_length=1)
+    """The spans in which trades are counted."""
     trip: Literal["over", "reach"] = "over"
     action: Literal["block_entries", "close_all"] = "block_entries"
+    """Pause entries, or close everything as well."""
     on_violation: Literal["keep", "extend"] = "keep"
 
     @model_validator(mode="after")

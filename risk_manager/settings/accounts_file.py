@@ -11,8 +11,11 @@ class ListedAccount(Section):
     """One account. A disabled account is neither judged nor touched."""
 
     id: PositiveInt
+    """The account's number at the gateway; `doctor` lists those of the login."""
     nickname: str | None = Field(default=None, min_length=1, max_length=64)
+    """How screens and messages name it."""
     enabled: bool = True
+    """false: shown, but neither judged nor touched."""
 
     @property
     def name(self) -> str:
@@ -27,7 +30,10 @@ class AccountsFile(Section):
     """
 
     accounts: tuple[ListedAccount, ...] = Field(min_length=1)
+    """The accounts that are guarded."""
     unlisted: Literal["alarm", "ignore", "enforce"] = "alarm"
+    """An account of the login that is not listed: `alarm` says so and leaves it alone, `ignore`
+    leaves it alone, `enforce` applies the rules to it."""
 
     @property
     def enabled(self) -> tuple[ListedAccount, ...]:

@@ -16,11 +16,17 @@ class ExchangeDay(Section):
     """
 
     date: date
+    """The trading date."""
     closed: bool = False
+    """true: shut all day."""
     normal: bool = False
+    """true: an ordinary day, although the table has an exception."""
     open: ClockTime | None = None
+    """The local time of a late opening."""
     close: ClockTime | None = None
+    """The local time of an early close."""
     note: str = Field(default="", max_length=200)
+    """Any text, for people."""
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> "ExchangeDay":
@@ -40,9 +46,14 @@ class ProductGroup(Section):
     """
 
     products: Annotated[tuple[Root, ...], Field(min_length=1)]
+    """The products by root, as ES."""
     timezone: Zone = "America/Chicago"
+    """The zone of the times in `days`."""
     days: tuple[ExchangeDay, ...] = ()
+    """The exceptions of these products."""
     round_the_clock_since: date | None = None
+    """The trading date from which they trade without weekends and daily breaks; null: they do not.
+    """
 
     @model_validator(mode="after")
     def _each_date_once(self) -> "ProductGroup":
@@ -57,17 +68,25 @@ class CalendarOverride(ExchangeDay):
     """The operator's correction of a date, for some products or (without `products`) for all."""
 
     products: Annotated[tuple[Root, ...], Field(min_length=1)] | None = None
+    """The products it is for; null: all."""
     timezone: Zone = "America/Chicago"
+    """The zone of `open` and `close`."""
 
 
 class CalendarFile(Section):
     """The whole of calendar.yaml. Dates are trading dates; overrides win over the table."""
 
     version: Literal[1] = 1
+    """The form of this file."""
     source: str = ""
+    """Where the dates come from, for people."""
     through: date | None = None
+    """The last trading date the table covers."""
     groups: Mapping[str, ProductGroup] = Field(default_factory=dict)
+    """Products that share their exceptions, by a name of your choice. The shipped table has the
+    usual ones."""
     overrides: tuple[CalendarOverride, ...] = ()
+    """Corrections of single dates; they win over the table."""
 
     @model_validator(mode="after")
     def _each_product_once(self) -> "CalendarFile":

@@ -44,16 +44,22 @@ class ChannelSettings(Section):
     """One address that alerts go to. `least` is the lowest severity that this address gets."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,29}$")
+    """How logs and `admin alerts test` name it."""
     url: Secret
+    """A reference to the address for apprise, which is a secret."""
     least: Level = "info"
+    """The lowest severity sent there."""
 
 
 class QuietHours(Section):
     """Hours of the day in which nothing is sent that is not about money."""
 
     start: ClockTime
+    """The first minute of the quiet hours."""
     end: ClockTime
+    """The first minute after them, on the next day where it is earlier than `start`."""
     timezone: Zone = "America/New_York"
+    """The zone of both times."""
 
     @model_validator(mode="after")
     def _are_hours(self) -> Self:
@@ -78,16 +84,23 @@ class AlertSettings(Section):
     channels: Annotated[
         tuple[ChannelSettings, ...], Field(max_length=10), _installed("apprise", "alerts")
     ] = ()
+    """The addresses; without one no message is sent. Needs the extra `alerts`."""
     quiet: QuietHours | None = None
+    """Hours in which nothing is sent that is not about money; null: none."""
     repeat: Annotated[
         Duration, _between(timedelta(minutes=1), timedelta(days=1), "between 1m and 24h")
     ] = timedelta(minutes=15)
+    """The first reminder of a critical alert that nobody has acknowledged comes after this time."""
     limit_at: int = Field(default=80, ge=0, le=99)
+    """Warn when so many percent of a limit are used; 0 never."""
     daily_summary: bool = True
+    """Send the result of each account when the trading day ends."""
     heartbeat_url: Secret | None = None
+    """A reference to an address that is pinged while the guard is at work; null: none."""
     heartbeat_every: Annotated[
         Duration, _between(timedelta(seconds=10), timedelta(hours=1), "between 10s and 1h")
     ] = timedelta(minutes=1)
+    """How often it is pinged."""
 
     @field_validator("channels")
     @classmethod
@@ -109,6 +122,8 @@ class MetricsSettings(Section):
     port: Annotated[
         int | None, Field(ge=0, le=65535), _installed("prometheus_client", "metrics")
     ] = None
+    """Serve figures for Prometheus on this port of 127.0.0.1; null: nowhere. Needs the extra
+    `metrics`."""
 
 
 def heartbeat_fault(url: str) -> str:

@@ -28,13 +28,22 @@ class DefaultsSection(Section):
     """Settings that all rules share unless they say otherwise."""
 
     mode: Mode = Mode.ENFORCE
+    """`enforce`, or `shadow`: tell what would have been done, touch nothing."""
     on_missing_data: MissingData = HOLD
+    """No price for a position: `hold` (judge later) or `flatten_after:30s`."""
     quote_max_age: PositiveDuration = timedelta(seconds=10)
+    """An older price is not trusted."""
     pnl_price: PriceBasis = PriceBasis.EXECUTABLE
+    """`executable` values a long at the bid and a short at the ask; or `last`, `mid`, `worst`."""
     pnl_basis: PnlBasis = PnlBasis.NET
+    """Results `net` (after fees) or `gross`."""
     reissue_after: PositiveDuration = timedelta(seconds=3)
+    """A close whose effect nobody could read is repeated no sooner than this."""
     max_attempts: PositiveInt = 6
+    """After so many failures the alarm is critical; trying goes on."""
     foreign_fill_policy: Literal["close", "reduce_only_ok"] = "close"
+    """Under a lock, an order of yours that only reduces: `close` closes at once, `reduce_only_ok`
+    lets it fill first for 3 s at most."""
 
     def compiled(self) -> Defaults:
         return Defaults(
@@ -56,10 +65,15 @@ class TradingDaySection(Section):
     """
 
     reset: ClockTime = TradingDay().reset
+    """When the trading day turns, a local time."""
     timezone: Zone = TradingDay().timezone
+    """The zone of `reset` and `flat_by`."""
     flat_by: ClockTime | None = None
+    """From this time until the next session nothing may be open; null: no such hour."""
     week_starts: Literal["sunday"] = "sunday"
+    """The reset on this day opens the week."""
     weekend_days_count: Literal[False] = False
+    """false: from Friday's reset on everything belongs to Monday."""
 
     @model_validator(mode="after")
     def _flat_by_is_before_the_reset(self) -> "TradingDaySection":
@@ -78,33 +92,44 @@ class EarlyClose(Section):
     """A day that ends early. Without a zone, the zone of the trading day applies."""
 
     date: date
+    """The trading date."""
     flat_by: ClockTime
+    """When everything must be flat on that date."""
     timezone: Zone | None = None
+    """The zone of `flat_by`; null: that of the trading day."""
 
 
 class CalendarSection(Section):
     """Closures the operator adds for all products, by trading date."""
 
     holidays: tuple[date, ...] = ()
+    """Trading dates without trading."""
     early_closes: tuple[EarlyClose, ...] = ()
+    """Trading dates that end early."""
 
 
 class MicroEquivalents(Section):
     """How many micros one contract counts as."""
 
     default_mini: Decimal = Field(default=Decimal(10), gt=0)
+    """So many micros a mini counts as."""
     default_micro: Decimal = Field(default=Decimal(1), gt=0)
+    """So many micros a micro counts as."""
     overrides: Mapping[Root, Annotated[Decimal, Field(gt=0)]] = Field(default_factory=dict)
+    """Other weights, by root."""
 
 
 class SymbolsSection(Section):
     """The operator's settings about symbols."""
 
     aliases: Mapping[Root, Root] = Field(default_factory=dict)
+    """What the gateway calls a product, to its root. The usual ones (EP is ES) are known."""
     groups: Mapping[str, Annotated[tuple[Root, ...], Field(min_length=1)]] = Field(
         default_factory=dict
     )
+    """Products by a name of your choice, for `group_limits`."""
     micro_equivalents: MicroEquivalents = MicroEquivalents()
+    """How many micros one contract counts as, where a rule counts so."""
 
     def compiled(self) -> Symbols:
         return Symbols(
@@ -120,7 +145,9 @@ class Override(Section):
     """A change of one rule for one account; `target` is the rule's id, or its name when unique."""
 
     target: str = Field(min_length=1)
+    """The rule's id, or its name where it is the only one."""
     set: Mapping[str, Any] = Field(min_length=1)
+    """The values that differ."""
 
 
 class PlatformLimits(Section):
@@ -130,7 +157,9 @@ class PlatformLimits(Section):
     """
 
     daily_loss: Decimal | None = Field(default=None, gt=0, decimal_places=2)
+    """The daily loss limit set at the platform."""
     max_contracts: PositiveInt | None = None
+    """The most contracts set at the platform."""
 
 
 class AccountSection(Section):
@@ -140,19 +169,32 @@ class AccountSection(Section):
     """
 
     label: str | None = Field(default=None, min_length=1, max_length=64)
+    """A name for this account's limits."""
     mode: Mode | None = None
+    """`enforce` or `shadow` for this account; null: what the defaults say."""
     enforce_on_live: bool = False
+    """Act even if the account is a live funded one, where TopstepX forbids it."""
     platform: PlatformLimits = PlatformLimits()
+    """The limits set at the platform itself. They are not enforced here; `doctor` compares yours
+    with them."""
     overrides: tuple[Override, ...] = ()
+    """Values of rules that differ for this account."""
 
 
 class RiskFile(Section):
     """The whole of risk_config.yaml; each entry of `rules` is checked by its own rule class."""
 
     version: Literal[1]
+    """The form of this file."""
     defaults: DefaultsSection = DefaultsSection()
+    """What all rules share unless they say otherwise."""
     trading_day: TradingDaySection = TradingDaySection()
+    """When the trading day turns."""
     calendar: CalendarSection = CalendarSection()
+    """Closures you add for all products."""
     symbols: SymbolsSection = SymbolsSection()
+    """Names and weights of products."""
     rules: tuple[Mapping[str, Any], ...]
+    """The limits, each an entry with its own keys; see the rules below."""
     accounts: Mapping[PositiveInt, AccountSection] = Field(default_factory=dict)
+    """Differences for single accounts, by their number."""

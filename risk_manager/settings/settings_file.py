@@ -89,27 +89,41 @@ class GatewaySettings(Section):
     """Where the broker is. With kind `practice` the addresses and the login are not used."""
 
     kind: Literal["practice", "projectx"] = "practice"
+    """`practice`: a simulated exchange inside the daemon, without a login and without money.
+    `projectx`: the real gateway."""
     api_url: Annotated[Url, AfterValidator(_rest_url)] = "https://api.topstepx.com/api"
+    """The REST address. Used with `projectx` only, as are both hubs."""
     user_hub_url: Url = "https://rtc.topstepx.com/hubs/user"
+    """The stream of positions, orders, trades and accounts."""
     market_hub_url: Url = "https://rtc.topstepx.com/hubs/market"
+    """The stream of quotes."""
     username: Username = SecretReference("env", "PROJECT_X_USERNAME")
+    """The login's name, or a reference to it: `env:NAME`, `file:PATH` or `keyring:service/user`."""
     api_key: Secret = SecretReference("env", "PROJECT_X_API_KEY")
+    """A reference to the API key, never the key itself: `env:NAME`, `file:PATH` or
+    `keyring:service/user`."""
 
 
 class FeedSettings(Section):
     """Where the dashboard finds the daemon. Port 0 takes any free one (see daemon.json)."""
 
     host: Annotated[str, AfterValidator(_feed_host)] = "127.0.0.1"
+    """An address of this machine."""
     port: int = Field(default=8765, ge=0, le=65535)
+    """0 takes any free port; `daemon.json` says which."""
 
 
 class LoggingSettings(Section):
     """How much is logged, and how much of it is kept: `backups` old files of `max_mb` each."""
 
     level: Level = "INFO"
+    """The least severe lines that are written."""
     as_json: bool = Field(default=True, alias="json")
+    """JSON lines; false writes plain lines."""
     max_mb: int = Field(default=10, ge=1, le=1000)
+    """A log file is renamed at this size in MB."""
     backups: int = Field(default=10, ge=1, le=365)
+    """So many renamed files of each log are kept."""
 
 
 class Settings(BaseSettings):
@@ -126,10 +140,15 @@ class Settings(BaseSettings):
     )
 
     gateway: GatewaySettings = GatewaySettings()
+    """Where the broker is."""
     feed: FeedSettings = FeedSettings()
+    """Where the dashboard and the admin commands find the daemon."""
     logging: LoggingSettings = LoggingSettings()
+    """How much is logged, and how much of it is kept."""
     alerts: AlertSettings = AlertSettings()
+    """Messages to people outside."""
     metrics: MetricsSettings = MetricsSettings()
+    """Figures for Prometheus."""
 
     @classmethod
     def settings_customise_sources(

@@ -37,9 +37,11 @@ class Configuration(Rule):
         "stop_limit",
         "trailing_stop",
     )
+    """The orders that count as a stop."""
     accept_beyond_entry: bool = True
     max_stop_distance_ticks: PositiveInt | None = None
     action: Literal["close_position", "place_stop"] = "close_position"
+    """Close the position, or place a stop."""
     place_stop_ticks: PositiveInt | None = None
     adopt_existing_at_startup: bool = True
 

@@ -30,8 +30,11 @@ class SessionWindow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     days: Annotated[tuple[Day, ...], Field(min_length=1)]
+    """The days a window starts on."""
     start: MinuteOfDay
+    """A local time, as "08:30"."""
     end: MinuteOfDay
+    """A local time; on the next day where it is not after `start`."""
 
     @model_validator(mode="after")
     def _has_a_length(self) -> "SessionWindow":
@@ -63,7 +66,9 @@ class Hours(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     timezone: ZoneName | None = None
+    """The zone of these hours; null: that of the rule."""
     sessions: Windows
+    """The hours in which the product may be traded."""
 
     @cached_property
     def weekly(self) -> WeeklyHours:

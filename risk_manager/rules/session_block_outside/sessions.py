@@ -26,16 +26,24 @@ class Sessions(Rule):
 
     rule: Literal["session_block_outside"] = "session_block_outside"
     timezone: ZoneName | None = None
+    """The zone of the hours; null: that of the trading day."""
     sessions: Windows
+    """The hours in which trading is allowed."""
     per_symbol: Annotated[dict[str, Hours], BeforeValidator(_upper_keys)] = Field(
         default_factory=dict
     )
+    """Hours of one product, by root, instead of those above."""
     respect_holidays: bool = True
     pre_close_warning: Duration = timedelta(minutes=5)
+    """So long before the end it is announced."""
     at_end: Literal["close_and_cancel", "cancel_only", "none"] = "close_and_cancel"
+    """At the end close and cancel, only cancel, or do nothing."""
     fills_outside: Literal["close", "alert"] = "close"
+    """A position opened outside the hours is closed, or only told."""
     working_orders_outside: Literal["cancel", "keep"] = "cancel"
+    """Orders outside the hours are cancelled, or kept."""
     lockout: Literal["until_session_start", "none"] = "until_session_start"
+    """The account is locked until the next session, or not."""
 
     @model_validator(mode="after")
     def _the_words_fit_together(self) -> Self:

@@ -16,7 +16,9 @@ class InitialStop(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False
+    """Place it."""
     ticks: PositiveInt = 40
+    """So far from the average price."""
 
 
 class TakeProfit(BaseModel):
@@ -25,7 +27,9 @@ class TakeProfit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False
+    """Place it."""
     ticks: PositiveInt = 80
+    """So far from the average price."""
 
 
 class Breakeven(BaseModel):
@@ -34,9 +38,13 @@ class Breakeven(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = True
+    """Do it."""
     trigger_ticks: PositiveInt = 10
+    """At this profit per contract."""
     offset_ticks: int = 1
+    """So far on the profitable side of the entry."""
     if_through: Literal["close", "skip"] = "skip"
+    """The price is already beyond the new stop: close, or wait."""
 
     @model_validator(mode="after")
     def _offset_below_trigger(self) -> "Breakeven":
@@ -54,11 +62,17 @@ class Trailing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = True
+    """Do it."""
     activation_ticks: PositiveInt = 20
+    """From this profit per contract on."""
     distance_ticks: PositiveInt = 10
+    """So far behind the best price."""
     step_ticks: PositiveInt = 1
+    """Move in steps of at least so much."""
     min_interval: Duration = timedelta(seconds=1)
+    """Move no more often than this."""
     if_through: Literal["close", "skip"] = "close"
+    """The price is already beyond the new stop: close, or wait."""
 
     @model_validator(mode="after")
     def _not_too_often(self) -> "Trailing":
@@ -75,12 +89,18 @@ class Configuration(Rule):
     rule: Literal["trade_management"] = "trade_management"
     enabled: bool = False
     initial_stop: InitialStop = InitialStop()
+    """A stop for a position that has none."""
     take_profit: TakeProfit = TakeProfit()
+    """A limit order that takes the profit."""
     breakeven: Breakeven = Breakeven()
+    """Move the stop to the entry once."""
     trailing: Trailing = Trailing()
+    """Let the stop follow the price."""
     price: Literal["last", "executable"] = "last"
+    """The price that counts."""
     adopt_manual_stops: Literal["improve_only", "never"] = "improve_only"
     resize_with_position: bool = True
+    """The size of its own orders follows the position."""
 
     @cached_property
     def distances(self) -> tuple[int, int, int, int, int]:

@@ -27,7 +27,7 @@ from risk_manager.settings.settings_file import Settings
 HEAD = """\
 # Configuration
 
-<!-- Made from the models: `python -m risk_manager.admin.configuration_page > docs/configuration.md` -->
+<!-- Made by `python -m risk_manager.admin.configuration_page > docs/configuration.md`. -->
 
 Every key of the four files in `config/`. An unknown key is an error. Money is in account currency
 and never negative, durations are written as `90s`, `30m`, `1h30m` or `2d`, times of day as

@@ -142,6 +142,7 @@ class Lanes(AsyncClosing):
         wait = self._budget.look_in_seconds(lane, now)
         if wait > 0:
             return _limited(wait)
+        self._budget.note_look(now)
         return await self._read_once(lane, path, body, limit)
 
     # --- reads ---

@@ -14,6 +14,11 @@ LONGEST_PAUSE_OF_LOOKS_SECONDS = 2.0
 READS_OF_A_CALL = 4
 """An estimate of the reads that go with one call, routine reads of that time included."""
 READS_OF_A_START = 10
+LOOKS_AT_LEAST = 2
+LOOKS_AT_LEAST_WITHIN_SECONDS = 5.0
+"""A spent budget still lets positions and orders be looked at so often, as after a crash much of it
+is an estimate, while fewer than `MOST_REQUESTS` of the gateway's 200 are counted in all."""
+MOST_REQUESTS = 175
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,7 @@ class RequestBudget:
         self._slow = _Window(limits.window_seconds)
         self._acts = _Window(limits.window_seconds)
         self._all_reads = _Window(limits.window_seconds)
+        self._looks_lately = _Window(LOOKS_AT_LEAST_WITHIN_SECONDS)
         self._reads_paused_until = 0.0
         self._looks_paused_until = 0.0
 
@@ -83,6 +89,10 @@ class RequestBudget:
     def count_read(self, lane: Lane, now: float) -> None:
         self._own(lane).add(now)
         self._all_reads.add(now)
+
+    def note_look(self, now: float) -> None:
+        """Note that a read of enforcement is about to be sent, on whichever lane."""
+        self._looks_lately.add(now)
 
     def take_up(self, calls_ago: Iterable[timedelta], now: float) -> None:
         """Count the calls of an earlier run, and an estimate of the reads that went with them.
@@ -125,7 +135,8 @@ class RequestBudget:
         if now < self._looks_paused_until:
             return 0
         own = self._limits.looks - self._fast.count(now)
-        return max(min(own, self._shared_left(now)), 0)
+        least = 0 if self._least_look_in_seconds(now) > 0 else 1
+        return max(min(own, self._shared_left(now)), least)
 
     def read_in_seconds(self, now: float) -> float:
         """Return how long until a read that can wait may be sent; 0 or less for now."""
@@ -145,7 +156,13 @@ class RequestBudget:
         wait = self._shared_room_in_seconds(now)
         if lane is Lane.SLOW:
             wait = max(wait, self._slow.room_in_seconds(self._limits.reads, now))
-        return wait
+        return min(wait, self._least_look_in_seconds(now))
+
+    def _least_look_in_seconds(self, now: float) -> float:
+        """Return how long until the next look that even a spent budget allows."""
+        both = self._all_reads.count(now) + self._acts.count(now)
+        wait = self._looks_lately.room_in_seconds(LOOKS_AT_LEAST, now)
+        return wait if both < MOST_REQUESTS else max(wait, LOOKS_AT_LEAST_WITHIN_SECONDS)
 
     def _own(self, lane: Lane) -> _Window:
         return self._fast if lane is Lane.FAST else self._slow

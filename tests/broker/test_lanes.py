@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -310,6 +311,23 @@ async def test_a_start_after_a_crash_goes_on_with_the_minute_that_the_gateway_co
     assert max(sum(at - 60 < other <= at for other in asked) for at in asked) <= 200
     later = [call.path for call in broker.asked if call.at > began + 30]
     assert later.count(POSITIONS) >= 20
+
+
+@in_virtual_time
+async def test_with_the_budget_spent_enforcement_still_looks_every_five_seconds() -> None:
+    broker = PaperBroker()
+    async with lanes(broker) as desk:
+        desk.lanes.take_up(timedelta(seconds=1) for _ in range(40))
+        while (await desk.lanes.read(POSITIONS, ABOUT)).ok:
+            pass
+        began, seen = desk.now(), []
+        while desk.now() < began + 30:
+            replies = [await desk.lanes.look(POSITIONS, ABOUT) for _ in range(3)]
+            seen += [desk.now() for reply in replies if reply.ok]
+            assert replies[-1].answer is Answer.LIMITED
+            await asyncio.sleep(max(replies[-1].retry_after_seconds or 0.0, 0.1))
+        assert len(seen) == 12
+        assert max(b - a for a, b in pairwise(seen)) <= 5.2
 
 
 @in_virtual_time

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from desk import DeskMaker, make_desk
+from written_secrets import secrets_in
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -12,6 +13,13 @@ def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("user_state")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_secret_is_written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No file that a test leaves behind has a key or a session token of the gateway in it."""
+    yield
+    assert list(secrets_in(tmp_path_factory.getbasetemp())) == []
 
 
 @pytest.fixture

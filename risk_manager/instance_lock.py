@@ -6,6 +6,7 @@ daemon ends at once and not after seconds of imports on a busy machine.
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,10 @@ from platformdirs import user_state_path
 
 EXIT_DATABASE = 6
 EXIT_ALREADY_RUNNING = 7
+
+
+PROBED_FOR_S = 0.3
+"""Commands take the lock of the folder for a moment, to see whether a daemon holds it."""
 
 
 class CannotStart(Exception):
@@ -69,8 +74,8 @@ class InstanceLock:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
             if os.name == "posix":
-                data_dir.chmod(0o700)
-            self._hold(data_dir / "daemon.lock")
+                _make_private(data_dir)
+            self._hold(data_dir / "daemon.lock", patience_s=PROBED_FOR_S)
         except Timeout:
             raise CannotStart(
                 EXIT_ALREADY_RUNNING,
@@ -116,10 +121,38 @@ class InstanceLock:
                 self._open.callback(path.unlink, missing_ok=True)
         return unusable
 
-    def _hold(self, path: Path) -> bool:
+    def _hold(self, path: Path, *, patience_s: float = 0.0) -> bool:
         """Take the lock of a file. Returns False if it is held already by this object."""
         if path in self._held:
             return False
-        self._open.enter_context(FileLock(path, timeout=0))
+        self._open.enter_context(FileLock(path, timeout=patience_s))
         self._held.add(path)
         return True
+
+
+def _make_private(folder: Path) -> None:
+    """Close a folder to others. Raises CannotStart if it cannot be made private."""
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        raise CannotStart(
+            EXIT_DATABASE,
+            f"the data folder {folder} belongs to {_user(owner)}, who could change it under a "
+            f"daemon of {_user(os.geteuid())}; run it as its owner, or give --data a folder of "
+            "this user",
+        )
+    folder.chmod(0o700)
+    if stat.S_IMODE(folder.stat().st_mode) & stat.S_IWOTH:
+        raise CannotStart(
+            EXIT_DATABASE,
+            f"everybody may write to the data folder {folder}, and its drive keeps no "
+            "permissions; give --data a folder on another drive",
+        )
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -1,12 +1,14 @@
 """InstanceLock: what one daemon holds for itself, and gives back at its end."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
 
-from risk_manager.instance_lock import CannotStart, InstanceLock
+from risk_manager import instance_lock
+from risk_manager.instance_lock import EXIT_DATABASE, CannotStart, InstanceLock
 
 API = "https://api.topstepx.com/api"
 
@@ -70,3 +72,39 @@ def test_no_place_for_lock_files_is_told_and_keeps_nobody_from_guarding(
     state_folder.write_text("not a folder")
     with InstanceLock() as claims:
         assert list(claims.hold_the_accounts(API, [101], str)) == ["api.topstepx.com-101.lock"]
+
+
+def test_a_command_that_looks_at_the_lock_keeps_no_daemon_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that ends with 7 is not started again: a glance must not cause that."""
+    monkeypatch.setattr(instance_lock, "PROBED_FOR_S", 30.0)
+    glance = FileLock(tmp_path / "daemon.lock", thread_local=False)
+    glance.acquire()
+    threading.Timer(0.05, glance.release).start()
+    with InstanceLock() as lock:
+        lock.hold_the_folder(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give folders")
+def test_a_data_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, 65534, 65534)
+    with InstanceLock() as lock, pytest.raises(CannotStart) as refused:
+        lock.hold_the_folder(data)
+    assert refused.value.code == EXIT_DATABASE
+    (line,) = str(refused.value).splitlines()
+    assert f"the data folder {data} belongs to nobody, who could change it under a" in line
+    assert not (data / "daemon.lock").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes have no meaning here")
+def test_a_folder_that_cannot_be_made_private_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a drive of another system, where every mode is 0777 and chmod does nothing."""
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    with InstanceLock() as lock, pytest.raises(CannotStart, match="keeps no permissions"):
+        lock.hold_the_folder(tmp_path)

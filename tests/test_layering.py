@@ -41,9 +41,12 @@ MAY_IMPORT = {
     "drill": {
         "admin", "broker", "clock", "daemon", "domain", "feed", "practice", "rules", "settings",
     },
+    "service": {
+        "admin", "daemon", "domain", "feed", "instance_lock", "settings", "store",
+    },
     "cli": {
         "instance_lock", "daemon", "demo", "drill", "dashboard", "feed", "settings", "admin",
-        "practice", "logs", "domain", "alerts",
+        "practice", "logs", "domain", "alerts", "service",
     },
     "demo": {"instance_lock", "daemon", "practice", "settings", "dashboard", "feed", "logs"},
 }  # fmt: skip

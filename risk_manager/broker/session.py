@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
@@ -81,6 +82,7 @@ class SessionTimings:
     """How often the connections of enforcement are used so that a close finds them open."""
     request: int = 5
     login: float = 15.0
+    logout: float = 2.0
     between_logins: float = 1.0
     """The least time between logins, so that a token refused at once does not cause many."""
 
@@ -214,6 +216,29 @@ class GatewaySession(AsyncClosing):
     async def log_in(self) -> None:
         """Log in. Raises `CredentialsRefused` or `GatewayUnavailable`."""
         await self.renew()
+
+    async def log_out(self) -> None:
+        """Ask the gateway once, for a short time, to make the token worthless. Never raises.
+
+        To be called when nothing needs the token any more.
+        """
+        token = self._token
+        if token is None:
+            return
+        told = "no answer in time"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timings.logout):
+                try:
+                    answered = await self.connections.post("/Auth/logout", {}, token.text)
+                except Exception as error:  # the stop goes on, whatever the gateway makes of it
+                    told = _told(error)
+                else:
+                    body = answered.body
+                    if isinstance(body, dict) and body.get("success") is True:
+                        log.info("logged out; the token is worthless")
+                        return
+                    told = f"refused (HTTP {answered.status})"
+        log.warning("not logged out: %s; the token ends at %s", told, token.expires_at.isoformat())
 
     async def renew(self, stale_token: str | None = None) -> str:
         """Replace the token and return the new one. Concurrent callers share one login.

@@ -14,6 +14,7 @@ from risk_manager.cli import (
     admin_records,
     admin_running,
     admin_selftest,
+    admin_service,
 )
 from risk_manager.cli.groups import add_group
 
@@ -34,3 +35,4 @@ def register(commands: "Commands") -> None:
     admin_running.register(groups)
     admin_selftest.register(groups)
     admin_alerts.register(groups)
+    admin_service.register(groups)

@@ -36,6 +36,7 @@ from risk_manager.daemon.feed_history import FeedHistory
 from risk_manager.daemon.maintenance import CallAudit, Maintenance
 from risk_manager.daemon.outside import Outside, outside
 from risk_manager.daemon.running_verbs import RunningVerbs
+from risk_manager.daemon.slow_actions import log_call, warn_if_slow
 from risk_manager.daemon.time_clock import StoredTimeClock
 from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.decisions import Action
@@ -65,7 +66,6 @@ from risk_manager.daemon.data_place import Announce, DataPlace
 from risk_manager.daemon.exits import EXIT_CREDENTIALS
 
 log = structlog.get_logger("risk_manager.daemon")
-api_log = structlog.get_logger("risk_manager.broker.lanes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +155,10 @@ async def assemble(
     def put(event: AnyEvent) -> None:
         pipeline.inbox.put_nowait(event)
 
+    def settle(event: AnyEvent) -> None:
+        warn_if_slow(event)
+        put(event)
+
     password = AdminPassword(
         store, where.data_dir, clock, lambda: state().day.date if wishes.is_open() else None
     )
@@ -164,6 +168,7 @@ async def assemble(
         raise CannotStart(EXIT_DATABASE, f"the admin password cannot be read: {error}") from None
     address = await _address(stack, configuration, practice, where, announce)
     session = await stack.enter_async_context(GatewaySession(address, clock=clock))
+    stack.push_async_exit(_log_out_after_a_stop(session))
     calls = CallAudit(store)
     stack.push_async_callback(calls.write)
     gateway = SessionGateway(session, on_date=venue.note if venue else _ignore)
@@ -177,7 +182,7 @@ async def assemble(
         lanes,
         reconciler,
         clock,
-        put,
+        settle,
         lambda account_id, contract_id: _position_in(state(), account_id, contract_id),
         run_id=run_id,
         is_for_news=lambda action: _is_for_news(state(), action, clock.now()),
@@ -323,6 +328,19 @@ async def assemble(
     )
 
 
+def _log_out_after_a_stop(session: GatewaySession) -> Callable[..., Awaitable[None]]:
+    """Return the end of a session: a logout, but not after a crash, which is restarted at once.
+
+    It runs when everything that sends requests has been closed.
+    """
+
+    async def end(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await session.log_out()
+
+    return end
+
+
 def watch(contracts: ContractBook, hubs: HubSupervisor, contract_ids: frozenset[str]) -> None:
     """Request the records and the quotes of these contracts."""
     contracts.want(contract_ids)
@@ -415,16 +433,7 @@ def _note_call(calls: CallAudit, call: Call) -> None:
     if call.lane is not Lane.FAST:
         return
     calls.note(call)
-    api_log.info(
-        "call",
-        path=call.path,
-        body=dict(call.body),
-        answer=str(call.answer),
-        code=call.code,
-        message=call.message,
-        took_ms=round(call.took_ms, 1),
-        late=call.late,
-    )
+    log_call(call)
 
 
 def _ignore(_: str) -> None:

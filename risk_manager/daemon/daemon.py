@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 from collections.abc import Coroutine
 from pathlib import Path
@@ -14,7 +15,7 @@ from risk_manager import __version__, logs
 from risk_manager.broker.reading.reconciler import FEW_ACCOUNTS
 from risk_manager.broker.request_budget import Limits
 from risk_manager.clock import Clock, SystemClock, tick
-from risk_manager.daemon.downtime import last_sign_of_life
+from risk_manager.daemon.downtime import UnguardedSince, last_sign_of_life
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminError
 from risk_manager.feed.server import FeedUnavailable
@@ -29,8 +30,10 @@ from risk_manager.daemon.data_place import HEARTBEAT, Announce, DataPlace
 from risk_manager.daemon.exits import EXIT_CONFIGURATION, EXIT_DONE, exit_hard_after
 from risk_manager.daemon.guarded_accounts import GuardedAccounts
 from risk_manager.daemon.limits_in_force import LimitsInForce
+from risk_manager.daemon.service_notices import ServiceNotices
+from risk_manager.daemon.start_steps import start_step
 from risk_manager.daemon.startup import Startup
-from risk_manager.daemon.status import Progress, Status, troubles, vitals
+from risk_manager.daemon.status import Progress, Status, in_one_line, troubles, vitals
 
 log = structlog.get_logger("risk_manager.daemon")
 
@@ -74,6 +77,7 @@ class Daemon:
         self.limits: LimitsInForce
         self.accounts: GuardedAccounts
         self.startup: Startup
+        self._notices: ServiceNotices
 
     @property
     def state(self) -> State:
@@ -125,20 +129,26 @@ class Daemon:
         self.status = Status(self._data_dir, self.run_id, self.progress)
         self.status.write_file()
         stack.push(self._say_stopped)
+        self._notices = await stack.enter_async_context(
+            ServiceNotices.from_environment(
+                os.environ, is_guarding=self.running.is_set, in_a_line=self._in_one_line
+            )
+        )
         last_alive_at = last_sign_of_life(self._data_dir / HEARTBEAT)
         where = DataPlace.find(self._data_dir, self._configuration.settings.gateway, self._announce)
         self.status.database = where.database
-        self.parts = await assemble(
-            stack,
-            self._configuration,
-            where,
-            self._wishes(stop),
-            clock=self.clock,
-            run_id=self.run_id,
-            announce=self._announce,
-            limits=self._lane_limits,
-            practice=self._practice,
-        )
+        with start_step("database and parts"):
+            self.parts = await assemble(
+                stack,
+                self._configuration,
+                where,
+                self._wishes(stop),
+                clock=self.clock,
+                run_id=self.run_id,
+                announce=self._announce,
+                limits=self._lane_limits,
+                practice=self._practice,
+            )
         self.limits = LimitsInForce(self.parts, self._configuration, where, self._announce)
         self.accounts = GuardedAccounts(
             self.parts, self.limits, self._instance_lock, self._announce
@@ -150,13 +160,16 @@ class Daemon:
             self.status,
             where,
             running=self.running,
-            last_alive_at=last_alive_at,
+            unguarded_since=UnguardedSince.found(
+                where.unguarded, self.parts.store.last_clean_stop, last_alive_at
+            ),
             announce=self._announce,
         )
         self.status.feed = self.parts.feed
         await self.parts.outside.open(stack, self._announce)
         try:
-            await stack.enter_async_context(self.parts.feed)
+            with start_step("feed"):
+                await stack.enter_async_context(self.parts.feed)
         except FeedUnavailable as error:
             raise CannotStart(EXIT_CONFIGURATION, str(error)) from None
         self.status.write_file()
@@ -242,10 +255,19 @@ class Daemon:
     async def _stop(self) -> None:
         self._announce("stopping")
         self.status.set("STOPPING")
+        self._notices.stopping()
         await self.parts.enforcer.drain(DRAIN_LIMIT_S)
         await self.parts.pipeline.inbox.join()
         for task in self._tasks:
             task.cancel()
+
+    def _in_one_line(self) -> str:
+        if not self.is_open:
+            return in_one_line(self.progress, 0, 0)
+        guarded = self.accounts.watched - self.accounts.missing
+        known = self.parts.state.accounts
+        locked = sum(bool(known[i].locks) for i in guarded if i in known)
+        return in_one_line(self.progress, len(guarded), locked)
 
     def _say_stopped(
         self,

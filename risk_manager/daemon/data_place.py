@@ -9,6 +9,7 @@ from risk_manager.settings.settings_file import GatewaySettings
 from risk_manager.store import place
 
 HEARTBEAT = "heartbeat"
+UNGUARDED = "unguarded.json"
 JOURNAL = "journal"
 
 Announce = Callable[[str], None]
@@ -56,6 +57,10 @@ class DataPlace:
     @property
     def journal(self) -> Path:
         return self.folder / JOURNAL
+
+    @property
+    def unguarded(self) -> Path:
+        return self.folder / UNGUARDED
 
     @property
     def heartbeat(self) -> Path:

@@ -2,18 +2,18 @@
 
 import asyncio
 import gc
-from datetime import datetime
 
 from risk_manager.broker.session import CredentialsRefused
 from risk_manager.daemon.account_opening import AccountOpening, why_in_shadow
 from risk_manager.daemon.assembly import Parts
 from risk_manager.daemon.data_place import Announce, DataPlace
-from risk_manager.daemon.downtime import end_downtime
+from risk_manager.daemon.downtime import UnguardedSince, end_downtime
 from risk_manager.daemon.exits import EXIT_CREDENTIALS
 from risk_manager.daemon.first_reading import FirstReading
 from risk_manager.daemon.guarded_accounts import GuardedAccounts
 from risk_manager.daemon.limits_in_force import LimitsInForce
 from risk_manager.daemon.login import Login
+from risk_manager.daemon.start_steps import start_step
 from risk_manager.daemon.status import Status
 from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
 from risk_manager.store.schema import StoreError
@@ -34,7 +34,7 @@ class Startup:
         where: DataPlace,
         *,
         running: asyncio.Event,
-        last_alive_at: datetime | None,
+        unguarded_since: UnguardedSince | None,
         announce: Announce,
     ) -> None:
         self.reading = FirstReading(parts, accounts, status, announce)
@@ -45,16 +45,20 @@ class Startup:
         self._accounts = accounts
         self._status = status
         self._running = running
-        self._last_alive_at = last_alive_at
+        self._unguarded_since = unguarded_since
+        self._where = where
         self._announce = announce
 
     async def log_in(self) -> None:
         """Log in and open the accounts. Raises CannotStart."""
         try:
-            await self._login.log_in()
-            await self._login.agree_on_the_time()
-            listed = await self._login.accounts()
-            await self._opening.open({a.id: a for a in listed})
+            with start_step("login"):
+                await self._login.log_in()
+            with start_step("time"):
+                await self._login.agree_on_the_time()
+            with start_step("accounts"):
+                listed = await self._login.accounts()
+                await self._opening.open({a.id: a for a in listed})
         except CredentialsRefused as refused:
             raise CannotStart(EXIT_CREDENTIALS, str(refused)) from None
         except StoreError as error:
@@ -62,7 +66,8 @@ class Startup:
 
     async def arm(self) -> None:
         """Set RUNNING once every account has been read, and return once each is read whole."""
-        await self.reading.wait_until_guarded()
+        with start_step("first reading"):
+            await self.reading.wait_until_guarded()
         was_whole = self.reading.is_whole
         if was_whole:
             await self._end_downtime()
@@ -77,9 +82,10 @@ class Startup:
         in_shadow = f"; in shadow, as live funded: {', '.join(alone)}" if alone else ""
         self._announce(f"RUNNING: guarding {names or 'no account'}{in_shadow}")
         if not was_whole:
-            await self.reading.wait_until_whole()
+            with start_step("today's trades"):
+                await self.reading.wait_until_whole()
             await self._end_downtime()
             self._announce("today's trades of all accounts are known")
 
     async def _end_downtime(self) -> None:
-        await end_downtime(self._parts, self._accounts.watched, self._last_alive_at)
+        await end_downtime(self._parts, self._accounts.watched, self._unguarded_since, self._where)

@@ -73,6 +73,14 @@ class Status:
             log.warning("daemon_file_unwritable", reason=str(error))
 
 
+def in_one_line(progress: Progress, accounts: int, locked: int) -> str:
+    """Return the daemon's status in a line, with how many accounts it watches and has locked."""
+    told = progress.status + (f": {progress.message}" if progress.message else "")
+    if progress.status not in ("RUNNING", "DEGRADED"):
+        return told
+    return f"{told}; {accounts} account{'' if accounts == 1 else 's'} guarded, {locked} locked"
+
+
 def troubles(parts: Parts) -> list[str]:
     """Return the reasons why the daemon is DEGRADED, each as a sentence."""
     found = [

@@ -58,8 +58,7 @@ def load(
         documents[name] = Document(name, exists=documents[name].exists)
         parse(documents[name], text.encode())
     configuration = _checked(folder, documents, os.environ if env is None else env, today)
-    loose = _loose_permissions(folder, documents.values())
-    return replace(configuration, warnings=(*loose, *configuration.warnings))
+    return replace(configuration, warnings=(*open_to_everybody(folder), *configuration.warnings))
 
 
 def load_gateway(folder: Path, env: Mapping[str, str] | None = None) -> GatewaySettings:
@@ -236,15 +235,21 @@ def _stray_variables(env: Mapping[str, str]) -> Iterator[Problem]:
             yield Problem(ENVIRONMENT, 0, upper, f"no such section{close}; the variable is ignored")
 
 
-def _loose_permissions(folder: Path, documents: Any) -> Iterator[Problem]:
-    """Report files that everybody can edit, as their limits protect nothing."""
+def open_to_everybody(folder: Path) -> list[Problem]:
+    """Return the files that everybody can edit, and the folder, as such limits protect nothing."""
     if os.name != "posix":
-        return
-    for name in (".", *(document.name for document in documents if document.exists)):
+        return []
+    found = []
+    for name in (".", SETTINGS, *LIMITING_FILES):
         path = folder / name
-        if stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH:
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue  # a file that is not there; one that cannot be read is reported elsewhere
+        if stat.S_IMODE(mode) & stat.S_IWOTH:
             shown = "the configuration folder" if name == "." else name
-            yield Problem(shown, 0, "", f"everybody may write to it; run: chmod o-w {path}")
+            found.append(Problem(shown, 0, "", f"everybody may write to it; run: chmod o-w {path}"))
+    return found
 
 
 # --- risk_config.yaml ------------------------------------------------------------------------

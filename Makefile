@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.installed
 
-.PHONY: run demo dashboard test check coverage bench torture simulate lock clean setup
+.PHONY: run demo dashboard screenshots test check coverage bench torture simulate lock clean setup
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ demo: $(STAMP)
 
 dashboard: $(STAMP)
 	@$(PY) -m risk_manager dashboard
+
+# The pictures in docs/pictures, drawn from fixed trading days: the same on every machine.
+screenshots: $(STAMP)
+	@$(PY) tests/screens --docs
 
 test: $(STAMP)
 	@$(PY) -m pytest -n auto --dist loadfile

@@ -84,18 +84,15 @@ def edges_ahead(
             told.setdefault((early, "closes early"), []).append(name_of(market))
     for (at, word), names in told.items():
         yield at, f"{_several(names)} {word if len(names) == 1 else _plural(word)}"
-    for at, title, opening in sorted(set(_hours_edges(outlook, account_id, now))):
-        yield at, f"{title}: {'may be traded' if opening else 'shut'}"
-
-
-def _hours_edges(
-    outlook: Outlook, account_id: int | None, now: datetime
-) -> Iterator[tuple[datetime, str, bool]]:
-    for row in outlook.allowed:
-        if account_id is None or account_id in row.accounts:
-            edge = next_hours(row, now)
-            if edge is not None:
-                yield edge.at, row.title, edge.is_opening
+    rows = [r for r in outlook.allowed if account_id is None or account_id in r.accounts]
+    hours: dict[tuple[datetime, bool], list[str]] = {}
+    for row in rows:
+        edge = next_hours(row, now)
+        if edge is not None:
+            hours.setdefault((edge.at, edge.is_opening), []).extend(row.products)
+    for (at, opening), products in sorted(hours.items()):
+        whose = "your hours" if len(hours) == 1 else f"your hours of {_several(products)}"
+        yield at, f"{whose} {'begin' if opening else 'end'}"
 
 
 def _several(names: Iterable[str]) -> str:

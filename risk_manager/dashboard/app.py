@@ -281,6 +281,8 @@ class RiskDashboard(App[None]):
         for part in (pane, *pane.query("*")):  # a tab nobody looks at is not drawn
             if isinstance(part, Panel | Figures | Coming | DayPlot | DayLine):
                 part.show(live if isinstance(part, NEVER_HELD) else glance)
+        if not self.screen.is_mounted:  # a window that is being opened has nothing to draw on
+            return
         if isinstance(self.screen, RuleScreen):
             self.screen.show(glance)
         elif isinstance(self.screen, AccountsScreen):

@@ -52,7 +52,7 @@ def facts(glance: Glance, meter: MeterRow) -> Iterator[Content]:
     """The lines that explain one rule as it stands now."""
     account = glance.account
     assert account is not None
-    word, colour = word_and_colour(meter)
+    word, colour = word_and_colour(meter, account.locks)
     yield Content.assemble((meter.title, "bold"), (f"   {meter.spec_id}  {meter.rule_id}", DIM))
     yield Content("")
     words = in_words(glance, account.account_id, meter.rule_id)

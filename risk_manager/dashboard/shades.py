@@ -1,7 +1,9 @@
 """The colour and the word of a limit: green, amber from 70 %, red from 90 %."""
 
+from collections.abc import Iterable
+
 from risk_manager.dashboard.wording import DIM
-from risk_manager.feed.messages import MeterRow
+from risk_manager.feed.messages import LockRow, MeterRow
 
 NEAR = 0.70
 VERY_NEAR = 0.90
@@ -14,17 +16,28 @@ _STATES = {
 }
 
 
-def word_and_colour(meter: MeterRow) -> tuple[str, str]:
-    """The word is the rule's own judgement; the colour also warns of what is merely near."""
+def word_and_colour(meter: MeterRow, locks: Iterable[LockRow] = ()) -> tuple[str, str]:
+    """The word is the rule's own judgement; the colour also warns of what is merely near.
+
+    `locks` of the account: a pause of entries that runs is the rule at work, and no breach of it.
+    """
     if meter.counts_from is not None:
         return "WAITS", DIM
+    pauses = {x.rule_id for x in locks if x.policy == "no_entries" and x.expires_at is not None}
+    if meter.state == "breach" and meter.rule_id in pauses:
+        return "PAUSE", "$text-warning"
     word, colour = _STATES.get(meter.state, (meter.state.upper(), DIM))
-    if meter.state in ("ok", "warn") and meter.used is not None:
+    if meter.state in ("ok", "warn") and meter.used is not None and not is_harmless(meter):
         if meter.used >= VERY_NEAR:
             colour = "$text-error"
         elif meter.used >= NEAR:
             colour = "$text-warning"
     return word, colour
+
+
+def is_harmless(meter: MeterRow) -> bool:
+    """Whether a high figure threatens nothing by itself: contracts held, hours of the session."""
+    return meter.state != "breach" and (meter.unit == "min" or "contract" in meter.unit)
 
 
 def place(meter: MeterRow) -> int:

@@ -7,6 +7,7 @@ from enum import Enum
 from risk_manager.dashboard.ahead import edges_ahead
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import STUCK_AFTER_S
+from risk_manager.dashboard.shades import is_harmless
 from risk_manager.dashboard.wording import clock, countdown, duration, release
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot, LockRow
 
@@ -135,8 +136,9 @@ def _free(account: AccountSnapshot) -> Verdict:
         why = f"rules that cannot judge: {', '.join(account.failed_rules)}"
         return Verdict(word="CARE", why=why, tone=Tone.CARE)
     if near:
-        worst = max(near, key=lambda m: (m.state == "breach", m.used or 0.0))
-        return Verdict(word="OK TO TRADE, CARE", why=worst.sentence, tone=Tone.CARE)
+        near.sort(key=lambda m: (m.state != "breach", is_harmless(m), -(m.used or 0.0)))
+        why = "; ".join(m.sentence for m in near)
+        return Verdict(word="OK TO TRADE, CARE", why=why, tone=Tone.CARE)
     if account.mode != "enforce":
         return Verdict(
             word="OK TO TRADE",

@@ -1,5 +1,6 @@
 """The Calendar tab and what happens next, over a real feed."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -52,9 +53,11 @@ async def test_thanksgiving_is_seen_a_week_ahead(
     async with screen(tmp_path, size) as seen:
         await seen.pilot.press("6")
         text = await seen.shows(Calendar, "equity index  OPEN, closes in", "MNQ", "Daily reset")
-        [thursday] = [
+        first, thursday = [
             line for line in text.splitlines() if "Thu 26 Nov" in line and "EARLY" in line
         ]
+        assert first == text.splitlines()[1]  # in sight, whatever is below
+        assert re.match(r"Thu 26 Nov  EARLY CLOSE \d\d:\d\d +equity index$", first)
         assert "17:00 - Thu 12:00" in thursday
         assert "EARLY CLOSE" in thursday
         assert "▶ Fri 20 Nov" in text
@@ -79,7 +82,7 @@ async def test_hours_of_a_rule_are_marked_now_and_an_edit_is_shown_at_once(
         text = await seen.shows(Calendar, "Your hours: Trading hours  OPEN, ends in")
         assert "▶ Mon 16 Nov" in text
         await seen.pilot.press("1")
-        await seen.shows(Coming, "daily reset", "equity index closes", "Trading hours: shut")
+        await seen.shows(Coming, "daily reset", "equity index closes", "your hours end")
 
 
 async def test_without_a_word_of_the_daemon_it_claims_nothing(tmp_path: Path) -> None:
@@ -144,4 +147,4 @@ def test_what_is_ahead_joins_markets_and_names_the_early_close_beyond_the_next_e
         (WEDNESDAY + 7 * HOUR, "oil and metals close"),
         (WEDNESDAY + 27 * HOUR, "oil closes early"),
     ]
-    assert (WEDNESDAY + 2 * HOUR, "Trading hours: shut") in list(edges_ahead(told, 202, WEDNESDAY))
+    assert (WEDNESDAY + 2 * HOUR, "your hours end") in list(edges_ahead(told, 202, WEDNESDAY))

@@ -12,6 +12,7 @@ from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import Line, Picture
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.position_sheet import PositionSheet
+from risk_manager.dashboard.widgets.positions import Positions
 from risk_manager.domain.rule import Rule
 from risk_manager.feed.messages import OrderRow
 from risk_manager.rules.max_contracts import MaxContracts
@@ -50,6 +51,26 @@ async def test_a_position_has_its_orders_under_it(tmp_path: Path, size: tuple[in
         sheet = seen.app.screen.query_one(PositionSheet)
         await until(lambda: "LONG 2" in seen.text(PositionSheet))
         assert sheet.border_subtitle == "2 contracts held, open 0.00"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_the_overview_says_what_a_position_makes_at_its_stop(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with FeedDaemon(tmp_path, rules=with_grace) as daemon, screen(tmp_path, size) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        await daemon.position(2)
+        await daemon.quote(21000.25)
+        await seen.shows(Positions, "+2", "NO STOP 0:")
+        await daemon.order(stop="20990.25")
+        await seen.shows(Positions, "1 OF 2 0:")
+        await daemon.order(order_id=56, stop="20985.25")
+        text = await seen.shows(Positions, "at stop", "-50.00")  # 40 and 60 ticks of $0.50
+        assert max(map(len, text.splitlines())) <= seen.app.screen.query_one(Positions).room
+        daemon.clock.skip(seconds=7)
+        await daemon.tick()
+        if size[0] >= 120:
+            await seen.shows(Positions, "STALE")
 
 
 async def test_a_stop_larger_than_the_position_protects_it_and_reverses(tmp_path: Path) -> None:

@@ -210,6 +210,28 @@ async def test_a_lost_feed_dims_everything_says_its_age_and_comes_back(tmp_path:
             await until(lambda: not seen.app.screen.has_class("-stale"))
 
 
+async def test_nothing_old_is_green_and_no_countdown_runs(tmp_path: Path) -> None:
+    async with screen(tmp_path) as seen:
+        async with FeedDaemon(tmp_path) as daemon:
+            await daemon.position(2)
+            await daemon.quote(21010.25)
+            await seen.shows(Positions, "+40.00")
+            await seen.shows(AccountHeader, "reset in")
+            assert "$text-success" in styles(seen)
+        await until(lambda: seen.app.screen.has_class("-stale"))
+        header = await seen.shows(AccountHeader, "figures of")
+        assert "reset in" not in header
+        await until(lambda: "$text-success" not in styles(seen))
+        assert "+40.00" in seen.text(Positions)
+
+
+def styles(seen: Seen) -> set[str]:
+    """Every word of the styles on the open tab."""
+    shown = [text.content for text in seen.app.screen.query("#overview Text").results(Text)]
+    spans = [span for content in shown if isinstance(content, Content) for span in content.spans]
+    return {word for span in spans for word in str(span.style).split()}
+
+
 async def test_silence_alone_takes_the_green_away(tmp_path: Path) -> None:
     skipped = 0.0
 
@@ -294,7 +316,8 @@ async def test_a_lock_on_an_account_that_is_not_shown_is_seen(
         header = await seen.shows(AccountHeader, "express", "2/2")
         assert "combine-50k" not in header
         await lock(daemon, "flat", "enough for today", minutes=5)
-        await seen.shows(AccountHeader, "combine-50k: LOCKED")
+        header = await seen.shows(AccountHeader, "combine-50k: LOCKED")
+        assert len(header) <= 80  # what does not fit is left out whole
         await seen.shows(VerdictLine, "OK TO TRADE")  # of the account shown
         await seen.pilot.press("a")
         header = await seen.shows(AccountHeader, "1/2")

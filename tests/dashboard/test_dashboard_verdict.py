@@ -7,6 +7,7 @@ import pytest
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import Line, Picture
+from risk_manager.dashboard.shades import word_and_colour
 from risk_manager.dashboard.verdict import Tone, verdict, what_is_next
 from risk_manager.feed.messages import (
     AccountSnapshot,
@@ -170,6 +171,30 @@ def test_a_near_limit_is_named() -> None:
     assert told(seen) == ("OK TO TRADE, CARE", "$165.59 left", Tone.CARE)
     quiet = replace(ACCOUNT, meters=(replace(near, shadow=True), replace(near, counts_from=NOW)))
     assert verdict(glance(account=quiet)).tone is Tone.GOOD
+
+
+def test_near_limits_are_named_with_the_most_dangerous_first() -> None:
+    held = replace(METER, state="warn", used=1.0, unit="contracts", sentence="3 of 3 held")
+    stop = replace(METER, state="warn", used=0.6, unit="s", sentence="closed in 12 s")
+    loss = replace(METER, state="warn", used=0.84, unit="USD")
+    seen = verdict(glance(account=replace(ACCOUNT, meters=(held, stop, loss))))
+    assert seen.why == "$165.59 left; closed in 12 s; 3 of 3 held"
+    assert [word_and_colour(m) for m in (held, stop, loss)] == [("WARN", "$text-warning")] * 3
+    assert word_and_colour(replace(loss, used=0.95)) == ("WARN", "$text-error")
+
+
+def test_hours_that_have_passed_are_no_danger() -> None:
+    hours = replace(METER, used=0.95, unit="min")
+    assert word_and_colour(hours) == ("OK", "$text-success")
+    assert word_and_colour(replace(hours, state="warn")) == ("WARN", "$text-warning")
+
+
+def test_a_pause_that_runs_is_no_breach() -> None:
+    meter = replace(METER, state="breach", used=1.4)
+    assert word_and_colour(meter, [lock(policy="no_entries")]) == ("PAUSE", "$text-warning")
+    assert word_and_colour(meter, [lock(policy="flat")]) == ("BREACH", "$text-error")
+    assert word_and_colour(meter, [lock(policy="no_entries", rule_id="other")])[0] == "BREACH"
+    assert word_and_colour(meter, [lock(policy="no_entries", expires_at=None)])[0] == "BREACH"
 
 
 def test_what_comes_next_the_soonest_first() -> None:

@@ -1,5 +1,8 @@
 """The header: the account, its mode, and the time of its next daily reset."""
 
+from dataclasses import dataclass
+
+from rich.cells import cell_len
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
@@ -7,6 +10,15 @@ from risk_manager.dashboard.verdict import broken_link, decisive
 from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.wording import DIM, clock, countdown, dollars
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the line. `spare`: 0 must be shown; of the others the highest goes first."""
+
+    text: str
+    style: str
+    spare: int = 0
 
 
 class AccountHeader(Text):
@@ -21,35 +33,51 @@ class AccountHeader(Text):
                 else Content.styled(" no account yet: waiting for the daemon", DIM)
             )
             return
+        self.put(_that_fits(self._parts(glance, live, account), self.size.width))
+
+    def _parts(self, glance: Glance, live: Glance, account: AccountSnapshot) -> list[_Part]:
         many = len(glance.picture.accounts)
         roomy = self.size.width >= 110
         which = f" ({glance.number} of {many}, a: next)" if roomy else f" {glance.number}/{many}"
-        parts: list[tuple[str, str]] = [
-            (f" {account.name or 'account'}", "bold"),
-            (f" {account.account_id}", DIM),
-            (which if many > 1 else "", DIM),
-            ("  ", ""),
-            mode(live, account),
-            (f"  {dollars(account.balance)}", "bold"),
-            (" balance" if roomy else "", DIM),
+        parts = [
+            _Part(f" {account.name or 'account'}", "bold"),
+            _Part(f" {account.account_id}", DIM, spare=2),
+            _Part(which if many > 1 else "", DIM),
+            _Part("  ", ""),
+            _Part(*mode(live, account)),
+            _Part(f"  {dollars(account.balance)}", "bold", spare=1),
+            _Part(" balance" if roomy else "", DIM, spare=4),
         ]
         if account.clocked_in_at is not None:
-            parts.append((f"  in since {clock(account.clocked_in_at, live.now)}", DIM))
+            clocked = f"  in since {clock(account.clocked_in_at, live.now)}"
+            parts.append(_Part(clocked, DIM, spare=3))
         if account.can_trade is False:
-            parts.append(("  PLATFORM SAYS NO TRADING", "bold $text-error"))
-        parts += _other_locks(live, account)
-        if roomy:
-            parts.append((f"  trading date {account.trading_date}", DIM))
-        if glance.picture.next_reset is not None and glance.now is not None:
-            left = countdown(glance.picture.next_reset - glance.now)
-            parts.append((f"  reset in {left}", DIM))
-        if glance.muted:
-            parts.append(("  MUTED", "bold"))
+            parts.append(_Part("  PLATFORM SAYS NO TRADING", "bold $text-error"))
+        parts += [_Part(*told) for told in _other_locks(live, account)]
+        told_at = glance.picture.told_at
+        old = "" if told_at is None else f"figures of {clock(told_at)}"
         if glance.paused:
-            told_at = glance.picture.told_at
-            since = "" if told_at is None else f", figures of {clock(told_at)}"
-            parts.append((f"  PAUSED{since} ", "bold $text on $warning"))
-        self.put(Content.assemble(*parts))
+            parts.append(_Part(f"  PAUSED, {old} ".replace(",  ", " "), "bold $text on $warning"))
+        elif not glance.live:  # a countdown would look as if somebody were counting
+            parts.append(_Part(f"  {old}", "bold"))
+        elif glance.picture.next_reset is not None and glance.now is not None:
+            left = countdown(glance.picture.next_reset - glance.now)
+            parts.append(_Part(f"  reset in {left}", DIM, spare=2))
+        if glance.muted:
+            parts.append(_Part("  MUTED", "bold"))
+        if roomy:
+            parts.append(_Part(f"  trading date {account.trading_date}", DIM, spare=5))
+        return parts
+
+
+def _that_fits(parts: list[_Part], width: int) -> Content:
+    """The parts side by side. What can be spared most goes first, rather than to be cut."""
+    shown = list(parts)
+    for spare in range(5, 0, -1):
+        if sum(cell_len(part.text) for part in shown) <= width:
+            break
+        shown = [part for part in shown if part.spare != spare]
+    return Content.assemble(*((part.text, part.style) for part in shown))
 
 
 def _other_locks(glance: Glance, shown: AccountSnapshot) -> list[tuple[str, str]]:

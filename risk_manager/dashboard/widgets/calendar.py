@@ -34,7 +34,8 @@ class Calendar(Panel):
         )
         blocks = [*self._blocks(glance, outlook, now)]
         across = max(self.room // (_BLOCK_WIDTH + 2), 1)
-        self.put_lines([_now_line(outlook, now), Content(""), *_side_by_side(blocks, across)])
+        head = [_now_line(outlook, now), *_differing(outlook, now), Content("")]
+        self.put_lines([*head, *_side_by_side(blocks, across)])
 
     def _blocks(self, glance: Glance, outlook: Outlook, now: datetime) -> Iterator[list[Content]]:
         there = zone(outlook.exchange_timezone)
@@ -57,6 +58,27 @@ def _now_line(outlook: Outlook, now: datetime) -> Content:
         (f"{there:%a %H:%M:%S}", "bold"),
         (f" {city(outlook.exchange_timezone)}", DIM),
     )
+
+
+def _differing(outlook: Outlook, now: datetime) -> Iterator[Content]:
+    """The days that are not as usual, a line each: this is what a trader must not find out late."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for market in outlook.markets:
+        for day in market.days:
+            if not day.differs or (day.closes_at is not None and day.closes_at <= now):
+                continue
+            told = DIFFERS.get(day.differs, day.differs.upper())
+            at = day.opens_at if day.differs == "late_open" else day.closes_at
+            told += "" if at is None else f" {at.astimezone():%H:%M}"
+            found.setdefault((day.date, told), []).append(name_of(market))
+    for (on, told), names in sorted(found.items()):
+        every = len(names) == len(outlook.markets) > 1
+        whose = "every market" if every else ", ".join(names)
+        yield Content.assemble(
+            (f"{_date(on):<12}", "bold"), (f"{told:<18}", "bold $text-warning"), f"  {whose}"
+        )
+    if not found:
+        yield Content.styled("no holiday and no early close in these days", DIM)
 
 
 def _market_block(

@@ -25,7 +25,8 @@ class ConnectionLine(Text):
             Content.assemble((f" {name} ", DIM), ("● ", colour), (word, f"bold {colour}"))
             for name, word, colour in parts
         ]
-        self.put(Content("  ").join(cells))
+        together = Content("  ").join(cells)
+        self.put(together if together.cell_length <= self.size.width else Content("").join(cells))
 
 
 def feed(glance: Glance) -> Part:
@@ -68,9 +69,9 @@ def hub(glance: Glance, name: str) -> Part:
         heard += glance.seconds_since(glance.picture.hubs_at)
     if not glance.live:
         return name, "? was UP", DOUBT
-    if heard is None:
+    if heard is None or heard <= QUIET_S:
         return name, "UP", GOOD
-    return name, f"UP {age(heard)}", DOUBT if heard > QUIET_S else GOOD
+    return name, f"UP, quiet {age(heard)}", DOUBT
 
 
 def rest(glance: Glance) -> Part:

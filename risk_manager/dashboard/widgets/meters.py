@@ -1,14 +1,14 @@
 """How far the account is from each of its limits, the nearest first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.shades import percent, place, word_and_colour
+from risk_manager.dashboard.shades import is_harmless, percent, place, word_and_colour
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.wording import DIM, in_force
-from risk_manager.feed.messages import MeterRow
+from risk_manager.feed.messages import LockRow, MeterRow
 
 _TITLE_WIDTH = 22
 _ROOM_FOR_BARS = 50
@@ -25,6 +25,7 @@ class Meters(Panel):
             key=lambda m: (
                 m.counts_from is not None,
                 place(m),
+                is_harmless(m),
                 -(m.used or 0.0),
                 m.unit != "USD",
                 m.spec_id,
@@ -34,13 +35,13 @@ class Meters(Panel):
             if self.room < _ROOM_FOR_BARS:  # more limits in sight are worth more than bars
                 yield _one_line(glance, meter)
                 continue
-            yield self._bar_line(meter)
+            yield self._bar_line(meter, glance.account.locks)
             indent = " " * 8
             since = in_force(meter, glance.now)
             yield Content.styled(indent + (f"{since}: " if since else "") + meter.sentence, DIM)
 
-    def _bar_line(self, meter: MeterRow) -> Content:
-        word, colour = word_and_colour(meter)
+    def _bar_line(self, meter: MeterRow, locks: Iterable[LockRow]) -> Content:
+        word, colour = word_and_colour(meter, locks)
         title = meter.title + (" (shadow)" if meter.shadow else "")
         width = min(_TITLE_WIDTH, max(self.room - 20, 10))
         shown = Content(title).truncate(width, ellipsis=True)
@@ -54,7 +55,7 @@ class Meters(Panel):
 
 
 def _one_line(glance: Glance, meter: MeterRow) -> Content:
-    word, colour = word_and_colour(meter)
+    word, colour = word_and_colour(meter, () if glance.account is None else glance.account.locks)
     since = in_force(meter, glance.now)
     return Content.assemble(
         (f"{word:<7}{percent(meter):>5} ", f"bold {colour}"),

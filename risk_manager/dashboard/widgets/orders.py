@@ -6,7 +6,7 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.panel import Column, Panel, headings, row
-from risk_manager.dashboard.wording import DIM, GAIN, LOSS, price
+from risk_manager.dashboard.wording import DIM, price
 from risk_manager.feed.messages import OrderRow
 
 
@@ -31,7 +31,7 @@ class Orders(Panel):
         for order in orders:
             cells = [
                 (order.symbol, "bold"),
-                (order.side, GAIN if order.side == "buy" else LOSS),
+                (order.side, ""),
                 (str(max(order.size - order.filled, 0)), "bold"),
                 (order.type.replace("_", " ").replace("trailing stop", "trailing"), ""),
                 (_at(order), ""),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.protection import covered, stop_due, stops_of
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.widgets.positions import FRESH_S, NO_DATA_S
 from risk_manager.dashboard.wording import DIM, age, colour_of, countdown, dollars, price, signed
@@ -17,10 +18,6 @@ _ROLES = {
     "reversing": ("REVERSES", "$text-error"),
     "orphan": ("ORPHAN", "$text-error"),
 }
-
-_WORKING = ("open", "pending")
-_STOPS = ("stop", "stop_limit", "trailing_stop")
-_COUNTING = "counting"  # the word a rule keeps with the time by which a stop must be there
 
 
 class PositionSheet(Panel):
@@ -41,7 +38,7 @@ class PositionSheet(Panel):
         for position in account.positions:
             yield _position(glance, position)
             orders = [o for o in account.orders if o.contract_id == position.contract_id]
-            yield from _protection(glance, account, position, orders)
+            yield from _protection(glance, account, position)
             for order in orders:
                 yield _order(glance, order)
         held = {p.contract_id for p in account.positions}
@@ -85,30 +82,21 @@ def _quote(glance: Glance, position: PositionRow) -> list[tuple[str, str]]:
 
 
 def _protection(
-    glance: Glance, account: AccountSnapshot, position: PositionRow, orders: list[OrderRow]
+    glance: Glance, account: AccountSnapshot, position: PositionRow
 ) -> Iterator[Content]:
     """A line where stops do not cover all of it; silent where they do."""
-    if any(not o.role for o in orders):
+    stops = stops_of(account, position)
+    if stops is None:
         yield Content.styled("    whether a stop protects it is not told", DIM)
         return
-    stops = [
-        o
-        for o in orders
-        if o.status in _WORKING
-        and (o.role == "protective" or (o.role == "reversing" and o.type in _STOPS))
-    ]
-    covered = sum(max(o.size - o.filled, 0) for o in stops)
-    if covered >= abs(position.net):
+    protected = covered(stops)
+    if protected >= abs(position.net):
         return
-    words = f"STOP FOR {covered} OF {abs(position.net)} ONLY" if covered else "NO STOP"
-    waits = [
-        d.due_at
-        for d in account.deadlines
-        if d.value == _COUNTING and d.subject.startswith(f"{position.contract_id}:")
-    ]
-    if waits and glance.now is not None:
-        words = f"{countdown(min(waits) - glance.now)} left to place a stop: {words}"
-    yield Content.styled(f"    {words}", f"bold {'$text-error' if waits else '$text-warning'}")
+    words = f"STOP FOR {protected} OF {abs(position.net)} ONLY" if protected else "NO STOP"
+    due = stop_due(account, position)
+    if due is not None and glance.now is not None:
+        words = f"{countdown(due - glance.now)} left to place a stop: {words}"
+    yield Content.styled(f"    {words}", f"bold {'$text-error' if due else '$text-warning'}")
 
 
 def _order(glance: Glance, order: OrderRow, *, named: bool = False) -> Content:

@@ -61,11 +61,12 @@ class Rules(Panel, can_focus=False):
         chosen = self.chosen(glance)
         for meter in in_order(glance.account):
             mark = "▶ " if meter is chosen else "  "
-            yield Content.assemble((mark, "bold $text-accent")) + self._bar_line(meter)
+            line = self._bar_line(glance.account, meter)
+            yield Content.assemble((mark, "bold $text-accent")) + line
             yield self._told(glance, meter)
 
-    def _bar_line(self, meter: MeterRow) -> Content:
-        word, colour = word_and_colour(meter)
+    def _bar_line(self, account: AccountSnapshot, meter: MeterRow) -> Content:
+        word, colour = word_and_colour(meter, account.locks)
         width = min(_TITLE_WIDTH, max(self.room - 26, 10))
         tag = "SHADOW" if meter.shadow else ""
         title = Content(meter.title).truncate(width, ellipsis=True)

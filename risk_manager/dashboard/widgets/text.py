@@ -1,7 +1,9 @@
 """Literal text on the screen that is redrawn only where it has changed."""
 
-from textual.content import Content
+from textual.content import Content, Span
 from textual.widgets import Static
+
+from risk_manager.dashboard.wording import GAIN
 
 
 class Text(Static):
@@ -17,8 +19,22 @@ class Text(Static):
         self._wraps = wraps
 
     def put(self, content: Content) -> None:
-        """Show this from now on."""
+        """Show this from now on. Green means that all is well now, so old figures lose it."""
+        if self.screen.has_class("-stale"):
+            content = _without_green(content)
         before, self._put = self._put, content
         if not content.is_same(before):
             lines = content.plain.count("\n"), before.plain.count("\n")
             self.update(content, layout=self._wraps or lines[0] != lines[1])
+
+
+def _without_green(content: Content) -> Content:
+    if not any(GAIN in str(span.style) for span in content.spans):
+        return content
+    spans = [
+        Span(span.start, span.end, str(span.style).replace(GAIN, "$text-muted"))
+        if isinstance(span.style, str)
+        else span
+        for span in content.spans
+    ]
+    return Content(content.plain, spans)

@@ -38,7 +38,15 @@ from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.history_request import HistorySource
-from risk_manager.feed.messages import RUNNING, DatabaseRow, RestRow, Vitals
+from risk_manager.feed.messages import (
+    RUNNING,
+    DatabaseRow,
+    LastDrill,
+    RestRow,
+    Vitals,
+    Waiting,
+)
+from risk_manager.feed.outlook import OutlookBook
 from risk_manager.feed.requests import TimeClock
 from risk_manager.feed.server import FeedServer
 from risk_manager.pipeline import Pipeline
@@ -109,6 +117,8 @@ class FeedDaemon:
         history: HistorySource | None = None,
         time_clock: TimeClock | None = None,
     ) -> None:
+        self.waiting: Waiting | None = None
+        self.drill: LastDrill | None = None
         self.accounts = accounts or {101: "combine-50k"}
         self.clock = HandClock()
         self.enforcer = RecordingEnforcer()
@@ -135,6 +145,7 @@ class FeedDaemon:
             history=history
             or FeedHistory(data_dir / "state.db", lambda: self.pipeline.state, self.curves),
             time_clock=time_clock,
+            outlooks=OutlookBook(lambda: self.waiting, lambda: self.drill),
         )
         self.pipeline = Pipeline(
             State.at(self.clock.now(), rulebook),

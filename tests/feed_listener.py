@@ -17,10 +17,12 @@ class Listener:
     def __init__(self, ws: ClientConnection) -> None:
         self.ws = ws
         self.frames: list[dict[str, Any]] = []
+        self.sizes: list[int] = []  # of each frame, in bytes
 
     async def listen(self) -> None:
         async for frame in self.ws:
             self.frames.append(orjson.loads(frame))
+            self.sizes.append(len(frame))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [f for f in self.frames if f["type"] == kind]

@@ -50,8 +50,13 @@ class Committed:
             today = found.trading_date(now)
         except (OSError, ValueError):
             return None
-        found = found.as_of(today)
-        return cls(found, today, now) if found.newest_read() is not None else None
+        standing = cls.of(found, today, now)
+        return standing if standing.commitment.newest_read() is not None else None
+
+    @classmethod
+    def of(cls, commitment: Commitment, today: date, now: datetime) -> "Committed":
+        """Return the limits of a commitment as of this trading date."""
+        return cls(commitment.as_of(today), today, now)
 
     def newest(self, like: Configuration) -> Configuration:
         """Return the configuration last read, with the settings of another one."""

@@ -116,14 +116,17 @@ def _shared(now: Standing) -> list[dict[str, Any]]:
 
 def told_change(change: Mapping[str, Any], reset: str) -> str:
     """Format one changed field on one line."""
-    values = (change["old"], change["new"])
-    if any(isinstance(value, dict) and "rule" in value for value in values):
-        old, new = ("off" if value is None else "on" for value in values)
-    else:
-        old, new = map(short, values)
+    old, new = told_values(change["old"], change["new"])
     told = change.get("effect", Effect.NONE)  # absent from a daemon of an earlier version
     effect = f"{told}, " if told != Effect.NONE else ""
     return f"{change['key']}: {old} -> {new}, {effect}{_WHEN[change['when']].format(reset)}"
+
+
+def told_values(old: Any, new: Any) -> tuple[str, str]:
+    """Format both values of a changed field; a rule as a whole is on or off."""
+    if any(isinstance(value, dict) and "rule" in value for value in (old, new)):
+        return "off" if old is None else "on", "off" if new is None else "on"
+    return short(old), short(new)
 
 
 def told_time(at: str | datetime | None) -> str:

@@ -47,7 +47,8 @@ from risk_manager.domain.state import State
 from risk_manager.engine.account_updates import is_for_news
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.day_curve import DayCurve
-from risk_manager.feed.messages import Vitals
+from risk_manager.feed.messages import LastDrill, Vitals, Waiting
+from risk_manager.feed.outlook import OutlookBook
 from risk_manager.feed.server import FeedServer
 from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
 from risk_manager.metrics.sources import Sources
@@ -83,6 +84,8 @@ class Wishes:
     log_level: Callable[[str], None]
     shut_down: Callable[[], None]
     status: Callable[[], dict[str, Any]]
+    waiting: Callable[[], Waiting | None]
+    drill: Callable[[], LastDrill | None]
     is_open: Callable[[], bool]
     is_running: Callable[[], bool]
 
@@ -274,6 +277,7 @@ async def assemble(
         read_whole=read_whole,
         history=FeedHistory(where.database, state, day_curves),
         time_clock=time_clock,
+        outlooks=OutlookBook(wishes.waiting, wishes.drill),
         admin=AdminChannel(
             desk.handle,
             login_required=lambda: password.is_set,

@@ -16,6 +16,7 @@ from risk_manager.broker.reading.reconciler import FEW_ACCOUNTS
 from risk_manager.broker.request_budget import Limits
 from risk_manager.clock import Clock, SystemClock, tick
 from risk_manager.daemon.downtime import UnguardedSince, last_sign_of_life
+from risk_manager.daemon.drill_watch import DrillWatch
 from risk_manager.domain.state import State
 from risk_manager.feed.admin import AdminError
 from risk_manager.feed.server import FeedUnavailable
@@ -69,6 +70,7 @@ class Daemon:
         self._console = console
         self._lane_limits = limits
         self._instance_lock = instance_lock or InstanceLock()
+        self._drills = DrillWatch(data_dir)
         self._tasks: list[asyncio.Task[None]] = []
         # `run` sets the logs, `_guard` the attributes below them, in this order.
         self._logs: logs.Logs
@@ -199,6 +201,8 @@ class Daemon:
             log_level=self._logs.set_level,
             shut_down=stop.set,
             status=lambda: {"status": self.progress.status, "run_id": self.run_id},
+            waiting=lambda: self.limits.waiting(),
+            drill=lambda: self._drills.told(self.limits.configuration.digest),
             is_open=lambda: self.is_open,
             is_running=self.running.is_set,
         )
@@ -216,6 +220,7 @@ class Daemon:
             ("maintenance", parts.maintenance.run()),
             ("day curves", parts.day_curves.run()),
             ("audit of calls", parts.calls.run()),
+            ("fire drill", self._drills.run()),
             *parts.outside.tasks(),
         ):
             self._tasks.append(group.create_task(work, name=name))

@@ -1,7 +1,7 @@
 """The enforcements and alarms of earlier runs, as the feed shows them after a restart."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, get_args
@@ -40,7 +40,8 @@ async def read_earlier_runs(store: Store, state: State, now: datetime) -> Earlie
         alarms = await store.look_up(lambda c: reading.alarms(c, REMEMBERED))
         return EarlierRuns(
             enforcements=tuple((r.account_id, enforcement_of(r, state)) for r in reversed(rows)),
-            alarms=tuple(_alarm(row, now) for row in reversed(alarms)),
+            # Over: this run raises again whatever still stands.
+            alarms=tuple(replace(alarm_of(row), over_at=now) for row in reversed(alarms)),
         )
     except (StoreError, ValueError, KeyError, TypeError, ArithmeticError) as error:
         # Only the screens lack these rows, so the start goes on.
@@ -121,8 +122,8 @@ def _of_action(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {**numbers, **prices}
 
 
-def _alarm(row: AuditRow, now: datetime) -> AlarmRow:
-    """Return an alarm of an earlier run as over: this run raises again whatever still stands."""
+def alarm_of(row: AuditRow) -> AlarmRow:
+    """Return a stored alarm. When it was over is not kept."""
     stored = row.new or {}
     account = row.target.removeprefix("account:")
     return AlarmRow(
@@ -131,5 +132,4 @@ def _alarm(row: AuditRow, now: datetime) -> AlarmRow:
         message=str(stored["message"]),
         severity=str(stored["severity"]),
         account_id=int(account) if account != row.target else None,
-        over_at=now,
     )

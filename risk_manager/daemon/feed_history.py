@@ -3,13 +3,13 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from pathlib import Path
 
 from risk_manager.daemon.day_curves import DayCurves
 from risk_manager.daemon.earlier_runs import enforcement_of
+from risk_manager.daemon.history_rows import day_result, past_lock
+from risk_manager.daemon.story_history import story_of_a_day
 from risk_manager.domain.account import Account
-from risk_manager.domain.money import cents
 from risk_manager.domain.state import State
 from risk_manager.feed.day_course import day_course, day_trades
 from risk_manager.feed.history_request import HistoryRequest, refused
@@ -20,7 +20,6 @@ from risk_manager.feed.messages import (
     History,
     PastLock,
 )
-from risk_manager.feed.snapshot import money
 from risk_manager.store import history_pages
 from risk_manager.store.history_pages import EnforcementCount
 from risk_manager.store.schema import StoreError
@@ -47,7 +46,7 @@ class FeedHistory:
                     return History(id=request.id, kind=request.kind, day=day)
                 case "trades":
                     return _trades(request, state, account)
-                case "days" | "locks" | "enforcements" | "totals":
+                case "days" | "locks" | "enforcements" | "totals" | "story":
                     return await asyncio.to_thread(self._from_database, request, state, account)
         except StoreError as error:
             return refused(request, str(error))
@@ -63,15 +62,17 @@ class FeedHistory:
             match request.kind:
                 case "days":
                     days = history_pages.days(connection, *where)
-                    return _answer(request, days.next, days=tuple(map(_day, days.rows)))
+                    return _answer(request, days.next, days=tuple(map(day_result, days.rows)))
                 case "locks":
                     locks = history_pages.locks(connection, *where)
-                    return _answer(request, locks.next, locks=tuple(map(_lock, locks.rows)))
+                    return _answer(request, locks.next, locks=tuple(map(past_lock, locks.rows)))
                 case "enforcements":
                     done = history_pages.enforcements(connection, *where)
                     calls = [a.action.id for a in account.attempts.values() if a.in_flight]
                     told = tuple(enforcement_of(row, state, calls) for row in done.rows)
                     return _answer(request, done.next, enforcements=told)
+                case "story":
+                    return story_of_a_day(connection, request, state, account)
             counts = history_pages.enforcement_counts(
                 connection,
                 request.account_id,
@@ -114,37 +115,6 @@ def _trades(request: HistoryRequest, state: State, account: Account) -> History:
         before=request.before,
         next=str(ends) if ends < len(trades) else None,
         trades=tuple(trades[start:ends]),
-    )
-
-
-def _day(row: history_pages.DayRow) -> DayResult:
-    return DayResult(
-        trading_date=row.trading_date.isoformat(),
-        net=_cents(row.net),
-        gross=_cents(row.realised),
-        fees=_cents(row.fees),
-        executions=row.executions,
-        end_balance=money(row.end_balance),
-    )
-
-
-def _cents(amount: Decimal) -> float:
-    return float(cents(amount))
-
-
-def _lock(row: history_pages.LockRow) -> PastLock:
-    return PastLock(
-        rule_id=row.rule_id,
-        scope=row.scope,
-        policy=row.policy,
-        kind=row.kind,
-        release=row.release,
-        reason=row.reason,
-        set_at=row.set_at,
-        expires_at=row.expires_at,
-        cleared_at=row.cleared_at,
-        cleared_by=row.cleared_by.upper(),
-        trading_date=row.trading_date.isoformat(),
     )
 
 

@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import structlog
 
+from risk_manager.admin.config_changes import Committed
 from risk_manager.daemon.assembly import Parts
 from risk_manager.daemon.data_place import Announce, DataPlace
+from risk_manager.daemon.waiting_limits import told_waiting
 from risk_manager.domain.events import RulebookReplaced
 from risk_manager.domain.rulebook import Rulebook
+from risk_manager.feed.messages import Waiting
 from risk_manager.settings.changes import changes
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
@@ -38,6 +42,16 @@ class LimitsInForce:
         self._parts = parts
         self._place = place
         self._announce = announce
+        self._told: tuple[Commitment, date, Waiting | None] | None = None
+
+    def waiting(self) -> Waiting | None:
+        """Return for the screens what waits for the reset; None where nothing does."""
+        state, commitment = self._parts.state, self.commitment
+        today = state.day.date
+        if self._told is None or self._told[0] is not commitment or self._told[1] != today:
+            waits = told_waiting(Committed.of(commitment, today, state.now))
+            self._told = (commitment, today, waits)
+        return self._told[2]
 
     async def commit(self, before: Commitment | None) -> None:
         """Put the limits of the files in force, except that loosened limits wait for the reset."""

@@ -13,9 +13,11 @@ def is_in_browser(environ: Mapping[str, str] = os.environ) -> bool:
 def run_dashboard(data_dir: Path, url: str | None = None, account: int | None = None) -> int:
     """The live screen until the user quits. Returns the exit code."""
     from risk_manager.dashboard.app import RiskDashboard
+    from risk_manager.dashboard.choices import ChoicesFile
     from risk_manager.feed.client import FeedClient
 
-    app = RiskDashboard(FeedClient(data_dir, url=url), account=account)
+    choices = ChoicesFile.of_the_user()
+    app = RiskDashboard(FeedClient(data_dir, url=url), account=account, choices=choices)
     if is_in_browser():
         app.ascii_only = False  # whatever the terminal shows in which the page was started
     app.run()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from risk_manager.dashboard.picture import Picture
+from risk_manager.dashboard.waiting_limits import news
 from risk_manager.dashboard.wording import clock, duration, release
 from risk_manager.feed.messages import AccountSnapshot, DoubtRow, LockRow
 
@@ -43,6 +44,9 @@ class AlertBook:
             found += _streams(before, after)
         if before.accounts is not after.accounts:
             found += _accounts(before, after)
+        if before.outlook is not after.outlook:
+            told = news(before.outlook, after.outlook, after.accounts, after.told_at)
+            found += [Alert(text=n.sentence, tone="care") for n in told]
         if before.doubts != after.doubts:
             found += [a for a in _doubts(before, after) if not self._is_repeated(a, mono)]
         return found
@@ -70,7 +74,7 @@ def _connection(before: Picture, after: Picture, mono: float) -> Iterator[Alert]
             is_in_verdict=True,
         )
     if before.lost_run is not None and after.lost_run is None:
-        gap = duration(before.line.silence_s(mono) or 0.0)
+        gap = duration(before.gap_s(mono))
         anew = "; it was started anew" if after.run_id != before.lost_run else ""
         yield Alert(text=f"the daemon is heard again after {gap}{anew}", tone="good")
 
@@ -101,7 +105,6 @@ def _accounts(before: Picture, after: Picture) -> Iterator[Alert]:
                 tone="good",
                 account_id=account.account_id,
             )
-        yield from _limits(whose, old, account)
 
 
 def _locks(whose: str, old: AccountSnapshot, new: AccountSnapshot) -> Iterator[Alert]:
@@ -134,19 +137,6 @@ def _lock(lock: LockRow) -> str:
     if lock.expires_at is None:
         return f"{word}{where}: {lock.reason}; ends {release(lock.release)}"
     return f"{word}{where} until {clock(lock.expires_at)}: {lock.reason}"
-
-
-def _limits(whose: str, old: AccountSnapshot, new: AccountSnapshot) -> Iterator[Alert]:
-    """Looser limits that begin to wait for the reset, or count from now on."""
-    waited = {m.rule_id for m in old.meters if m.counts_from is not None}
-    for meter in new.meters:
-        if meter.counts_from is None and meter.rule_id in waited:
-            text = f"{whose}a changed limit counts now: {meter.title}"
-        elif meter.counts_from is not None and meter.rule_id not in waited:
-            text = f"{whose}a looser limit counts from {clock(meter.counts_from)}: {meter.title}"
-        else:
-            continue
-        yield Alert(text=text, tone="care", account_id=new.account_id)
 
 
 def _doubts(before: Picture, after: Picture) -> Iterator[Alert]:

@@ -18,6 +18,7 @@ from textual.widgets import ContentSwitcher, Footer
 
 from risk_manager.dashboard.alerts import AlertBook
 from risk_manager.dashboard.announcer import Announcer
+from risk_manager.dashboard.choices import Choices, ChoicesFile
 from risk_manager.dashboard.copying import text_of
 from risk_manager.dashboard.enforcement_facts import after, rules_to_choose
 from risk_manager.dashboard.glance import Glance
@@ -104,14 +105,21 @@ class RiskDashboard(App[None]):
         monotonic: Callable[[], float] = time.monotonic,
         send: Callable[[str], None] | None = None,
         environ: Mapping[str, str] = os.environ,
+        choices: ChoicesFile | None = None,
     ) -> None:
-        """`send` writes an escape sequence to the terminal; None: by the driver."""
+        """`send` writes an escape sequence to the terminal; None: by the driver.
+
+        `choices` keeps theme and mute between starts; None: they are not kept.
+        """
         super().__init__()
         self.register_theme(COLOUR_BLIND_THEME)
-        self.theme = first_theme(environ)
+        self._choices = choices
+        chosen = Choices() if choices is None else choices.read()
+        self.theme = chosen.theme or first_theme(environ)
         self.ascii_only = shows_only_ascii(environ)
         self._alerts = AlertBook()
         self.announcer = Announcer(self, send or self._send, environ)
+        self.announcer.is_muted = chosen.muted
         self._client = client
         self._monotonic = monotonic
         self.picture = Picture()
@@ -299,9 +307,15 @@ class RiskDashboard(App[None]):
         self.tab = tab
 
     def action_choose(self, by: int) -> None:
-        self.query_one(Rules).move(self.glance(), by)
+        if self.tab == "log":
+            self.query_one(LogView).move(self.glance(self.latest), by)
+        else:
+            self.query_one(Rules).move(self.glance(), by)
 
     def action_explain(self) -> None:
+        if self.tab == "log":
+            self.query_one(LogView).toggle(self.glance(self.latest))
+            return
         glance = self.glance()
         meter = self.query_one(Rules).chosen(glance)
         if meter is not None:
@@ -315,6 +329,7 @@ class RiskDashboard(App[None]):
 
     def action_every_account(self) -> None:
         if self.tab == "log":
+            self._befores = {k: v for k, v in self._befores.items() if k[0] != "story"}
             self.log_of_every_account = not self.log_of_every_account
         else:
             self.every_account = not self.every_account
@@ -358,10 +373,20 @@ class RiskDashboard(App[None]):
 
     def action_next_theme(self) -> None:
         self.theme = next_theme(self.theme)
+        self._keep_choices(replace(self._chosen(), theme=self.theme))
 
     def action_mute(self) -> None:
         self.announcer.is_muted = not self.announcer.is_muted
+        self._keep_choices(replace(self._chosen(), muted=self.announcer.is_muted))
         self.paint()
+
+    def _chosen(self) -> Choices:
+        """What is kept now, by another screen perhaps."""
+        return Choices() if self._choices is None else self._choices.read()
+
+    def _keep_choices(self, choices: Choices) -> None:
+        if self._choices is not None:
+            self._choices.keep(choices)
 
     def action_dismiss_alarm(self) -> None:
         alarm = standing_alarm(self.glance())

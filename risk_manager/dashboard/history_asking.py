@@ -12,6 +12,8 @@ from risk_manager.feed.messages import AccountSnapshot, History
 GAP_S = 0.5
 PATIENCE_S = 5.0
 ROWS = 100
+NO_MORE = "0.0"
+"""Where a day goes on of which an account has nothing left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,13 @@ def wants(glance: Glance) -> Iterator[Want]:
                 stamp = account.enforcements[:20]
                 yield _paged(glance, "enforcements", account, stamp, 60)
                 yield Want("totals", account.account_id, stamp, 60)
+        case "log":
+            for account in accounts_shown(glance):
+                # Beside what was heard: what happened before the screen was opened.
+                yield _paged(glance, "story", account, account.trading_date, 300)
 
 
-PAGED = {"pnl": "days", "lockouts": "locks", "enforcement": "enforcements"}
+PAGED = {"pnl": "days", "lockouts": "locks", "enforcement": "enforcements", "log": "story"}
 """The kind of page that a tab goes back through."""
 
 
@@ -57,6 +63,8 @@ def pages_of(glance: Glance) -> dict[tuple[str, int], str]:
     """
     befores = dict(glance.befores)
     kind = PAGED.get(glance.tab)
+    if kind == "story":
+        return _day_before(glance, befores)
     accounts = accounts_shown(glance) if kind != "days" else (glance.account,)
     for account in accounts:
         if kind is None or account is None:
@@ -68,6 +76,23 @@ def pages_of(glance: Glance) -> dict[tuple[str, int], str]:
         befores.pop(key, None)
         if answer.next is not None:
             befores[key] = answer.next
+    return befores
+
+
+def _day_before(glance: Glance, befores: dict[tuple[str, int], str]) -> dict[tuple[str, int], str]:
+    """Every account goes to the same day, the last one of which any of them has something."""
+    following: dict[int, str] = {}
+    for account in accounts_shown(glance):
+        befores.pop(("story", account.account_id), None)
+        answer = glance.history("story", account.account_id)
+        following[account.account_id] = (answer.next if answer is not None else None) or ""
+    day = max((before.partition("/")[0] for before in following.values()), default="")
+    for account_id, before in following.items():
+        if not day:
+            continue  # behind the oldest day comes the newest again
+        goes_on = any(other.startswith(f"{day}/") for other in following.values())
+        none_left = f"{day}/{NO_MORE}" if goes_on else day
+        befores["story", account_id] = before if before.startswith(day) else none_left
     return befores
 
 

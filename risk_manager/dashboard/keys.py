@@ -91,6 +91,7 @@ TABS = (
 )
 
 _LISTS = ("lockouts", "enforcement", "log")
+_CHOOSING = ("rules", "log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +132,8 @@ KEYS = (
         shown="↑ k",
         action="choose(-1)",
         label="Up",
-        does="Rules: choose the rule above",
-        tabs=("rules",),
+        does="Rules, Log: choose the one above",
+        tabs=_CHOOSING,
         in_footer=False,
     ),
     Key(
@@ -140,8 +141,26 @@ KEYS = (
         shown="↓ j",
         action="choose(1)",
         label="Down",
-        does="Rules: choose the rule below",
-        tabs=("rules",),
+        does="Rules, Log: choose the one below",
+        tabs=_CHOOSING,
+        in_footer=False,
+    ),
+    Key(
+        press="pageup",
+        shown="PgUp",
+        action="choose(-10)",
+        label="Ten up",
+        does="Rules, Log: ten up",
+        tabs=_CHOOSING,
+        in_footer=False,
+    ),
+    Key(
+        press="pagedown",
+        shown="PgDn",
+        action="choose(10)",
+        label="Ten down",
+        does="Rules, Log: ten down",
+        tabs=_CHOOSING,
         in_footer=False,
     ),
     Key(
@@ -149,8 +168,8 @@ KEYS = (
         shown="Enter",
         action="explain",
         label="Explain",
-        does="Rules: explain the chosen rule with its figures",
-        tabs=("rules",),
+        does="Rules: explain the chosen rule; Log: how the chosen incident went, or fold it",
+        tabs=_CHOOSING,
     ),
     Key(
         press="f",
@@ -173,7 +192,7 @@ KEYS = (
         shown="b",
         action="earlier",
         label="Earlier",
-        does="P&L, Lockouts, Enforcement: the page before, and at last the newest again",
+        does="P&L, Lockouts, Enforcement, Log: the page or day before; at last the newest again",
         tabs=("pnl", *_LISTS),
     ),
     Key(

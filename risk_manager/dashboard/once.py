@@ -10,10 +10,12 @@ from typing import Any
 import orjson
 
 from risk_manager.dashboard.ahead import DIFFERS, name_of, next_edge, next_hours
+from risk_manager.dashboard.drill import last_drill
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.story import incidents
 from risk_manager.dashboard.verdict import verdict, what_is_next
+from risk_manager.dashboard.waiting_limits import in_full
 from risk_manager.dashboard.wording import (
     UNKNOWN,
     age,
@@ -58,6 +60,11 @@ def print_once(
         raw["accounts"] = _of(raw["accounts"], account)
         if raw.get("outlook") is not None:
             raw["outlook"]["rules"] = _of(raw["outlook"]["rules"], account)
+            if account is not None and raw["outlook"].get("waiting") is not None:
+                waiting = raw["outlook"]["waiting"]
+                waiting["changes"] = [
+                    c for c in waiting["changes"] if c["account_id"] in (None, account)
+                ]
         sys.stdout.write(orjson.dumps(raw, option=orjson.OPT_INDENT_2).decode() + "\n")
         return 0
     for line in summary(status, message.data, chosen):
@@ -122,6 +129,9 @@ def _connections(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.token_expires_at is not None:
         left = countdown(snapshot.token_expires_at - snapshot.timestamp)
         yield f"  gateway login valid for {left}"
+    if snapshot.outlook is not None:
+        word, _, more = last_drill(snapshot.outlook.drill, snapshot.timestamp)
+        yield f"  fire drill: {word}; {more}"
     for doubt in snapshot.doubts:
         word = "CRITICAL" if doubt.critical else "in doubt"
         yield f"  {word} for {age(doubt.age_s)}: {doubt.reason}"
@@ -155,6 +165,10 @@ def _account(snapshot: Snapshot, glance: Glance) -> Iterator[str]:
         yield _meter(meter, now)
         if words.get(meter.rule_id):
             yield f"          {words[meter.rule_id]}"
+    if snapshot.outlook is not None and snapshot.outlook.waiting is not None:
+        since = clock(snapshot.outlook.waiting.counts_from, now)
+        for line in in_full(snapshot.outlook, account.account_id, glance.picture.accounts):
+            yield f"  waits until {since}: {line}"
     for left, what in what_is_next(glance):
         yield f"  next {countdown(left)} {what}"
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from risk_manager.dashboard.story import ConnectionEnded, ConnectionMade, Story
+from risk_manager.dashboard.waiting_limits import news
 from risk_manager.feed.client import Connected, Disconnected
 from risk_manager.feed.messages import (
     HEARTBEAT_S,
@@ -90,6 +91,7 @@ class Picture:
     outlook: Outlook | None = None
     story: Story = field(default_factory=Story)
     lost_run: str | None = None  # the run of the daemon that was lost, until it is heard again
+    heard_before_loss: float | None = None  # the last message before it was lost; our monotonic
     ended_locks: tuple[EndedLock, ...] = ()  # newest first, since the screen was opened
     histories: dict[tuple[str, int], History] = field(default_factory=dict)
     """The newest answer of each kind and account."""
@@ -125,17 +127,27 @@ class Picture:
                 if at is None or self.lost_run is not None:
                     return replace(self, line=line)
                 story = self.story.told(None, ConnectionEnded(reason=reason), at=at)
-                return replace(self, line=line, story=story, lost_run=self.run_id)
+                return replace(
+                    self,
+                    line=line,
+                    story=story,
+                    lost_run=self.run_id,
+                    heard_before_loss=self.line.heard_at,
+                )
             case Message(data=History() as answer):  # to our question: it makes no figure fresh
                 return self._with_answer(item.account_id, answer)
             case Message():
                 line = replace(self.line, heard_at=mono)
                 told = replace(self, line=line, told_at=item.ts)._with_data(item)
                 is_back = self.lost_run is not None and isinstance(item.data, Snapshot)
-                return told._heard_again(self.line.silence_s(mono), item.ts) if is_back else told
+                return told._heard_again(mono, item.ts) if is_back else told
 
-    def _heard_again(self, gap_s: float | None, at: datetime) -> "Picture":
-        back = ConnectionMade(gap_s=gap_s or 0.0, new_run=self.run_id != self.lost_run)
+    def gap_s(self, mono: float) -> float:
+        """Return for how long the daemon that was lost has not been heard."""
+        return 0.0 if self.heard_before_loss is None else max(mono - self.heard_before_loss, 0.0)
+
+    def _heard_again(self, mono: float, at: datetime) -> "Picture":
+        back = ConnectionMade(gap_s=self.gap_s(mono), new_run=self.run_id != self.lost_run)
         return replace(self, story=self.story.told(None, back, at=at), lost_run=None)
 
     def _with_answer(self, account_id: int | None, answer: History) -> "Picture":
@@ -146,7 +158,8 @@ class Picture:
     def _with_data(self, message: Message) -> "Picture":
         match message.data:
             case Snapshot() as data:
-                return self._with_snapshot(data, whole=message.account_id is None)
+                told = self if data.outlook is None else self._with_outlook(data.outlook)
+                return told._with_snapshot(data, whole=message.account_id is None)
             case DaemonStatus() as data:
                 return self._with_status(data)
             case Heartbeat() as data:
@@ -169,7 +182,7 @@ class Picture:
                 told = replace(self, story=self.story.told(message.account_id, data))
                 return told._without_lock(message.account_id, data)
             case Outlook() as data:
-                return replace(self, outlook=data)
+                return self._with_outlook(data)
             case EnforcementAction() as data:
                 told = replace(self, story=self.story.told(message.account_id, data))
                 return told._with_enforcement(message.account_id, data)
@@ -202,9 +215,13 @@ class Picture:
             run_id=data.run_id,
             alarms=data.alarms,
             doubts=data.doubts,
-            outlook=data.outlook or self.outlook,
             story=story,
         )
+
+    def _with_outlook(self, data: Outlook) -> "Picture":
+        deeds = tuple(news(self.outlook, data, self.accounts, self.told_at))
+        story = self.story.told(None, *deeds, at=self.told_at) if deeds else self.story
+        return replace(self, outlook=data, story=story)
 
     def _with_status(self, data: DaemonStatus) -> "Picture":
         alarms, story = self.alarms, self.story

@@ -8,6 +8,8 @@ from risk_manager.dashboard.enforcement_facts import day_began
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.shades import percent, word_and_colour
 from risk_manager.dashboard.story import incidents
+from risk_manager.dashboard.waiting_limits import in_words as change_in_words
+from risk_manager.dashboard.waiting_limits import of_account
 from risk_manager.dashboard.wording import (
     DIM,
     UNKNOWN,
@@ -82,10 +84,24 @@ def facts(glance: Glance, meter: MeterRow) -> Iterator[Content]:
             left = f", in {countdown(until - glance.now)}"
         force = in_force(meter, glance.now)
         yield Content(f"{which} {force}{left}. The tighter one decides today.")
+    yield from _edited(glance, account, meter)
     yield from _locks(glance, account, meter)
     yield from _waiting(glance, account, meter)
     yield Content("")
     yield from _today(glance, account, meter)
+
+
+def _edited(glance: Glance, account: AccountSnapshot, meter: MeterRow) -> Iterator[Content]:
+    """The edits of this rule that wait for the reset."""
+    outlook = glance.picture.outlook
+    if outlook is None or outlook.waiting is None:
+        return
+    rule_id = meter.rule_id.partition(" (")[0]
+    changes = of_account(outlook.waiting, account.account_id)
+    for change in [c for c in changes if c.rule_id == rule_id]:
+        told = change_in_words(change, outlook, glance.picture.accounts)
+        since = clock(outlook.waiting.counts_from, glance.now)
+        yield Content.assemble(("Waits until ", "bold"), (since, "bold"), f": {told}")
 
 
 def in_words(glance: Glance, account_id: int, rule_id: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from risk_manager.dashboard.wording import called, cleared, clock, duration, release
+from risk_manager.dashboard.waiting_limits import LimitsNews
+from risk_manager.dashboard.wording import called, cleared, clock, done, duration, release
 from risk_manager.feed.messages import (
     AlarmRow,
     DailyReset,
@@ -22,6 +23,8 @@ from risk_manager.feed.messages import (
 KEPT = 500
 JOINED_WITHIN = timedelta(seconds=60)
 """A call that begins later than this after a decision is an incident of its own."""
+SAME_INSTANT = timedelta(milliseconds=2)
+"""When a call began is known from its end and its duration, which are rounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ Deed = (
     | AlarmRow
     | ConnectionEnded
     | ConnectionMade
+    | LimitsNews
 )
 
 
@@ -65,8 +69,17 @@ class Story:
 
     entries: Mapping[tuple[object, ...], Entry] = field(default_factory=dict)
 
-    def told(self, account_id: int | None, *deeds: Deed, at: datetime | None = None) -> "Story":
-        """With more entries. The same thing told again replaces what was known of it."""
+    def told(
+        self,
+        account_id: int | None,
+        *deeds: Deed,
+        at: datetime | None = None,
+        kept: int | None = KEPT,
+    ) -> "Story":
+        """With more entries. The same thing told again replaces what was known of it.
+
+        Of more than `kept` entries the oldest are dropped.
+        """
         known = dict(self.entries)
         for deed in deeds:
             entry = Entry(at=at or _at(deed), account_id=account_id, deed=deed)
@@ -74,8 +87,8 @@ class Story:
             before = known.get(key)
             # A call keeps the instant at which it was first told.
             known[key] = entry if before is None else replace(entry, at=min(before.at, entry.at))
-        if len(known) > KEPT:
-            oldest = sorted(known, key=lambda key: known[key].at)[: len(known) - KEPT]
+        if kept is not None and len(known) > kept:
+            oldest = sorted(known, key=lambda key: known[key].at)[: len(known) - kept]
             for key in oldest:
                 del known[key]
         return Story(known)
@@ -98,6 +111,8 @@ class Incident:
 
     at: datetime
     account_id: int | None
+    key: tuple[object, ...]
+    """The same for as long as the story tells of it."""
     word: str
     """A mark for the kind: DONE, FAILED, LOCKED, ALARM, ..."""
     tone: str = ""  # good, care, bad, dim
@@ -121,7 +136,7 @@ def incidents(
 ) -> list[Incident]:
     """The story as incidents, the newest first, of these accounts (None: all) and this rule."""
     wanted = None if accounts is None else {None, *accounts}
-    told = sorted(story.entries.values(), key=lambda e: e.at)
+    told = sorted(story.entries.values(), key=_place)
     found: list[Incident] = []
     open_now: dict[tuple[int | None, str], Incident] = {}  # the last decision of each rule
     for entry in told:
@@ -134,6 +149,12 @@ def incidents(
     return sorted(shown, key=lambda i: i.at, reverse=True)
 
 
+def _place(entry: Entry) -> datetime:
+    """By time; what follows from a decision comes after it, although it is of the same instant."""
+    is_decision = isinstance(entry.deed, EnforcementAction) and entry.deed.action_id is None
+    return entry.at if is_decision else entry.at + SAME_INSTANT
+
+
 def _add(
     found: list[Incident], open_now: dict[tuple[int | None, str], Incident], entry: Entry
 ) -> None:
@@ -143,6 +164,7 @@ def _add(
             incident = Incident(
                 at=entry.at,
                 account_id=entry.account_id,
+                key=_key(entry),
                 word="",
                 reason=deed.reason,
                 rule_ids=deed.rule_ids,
@@ -157,6 +179,7 @@ def _add(
             incident = Incident(
                 at=entry.at,
                 account_id=entry.account_id,
+                key=_key(entry),
                 word="",
                 reason=deed.reason,
                 rule_ids=deed.rule_ids,
@@ -171,6 +194,7 @@ def _add(
             incident = Incident(
                 at=entry.at,
                 account_id=entry.account_id,
+                key=_key(entry),
                 word="",
                 reason=deed.reason,
                 rule_ids=(deed.rule_id,),
@@ -215,6 +239,8 @@ def _plain(entry: Entry) -> Incident:
             if deed.over_at is not None and deed.over_at > deed.at:
                 reason += f" (over {clock(deed.over_at, entry.at)})"
                 tone = "dim"
+        case LimitsNews():
+            word, tone, reason = deed.word, "care", deed.sentence
         case ConnectionEnded():
             word, tone, reason = "LOST", "bad", f"the screen lost the daemon: {deed.reason}"
         case ConnectionMade():
@@ -227,6 +253,7 @@ def _plain(entry: Entry) -> Incident:
     return Incident(
         at=entry.at,
         account_id=entry.account_id,
+        key=_key(entry),
         word=word,
         tone=tone,
         reason=reason,
@@ -272,7 +299,7 @@ def _calls(calls: Iterable[EnforcementAction]) -> Iterator[str]:
         told = next((str(c.details["message"]) for c in of_these if c.details.get("message")), "")
         match phase:
             case "confirmed":
-                yield f"{many}{what}" + ("" if took is None else f" in {took:,.0f} ms")
+                yield f"{many}{done(of_these[0])}" + ("" if took is None else f" in {took:,.0f} ms")
             case "started":
                 yield f"{what} is under way"
             case "failed":
@@ -317,7 +344,8 @@ def _lock_set(lock: LockRow) -> LockoutSet:
 def _at(deed: Deed) -> datetime:
     match deed:
         case EnforcementAction():
-            return deed.timestamp
+            # A call that has ended began this long before.
+            return deed.timestamp - timedelta(milliseconds=deed.duration_ms or 0.0)
         case LockoutSet():
             return deed.locked_at
         case LockoutCleared():
@@ -337,11 +365,13 @@ def _key(entry: Entry) -> tuple[object, ...]:
         case EnforcementAction():
             return "call", entry.account_id, deed.action_id
         case LockoutSet():
-            return "lock", deed.lockout_id, deed.locked_at
+            return "lock", entry.account_id, deed.scope, deed.rule_id, deed.locked_at
         case LockoutCleared():
-            return "cleared", deed.lockout_id, deed.cleared_at
+            return "cleared", entry.account_id, deed.scope, deed.rule_id, deed.cleared_at
         case DailyReset():
             return "reset", entry.account_id, deed.trading_date
         case AlarmRow():
             return "alarm", deed.at, deed.code, deed.account_id
+        case LimitsNews():
+            return "limits", entry.at, deed.word
     return type(deed).__name__, entry.at

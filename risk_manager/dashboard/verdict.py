@@ -8,6 +8,7 @@ from risk_manager.dashboard.ahead import edges_ahead
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import STUCK_AFTER_S
 from risk_manager.dashboard.shades import is_harmless
+from risk_manager.dashboard.waiting_limits import at_the_reset
 from risk_manager.dashboard.wording import clock, countdown, duration, release
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot, LockRow
 
@@ -167,14 +168,11 @@ def what_is_next(glance: Glance) -> list[tuple[timedelta, str]]:
             if (deadline.rule_id, deadline.due_at) not in locked_at:
                 who = titles.get(deadline.rule_id, deadline.rule_id)
                 coming.append((deadline.due_at - now, f"{who} acts"))
-        coming += [
-            (m.counts_from - now, f"looser limit counts: {m.title}")
-            for m in account.meters
-            if m.counts_from is not None
-        ]
-    if glance.picture.outlook is not None:
+    outlook = glance.picture.outlook
+    if outlook is not None:
+        waits = at_the_reset(outlook, account, glance.picture.accounts)
+        if waits and outlook.waiting is not None:
+            coming.append((outlook.waiting.counts_from - now, waits))
         account_id = None if account is None else account.account_id
-        coming += [
-            (at - now, what) for at, what in edges_ahead(glance.picture.outlook, account_id, now)
-        ]
+        coming += [(at - now, what) for at, what in edges_ahead(outlook, account_id, now)]
     return sorted(((left, what) for left, what in coming if left > timedelta(0)))

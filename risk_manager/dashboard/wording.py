@@ -79,6 +79,27 @@ def called(entry: EnforcementAction) -> str:
     return " ".join(filter(None, (action, entry.symbol)))
 
 
+_DONE = {
+    "CLOSE_POSITION": "closed",
+    "REDUCE_POSITION": "reduced",
+    "CANCEL_ORDER": "cancelled an order of",
+    "PLACE_EXIT": "placed an exit of",
+    "MOVE_STOP": "moved the stop of",
+}
+
+
+def done(entry: EnforcementAction) -> str:
+    """A call that was carried out: closed MNQZ6."""
+    verb = _DONE.get(entry.action)
+    return called(entry) if verb is None or entry.symbol is None else f"{verb} {entry.symbol}"
+
+
+def to_the_ms(at: datetime) -> str:
+    """Format the viewer's local time of day with milliseconds."""
+    local = at.astimezone()
+    return f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+
+
 def countdown(left: timedelta) -> str:
     """Format the time left: 0:09, 12:30, 5:00:00, 2d 5:00:00."""
     whole = max(int(left.total_seconds() + 0.999), 0)
@@ -103,6 +124,17 @@ def day_and_clock(at: datetime, now: datetime | None) -> str:
     if now is not None and local.date() == now.astimezone().date():
         return local.strftime("%H:%M:%S")
     return local.strftime("%d %b %H:%M")
+
+
+def date_and_clock(at: datetime, now: datetime | None) -> str:
+    """Format the viewer's local date and time, and how long ago in whole days."""
+    told = f"{at.astimezone():%d %b %Y %H:%M}"
+    if now is None:
+        return told
+    days = (now - at).days
+    if days < 1:
+        return f"{told}, today" if at.astimezone().date() == now.astimezone().date() else told
+    return f"{told}, {days} day{'' if days == 1 else 's'} ago"
 
 
 RELEASES = {

@@ -50,6 +50,7 @@ class Composer:
         read_whole: Callable[[int], bool],
         clocked_in_at: Callable[[int], datetime | None],
         memory: Memory,
+        outlooks: OutlookBook,
         run_id: str,
         version: str,
         heartbeat_s: float,
@@ -67,7 +68,7 @@ class Composer:
         self._heartbeat_s = heartbeat_s
         self._started_at_s = clock.monotonic()
         self._trades = TradeBook()
-        self._outlooks = OutlookBook()
+        self._outlooks = outlooks
         self._cost_s: dict[int, float] = {}
         self._account_frames: dict[int, tuple[State, int, bytes]] = {}
 

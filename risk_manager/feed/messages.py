@@ -420,8 +420,52 @@ class RuleText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingChange:
+    """One edited setting that waits for the reset, with its values in words.
+
+    `effect`: looser, unknown (treated as looser), tighter, no limit. `counts_now`: it counts
+    already, and the older version holds as well until the reset.
+    """
+
+    key: str  # its path in the files: rules.daily_realized_loss.limit
+    old: str
+    new: str
+    effect: str
+    counts_now: bool = False
+    account_id: int | None = None  # None: of every account
+    rule_id: str = ""  # empty: not of a rule
+    name: str = ""  # of the setting in its rule or account; empty: all of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The limits that have been read and count only from the next trading day.
+
+    `older`: rules of which a version of today holds as well until then, where it is stricter.
+    """
+
+    counts_from: datetime
+    changes: tuple[WaitingChange, ...]
+    older: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastDrill:
+    """The last fire drill. `faults`: rules that did not do what they are meant to do.
+
+    `limits_changed`: the limits read by the daemon are not those that were drilled.
+    """
+
+    at: datetime
+    armed: int
+    fired: int
+    faults: tuple[str, ...]
+    limits_changed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What seldom changes: the coming ten days, and each rule in words.
+    """What seldom changes: the coming ten days, each rule in words, what waits, the last drill.
 
     It is in the complete snapshot, and comes again when it changes. `resets` are the coming turns
     of the trading day. `through` is the last date that the calendar covers.
@@ -434,6 +478,8 @@ class Outlook:
     allowed: tuple[AllowedHours, ...]
     rules: tuple[RuleText, ...]
     through: str | None = None
+    waiting: Waiting | None = None  # None: no edited limit waits
+    drill: LastDrill | None = None  # None: there was none, or its result cannot be read
 
 
 # --- the data of each message ---------------------------------------------------------------------
@@ -687,12 +733,13 @@ class RequestAnswered:
 class History:
     """The answer to a request of one reader, sent to that reader only.
 
-    Of the parts only that of the `kind` asked for is filled, newest first. `next` is the `before`
-    of the next page; None: there is none. `error` says why there is no answer.
+    Of the parts only that of the `kind` asked for is filled, newest first; of a story also locks,
+    alarms and the day. `next` is the `before` of the next page; None: there is none. `error` says
+    why there is no answer.
     """
 
     id: int  # of the request
-    kind: str  # day, trades, days, locks, enforcements, totals
+    kind: str  # day, trades, days, locks, enforcements, totals, story
     before: str | None = None
     next: str | None = None
     error: str = ""
@@ -702,6 +749,7 @@ class History:
     locks: tuple[PastLock, ...] = ()
     enforcements: tuple[EnforcementAction, ...] = ()
     totals: tuple[EnforcementTotals, ...] = ()
+    alarms: tuple[AlarmRow, ...] = ()
 
 
 Data = (

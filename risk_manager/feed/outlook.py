@@ -1,6 +1,7 @@
-"""The outlook for screens: the coming sessions of the products traded, and the rules in words."""
+"""The outlook for screens: coming sessions, the rules in words, what waits, the last drill."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from risk_manager.domain.coming_sessions import ExchangeSession, coming_sessions
@@ -12,20 +13,36 @@ from risk_manager.domain.state import State
 from risk_manager.domain.trading_calendar import TradingDay
 from risk_manager.feed.messages import (
     AllowedHours,
+    LastDrill,
     MarketDay,
     MarketRow,
     OpenHours,
     Outlook,
     RuleText,
+    Waiting,
 )
 
 AHEAD_DAYS = 10
 
 
-class OutlookBook:
-    """The outlook as of the last look, made anew only when what it is made of has changed."""
+def _nothing() -> None:
+    """For a feed whose daemon keeps neither edited limits nor drills."""
 
-    def __init__(self) -> None:
+
+class OutlookBook:
+    """The outlook as of the last look, made anew only when what it is made of has changed.
+
+    `waiting` returns the edited limits that wait for the reset, `drill` the last fire drill. Both
+    are asked at each look.
+    """
+
+    def __init__(
+        self,
+        waiting: Callable[[], Waiting | None] = _nothing,
+        drill: Callable[[], LastDrill | None] = _nothing,
+    ) -> None:
+        self._waiting = waiting
+        self._drill = drill
         self._made_of: tuple[object, ...] = ()
         self._rulebook: Rulebook | None = None
         self._seen: set[str] = set()  # products in play on this trading day
@@ -38,14 +55,15 @@ class OutlookBook:
             self._seen = set()
         # A product stays until the day turns, so that one traded in and out is not told each time.
         self._seen.update(_in_play(state))
-        made_of = (*began, frozenset(self._seen), frozenset(state.accounts))
+        waiting, drill = self._waiting(), self._drill()
+        made_of = (*began, frozenset(self._seen), frozenset(state.accounts), waiting, drill)
         if (
             self._outlook is None
             or made_of != self._made_of
             or state.rulebook is not self._rulebook
         ):
             self._made_of, self._rulebook = made_of, state.rulebook
-            outlook = outlook_of(state, self._seen)
+            outlook = replace(outlook_of(state, self._seen), waiting=waiting, drill=drill)
             if outlook != self._outlook:
                 self._outlook = outlook
         assert self._outlook is not None

@@ -35,6 +35,7 @@ from risk_manager.feed.connection_closing import CLOSE_S, ConnectionCloser, clos
 from risk_manager.feed.frames import Memory
 from risk_manager.feed.history_request import HistorySource, read_request
 from risk_manager.feed.messages import HEARTBEAT_S, AlarmRow, EnforcementAction, Vitals
+from risk_manager.feed.outlook import OutlookBook
 from risk_manager.feed.pacing import Pacer
 from risk_manager.feed.requests import NoTimeClock, Requests, TimeClock
 from risk_manager.feed.step_queue import StepQueue
@@ -62,7 +63,7 @@ class FeedServer(AsyncClosing):
     `feed_source` returns the State in force. `vitals` returns facts that are not in the state.
     `read_whole` says whether an account has been read with its trades since the start. `history`
     answers requests for a page of what was; without it they are ignored. `time_clock` keeps when
-    the trader clocked in.
+    the trader clocked in. `outlooks` makes what seldom changes.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class FeedServer(AsyncClosing):
         read_whole: Callable[[int], bool] = lambda _: True,
         history: HistorySource | None = None,
         time_clock: TimeClock | None = None,
+        outlooks: OutlookBook | None = None,
     ) -> None:
         self.port = port
         self._clock = clock
@@ -102,6 +104,7 @@ class FeedServer(AsyncClosing):
             read_whole=read_whole,
             clocked_in_at=time_clock.since,
             memory=self._memory,
+            outlooks=outlooks or OutlookBook(),
             run_id=run_id,
             version=version,
             heartbeat_s=heartbeat_s,

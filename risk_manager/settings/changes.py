@@ -20,13 +20,20 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field as it was and as it is written now. None: the field is absent."""
+    """One field as it was and as it is written now. None: the field is absent.
+
+    `name` is the field's path in its rule or account, empty for all of it. `account_id` None: of
+    every account. `rule_id` is empty where it is not of a rule.
+    """
 
     key: str
     old: Any
     new: Any
     when: When
     effect: Effect = Effect.NONE
+    account_id: int | None = None
+    rule_id: str = ""
+    name: str = ""
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -82,7 +89,8 @@ def _accounts(
         for name, old, new in differences(was.get(account_id), fresh.get(account_id), key):
             when = When.RESET if guarded and not wanted else When.RESTART
             field = name.removeprefix(key).removeprefix(".")
-            yield Change(name, old, new, when, effects.of_account(field, old, new))
+            effect = effects.of_account(field, old, new)
+            yield Change(name, old, new, when, effect, account_id, name=field)
     old_word, new_word = started_with.accounts.unlisted, found.accounts.unlisted
     if old_word != new_word:
         when = When.NOW
@@ -102,20 +110,19 @@ def _rules(before: Configuration, found: Configuration, in_force: Rulebook) -> I
         effect = effects.of_rule(
             rule_of(before, rule_id, None), rule_of(found, rule_id, None), path
         )
-        yield Change(key, was, now, _when(rule_id, every), effect)
+        when = _when(rule_id, every)
+        yield Change(key, was, now, when, effect, rule_id=rule_id, name=".".join(path))
     for account_id in sorted(old["accounts"].keys() & new["accounts"].keys(), key=int):
         was, now = old["accounts"][account_id], new["accounts"][account_id]
         own = in_force.for_account(int(account_id))
         if was["mode"] != now["mode"]:
             waits = own.mode is Mode.ENFORCE and now["mode"] == Mode.SHADOW
             when = When.RESET if waits else When.NOW
-            effect = effects.of_account("mode", was["mode"], now["mode"])
-            yield Change(f"accounts.{account_id}.mode", was["mode"], now["mode"], when, effect)
+            yield _of_account(account_id, "mode", was["mode"], now["mode"], when)
         if was["enforce_on_live"] != now["enforce_on_live"]:
-            old, new = was["enforce_on_live"], now["enforce_on_live"]
-            when = When.RESET if own.on_live and not new else When.NOW
-            effect = effects.of_account("enforce_on_live", old, new)
-            yield Change(f"accounts.{account_id}.enforce_on_live", old, new, when, effect)
+            allowed, allows = was["enforce_on_live"], now["enforce_on_live"]
+            when = When.RESET if own.on_live and not allows else When.NOW
+            yield _of_account(account_id, "enforce_on_live", allowed, allows, when)
         for key, one, other in differences(was["rules"], now["rules"], "rules"):
             if (key, str(one), str(other)) not in reported:
                 rule_id, path = _place(key, was["rules"], now["rules"])
@@ -125,7 +132,20 @@ def _rules(before: Configuration, found: Configuration, in_force: Rulebook) -> I
                     path,
                 )
                 when = _when(rule_id, [own])
-                yield Change(f"accounts.{account_id}.{key}", one, other, when, effect)
+                yield Change(
+                    f"accounts.{account_id}.{key}",
+                    *(one, other, when, effect),
+                    account_id=int(account_id),
+                    rule_id=rule_id,
+                    name=".".join(path),
+                )
+
+
+def _of_account(account_id: str, name: str, old: Any, new: Any, when: When) -> Change:
+    effect = effects.of_account(name, old, new)
+    return Change(
+        f"accounts.{account_id}.{name}", old, new, when, effect, int(account_id), name=name
+    )
 
 
 def _place(key: str, *rules: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:

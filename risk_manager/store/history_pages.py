@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from risk_manager.store.reading import EnforcementRow, enforcement_row
-from risk_manager.store.rows import decimal, instant, maybe_instant, micros
+from risk_manager.store.rows import Row, decimal, instant, maybe_instant, micros
 
 _LAST = 2**62
 
@@ -88,22 +88,7 @@ def locks(
     """Return locks, the last one set first. Raises ValueError for a `before` that is none."""
     newest = _LAST if before is None else int(before)
     found = connection.execute(_LOCKS, (account_id, newest, limit + 1)).fetchall()
-    page = [
-        LockRow(
-            rule_id=r[1],
-            scope=r[2],
-            policy=r[3],
-            kind=r[4],
-            release=r[5],
-            reason=r[6],
-            set_at=instant(r[7]),
-            expires_at=maybe_instant(r[8]),
-            cleared_at=maybe_instant(r[9]),
-            cleared_by=r[10] or "",
-            trading_date=date.fromisoformat(r[11]),
-        )
-        for r in found[:limit]
-    ]
+    page = [lock_row(r) for r in found[:limit]]
     return Page(page, str(found[limit - 1][0]) if len(found) > limit else None)
 
 
@@ -126,17 +111,7 @@ def days(
     """Return finished trading days, the last one first. Raises ValueError as `locks` does."""
     newest = date.max if before is None else date.fromisoformat(before)
     found = connection.execute(_DAYS, (account_id, newest.isoformat(), limit + 1)).fetchall()
-    page = [
-        DayRow(
-            trading_date=date.fromisoformat(r[0]),
-            realised=Decimal(r[1]),
-            fees=Decimal(r[2]),
-            net=Decimal(r[3]),
-            executions=r[4],
-            end_balance=decimal(r[5]),
-        )
-        for r in found[:limit]
-    ]
+    page = [day_row(r) for r in found[:limit]]
     return Page(page, found[limit - 1][0] if len(found) > limit else None)
 
 
@@ -156,3 +131,32 @@ def enforcement_counts(
         )
         for r in found
     ]
+
+
+def lock_row(r: Row) -> LockRow:
+    """Read one row of the columns above."""
+    return LockRow(
+        rule_id=r[1],
+        scope=r[2],
+        policy=r[3],
+        kind=r[4],
+        release=r[5],
+        reason=r[6],
+        set_at=instant(r[7]),
+        expires_at=maybe_instant(r[8]),
+        cleared_at=maybe_instant(r[9]),
+        cleared_by=r[10] or "",
+        trading_date=date.fromisoformat(r[11]),
+    )
+
+
+def day_row(r: Row) -> DayRow:
+    """Read one row of the columns above."""
+    return DayRow(
+        trading_date=date.fromisoformat(r[0]),
+        realised=Decimal(r[1]),
+        fees=Decimal(r[2]),
+        net=Decimal(r[3]),
+        executions=r[4],
+        end_balance=decimal(r[5]),
+    )

@@ -116,10 +116,11 @@ def enforcement_row(r: Row) -> EnforcementRow:
 
 def audit_tail(connection: sqlite3.Connection, limit: int = 50) -> list[AuditRow]:
     """The newest audit rows, newest first."""
-    return _audit_rows(connection, " ORDER BY id DESC LIMIT ?", (limit,))
+    return audit_rows(connection, " ORDER BY id DESC LIMIT ?", (limit,))
 
 
-def _audit_rows(connection: sqlite3.Connection, which: str, values: Row) -> list[AuditRow]:
+def audit_rows(connection: sqlite3.Connection, which: str, values: Row) -> list[AuditRow]:
+    """Return the rows of the audit that a clause of ours picks."""
     found = connection.execute(
         f"SELECT id, at, actor, action, target, old, new, ok, hash FROM audit{which}",  # noqa: S608
         values,
@@ -143,7 +144,7 @@ def _audit_rows(connection: sqlite3.Connection, which: str, values: Row) -> list
 def alarms(connection: sqlite3.Connection, limit: int = 50) -> list[AuditRow]:
     """The newest alarms among the recent audit rows, newest first."""
     head = audit.head_of(connection)
-    return _audit_rows(
+    return audit_rows(
         connection,
         " WHERE id > ? AND action >= 'alarm.' AND action < 'alarm/' ORDER BY id DESC LIMIT ?",
         (head.seq - LOOKED_THROUGH, limit),

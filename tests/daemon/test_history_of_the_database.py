@@ -119,6 +119,51 @@ async def test_enforcements_of_earlier_runs_and_the_exact_totals_of_today(tmp_pa
     assert sum(e.phase == "started" for e in today) == 1
 
 
+async def test_the_story_is_told_a_trading_day_a_page(tmp_path: Path) -> None:
+    async with at(tmp_path, clock=StoppedClock(MORNING)) as store:
+        desk = await opened(stored_desk(store, **LOSS))
+        await desk.loss(600)
+        first_day = desk.pipeline.state.day.date
+        await desk.wait_until(desk.pipeline.state.day.ends_at + timedelta(seconds=1))
+        await desk.wait_until(desk.pipeline.state.day.ends_at + timedelta(seconds=1))  # calm
+        await desk.position("MNQ", 3)
+        await desk.obey()
+        await desk.admin("lock", reason="tired")
+        assert await settled(store)
+        told = Told(desk, tmp_path)
+        today, calm, first = await told.all_pages("story", 50)
+        cut = await told.all_pages("story", 1)
+    assert {e.phase for e in today.enforcements} >= {"decided", "confirmed"}
+    assert [(x.rule_id, x.cleared_by) for x in today.locks] == [("manual", "")]
+    assert today.days == ()  # it has not ended
+    assert (calm.enforcements, calm.locks) == ((), ())
+    assert first.before == first_day.isoformat()
+    assert [(x.rule_id, x.cleared_by) for x in first.locks] == [
+        ("daily_realized_loss", "DAILY_RESET")
+    ]
+    assert [(d.trading_date, d.net) for d in first.days] == [(first_day.isoformat(), -600.0)]
+    assert [e.reason for e in first.enforcements if e.phase == "decided"] != []
+    whole = [e for page in (today, calm, first) for e in page.enforcements]
+    assert [e for page in cut for e in page.enforcements] == whole
+    assert sum(len(page.locks) for page in cut) == 2  # a day that goes on tells them once
+
+
+async def test_the_alarms_of_a_day_are_in_its_story(tmp_path: Path) -> None:
+    async with at(tmp_path, clock=StoppedClock(MORNING)) as store:
+        desk = await opened(stored_desk(store))
+        await store.audit(
+            "daemon", "alarm.x", "account:101", new={"message": "mine", "severity": "critical"}
+        )
+        for target in ("account:202", "daemon"):
+            await store.audit(
+                "daemon", "alarm.x", target, new={"message": target, "severity": "info"}
+            )
+        assert await settled(store)
+        page = await Told(desk, tmp_path).ask("story")
+    assert {(a.message, a.account_id) for a in page.alarms} >= {("mine", 101), ("daemon", None)}
+    assert "account:202" not in {a.message for a in page.alarms}
+
+
 async def test_a_database_that_cannot_be_read_is_an_answer_too(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
         desk = await opened(stored_desk(store))
@@ -130,5 +175,7 @@ async def test_a_database_that_cannot_be_read_is_an_answer_too(tmp_path: Path) -
     assert "cannot be read" in (await told.ask("locks", before="x")).error
     assert "cannot be read" in (await told.ask("enforcements", before="1")).error
     assert "cannot be read" in (await told.ask("days", before="never")).error
+    for wrong in ("never", "2026-11-16/x", "2026-11-16/99999999999999999999999.1"):
+        assert "cannot be read" in (await told.ask("story", before=wrong)).error
     tamper(tmp_path, "DROP TABLE lockouts")
     assert "the database cannot answer" in (await told.ask("locks")).error

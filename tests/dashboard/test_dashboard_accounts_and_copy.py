@@ -19,7 +19,7 @@ TWELVE = {101 + n: f"account-{n}" for n in range(12)} | {103: "[bold]" + "x" * 6
 
 async def window(seen: Seen, *words: str) -> str:
     def shown() -> str:
-        if not isinstance(seen.app.screen, AccountsScreen):
+        if not isinstance(seen.app.screen, AccountsScreen) or not seen.app.screen.is_mounted:
             return ""
         text = str(seen.app.screen.query_one(Text).content)
         return text if all(word in text for word in words) else ""
@@ -51,6 +51,14 @@ async def test_the_window_closes_without_a_choice(tmp_path: Path) -> None:
         await seen.pilot.press("A", "down", "escape")
         await until(lambda: not isinstance(seen.app.screen, AccountsScreen))
         await seen.shows(AccountHeader, "account-0")
+
+
+async def test_a_repaint_while_the_window_opens_waits_for_it(tmp_path: Path) -> None:
+    async with FeedDaemon(tmp_path), screen(tmp_path) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        seen.app.action_all_accounts()
+        seen.app.paint()  # the window has no content yet
+        await window(seen, "combine-50k")
 
 
 async def test_without_a_daemon_it_claims_nothing(tmp_path: Path) -> None:

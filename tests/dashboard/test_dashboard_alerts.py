@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,11 +13,8 @@ from risk_manager.dashboard.app import RiskDashboard
 from risk_manager.dashboard.desktop import notification
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.verdict_line import VerdictLine
-from risk_manager.domain.events import Hub, HubState, RulebookReplaced
-from risk_manager.domain.rulebook import AccountRules
+from risk_manager.domain.events import Hub, HubState
 from risk_manager.feed.client import FeedClient
-from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
-from risk_manager.settings.commitment import combined
 
 KITTY = {"TERM": "xterm-kitty"}
 
@@ -104,29 +99,6 @@ async def test_blindness_is_loud_only_with_something_open(tmp_path: Path) -> Non
         await ending.__aexit__(None, None, None)
         await until(lambda: len(sent) == 2)
         assert "the daemon is not heard" in sent[1]
-
-
-@pytest.mark.wire
-async def test_a_looser_limit_is_told_when_it_waits_and_when_it_counts(tmp_path: Path) -> None:
-    sent: list[str] = []
-
-    def rules(limit: int) -> tuple[DailyRealizedLoss]:
-        return (DailyRealizedLoss(limit=Decimal(limit)),)
-
-    async with (
-        FeedDaemon(tmp_path, rules=lambda: rules(500)) as daemon,
-        heard(tmp_path, sent) as seen,
-    ):
-        book = daemon.pipeline.state.rulebook
-        looser = replace(book, accounts={101: AccountRules.of(rules(900))})
-        waits = combined(book, looser)
-        await daemon.happen(RulebookReplaced(at=daemon.clock.now(), rulebook=waits))
-        await daemon.position(1)
-        await until(lambda: any("a looser limit counts from" in n for n in notices(seen)))
-        await daemon.happen(RulebookReplaced(at=daemon.clock.now(), rulebook=looser))
-        await daemon.position(2)
-        await until(lambda: any("a changed limit counts now: Loss" in n for n in notices(seen)))
-        assert sent == []
 
 
 @pytest.mark.wire

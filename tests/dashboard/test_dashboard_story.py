@@ -71,7 +71,7 @@ def test_a_decision_its_calls_and_its_lock_are_one_line() -> None:
         decision(0), lock(0), call(1, "started"), call(2, "confirmed", duration_ms=26.4)
     )
     assert word == "LOCKED"
-    assert sentence.startswith("holding 6, limit 5: reduce position MNQZ6 in 26 ms, locked until ")
+    assert sentence.startswith("holding 6, limit 5: reduced MNQZ6 in 26 ms, locked until ")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_decision_its_calls_and_its_lock_are_one_line() -> None:
             "reduce position MNQZ6 FAILED (no)",
         ),
         ((decision(0), call(1, "uncertain")), "UNSURE", "reduce position MNQZ6 uncertain"),
-        ((decision(0), call(1, "confirmed")), "DONE", "reduce position MNQZ6"),
+        ((decision(0), call(1, "confirmed")), "DONE", "reduced MNQZ6"),
         ((lock(0, "root:RTY"),), "BLOCKED", "too much: locked RTY until"),
         ((lock(0, policy="no_entries"),), "PAUSED", "too much: no new entries until"),
     ],
@@ -103,6 +103,13 @@ def test_the_word_is_the_gravest_of_what_came_of_it(
 def test_a_call_long_after_the_decision_is_an_incident_of_its_own() -> None:
     assert len(told(decision(0), call(61, "confirmed"))) == 2
     assert len(told(decision(0), call(60, "confirmed"))) == 1
+
+
+def test_a_call_of_the_same_instant_belongs_to_the_newer_decision() -> None:
+    ended = call(7, "confirmed", duration_ms=1000.4)  # it began a little before the decision
+    newer, older = told(decision(0), decision(6, reason="holding 4, limit 3"), ended)
+    assert newer == ("DONE", "holding 4, limit 3: reduced MNQZ6 in 1,000 ms")
+    assert older[0] == "DECIDED"
 
 
 def test_what_nothing_joins_has_its_own_words() -> None:

@@ -111,6 +111,18 @@ ON_LIVE = "accounts: {102: {enforce_on_live: true}}"
             [("accounts.102.enforce_on_live", True, False, "reset")],
         ),
         (
+            [
+                lambda f: f.risk(
+                    RULES.format(5, ""),
+                    "accounts: {101: {enforce_on_live: true}, 102: {mode: shadow}}",
+                )
+            ],
+            [
+                ("accounts.101.enforce_on_live", False, True, "now"),
+                ("accounts.102.mode", "enforce", "shadow", "reset"),
+            ],
+        ),
+        (
             [lambda f: f.risk(RULES.format(5, ""), 'trading_day: {reset: "18:00"}')],
             [("trading_day.reset", "17:00", "18:00", "reset")],
         ),

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from textual.content import Content
 
+from risk_manager.dashboard.drill import last_drill
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.connection_line import BAD, DOUBT, GOOD, Part, daemon, feed
 from risk_manager.dashboard.widgets.connection_line import hub as stream
@@ -40,6 +41,7 @@ class Connections(Panel):
         yield from _rest(glance)
         yield from _login(glance)
         yield from _database(glance)
+        yield from _drill(glance)
         yield Content("")
         yield from _doubts(glance)
 
@@ -106,6 +108,16 @@ def _database(glance: Glance) -> Iterator[Content]:
     else:
         colour = GOOD if row.ok else BAD
         yield _line(("", word, colour), "database", "  ".join(filter(None, more)))
+
+
+def _drill(glance: Glance) -> Iterator[Content]:
+    """Whether every armed rule was seen to fire, and under the limits of now."""
+    outlook = glance.picture.outlook
+    if outlook is None:
+        yield _line(("", "?", DOUBT), "fire drill", _NOT_TOLD)
+        return
+    word, good, more = last_drill(outlook.drill, glance.now)
+    yield _line(("", word, GOOD if good else DOUBT), "fire drill", more)
 
 
 def _doubts(glance: Glance) -> Iterator[Content]:

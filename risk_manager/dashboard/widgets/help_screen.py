@@ -18,6 +18,8 @@ Words
   WARNED, DECIDED, SENT, DONE, FAILED, UNSURE   what became of an enforcement
   PAUSED, RELEASED, LOST, BACK   in the log: no new entries; a lock ended; the
                daemon was not heard; it is heard again
+  WAITS, IN FORCE, CANCELLED   an edit counts only from the reset; it counts
+               now; it was taken back
   –  or  ---   not known. It never stands for zero.
 
 Tab, arrows and page keys choose a panel and scroll it.

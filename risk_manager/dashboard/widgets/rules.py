@@ -1,15 +1,17 @@
 """Every rule in a fixed place: how near it is, what is left, and when it last acted."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.rule_facts import last_breach
 from risk_manager.dashboard.shades import percent, word_and_colour
+from risk_manager.dashboard.waiting_limits import in_full
 from risk_manager.dashboard.widgets.meters import bar
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, clock, in_force
+from risk_manager.dashboard.wording import DIM, clock, countdown, in_force
 from risk_manager.feed.messages import AccountSnapshot, MeterRow
 
 _TITLE_WIDTH = 26
@@ -45,9 +47,10 @@ class Rules(Panel, can_focus=False):
         at = min(max(meters.index(now) + by, 0), len(meters) - 1)
         self._chosen = meters[at].rule_id
         self.show(glance)
-        top, height = 2 * at, self.scrollable_content_region.height
+        above = sum(1 for _ in _waiting(glance))
+        top, height = above + 2 * at, self.scrollable_content_region.height
         if top < self.scroll_y:
-            self.scroll_to(y=top, animate=False)
+            self.scroll_to(y=top if at else 0, animate=False)
         elif top + 2 > self.scroll_y + height:
             self.scroll_to(y=top + 2 - height, animate=False)
 
@@ -58,6 +61,7 @@ class Rules(Panel, can_focus=False):
 
     def lines(self, glance: Glance) -> Iterator[Content]:
         assert glance.account is not None
+        yield from _waiting(glance)
         chosen = self.chosen(glance)
         for meter in in_order(glance.account):
             mark = "▶ " if meter is chosen else "  "
@@ -90,3 +94,21 @@ class Rules(Panel, can_focus=False):
             (f"{since}: " if since else "", "bold"),
             (meter.sentence, DIM),
         )
+
+
+def _waiting(glance: Glance) -> Iterator[Content]:
+    """The edited limits that count only from the reset, above the rules."""
+    outlook = glance.picture.outlook
+    if glance.account is None or outlook is None or outlook.waiting is None or glance.now is None:
+        return
+    lines = list(in_full(outlook, glance.account.account_id, glance.picture.accounts))
+    if not lines:
+        return
+    at = outlook.waiting.counts_from
+    yield Content.assemble(
+        (f"{countdown(max(at - glance.now, timedelta(0)))} until these edits count", "bold"),
+        (f", {clock(at, glance.now)}; `admin config cancel` takes them back", DIM),
+    )
+    for line in lines:
+        yield Content.assemble(("WAITS   ", "bold $text-warning"), line)
+    yield Content("")

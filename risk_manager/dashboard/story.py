@@ -262,10 +262,12 @@ def _plain(entry: Entry) -> Incident:
 
 
 def _judge(incident: Incident) -> None:
-    """Give it its word: the gravest of what came of it."""
+    """Give it its word: the gravest of what came of it, a failure that was made good left out."""
     if incident.word:
         return
-    decision, phases = incident.decision, {call.phase for call in incident.calls}
+    decision = incident.decision
+    last = {_about(call): call.phase for call in sorted(incident.calls, key=_at)}
+    phases = set(last.values())
     if decision is not None and decision.shadow:
         incident.word, incident.tone = "SHADOW", "dim"
     elif "failed" in phases:
@@ -286,6 +288,11 @@ def _judge(incident: Incident) -> None:
         incident.word, incident.tone = ("WARNED" if told else "DECIDED"), "care"
     else:
         incident.word, incident.tone = "DECIDED", "care"
+
+
+def _about(call: EnforcementAction) -> tuple[object, ...]:
+    """The same for each try of one matter."""
+    return call.action, call.contract_id, call.symbol, call.details.get("order_id")
 
 
 def _calls(calls: Iterable[EnforcementAction]) -> Iterator[str]:

@@ -86,6 +86,24 @@ def test_a_decision_its_calls_and_its_lock_are_one_line() -> None:
             "FAILED",
             "reduce position MNQZ6 FAILED (no)",
         ),
+        (
+            (
+                decision(0),
+                call(1, "failed", action_id="1", details={"order_id": 7}),
+                call(2, "confirmed", action_id="2", details={"order_id": 7}),
+            ),
+            "DONE",
+            "reduced MNQZ6",
+        ),
+        (
+            (
+                decision(0),
+                call(1, "failed", action_id="1", details={"order_id": 7}),
+                call(2, "confirmed", action_id="2", details={"order_id": 8}),
+            ),
+            "FAILED",
+            "reduced MNQZ6",
+        ),
         ((decision(0), call(1, "uncertain")), "UNSURE", "reduce position MNQZ6 uncertain"),
         ((decision(0), call(1, "confirmed")), "DONE", "reduced MNQZ6"),
         ((lock(0, "root:RTY"),), "BLOCKED", "too much: locked RTY until"),

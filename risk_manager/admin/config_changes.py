@@ -6,6 +6,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml.comments import CommentedSeq
+
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import is_older, older_number, origin_id
 from risk_manager.settings import rule_edits
@@ -15,6 +17,7 @@ from risk_manager.settings.configuration import Configuration, plain
 from risk_manager.settings.documents import Document, parse
 from risk_manager.settings.effects import Effect, of_rule, of_shared, rule_of
 from risk_manager.settings.loading import ACCOUNTS, CALENDAR, RISK_CONFIG, load_texts
+from risk_manager.settings.preset_entries import OWN, PRESET
 from risk_manager.settings.rule_entries import merge
 from risk_manager.settings.yaml_edits import Edit, append, drop, in_one_line, key_in, put
 
@@ -131,8 +134,11 @@ class _Restoring:
         self._edit_modes(data, began)
         for rule_id, number in self._older_versions().items():
             texts = self._versions[number]
-            _restore_rule(data, _raw(texts, RISK_CONFIG), rule_id, load_texts(Path(), texts),
-                          self._files)  # fmt: skip
+            version, raw = load_texts(Path(), texts), _raw(texts, RISK_CONFIG)
+            if (found := version.line_of(rule_id)) is not None:
+                _restore_preset(data, raw, found[0].preset)
+                continue
+            _restore_rule(data, raw, rule_id, version, self._files)
             self._edit_overrides(data, rule_id, number)
 
     def _edit_modes(self, data: Any, began: Any) -> None:
@@ -199,13 +205,44 @@ def _restore_rule(
         return  # trading_day.flat_by, which is put back with its section
     entry = _entry(data, rule_id)
     if entry is None:
-        append(data["rules"], raw)
+        append(rule_edits.own_rules(data), raw)
         return
     was, now = rule_of(version, rule_id, None), rule_of(files, rule_id, None)
     for path in _loosened(was, now):
         _restore_at(entry, raw, path)
     if was is not None and not _covers(entry, None, was):
         _restore(entry, raw)
+
+
+def _restore_preset(data: Any, old_data: Any, name: str) -> None:
+    """Put the entry of a preset back as it was."""
+    old, now = (
+        next((e for e in rule_edits.preset_entries(d) if e[PRESET] == name), None)
+        for d in (old_data, data)
+    )
+    if old is None:
+        return
+    written = {key: value for key, value in old.items() if key != OWN}
+    if now is None:
+        if isinstance(data["rules"], Mapping):
+            _as_list_of_rules(data)
+        append(data["rules"], written)
+        return
+    for key in list(now):
+        if key not in (*written, OWN):
+            drop(now, key)
+    for key, value in written.items():
+        if now.get(key) != value:
+            put(now, key, in_one_line(value))
+
+
+def _as_list_of_rules(data: Any) -> None:
+    """Write a preset with its own rules as a list, which has room for another preset."""
+    preset = {key: value for key, value in data["rules"].items() if key != OWN}
+    own = list(rule_edits.own_rules(data))
+    data["rules"] = CommentedSeq()
+    for item in (preset, *own):
+        append(data["rules"], item)
 
 
 def _loosened(was: Rule | None, now: Rule | None) -> Iterator[tuple[str, ...]]:

@@ -21,6 +21,7 @@ from risk_manager.domain.rule import Rule
 from risk_manager.rules import RULES
 from risk_manager.settings.accounts_file import AccountsFile
 from risk_manager.settings.calendar_file import CalendarFile
+from risk_manager.settings.preset_entries import PresetEntry
 from risk_manager.settings.risk_file import RiskFile
 from risk_manager.settings.settings_file import Settings
 
@@ -92,6 +93,10 @@ def page() -> str:
         "Each entry of `rules` in risk_config.yaml has these keys, and those of its rule below.",
         "",
         *_table(_of_every_rule()),
+        "",
+        "A [preset](presets.md) stands in the list too, or as `rules: {preset: NAME, own: [...]}`.",
+        "",
+        *_table(keys_of(PresetEntry)),
         "",
     ]
     for rule in RULES:

@@ -12,6 +12,7 @@ from risk_manager.settings.changes import differences
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration, plain
 from risk_manager.settings.effects import Effect
+from risk_manager.settings.loading import RISK_CONFIG
 
 _NOT_LIMITS = frozenset({"rule", "id", "enabled", "shadow", "accounts"})
 _WHEN = {
@@ -157,6 +158,8 @@ def rows_in_force(now: Standing, account_id: int | None = None) -> list[dict[str
                 "spec_id": rule.spec_id,
                 "limits": _limits(rule),
                 "disabled": False,
+                "covered_by": None,
+                "origin": "in force before the last edit",
                 "shadow": rule.shadow,
                 "overridden": False,
                 "values": plain(rule),
@@ -186,6 +189,7 @@ def rule_rows(configuration: Configuration, account_id: int | None = None) -> li
             continue
         own = configuration.overridden.get(account.id, {})
         in_force = {rule.id for rule in configuration.rules_of(account.id)}
+        covered = configuration.covered_in(account.id)
         for base in configuration.rules:
             rule = own.get(base.id, base)
             rows.append(
@@ -197,13 +201,23 @@ def rule_rows(configuration: Configuration, account_id: int | None = None) -> li
                     "id": rule.id,
                     "spec_id": rule.spec_id,
                     "limits": _limits(rule),
-                    "disabled": rule.id not in in_force,
+                    "disabled": rule.id not in in_force and rule.id not in covered,
+                    "covered_by": covered.get(rule.id),
+                    "origin": origin_of(configuration, rule.id),
                     "shadow": rule.shadow,
                     "overridden": base.id in own,
                     "values": plain(rule),
                 }
             )
     return rows
+
+
+def origin_of(configuration: Configuration, rule_id: str) -> str:
+    """Return in words where a rule comes from: a preset with its source, or the operator's file."""
+    if (found := configuration.line_of(rule_id)) is None:
+        return f"your own, {RISK_CONFIG}"
+    preset, line = found
+    return f"preset {preset.preset}: {line.told_source()}, expires {line.expires}"
 
 
 def _limits(rule: Rule) -> str:

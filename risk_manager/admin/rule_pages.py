@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from risk_manager.admin.config_changes import LIMITS_FILE
-from risk_manager.admin.effective import rows_in_force, short, standing, told_time
+from risk_manager.admin.effective import (
+    origin_of,
+    rows_in_force,
+    short,
+    standing,
+    told_time,
+)
 from risk_manager.admin.shipped_rules import notes_on
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import origin_id
@@ -24,7 +30,7 @@ _OF_EVERY_RULE = ("enabled", "shadow", "accounts", "pnl_basis")
 class ValueRow:
     """One value of a rule, what it means, and where it comes from.
 
-    `origin` is "written", "default", or "override" for a value of the account alone.
+    `origin` is "written", "default", "preset", or "override" for a value of the account alone.
     """
 
     key: str
@@ -34,14 +40,21 @@ class ValueRow:
 
     @property
     def told(self) -> str:
-        return self.value if self.origin == "written" else f"{self.value} ({self.origin})"
+        return (
+            self.value if self.origin in ("written", "preset") else f"{self.value} ({self.origin})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class RulePage:
-    """A rule as the files have it. `versions` say in which accounts other values hold today."""
+    """A rule as the files have it. `versions` say in which accounts other values hold today.
+
+    `origin` says where it comes from; `note` is the remark of a preset on it.
+    """
 
     rule: Rule
+    origin: str
+    note: str
     remarks: str
     about: str
     rows: tuple[ValueRow, ...]
@@ -54,6 +67,8 @@ class RulePage:
             "rule": self.rule.rule,
             "spec_id": self.rule.spec_id,
             "title": self.rule.title,
+            "origin": self.origin,
+            "note": self.note,
             "about": self.about,
             "values": plain(self.rule),
             "rows": [asdict(row) for row in self.rows],
@@ -72,8 +87,15 @@ def page_of(
     own = files.overridden.get(account_id, {}).get(base.id) if account_id is not None else None
     rule, notes = own or base, notes_on(base.rule)
     values, before = plain(rule), plain(base)
+    line = files.line_of(base.id)
+    written = "written" if line is None else "preset"
     rows = tuple(
-        ValueRow(key, _told(key, values[key]), _origin(rule, key, values, before), notes.of(key))
+        ValueRow(
+            key,
+            _told(key, values[key]),
+            _origin(rule, key, values, before, written),
+            notes.of(key),
+        )
         for key in sorted(values, key=lambda key: key in _OF_EVERY_RULE)
         if key not in ("rule", "id")
     )
@@ -92,7 +114,28 @@ def page_of(
         if is_so
     )
     about = _SPEC_ID.sub("", notes.about) or " ".join((type(rule).__doc__ or "").split())
-    return RulePage(rule, remarks, about, rows, tuple(_versions(rule, in_force)), in_force)
+    versions = (*_covered(files, base.id, account_id), *_versions(rule, in_force))
+    return RulePage(
+        rule,
+        origin_of(files, base.id),
+        "" if line is None else line[1].note,
+        remarks,
+        about,
+        rows,
+        versions,
+        in_force,
+    )
+
+
+def _covered(files: Configuration, rule_id: str, account_id: int | None) -> Iterator[str]:
+    """Yield in which accounts a tighter rule makes this one pointless."""
+    for account in files.accounts.enabled:
+        tighter = files.covered_in(account.id).get(rule_id)
+        if tighter is not None and account_id in (None, account.id):
+            yield (
+                f"account {account.id} ({files.label_of(account.id)}): without effect, as "
+                f"{tighter} is at least as tight"
+            )
 
 
 def _found(files: Configuration, word: str) -> Rule:
@@ -114,11 +157,13 @@ def _told(key: str, value: Any) -> str:
     return "all" if key == "accounts" and value is None else short(value)
 
 
-def _origin(rule: Rule, key: str, values: dict[str, Any], before: dict[str, Any]) -> str:
+def _origin(
+    rule: Rule, key: str, values: dict[str, Any], before: dict[str, Any], written_in: str
+) -> str:
     if values[key] != before.get(key):
         return "override"
     written = {field.alias or n: n for n, field in type(rule).model_fields.items()}
-    return "written" if written.get(key, key) in rule.model_fields_set else "default"
+    return written_in if written.get(key, key) in rule.model_fields_set else "default"
 
 
 def _versions(rule: Rule, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from risk_manager.cli import admin, dashboard, demo, doctor, practice, run
+from risk_manager.cli import admin, dashboard, demo, doctor, init, practice, run
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.places import add_debug
 from risk_manager.cli.terminal import show_plain_signs
@@ -117,6 +117,6 @@ def command_parser() -> argparse.ArgumentParser:
     )
     add_debug(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (run, dashboard, demo, practice, doctor, admin):
+    for module in (init, run, dashboard, demo, practice, doctor, admin):
         module.register(commands)
     return parser

@@ -134,6 +134,8 @@ def _list_rules(arguments: argparse.Namespace) -> int:
         flags = "".join(
             f" [{word}]" for word in ("disabled", "shadow", "overridden") if row.get(word)
         )
+        if row["covered_by"]:
+            flags += f" [{row['covered_by']} is tighter]"
         if row["counts_from"]:
             flags += f" [counts from {told_time(row['counts_from'])}]"
         if row["holds_until"]:

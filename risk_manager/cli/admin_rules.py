@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from risk_manager.settings.yaml_edits import Edit
 
 RULE = "the rule's id, or its name if it is there once"
+RULE_OR_PRESET = f"{RULE}; or a preset, as topstep-50k-combine"
 
 
 def register(rules: "Commands") -> None:
@@ -25,7 +26,7 @@ def register(rules: "Commands") -> None:
         rules, "explain", "one rule in sentences: what it does, and what each value means"
     )
     for parser, command in ((show, _show), (explain, _explain)):
-        parser.add_argument("rule", metavar="RULE", help=RULE)
+        parser.add_argument("rule", metavar="RULE", help=RULE_OR_PRESET)
         add_account(parser)
         add_places(parser)
         add_json(parser)
@@ -76,6 +77,8 @@ def _page(arguments: argparse.Namespace) -> "RulePage":
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    if _is_preset(arguments.rule):
+        return _tell_preset(arguments)
     page = _page(arguments)
     if arguments.json:
         print(json.dumps(page.plain(), indent=2))
@@ -84,24 +87,53 @@ def _show(arguments: argparse.Namespace) -> int:
     width = max((len(row.key) for row in page.rows), default=0)
     for row in page.rows:
         print(f"  {row.key:<{width}}  {row.told}")
+    print(f"from: {page.origin}")
     for line in page.versions:
         print(line)
     return Exit.DONE
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    if _is_preset(arguments.rule):
+        return _tell_preset(arguments)
     page = _page(arguments)
     if arguments.json:
         print(json.dumps(page.plain(), indent=2))
         return Exit.DONE
     print(f"{page.rule.id}: {page.rule.title} ({page.rule.spec_id}){page.remarks}")
     print(f"  {page.about}")
+    print(f"  From: {page.origin}.")
+    if page.note:
+        print(f"  {page.note}")
     width = max((len(f"{row.key}: {row.value}") for row in page.rows), default=0)
     for row in page.rows:
         print(f"  {f'{row.key}: {row.value}':<{min(width, 44)}}  {row.meaning}".rstrip())
     for line in page.versions:
         print(line)
     print(f"more, with examples: docs/rules/{page.rule.rule}.md")
+    return Exit.DONE
+
+
+def _is_preset(word: str) -> bool:
+    from risk_manager.settings.preset_files import shipped_names
+
+    return word in shipped_names()
+
+
+def _tell_preset(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.preset_pages import preset_page
+    from risk_manager.settings import load
+
+    page = preset_page(load(arguments.config), arguments.rule, datetime.now(UTC).date())
+    if arguments.json:
+        print(json.dumps(page.plain(), indent=2))
+        return Exit.DONE
+    print(f"{page.preset.preset}: {page.preset.title} [{page.remark}]")
+    for row in page.rows:
+        print(f"  {row.name} [{row.standing}]: {row.words}")
+        print(f"    {row.source}")
+        if row.note:
+            print(f"    {row.note}")
     return Exit.DONE
 
 

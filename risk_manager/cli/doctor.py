@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from risk_manager.cli.exits import Exit
@@ -11,6 +12,7 @@ from risk_manager.cli.groups import add_command
 from risk_manager.cli.places import add_json, add_places
 
 if TYPE_CHECKING:
+    from risk_manager.admin.finding import Finding
     from risk_manager.cli.groups import Commands
 
 
@@ -42,16 +44,23 @@ def _doctor(arguments: argparse.Namespace) -> int:
         ]
         print(json.dumps({"ok": not failed, "checks": report}, indent=2))
     else:
-        colours = {Grade.OK: "32", Grade.WARN: "33", Grade.FAIL: "31"} if _in_colour() else {}
-        for finding in findings:
-            grade = f"{finding.grade:<4}"
-            if finding.grade in colours:
-                grade = f"\x1b[{colours[finding.grade]}m{grade}\x1b[0m"
-            fix = f"; {finding.fix}" if finding.fix else ""
-            print(f"{grade}  {finding.check}: {finding.found}{fix}")
+        tell_findings(findings)
     if closed_to_us(arguments.data) is not None:
         return Exit.DATABASE
     return Exit.REFUSED if failed else Exit.DONE
+
+
+def tell_findings(findings: "Iterable[Finding]") -> None:
+    """Print a line for each finding, with its fix."""
+    from risk_manager.admin.finding import Grade
+
+    colours = {Grade.OK: "32", Grade.WARN: "33", Grade.FAIL: "31"} if _in_colour() else {}
+    for finding in findings:
+        grade = f"{finding.grade:<4}"
+        if finding.grade in colours:
+            grade = f"\x1b[{colours[finding.grade]}m{grade}\x1b[0m"
+        fix = f"; {finding.fix}" if finding.fix else ""
+        print(f"{grade}  {finding.check}: {finding.found}{fix}")
 
 
 def _in_colour() -> bool:

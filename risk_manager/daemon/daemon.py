@@ -31,6 +31,7 @@ from risk_manager.daemon.data_place import HEARTBEAT, Announce, DataPlace
 from risk_manager.daemon.exits import EXIT_CONFIGURATION, EXIT_DONE, exit_hard_after
 from risk_manager.daemon.guarded_accounts import GuardedAccounts
 from risk_manager.daemon.limits_in_force import LimitsInForce
+from risk_manager.daemon.preset_expiry import PresetExpiry
 from risk_manager.daemon.service_notices import ServiceNotices
 from risk_manager.daemon.start_steps import start_step
 from risk_manager.daemon.startup import Startup
@@ -152,6 +153,7 @@ class Daemon:
                 practice=self._practice,
             )
         self.limits = LimitsInForce(self.parts, self._configuration, where, self._announce)
+        self._preset_expiry = PresetExpiry(self.parts, self.limits)
         self.accounts = GuardedAccounts(
             self.parts, self.limits, self._instance_lock, self._announce
         )
@@ -231,6 +233,7 @@ class Daemon:
         while True:
             await asyncio.sleep(1.0)
             await self.limits.adopt_what_waited()
+            self._preset_expiry.look()
             self.accounts.follow_those_found()
             if self.running.is_set():
                 found = troubles(self.parts)

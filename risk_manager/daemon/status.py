@@ -21,6 +21,7 @@ TOLD_OTHERWISE = (
     IssueKind.HUB_DOWN,
     IssueKind.READS_FAILING,
     IssueKind.ACCOUNT_NOT_GUARDED,  # not configured to be guarded: one alarm is enough
+    IssueKind.PRESET_EXPIRED,  # its figures hold all the same
     IssueKind.LIVE_ACCOUNT,  # as it is meant to be; the account itself is shown in shadow
 )
 

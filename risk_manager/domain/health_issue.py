@@ -21,6 +21,7 @@ class IssueKind(StrEnum):
     LIVE_ACCOUNT = "live_account"  # live funded, and therefore in shadow whatever is configured
     DATABASE_LOST = "database_lost"  # the database was lost or replaced; until reconciled
     ALERTS_FAILING = "alerts_failing"  # a channel of the alerts does not get its messages
+    PRESET_EXPIRED = "preset_expired"  # figures of a preset that are no longer relied upon
     OTHER_GATEWAY = "other_gateway"  # not the data folder's gateway, or mixed addresses
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.documents import Document, parse
 from risk_manager.settings.loading import ACCOUNTS, CALENDAR, RISK_CONFIG, SETTINGS, load
+from risk_manager.settings.preset_entries import as_list
 
 _OWN_SETTINGS = "gateway: {kind: practice}\nfeed: {port: 0}\nlogging: {level: WARNING}\n"
 
@@ -28,7 +29,7 @@ def copied(configuration: Configuration, twins: Mapping[int, int], folder: Path)
         for twin, original in twins.items()
         if sections.get(str(original))
     }
-    risk["rules"] = [_for_twins(entry, twins) for entry in risk.get("rules") or ()]
+    risk["rules"] = [_for_twins(entry, twins) for entry in as_list(risk.get("rules")) or ()]
     accounts = {"accounts": [{"id": twin} for twin in twins], "unlisted": "ignore"}
     folder.mkdir(parents=True, exist_ok=True)
     texts = {SETTINGS: _OWN_SETTINGS, ACCOUNTS: json.dumps(accounts), RISK_CONFIG: json.dumps(risk)}

@@ -44,6 +44,7 @@ _REPORTED = frozenset(
         IssueKind.DATABASE_LOST,
         IssueKind.ALERTS_FAILING,
         IssueKind.OTHER_GATEWAY,
+        IssueKind.PRESET_EXPIRED,
     }
 )
 

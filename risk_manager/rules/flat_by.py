@@ -1,9 +1,6 @@
 """`trading_day: flat_by`, the hour from which nothing may be open, as hours of RULE-009."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
-from types import MappingProxyType
 from typing import ClassVar, Self
 
 from risk_manager.domain.market_calendar import EVERY, EXCHANGE_DAY, MarketCalendar
@@ -12,6 +9,7 @@ from risk_manager.domain.session_hours import WEEKDAYS, Interval, Standing, plai
 from risk_manager.domain.trading_calendar import DAY, TradingDay
 from risk_manager.domain.view import View
 from risk_manager.rules.session_block_outside import Place, SessionBlockOutside
+from risk_manager.rules.session_block_outside.early_closes import closing_sooner
 
 FLAT_BY = "flat_by"
 AHEAD_OF_AN_EARLY_CLOSE = timedelta(minutes=2)
@@ -42,7 +40,7 @@ class FlatBy(SessionBlockOutside):
         return cls.model_validate({"id": FLAT_BY, "timezone": day.timezone, "sessions": [session]})
 
     def calendar_in(self, rulebook: Rulebook) -> MarketCalendar:
-        return _ahead(rulebook.calendar)
+        return closing_sooner(rulebook.calendar, AHEAD_OF_AN_EARLY_CLOSE)
 
     def in_words(self) -> str:
         session = self.sessions[0]
@@ -64,18 +62,6 @@ class FlatBy(SessionBlockOutside):
         if place.root == EVERY:
             return f"past the day's {FLAT_BY}"
         return f"{place.root} is past the day's flat_by"
-
-
-@lru_cache(maxsize=8)
-def _ahead(calendar: MarketCalendar) -> MarketCalendar:
-    """Return the calendar with the table's early closes so much sooner; the operator's stay."""
-    days = {
-        key: day
-        if day.closes_at is None
-        else replace(day, closes_at=day.closes_at - AHEAD_OF_AN_EARLY_CLOSE)
-        for key, day in calendar.days.items()
-    }
-    return replace(calendar, days=MappingProxyType(days))
 
 
 def _trades_before(local: datetime) -> bool:

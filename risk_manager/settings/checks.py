@@ -18,6 +18,7 @@ from risk_manager.settings.calendar_file import CalendarFile
 from risk_manager.settings.documents import Document, Path_
 from risk_manager.settings.explain import suggestion
 from risk_manager.settings.market_calendar import shipped_table
+from risk_manager.settings.preset_entries import UsedPreset, missing_in
 from risk_manager.settings.problems import Problem
 from risk_manager.settings.risk_file import RiskFile
 
@@ -79,6 +80,7 @@ def warnings(
     accounts: AccountsFile,
     risk: RiskFile,
     calendar: CalendarFile,
+    presets: Iterable[UsedPreset],
     in_force: Mapping[int, tuple[Rule, ...]],
     today: date,
 ) -> Iterator[Problem]:
@@ -92,6 +94,7 @@ def warnings(
             "between 01:00 and 03:00 the clocks change; choose another hour",
         )
     yield from _about_flat_by(risk_document, risk, today)
+    yield from _about_presets(risk_document, presets, today)
     known = known_roots(calendar, risk)
     seen: list[Rule] = []
     for rules in in_force.values():
@@ -106,6 +109,30 @@ def warnings(
         yield calendar_document.problem(
             ("through",), f"the table of exchange days ends soon ({end}); update risk_manager"
         )
+
+
+def _about_presets(
+    document: Document, presets: Iterable[UsedPreset], today: date
+) -> Iterator[Problem]:
+    """Warn of figures that have expired, and of lines that this version does not enforce."""
+    for used in presets:
+        place = _entry_of_preset(document, used.preset.preset)
+        if told := used.expiry(today):
+            yield document.problem(place, told)
+        if used.unenforced:
+            lines = ", ".join(f"{line.name} ({line.rule})" for line in used.unenforced)
+            yield document.problem(
+                place,
+                f"not enforced, as there is no such rule in this version: {lines}; keep to these "
+                "limits yourself",
+            )
+        for line in used.incomplete:
+            missing = ", ".join(f"{key}: ..." for key in missing_in(line, used.entry))
+            yield document.problem(
+                place,
+                f"{line.name} is not enforced before you state: given: {{{line.name}: "
+                f"{{{missing}}}}}; or leave it out",
+            )
 
 
 def _about_flat_by(document: Document, risk: RiskFile, today: date) -> Iterator[Problem]:
@@ -236,5 +263,13 @@ def _place(document: Document, rule: Rule) -> Path_:
     """Return the path of the rule's entry by the label stored when the list was read."""
     for path, label in document.labels.items():
         if path[0] == "rules" and label == rule.id:
+            return path
+    return _entry_of_preset(document, rule.id.partition(".")[0])
+
+
+def _entry_of_preset(document: Document, name: str) -> Path_:
+    """Return the path of the entry that names a preset."""
+    for path, label in document.labels.items():
+        if path[0] == "rules" and label == name:
             return path
     return ("rules",)

@@ -19,6 +19,8 @@ from risk_manager.domain.rulebook import AccountRules, Mode, Rulebook
 from risk_manager.settings.accounts_file import AccountsFile
 from risk_manager.settings.calendar_file import CalendarFile
 from risk_manager.settings.market_calendar import market_calendar
+from risk_manager.settings.preset_entries import UsedPreset
+from risk_manager.settings.preset_files import Preset, PresetLine
 from risk_manager.settings.problems import Problem
 from risk_manager.settings.risk_file import RiskFile
 from risk_manager.settings.secrets import SecretUnavailable
@@ -37,9 +39,10 @@ class Credentials:
 class Configuration:
     """All files of one folder, checked together.
 
-    `rules` are the entries as written and the rule that `trading_day` adds. `overridden` holds each
-    account's own versions of rules, by account id and rule id. `texts` are the texts of the files
-    that limit trading, exactly as read. `warnings` are findings that do not prevent a start.
+    `rules` are the lines of presets, the entries as written and the rule that `trading_day` adds.
+    `overridden` holds each account's own versions of rules, by account id and rule id. `texts` are
+    the texts of the files that limit trading, exactly as read, and of the presets they use.
+    `warnings` are findings that do not prevent a start.
     """
 
     folder: Path
@@ -51,12 +54,51 @@ class Configuration:
     overridden: Mapping[int, Mapping[str, Rule]]
     texts: Mapping[str, str]
     warnings: tuple[Problem, ...] = ()
+    presets: tuple[UsedPreset, ...] = ()
 
     def rules_of(self, account_id: int) -> tuple[Rule, ...]:
-        """Return the enabled rules of an account, with its overrides applied."""
+        """Return the enabled rules of an account, with its overrides applied.
+
+        Of a line of a preset and a rule that covers it, or the other way round, only the tighter
+        one is there.
+        """
+        rules, covered = self._enabled(account_id), self.covered_in(account_id)
+        return tuple(rule for rule in rules if rule.id not in covered) if covered else rules
+
+    def _enabled(self, account_id: int) -> tuple[Rule, ...]:
         own = self.overridden.get(account_id, {})
         merged = (own.get(rule.id, rule) for rule in self.rules)
         return tuple(rule for rule in merged if rule.applies_to(account_id))
+
+    def covered_in(self, account_id: int) -> dict[str, str]:
+        """Return the rules without effect in an account, each with the id of the tighter one.
+
+        Only lines of presets cover, and are covered by, other rules here.
+        """
+        of_presets = {rule_id for used in self.presets for rule_id in used.rules}
+        if not of_presets:
+            return {}
+        rules = self._enabled(account_id)
+        found: dict[str, str] = {}
+        for rule in rules:
+            for other in rules:
+                if (
+                    rule.id != other.id
+                    and other.id not in found
+                    and (rule.id in of_presets or other.id in of_presets)
+                    and not other.shadow
+                    and _alike(other).covers(_alike(rule))
+                ):
+                    found[rule.id] = other.id
+                    break
+        return found
+
+    def line_of(self, rule_id: str) -> tuple[Preset, PresetLine] | None:
+        """Return the preset and its line that a rule comes from; None for a rule written out."""
+        for used in self.presets:
+            if (line := used.line_of(rule_id)) is not None:
+                return used.preset, line
+        return None
 
     def mode_of(self, account_id: int) -> Mode:
         section = self.risk.accounts.get(account_id)
@@ -131,7 +173,7 @@ class Configuration:
                     "enabled": self._is_enabled(account_id),
                     "mode": str(self.mode_of(account_id)),
                     "enforce_on_live": self.enforces_on_live(account_id),
-                    "rules": {rule.id: plain(rule) for rule in self.rules_of(account_id)},
+                    "rules": {rule.id: plain(rule) for rule in self._enabled(account_id)},
                 }
                 for account_id in sorted(listed | set(self.risk.accounts))
             },
@@ -140,6 +182,11 @@ class Configuration:
     def _is_enabled(self, account_id: int) -> bool:
         listed = self.accounts.find(account_id)
         return listed is not None and listed.enabled
+
+
+def _alike(rule: Rule) -> Rule:
+    """Return the rule without what names it, to compare what it does in one account."""
+    return rule.model_copy(update={"id": "", "accounts": None})
 
 
 def credentials_of(gateway: GatewaySettings, folder: Path, env: Mapping[str, str]) -> Credentials:

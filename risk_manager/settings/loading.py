@@ -19,6 +19,7 @@ from risk_manager.settings.calendar_file import CalendarFile
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.documents import Document, Path_, parse, read
 from risk_manager.settings.explain import explain, suggestion
+from risk_manager.settings.preset_files import file_of
 from risk_manager.settings.problems import ConfigurationErrors, Problem
 from risk_manager.settings.risk_file import RiskFile
 from risk_manager.settings.rule_entries import RuleEntries, merge, overridden, read_entries
@@ -93,24 +94,31 @@ def load_gateway(folder: Path, env: Mapping[str, str] | None = None) -> GatewayS
 def load_texts(folder: Path, texts: Mapping[str, str]) -> Configuration:
     """Load a configuration from stored `Configuration.texts`, with default settings.
 
+    Presets are those of the texts: a newer version of a preset is an edit like any other.
+
     Raises ConfigurationErrors if this version cannot read them.
     """
     documents = {name: Document(name, exists=name in texts) for name in LIMITING_FILES}
     for name, document in documents.items():
         if document.exists:
             parse(document, texts[name].encode())
-    return _checked(folder, {SETTINGS: Document(SETTINGS), **documents}, {}, None)
+    return _checked(folder, {SETTINGS: Document(SETTINGS), **documents}, {}, None, texts)
 
 
 def _checked(
-    folder: Path, documents: dict[str, Document], env: Mapping[str, str], today: date | None
+    folder: Path,
+    documents: dict[str, Document],
+    env: Mapping[str, str],
+    today: date | None,
+    presets: Mapping[str, str] | None = None,
 ) -> Configuration:
+    """`presets` are the texts of presets, by file name, that win over those of this version."""
     settings, environment_problems = _settings(documents[SETTINGS], env)
     accounts = _validated(documents[ACCOUNTS], AccountsFile)
     if accounts is not None:
         checks.check_accounts(documents[ACCOUNTS], accounts)
     calendar = _validated(documents[CALENDAR], CalendarFile, empty={})
-    risk, entries, own = _risk(documents[RISK_CONFIG])
+    risk, entries, own = _risk(documents[RISK_CONFIG], presets)
 
     problems = [*environment_problems, *(p for d in documents.values() for p in d.problems)]
     if problems or not (settings and accounts and calendar and risk):
@@ -123,7 +131,11 @@ def _checked(
         calendar=calendar,
         rules=(*entries.rules, *_of_the_trading_day(risk)),
         overridden=own,
-        texts={name: documents[name].text for name in LIMITING_FILES if documents[name].exists},
+        texts={
+            **{name: documents[name].text for name in LIMITING_FILES if documents[name].exists},
+            **{file_of(used.preset.preset): used.text for used in entries.presets},
+        },
+        presets=tuple(entries.presets),
     )
     found = [
         *_stray_variables(env),
@@ -134,6 +146,7 @@ def _checked(
             accounts=accounts,
             risk=risk,
             calendar=calendar,
+            presets=configuration.presets,
             in_force={a.id: configuration.rules_of(a.id) for a in accounts.enabled},
             today=today or datetime.now(UTC).date(),
         ),
@@ -256,12 +269,12 @@ def open_to_everybody(folder: Path) -> list[Problem]:
 
 
 def _risk(
-    document: Document,
+    document: Document, presets: Mapping[str, str] | None
 ) -> tuple[RiskFile | None, RuleEntries, dict[int, dict[str, Rule]]]:
     data = document.data
     if not isinstance(data, dict):
         return _validated(document, RiskFile), RuleEntries(), {}
-    entries = read_entries(document, data.get("rules"))
+    entries = read_entries(document, data.get("rules"), presets)
     own: dict[int, dict[str, Rule]] = {}
     accounts = data.get("accounts")
     if isinstance(accounts, dict):
@@ -284,9 +297,7 @@ def _risk(
     if risk is not None and risk.trading_day.flat_by is not None:
         for entry in entries.entries:
             if entry.id == FLAT_BY:
-                document.refuse(
-                    ("rules", entry.index), f"the id {FLAT_BY} is that of trading_day.flat_by"
-                )
+                document.refuse(entry.path, f"the id {FLAT_BY} is that of trading_day.flat_by")
     return risk, entries, own
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from risk_manager.settings.explain import suggestion
+from risk_manager.settings.preset_entries import OWN, PRESET
 from risk_manager.settings.yaml_edits import EditRefused, drop, in_one_line, key_in, put
 
 Path = tuple[str, ...]
@@ -19,10 +20,28 @@ def id_of(entry: Mapping[str, Any]) -> str:
 
 
 def entries(data: Any) -> Iterator[Any]:
-    """Yield each entry of the list of rules."""
-    for item in data.get("rules") or ():
-        if isinstance(item, Mapping):
+    """Yield each rule that is written out, not the presets."""
+    for item in own_rules(data):
+        if isinstance(item, Mapping) and PRESET not in item:
             yield item
+
+
+def own_rules(data: Any) -> Any:
+    """Return the list of rules in the file, in either form of `rules:`; with presets in a list."""
+    rules = data.get("rules")
+    if isinstance(rules, Mapping):
+        if not isinstance(rules.get(OWN), list):
+            put(rules, OWN, CommentedSeq())
+        return rules[OWN]
+    return rules or []
+
+
+def preset_entries(data: Any) -> list[Any]:
+    """Return each entry that names a preset."""
+    rules = data.get("rules")
+    if isinstance(rules, Mapping):
+        return [rules] if PRESET in rules else []
+    return [item for item in rules or () if isinstance(item, Mapping) and PRESET in item]
 
 
 def entry_of(data: Any, word: str) -> Any:
@@ -34,6 +53,13 @@ def entry_of(data: Any, word: str) -> Any:
     if named:
         ids = ", ".join(map(id_of, named))
         raise EditRefused(f"several rules are {word}; name one by its id: {ids}")
+    for preset in preset_entries(data):
+        if word.startswith(f"{preset[PRESET]}."):
+            line = word.partition(".")[2]
+            raise EditRefused(
+                f"{word} is a line of a preset and is not edited; write a rule of your own (the "
+                f"tighter of the two counts), or leave it out in the file with: without: [{line}]"
+            )
     known = [id_of(e) for e in every]
     close = suggestion(word, known) or f"; there are {', '.join(known) or 'none'}"
     raise EditRefused(f"no rule has the id {word}{close}")

@@ -1,4 +1,5 @@
-"""The `rules` list: each entry validated by its rule class, and the overrides of accounts."""
+"""The `rules` list: each entry validated by its rule class, presets, and the overrides of
+accounts."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,13 @@ from risk_manager.domain.rule import Rule
 from risk_manager.rules import RULES
 from risk_manager.settings.documents import Document, Path_
 from risk_manager.settings.explain import explain, suggestion
+from risk_manager.settings.preset_entries import (
+    PRESET,
+    UsedPreset,
+    as_list,
+    places,
+    used_preset,
+)
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Reserved: locks and marks that belong to no rule have these ids.
@@ -27,7 +35,7 @@ def rule_classes() -> dict[str, type[Rule]]:
 class Entry:
     """One entry of the list as written. `rule` is None where the entry is not valid."""
 
-    index: int
+    path: Path_
     name: str
     id: str
     data: Mapping[str, Any]
@@ -36,16 +44,25 @@ class Entry:
 
 @dataclass(slots=True)
 class RuleEntries:
-    """All entries of the list, and the lookup of the targets of overrides."""
+    """All entries of the list, the presets in it, and the lookup of the targets of overrides."""
 
     entries: list[Entry] = field(default_factory=list)
+    presets: list[UsedPreset] = field(default_factory=list)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        return tuple(entry.rule for entry in self.entries if entry.rule is not None)
+        """The rules of the presets, then those written out."""
+        of_presets = [rule for used in self.presets for rule in used.rules.values()]
+        own = [entry.rule for entry in self.entries if entry.rule is not None]
+        return (*of_presets, *own)
 
     def target(self, word: str) -> Entry | str:
         """Return the entry with this id, or the only one with this rule name; else an error."""
+        if any(word in used.rules for used in self.presets):
+            return (
+                "a line of a preset is not changed; write a rule of your own, the tighter of the "
+                "two counts, or leave the line out with `without`"
+            )
         for entry in self.entries:
             if entry.id == word:
                 return entry
@@ -59,32 +76,60 @@ class RuleEntries:
         return f"no rule has this id{close or '; ids here: ' + (', '.join(ids) or 'none')}"
 
 
-def read_entries(document: Document, raw: Any) -> RuleEntries:
-    """Return every readable entry of the list. Errors are added to the document."""
+def read_entries(
+    document: Document, raw: Any, presets: Mapping[str, str] | None = None
+) -> RuleEntries:
+    """Return every readable entry of the list. Errors are added to the document.
+
+    `presets` are texts of presets to use in place of those of this version, by file name.
+    """
     result = RuleEntries()
     classes = rule_classes()
-    if isinstance(raw, dict):
+    if isinstance(raw, dict) and PRESET not in raw:
         document.refuse(("rules",), "is a list now; write each rule as: - rule: max_contracts")
         return result
-    if not isinstance(raw, list):
+    if isinstance(raw, dict) and not isinstance(raw.get("own", []), list):
+        document.refuse(("rules", "own"), "must be a list, as: - rule: max_contracts")
+    listed = as_list(raw)
+    if not isinstance(listed, list):
         return result  # missing or of another type: the model of the file reports it
-    for index, item in enumerate(raw):
-        path: Path_ = ("rules", index)
+    for path, item in zip(places(raw), listed, strict=True):
         if not isinstance(item, dict):
             document.refuse(path, "must be a rule, as: - rule: max_contracts")
-            continue
-        entry = _read_entry(document, path, item, classes)
-        if entry is None:
-            continue
-        taken = next((e for e in result.entries if e.id == entry.id), None)
-        if taken is not None:
-            document.refuse(
-                path,
-                f"the id {entry.id} is taken by the rule on line "
-                f"{document.line(('rules', taken.index))}; give each its own id",
-            )
-        result.entries.append(entry)
+        elif PRESET in item:
+            used = used_preset(document, path, item, classes, presets)
+            if used is None:
+                continue
+            if any(used.preset.preset == known.preset.preset for known in result.presets):
+                document.refuse(
+                    path, "this preset is there already; name all accounts in one entry"
+                )
+            result.presets.append(used)
+        else:
+            _add_entry(document, path, item, classes, result)
     return result
+
+
+def _add_entry(
+    document: Document,
+    path: Path_,
+    item: dict[str, Any],
+    classes: Mapping[str, type[Rule]],
+    result: RuleEntries,
+) -> None:
+    entry = _read_entry(document, path, item, classes)
+    if entry is None:
+        return
+    taken = next((e for e in result.entries if e.id == entry.id), None)
+    if taken is not None:
+        document.refuse(
+            path,
+            f"the id {entry.id} is taken by the rule on line "
+            f"{document.line(taken.path)}; give each its own id",
+        )
+    elif any(entry.id in used.rules for used in result.presets):
+        document.refuse(path, f"the id {entry.id} is that of a line of a preset; choose another")
+    result.entries.append(entry)
 
 
 def _read_entry(
@@ -108,14 +153,14 @@ def _read_entry(
     cls = classes.get(name)
     if cls is None:
         document.refuse((*path, "rule"), _no_such_rule(name, classes))
-        return Entry(int(path[-1]), name, rule_id, item, None)
+        return Entry(path, name, rule_id, item, None)
     try:
         rule: Rule | None = cls.model_validate(item)
     except ValidationError as error:
         rule = None
         for inner, sentence in explain(error, item, cls):
             document.refuse((*path, *inner), sentence)
-    return Entry(int(path[-1]), name, rule_id, item, rule)
+    return Entry(path, name, rule_id, item, rule)
 
 
 def _no_such_rule(name: str, classes: Mapping[str, type[Rule]]) -> str:

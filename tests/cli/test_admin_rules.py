@@ -87,7 +87,8 @@ def test_a_wrong_edit_is_refused_and_writes_nothing(
 def test_a_file_that_is_wrong_already_is_not_edited(config: ConfigFolder, say: Say) -> None:
     config.write("risk_config.yaml", risk_file(config).replace("limit: 5\n", "limit: five\n"))
     out = say("rules", "set", "daily_realized_loss", "limit=400", ends=Exit.CONFIGURATION)
-    assert "risk_config.yaml:60: rules[max_contracts].limit" in out
+    line = 1 + risk_file(config).splitlines().index("    limit: five")
+    assert f"risk_config.yaml:{line}: rules[max_contracts].limit" in out
 
 
 def test_a_file_edited_meanwhile_is_left_alone(config: ConfigFolder, say: Say) -> None:

@@ -283,6 +283,28 @@ async def test_what_the_daemon_reports_stands_until_it_takes_it_back() -> None:
     assert told(desk)[-1] == ("reads_failing", Severity.INFO)
 
 
+async def test_an_expired_preset_is_a_warning_and_never_an_emergency() -> None:
+    desk = make_desk()
+    await desk.position("MNQ", 1)
+
+    async def expired(reason: str) -> None:
+        await desk.happens(
+            HealthIssueChanged(
+                at=desk.now, doubt=IssueKind.PRESET_EXPIRED, subject="a-plan", reason=reason
+            )
+        )
+
+    await expired("the preset a-plan has expired")
+    for _ in range(5):
+        await desk.quote("MNQ", 21000)
+        await desk.wait(seconds=9)
+    assert standing(desk)["preset_expired"].subject == "a-plan"
+    assert told(desk) == [("preset_expired", Severity.WARNING)]
+    await expired("")
+    await desk.wait(seconds=1)
+    assert standing(desk) == {}
+
+
 async def test_after_standing_still_doubt_lasts_until_every_account_is_read() -> None:
     desk = make_desk(desk_accounts=(101, 102))
     await desk.wait(seconds=1)

@@ -440,6 +440,37 @@ def test_each_product_group_has_its_own_early_closes(local: str, root: str, insi
     assert any(i.starts_at <= at < i.ends_at for i in intervals) is inside
 
 
+async def test_a_margin_ends_the_session_before_an_early_close_of_the_exchange(
+    desk: DeskMaker,
+) -> None:
+    d = desk(
+        session_block_outside={**NIGHT, "early_close_margin": "15m"},
+        desk_calendar=shipped(),
+        desk_at=chicago("2026-11-27 11:59:30"),  # the exchange halts at 12:15
+    )
+    await d.position("MNQ", 1)
+    assert d.actions == []
+    await sleep_until(d, "2026-11-27 12:00:00")
+    await d.obey()
+    assert d.actions == ["close MNQ"]
+
+
+async def test_a_margin_changes_nothing_on_an_ordinary_day(desk: DeskMaker) -> None:
+    d = desk(
+        session_block_outside={**NIGHT, "early_close_margin": "15m"},
+        desk_calendar=shipped(),
+        desk_at=chicago("2026-11-30 15:09:00"),
+    )
+    await d.position("MNQ", 1)
+    assert d.actions == []
+
+
+@pytest.mark.parametrize(("mine", "theirs", "covers"), [("15m", "0s", True), ("0s", "15m", False)])
+def test_the_longer_margin_is_the_stricter_one(mine: str, theirs: str, covers: bool) -> None:
+    longer, shorter = (rule(**NIGHT, early_close_margin=m) for m in (mine, theirs))
+    assert longer.covers(shorter) is covers
+
+
 async def test_a_group_that_closes_early_is_locked_by_itself(desk: DeskMaker) -> None:
     d = desk(
         session_block_outside=NIGHT, desk_calendar=shipped(), desk_at=chicago("2026-01-19 11:59")

@@ -162,9 +162,10 @@ def test_of_two_rules_of_one_name_the_id_is_asked_for() -> None:
         edited("risk_config.yaml", text, put_at("a", "limit", value="1"))
 
 
-def test_the_shipped_rules_are_those_of_the_package() -> None:
-    package = Path(rule_edits.__file__).parent / "shipped" / "risk_config.yaml"
-    assert package.read_bytes() == (SHIPPED / "risk_config.yaml").read_bytes()
+@pytest.mark.parametrize("name", ["risk_config.yaml", "settings.yaml"])
+def test_the_shipped_files_are_those_of_the_package(name: str) -> None:
+    package = Path(rule_edits.__file__).parent / "shipped" / name
+    assert package.read_bytes() == (SHIPPED / name).read_bytes()
 
 
 OVERRIDDEN = """\

@@ -5,6 +5,7 @@ from datetime import date
 from typing import ClassVar, Self
 
 from risk_manager.domain.decisions import Severity, Verdict
+from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.market_calendar import EVERY
 from risk_manager.domain.rule import Meter
 from risk_manager.domain.rulebook import Rulebook
@@ -48,7 +49,12 @@ class SessionBlockOutside(Sessions):
         if self.fills_outside == "close":
             words.append("What is opened outside is closed at once.")
         if self.respect_holidays:
-            words.append("Holidays and early closes of the exchange count.")
+            sooner = plain_duration(self.early_close_margin)
+            words.append(
+                f"Holidays of the exchange count, and its early closes, {sooner} before them."
+                if self.early_close_margin
+                else "Holidays and early closes of the exchange count."
+            )
         return " ".join(words)
 
     @property
@@ -70,7 +76,8 @@ class SessionBlockOutside(Sessions):
     def is_stricter_than(self, other: Self) -> bool:
         """True where sessions begin together, end no later, and all is shut outside of them."""
         return (
-            self.same_but(other, "sessions")
+            self.same_but(other, "sessions", "early_close_margin")
+            and self.early_close_margin >= other.early_close_margin
             and self.lockout != "none"
             and len(self.sessions) == len(other.sessions)
             and all(

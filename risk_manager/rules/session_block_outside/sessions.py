@@ -14,6 +14,7 @@ from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.session_hours import SHUT, Standing, ZoneName, schedule
 from risk_manager.domain.symbols import PatternSet
 from risk_manager.domain.view import View
+from risk_manager.rules.session_block_outside.early_closes import closing_sooner
 from risk_manager.rules.session_block_outside.hours import Hours, Place, Windows
 
 
@@ -34,6 +35,8 @@ class Sessions(Rule):
     )
     """Hours of one product, by root, instead of those above."""
     respect_holidays: bool = True
+    early_close_margin: Duration = timedelta(0)
+    """So long before an early close of the exchange the session ends."""
     pre_close_warning: Duration = timedelta(minutes=5)
     """So long before the end it is announced."""
     at_end: Literal["close_and_cancel", "cancel_only", "none"] = "close_and_cancel"
@@ -89,7 +92,9 @@ class Sessions(Rule):
 
     def calendar_in(self, rulebook: Rulebook) -> MarketCalendar | None:
         """Return the same from the rulebook alone."""
-        return rulebook.calendar if self.respect_holidays else None
+        if not self.respect_holidays:
+            return None
+        return closing_sooner(rulebook.calendar, self.early_close_margin)
 
     def standing(self, view: View, root: str, contract_id: str = "") -> Standing:
         """Return where the present lies among the sessions of a product. An unknown one is shut.

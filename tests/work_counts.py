@@ -303,7 +303,7 @@ async def trading(folder: Path) -> AsyncIterator[Trading]:
         },
     }
     rules = rules_from(**sections)
-    assert len(rules) == len(RULES)
+    assert len(rules) == len(sections)
     rulebook = Rulebook(accounts={ACCOUNT: AccountRules.of(rules)})
     broker = CountingBroker()
     store = await CountingStore.begin(folder / "state.db", clock)

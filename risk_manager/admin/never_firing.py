@@ -17,8 +17,11 @@ from risk_manager.rules.consecutive_loss_limit import ConsecutiveLossLimit
 from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
+from risk_manager.rules.group_limit import GroupLimit
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
+from risk_manager.rules.product_caps import ProductCaps
+from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 from risk_manager.rules.symbol_blocks import SymbolBlocks
 from risk_manager.rules.trade_frequency_limit import TradeFrequencyLimit
@@ -30,6 +33,7 @@ MOST_CONTRACTS = 150
 """The largest plan holds 15 minis, which are 150 micros."""
 LARGEST_BALANCE = Decimal(150_000)
 MOST_TRADES_A_DAY = 2_000
+LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class Silence(StrEnum):
@@ -73,7 +77,10 @@ def silent_rules(
         ):
             named = ", ".join(map(str, sorted(base.accounts or ()))) or "none"
             why = f"its accounts ({named}) are not enabled in accounts.yaml"
-            found.append(SilentRule(base.id, (), Silence.DEAD, why))
+            silence = Silence.DEAD
+            if not base.enabled:
+                why, silence = "enabled: false", Silence.DISABLED
+            found.append(SilentRule(base.id, (), silence, why))
             continue
         found += [
             SilentRule(base.id, tuple(ids), silence, why) for (silence, why), ids in reasons.items()
@@ -113,6 +120,10 @@ def _why_dead(
             return _never_outside(configuration, account_id, rule, now)
         case SymbolBlocks() | MaxContractsPerInstrument():
             return _matches_nothing(configuration, rule)
+        case ReleaseWindow():
+            return None if rule.releases(now, LAST) else "no release lies ahead"
+        case ProductCaps():
+            return _caps_of_the_past(configuration, rule, now)
     for kind, why in _CHECKS:
         if isinstance(rule, kind) and (told := why(rule)):
             return told
@@ -145,6 +156,19 @@ def _matches_nothing(
     if rule.unknown_symbol.allowed is not None:
         return _out_of_reach([*rule.limits.values(), rule.unknown_symbol.allowed])
     return _none_known("limits", rule.limits, known) or _out_of_reach(rule.limits.values())
+
+
+def _caps_of_the_past(configuration: Configuration, rule: ProductCaps, now: datetime) -> str | None:
+    today = configuration.rulebook().day.date_of(now)
+    if all(cap.until is not None and cap.until < today for cap in rule.caps):
+        return "all of its caps have ended"
+    return _out_of_reach(cap.limit for cap in rule.caps)
+
+
+def _group_too_large(rule: GroupLimit) -> str | None:
+    if rule.measure == "day_loss":
+        return _too_large(rule.limit / len(rule.group), "limit for each account")
+    return _out_of_reach([int(rule.limit / len(rule.group))])
 
 
 def _none_known(key: str, patterns: Iterable[str], known: frozenset[str]) -> str | None:
@@ -218,4 +242,5 @@ _CHECKS: tuple[tuple[type[Rule], Callable[[Any], str | None]], ...] = (
     (ConsecutiveLossLimit, _too_long_a_row),
     (AuthLossGuard, _watches_nothing),
     (TradeManagement, _manages_nothing),
+    (GroupLimit, _group_too_large),
 )

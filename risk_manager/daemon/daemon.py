@@ -32,6 +32,7 @@ from risk_manager.daemon.exits import EXIT_CONFIGURATION, EXIT_DONE, exit_hard_a
 from risk_manager.daemon.guarded_accounts import GuardedAccounts
 from risk_manager.daemon.limits_in_force import LimitsInForce
 from risk_manager.daemon.preset_expiry import PresetExpiry
+from risk_manager.daemon.release_file_watch import ReleaseFileWatch
 from risk_manager.daemon.service_notices import ServiceNotices
 from risk_manager.daemon.start_steps import start_step
 from risk_manager.daemon.startup import Startup
@@ -223,10 +224,14 @@ class Daemon:
             ("day curves", parts.day_curves.run()),
             ("audit of calls", parts.calls.run()),
             ("fire drill", self._drills.run()),
+            ("release files", self._release_files().run()),
             *parts.outside.tasks(),
         ):
             self._tasks.append(group.create_task(work, name=name))
         watch(parts.contracts, parts.hubs, frozenset(parts.state.roots))
+
+    def _release_files(self) -> ReleaseFileWatch:
+        return ReleaseFileWatch(lambda: self.limits.configuration, self.parts.put, self.parts.clock)
 
     async def _watch_status(self) -> None:
         """Set RUNNING or DEGRADED each second, by the state of the parts."""

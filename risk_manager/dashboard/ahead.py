@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from risk_manager.feed.messages import AllowedHours, MarketRow, Outlook
+from risk_manager.feed.messages import AllowedHours, MarketRow, Outlook, ReleaseRow
 
 EARLY = "early_close"
 DIFFERS = {"closed": "SHUT", EARLY: "EARLY CLOSE", "late_open": "LATE OPEN"}
@@ -93,6 +93,32 @@ def edges_ahead(
     for (at, opening), products in sorted(hours.items()):
         whose = "your hours" if len(hours) == 1 else f"your hours of {_several(products)}"
         yield at, f"{whose} {'begin' if opening else 'end'}"
+    yield from _release_edges(outlook, account_id, now)
+
+
+def of_account(rows: Iterable[ReleaseRow], account_id: int | None) -> list[ReleaseRow]:
+    """The windows around releases that are kept on an account; None: on any."""
+    return [row for row in rows if account_id is None or account_id in row.accounts]
+
+
+def asked(row: ReleaseRow) -> str:
+    """What a window asks for, in few words."""
+    what = "flat" if row.is_flat else "no entries"
+    return f"{what} in {' '.join(row.products)}" if row.products else what
+
+
+def _release_edges(
+    outlook: Outlook, account_id: int | None, now: datetime
+) -> Iterator[tuple[datetime, str]]:
+    """The end of each window in force, and the beginning of the next one."""
+    coming = None
+    for row in of_account(outlook.releases, account_id):
+        if row.starts_at <= now < row.ends_at:
+            yield row.ends_at, f"{row.name}: window over"
+        elif row.starts_at > now and coming is None:
+            coming = row
+    if coming is not None:
+        yield coming.starts_at, f"{coming.name}: {asked(coming)}"
 
 
 def _several(names: Iterable[str]) -> str:

@@ -22,6 +22,8 @@ class IssueKind(StrEnum):
     DATABASE_LOST = "database_lost"  # the database was lost or replaced; until reconciled
     ALERTS_FAILING = "alerts_failing"  # a channel of the alerts does not get its messages
     PRESET_EXPIRED = "preset_expired"  # figures of a preset that are no longer relied upon
+    DATA_ENDED = "data_ended"  # the dated data of a rule, such as a calendar of releases
+    FILE_DIFFERS = "file_differs"  # a file of the limits cannot be read again, or has changed
     OTHER_GATEWAY = "other_gateway"  # not the data folder's gateway, or mixed addresses
 
 

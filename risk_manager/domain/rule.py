@@ -1,13 +1,14 @@
 """The base of every rule: a limit, its configuration, and one pure judgement."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from risk_manager.domain.coming_releases import ComingRelease
 from risk_manager.domain.decisions import Verdict
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.money import Band
@@ -104,6 +105,11 @@ class Rule(BaseModel):
         """How often the account record must be read; None: the regular reads suffice."""
         return None
 
+    @property
+    def group(self) -> frozenset[int]:
+        """The accounts that must be judged together, as this rule looks at all of them."""
+        return frozenset()
+
     def applies_to(self, account_id: int) -> bool:
         return self.enabled and (self.accounts is None or account_id in self.accounts)
 
@@ -158,6 +164,20 @@ class Rule(BaseModel):
     ) -> tuple[Interval, ...] | None:
         """Return when a product may be traded around a date; None: this rule sets no hours."""
         return None
+
+    def releases(self, start: datetime, end: datetime) -> tuple[ComingRelease, ...]:
+        """Return the scheduled releases whose windows lie between two instants."""
+        return ()
+
+    @property
+    def data_ends_at(self) -> datetime | None:
+        """From when on the dated data that this rule goes by tells nothing; None: it needs none."""
+        return None
+
+    @property
+    def data_name(self) -> str:
+        """The name of that data for people, as the beginning of a sentence."""
+        return ""
 
     def meter(self, view: View) -> Meter | None:
         """Return where the account stands against this limit; None where that has no meaning."""

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from risk_manager.domain.market_calendar import MarketCalendar
 from risk_manager.domain.symbols import Symbols
@@ -79,6 +79,14 @@ class Defaults:
     beside it (foreign_fill_policy: reduce_only_ok)."""
 
 
+class Expiry(NamedTuple):
+    """Dated data that a rule goes by, such as a calendar file, and from when on it says nothing."""
+
+    rule_id: str
+    data: str
+    ends_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class AccountRules:
     """The rules of one account, lowest rank first whatever their order in the file."""
@@ -91,6 +99,9 @@ class AccountRules:
     strict."""
     on_live: frozenset[str] = frozenset()
     """The ids of rules that are enforced on a live funded account too (enforce_on_live)."""
+    judged_with: frozenset[int] = frozenset()
+    """The accounts to be judged when this one changes, as a rule looks at all of them together."""
+    expiries: tuple[Expiry, ...] = ()
 
     @classmethod
     def of(
@@ -101,7 +112,18 @@ class AccountRules:
         on_live: frozenset[str] = frozenset(),
     ) -> "AccountRules":
         ordered = tuple(sorted(rules, key=lambda r: (r.rank, r.spec_id, r.id)))
-        return cls(mode, ordered, tuple(r for r in ordered if r.uses_prices), on_live=on_live)
+        return cls(
+            mode,
+            ordered,
+            tuple(r for r in ordered if r.uses_prices),
+            on_live=on_live,
+            judged_with=frozenset[int]().union(*(r.group for r in ordered)),
+            expiries=tuple(
+                Expiry(r.id, r.data_name, r.data_ends_at)
+                for r in ordered
+                if r.data_ends_at is not None
+            ),
+        )
 
     def enforces(self, rule: "Rule", *, simulated: bool | None) -> bool:
         """Whether a rule acts, and does not only tell, on an account that is `simulated`.

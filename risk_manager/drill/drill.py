@@ -12,7 +12,7 @@ from typing import Any
 
 from risk_manager.admin.drill_record import DrilledRule
 from risk_manager.admin.never_firing import SilentRule
-from risk_manager.admin.probing import breaching_instant, calm_instant, deciding
+from risk_manager.admin.probing import LOOKED_AHEAD, breaching_instant, calm_instant, deciding
 from risk_manager.domain import symbols
 from risk_manager.domain.decisions import Severity
 from risk_manager.domain.durations import plain_duration
@@ -23,6 +23,8 @@ from risk_manager.drill.provocations import CannotProvoke, Hands, provoke, roots
 from risk_manager.drill.stage import Stage, open_stage
 from risk_manager.feed.client import read_once
 from risk_manager.practice.products import Contract, Product, contracts_on
+from risk_manager.rules.group_limit import GroupLimit
+from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 from risk_manager.rules.trade_management import TradeManagement
 from risk_manager.settings.configuration import Configuration
@@ -32,6 +34,7 @@ ACCOUNTS_AT_ONCE = 8
 """So many accounts a daemon reads at once after its start; with more it takes its time."""
 FIRES_WITHIN_S = 5.0
 SHOWN_WITHIN_S = 2.0
+DRILL_TAKES = timedelta(minutes=1)
 LOOKED_EVERY_S = 0.001
 LONGEST_WAIT_SHOWN = timedelta(seconds=1)
 
@@ -55,6 +58,11 @@ class Task:
     beside: tuple[Rule, ...]
     began: datetime
 
+    @property
+    def group(self) -> str | None:
+        """The id of a limit over several accounts, which is drilled by itself."""
+        return self.rule.id if isinstance(self.rule, GroupLimit) else None
+
 
 async def drilled(
     configuration: Configuration,
@@ -69,17 +77,18 @@ async def drilled(
     TimeoutError if the drill's own daemon does not run, ValueError if the limits cannot be copied.
     """
     tasks = _tasks(configuration, silent, now)
-    by_instant: dict[datetime, list[Task]] = {}
+    by_instant: dict[tuple[datetime, str | None], list[Task]] = {}
     for task in tasks:
-        by_instant.setdefault(task.began, []).append(task)
+        by_instant.setdefault((task.began, task.group), []).append(task)
     stages = [
-        (began, chosen)
-        for began, all_of_it in by_instant.items()
+        (began, group, chosen)
+        for (began, group), all_of_it in by_instant.items()
         for chosen in batched(all_of_it, ACCOUNTS_AT_ONCE)
     ]
-    for number, (began, chosen) in enumerate(stages):
+    for number, (began, group, chosen) in enumerate(stages):
         here = folder / str(number)
-        found = copied(configuration, {t.twin: t.original for t in chosen}, here / "config")
+        twins = {t.twin: t.original for t in chosen}
+        found = copied(configuration, twins, here / "config", group)
         data = here / "data"
         contracts = _listed(configuration, began)
         async with open_stage(found, contracts, began, data) as stage:
@@ -100,6 +109,8 @@ def _tasks(configuration: Configuration, silent: Sequence[SilentRule], now: date
             began = at
             if isinstance(rule, SessionBlockOutside):
                 began = _outside(configuration, original, rule, calm[0], now) or at
+            elif isinstance(rule, ReleaseWindow):
+                began = _in_a_window(rule, now) or at
             twin = FIRST_TWIN + len(tasks)
             beside = configuration.rules_of(original)
             tasks.append(Task(rule, twin, original, accounts, calm, beside, began))
@@ -185,6 +196,15 @@ def _outside(
 ) -> datetime | None:
     book = configuration.rulebook()
     return breaching_instant(book, account_id, _as_known(usual), rule.id, now)
+
+
+def _in_a_window(rule: ReleaseWindow, now: datetime) -> datetime | None:
+    """Return an instant in the next window that lasts for a while, or None within eight days."""
+    for release in rule.releases(now, now + LOOKED_AHEAD):
+        begins = max(release.starts_at, now)
+        if release.ends_at - begins >= DRILL_TAKES:
+            return begins
+    return None
 
 
 def _worth(contract: Contract) -> Decimal:

@@ -19,10 +19,14 @@ from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss
 from risk_manager.rules.daily_profit_target import DailyProfitTarget
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
+from risk_manager.rules.group_limit import GroupLimit
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
 from risk_manager.rules.max_unrealized_profit import MaxUnrealizedProfit
 from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
+from risk_manager.rules.own_pace import OwnPace
+from risk_manager.rules.product_caps import ProductCaps
+from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 from risk_manager.rules.symbol_blocks import SymbolBlocks
 from risk_manager.rules.trade_frequency_limit import TradeFrequencyLimit
@@ -158,20 +162,30 @@ async def provoke(rule: Rule, hands: Hands, has_fired: Goes) -> None:
 
 async def _too_many(rule: MaxContracts, hands: Hands, _: Goes) -> None:
     """Hold one too many, spread so that no product has more than another rule allows of it."""
+    if not _held(hands, hands.calm, rule.limit + 1, in_micros=rule.count == "micro_equivalents"):
+        raise CannotProvoke(
+            f"limit {rule.limit} is out of reach: all products together are held below it by "
+            "max_contracts_per_instrument"
+        )
+
+
+def _held(
+    hands: Hands, contracts: Iterable[Contract], wanted: int | Decimal, *, in_micros: bool
+) -> bool:
+    """Buy contracts until so many are held, no more of each than other limits allow of it.
+
+    Returns whether it was enough.
+    """
     symbols = hands.stage.daemon.state.rulebook.symbols
-    in_micros = rule.count == "micro_equivalents"
-    wanted = Decimal(rule.limit + 1)
-    for contract in hands.calm:
+    missing = Decimal(wanted)
+    for contract in contracts:
         weight = symbols.weight(contract.root) if in_micros else Decimal(1)
-        lots = min(_up(wanted / weight), _allowed(hands.beside, contract))
+        lots = min(_up(missing / weight), _allowed(hands.beside, contract))
         hands.buy(contract, lots)
-        wanted -= lots * weight
-        if wanted <= 0:
-            return
-    raise CannotProvoke(
-        f"limit {rule.limit} is out of reach: all products together are held below it by "
-        "max_contracts_per_instrument"
-    )
+        missing -= lots * weight
+        if missing <= 0:
+            return True
+    return False
 
 
 def _allowed(rules: Iterable[Rule], contract: Contract) -> int:
@@ -277,6 +291,41 @@ async def _blocked(rule: SymbolBlocks, hands: Hands, _: Goes) -> None:
     hands.buy(contract, 1)
 
 
+async def _around_a_release(rule: ReleaseWindow, hands: Hands, _: Goes) -> None:
+    now = rule.in_force(hands.stage.now())
+    if not now:
+        raise CannotProvoke("no release lies ahead within eight days")
+    listed = hands.stage.exchange.contracts.values()
+    for span in now:
+        for contract in (hands.usual, *listed):
+            if not span.roots or contract.root in span.roots:
+                hands.buy(contract, 1)
+                return
+    raise CannotProvoke("the practice exchange lists no product of its windows")
+
+
+async def _above_a_cap(rule: ProductCaps, hands: Hands, _: Goes) -> None:
+    today = hands.stage.daemon.state.day.date
+    listed = hands.stage.exchange.contracts.values()
+    for cap in (c for c in rule.caps if c.holds_on(today)):
+        chosen = [c for c in listed if c.root in cap.roots]
+        if chosen and _held(hands, chosen, cap.limit + 1, in_micros=cap.count != "contracts"):
+            return
+    raise CannotProvoke("none of its caps can be reached today, by what the other limits allow")
+
+
+async def _group(rule: GroupLimit, hands: Hands, _: Goes) -> None:
+    """The account does alone what the group may not do together."""
+    if rule.measure == "day_loss":
+        hands.trade(rule.limit, -1)
+    elif not _held(hands, hands.calm, rule.limit + 1, in_micros=rule.measure != "contracts"):
+        raise CannotProvoke(f"limit {rule.limit} is out of reach of one account, by other limits")
+
+
+async def _own_pace(rule: OwnPace, _: Hands, __: Goes) -> None:
+    raise CannotProvoke(f"it needs {rule.min_days} days of your own trading, which a drill has not")
+
+
 async def _managed(rule: TradeManagement, hands: Hands, has_fired: Goes) -> None:
     hands.buy(hands.usual, 1)
     await hands.held(hands.usual)
@@ -314,6 +363,10 @@ _HOW: tuple[tuple[type[Rule], Callable[[Any, Hands, Goes], Awaitable[None]]], ..
     (AuthLossGuard, _forbidden),
     (SymbolBlocks, _blocked),
     (TradeManagement, _managed),
+    (ReleaseWindow, _around_a_release),
+    (ProductCaps, _above_a_cap),
+    (GroupLimit, _group),
+    (OwnPace, _own_pace),
 )
 
 

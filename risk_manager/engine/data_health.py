@@ -43,6 +43,7 @@ _REPORTED = frozenset(
         IssueKind.ACCOUNT_NOT_GUARDED,
         IssueKind.DATABASE_LOST,
         IssueKind.ALERTS_FAILING,
+        IssueKind.FILE_DIFFERS,
         IssueKind.OTHER_GATEWAY,
         IssueKind.PRESET_EXPIRED,
     }
@@ -206,6 +207,7 @@ def _found(state: State) -> Iterator[HealthIssue]:
             yield HealthIssue(
                 kind=IssueKind.LIVE_ACCOUNT, account_id=each.id, since=now, reason=reason
             )
+    yield from _ended_data(state)
     for (account_id, contract_id), at in state.unheard.items():
         if now - at >= STREAM_MAY_FOLLOW:
             yield HealthIssue(
@@ -233,6 +235,19 @@ def _found(state: State) -> Iterator[HealthIssue]:
     slept = state.health_issues.get((IssueKind.SUSPENDED, None, ""))
     if slept is not None and slept.stands and not _all_read_since(state, slept.since):
         yield slept
+
+
+def _ended_data(state: State) -> Iterator[HealthIssue]:
+    for rules in state.rulebook.accounts.values():
+        for expiry in rules.expiries:
+            if state.now >= expiry.ends_at:
+                yield HealthIssue(
+                    kind=IssueKind.DATA_ENDED,
+                    subject=expiry.rule_id,
+                    since=state.now,
+                    reason=f"{expiry.data}, which the rule {expiry.rule_id} goes by, has ended; "
+                    "put a newer file in its place and reload the configuration",
+                )
 
 
 def _stale(state: State, contract_id: str) -> HealthIssue | None:

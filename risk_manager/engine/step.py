@@ -81,6 +81,8 @@ def step(state: State, event: AnyEvent, unsent: AbstractSet[str] = frozenset()) 
     work = _Working(state, event, list(folded.facts), unsent)
     for account_id in touched:
         work.judge(account_id)
+    if len(touched) < len(state.accounts):
+        work.judge_members(touched, state)
     return Step(
         state=work.state,
         decisions=tuple(work.decisions),
@@ -129,6 +131,28 @@ class _Working:
         self.decisions: list[Decision] = []
         self.actions: list[Action] = []
         self.reads: list[int] = []
+
+    def judge_members(self, touched: tuple[int, ...], folded: State) -> None:
+        """Judge the other members of the groups of these accounts, as a tick would.
+
+        The event is none of theirs. A quote changes the sums of a group slightly all the time: its
+        members without this contract are judged at once only where it has led to a lock.
+        """
+        members: set[int] = set()
+        accounts = self.state.accounts
+        for account_id in touched:
+            group = self.state.rulebook.for_account(account_id).judged_with
+            if group and (
+                type(self.event) is not QuoteChanged
+                or accounts[account_id].locks is not folded.accounts[account_id].locks
+            ):
+                members |= group
+        members.difference_update(touched)
+        if not members:
+            return
+        self.event = Tick(at=self.state.now, lead=self.state.lead)
+        for account_id in sorted(members & accounts.keys()):
+            self.judge(account_id)
 
     def judge(self, account_id: int) -> None:
         before = account = self.state.accounts[account_id]

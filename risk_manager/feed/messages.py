@@ -174,8 +174,8 @@ class DoubtRow:
     """Something not known well enough now to call all well. `account_id` None: everyone's.
 
     `kind`: stale_quotes, hub_down, reads_failing, positions_differ, pnl_differs, clock_turned,
-    suspended, slow, database_lost, alerts_failing, other_gateway. `critical`: it has lasted too
-    long for an open position.
+    suspended, slow, database_lost, alerts_failing, data_ended, file_differs, other_gateway.
+    `critical`: it has lasted too long for an open position.
     """
 
     kind: str
@@ -409,6 +409,25 @@ class AllowedHours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRow:
+    """A scheduled release, and the window that a rule keeps around it on the accounts named.
+
+    The window is half-open. `products` empty: all. `is_flat`: nothing may be open in it; else
+    nothing may be entered.
+    """
+
+    rule_id: str
+    title: str
+    accounts: tuple[int, ...]
+    name: str
+    at: datetime
+    starts_at: datetime
+    ends_at: datetime
+    products: tuple[str, ...]
+    is_flat: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleText:
     """A rule in plain sentences, with its configured figures."""
 
@@ -468,7 +487,8 @@ class Outlook:
     """What seldom changes: the coming ten days, each rule in words, what waits, the last drill.
 
     It is in the complete snapshot, and comes again when it changes. `resets` are the coming turns
-    of the trading day. `through` is the last date that the calendar covers.
+    of the trading day. `through` is the last date that the calendar covers. `releases` come in the
+    order in which their windows begin.
     """
 
     resets: tuple[datetime, ...]
@@ -480,6 +500,7 @@ class Outlook:
     through: str | None = None
     waiting: Waiting | None = None  # None: no edited limit waits
     drill: LastDrill | None = None  # None: there was none, or its result cannot be read
+    releases: tuple[ReleaseRow, ...] = ()
 
 
 # --- the data of each message ---------------------------------------------------------------------

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from risk_manager.domain.coming_releases import ComingRelease
 from risk_manager.domain.coming_sessions import ExchangeSession, coming_sessions
 from risk_manager.domain.market_calendar import EXCHANGE_DAY, MarketCalendar
 from risk_manager.domain.rule import Rule
@@ -18,6 +19,7 @@ from risk_manager.feed.messages import (
     MarketRow,
     OpenHours,
     Outlook,
+    ReleaseRow,
     RuleText,
     Waiting,
 )
@@ -98,6 +100,7 @@ def outlook_of(state: State, in_play: Iterable[str]) -> Outlook:
             for rule in book.for_account(account_id).rules
         ),
         through=None if calendar.through is None else calendar.through.isoformat(),
+        releases=tuple(_releases(accounts, state.now)),
     )
 
 
@@ -172,6 +175,29 @@ def _allowed(
                 products=tuple(of_these),
                 hours=tuple(OpenHours(opens_at=h.starts_at, closes_at=h.ends_at) for h in hours),
             )
+
+
+def _releases(accounts: dict[int, list[Rule]], now: datetime) -> Iterator[ReleaseRow]:
+    """The windows around releases: one row for accounts that share them."""
+    alike: dict[tuple[str, str, ComingRelease], list[int]] = {}
+    for account_id, rules in accounts.items():
+        for rule in rules:
+            for release in rule.releases(now, now + timedelta(days=AHEAD_DAYS)):
+                alike.setdefault((rule.id, rule.title, release), []).append(account_id)
+    for (rule_id, title, found), account_ids in sorted(
+        alike.items(), key=lambda row: (row[0][2].starts_at, row[0][2].name, row[0][0])
+    ):
+        yield ReleaseRow(
+            rule_id=rule_id,
+            title=title,
+            accounts=tuple(account_ids),
+            name=found.name,
+            at=found.at,
+            starts_at=found.starts_at,
+            ends_at=found.ends_at,
+            products=found.products,
+            is_flat=found.is_flat,
+        )
 
 
 def _near(hours: Iterable[Interval], now: datetime) -> tuple[Interval, ...]:

@@ -7,10 +7,14 @@ from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss
 from risk_manager.rules.daily_profit_target import DailyProfitTarget
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
+from risk_manager.rules.group_limit import GroupLimit
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
 from risk_manager.rules.max_unrealized_profit import MaxUnrealizedProfit
 from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
+from risk_manager.rules.own_pace import OwnPace
+from risk_manager.rules.product_caps import ProductCaps
+from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 from risk_manager.rules.symbol_blocks import SymbolBlocks
 from risk_manager.rules.trade_frequency_limit import TradeFrequencyLimit
@@ -31,4 +35,8 @@ RULES: tuple[type[Rule], ...] = (
     TradeManagement,
     DailyProfitTarget,
     ConsecutiveLossLimit,
+    ReleaseWindow,
+    ProductCaps,
+    GroupLimit,
+    OwnPace,
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
@@ -13,6 +14,8 @@ from risk_manager.domain.lockout import Lockout
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.symbols import GATEWAY_CODES, MICRO_ROOTS, is_pattern, matches
+from risk_manager.rules.product_caps import ProductCaps
+from risk_manager.rules.release_window import ReleaseFile, ReleaseWindow
 from risk_manager.settings.accounts_file import AccountsFile
 from risk_manager.settings.calendar_file import CalendarFile
 from risk_manager.settings.documents import Document, Path_
@@ -24,6 +27,7 @@ from risk_manager.settings.risk_file import RiskFile
 
 DAY = timedelta(days=1)
 CALENDAR_NOTICE = timedelta(days=60)
+RELEASES_NOTICE = timedelta(days=7)
 SHORT_GRACE = timedelta(seconds=5)
 _SYMBOL_FIELDS = ("blocked", "allow_only", "limits", "per_symbol")
 
@@ -103,6 +107,9 @@ def warnings(
             if rule not in seen:
                 seen.append(rule)
                 yield from _about_rule(risk_document, rule, known)
+                yield from _about_named_products(risk_document, rule, known)
+                if isinstance(rule, ReleaseWindow) and rule.file is not None:
+                    yield from _about_release_file(risk_document, rule, rule.file, today)
     ends = max((t for t in (calendar.through, shipped_table().through) if t), default=None)
     if ends is None or ends - today < CALENDAR_NOTICE:
         end = "no end" if ends is None else ends.isoformat()
@@ -218,10 +225,11 @@ def _about_limits(document: Document, rules: tuple[Rule, ...]) -> Iterator[Probl
 def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterator[Problem]:
     place = _place(document, rule)
     for window in getattr(rule, "windows", ()):
-        if window.per is not None and window.per > DAY:
+        per = getattr(window, "per", None)
+        if per is not None and per > DAY:
             yield document.problem(
                 (*place, "windows"),
-                f"per: {plain_duration(window.per)} counts no more than today and the trading day "
+                f"per: {plain_duration(per)} counts no more than today and the trading day "
                 "before, as older trades are not kept; write at most 1d, or trading_day",
             )
     grace = getattr(rule, "grace", None)
@@ -241,6 +249,37 @@ def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterat
             if "." not in text and not hit:
                 near = "" if is_pattern(text) else suggestion(text, known)
                 yield document.problem((*place, key), f"{text} names no product known here{near}")
+
+
+def _about_named_products(
+    document: Document, rule: Rule, known: frozenset[str]
+) -> Iterator[Problem]:
+    """Warn of products in caps and windows that nobody knows."""
+    if isinstance(rule, ReleaseWindow):
+        spans = rule.spans
+        roots = {r for s in spans for r in (*s.roots, *(c for cap in s.caps for c in cap.roots))}
+    elif isinstance(rule, ProductCaps):
+        roots = {root for cap in rule.caps for root in cap.roots}
+    else:
+        return
+    for root in sorted(roots - known):
+        yield document.problem(
+            _place(document, rule),
+            f"{root} names no product known here{suggestion(root, known)}",
+        )
+
+
+def _about_release_file(
+    document: Document, rule: ReleaseWindow, file: ReleaseFile, today: date
+) -> Iterator[Problem]:
+    place = (*_place(document, rule), "file")
+    ends_on = file.ends_at(rule.timezone).astimezone(ZoneInfo(rule.timezone)).date()
+    if ends_on <= today:
+        yield document.problem(place, f"{file.name} has ended; no release is known from here on")
+    elif ends_on - today <= RELEASES_NOTICE:
+        yield document.problem(place, f"{file.name} ends on {ends_on}; put a newer file there")
+    if not file.releases:
+        yield document.problem(place, f"no release of {file.name} is named by names")
 
 
 def _pauses(part: Any) -> Iterator[tuple[str, timedelta]]:

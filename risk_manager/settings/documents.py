@@ -68,6 +68,23 @@ class Document:
 def read(folder: Path, name: str, *, required: bool = True) -> Document:
     """Read a file of the configuration folder. Errors are added to the document, not raised."""
     document = Document(name)
+    raw = _raw(document, folder, required=required)
+    if raw is not None:
+        parse(document, raw)
+    return document
+
+
+def read_text(folder: Path, name: str) -> Document:
+    """Read a file of the folder that is no YAML: its text alone. Errors are not raised either."""
+    document = Document(name)
+    raw = _raw(document, folder, required=True)
+    if raw is not None:
+        _decoded(document, raw)
+    return document
+
+
+def _raw(document: Document, folder: Path, *, required: bool) -> bytes | None:
+    name = document.name
     try:
         with (folder / name).open("rb") as file:
             raw = file.read(SIZE_LIMIT_BYTES + 1)
@@ -75,27 +92,33 @@ def read(folder: Path, name: str, *, required: bool = True) -> Document:
         document.exists = False
         if required:
             document.refuse((), f"no such file in {folder}; give the folder with --config")
-        return document
+        return None
     except OSError as error:
         document.refuse((), f"cannot be read ({error.strerror or error}); check its permissions")
-        return document
+        return None
     if len(raw) > SIZE_LIMIT_BYTES:
         document.refuse((), f"larger than {SIZE_LIMIT_BYTES // 1024} KB; this cannot be right")
-        return document
-    parse(document, raw)
-    return document
+        return None
+    return raw
 
 
-def parse(document: Document, raw: bytes) -> None:
-    """Fill a document from the bytes of its file."""
+def _decoded(document: Document, raw: bytes) -> bool:
     try:
-        text = document.text = raw.decode("utf-8-sig")
+        document.text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         document.problems.append(
             Problem(document.name, line, "", "not UTF-8 text; save the file as UTF-8")
         )
+        return False
+    return True
+
+
+def parse(document: Document, raw: bytes) -> None:
+    """Fill a document from the bytes of its file."""
+    if not _decoded(document, raw):
         return
+    text = document.text
     yaml = YAML(typ="safe", pure=True)
     try:
         root = yaml.compose(text)

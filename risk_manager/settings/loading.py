@@ -21,6 +21,7 @@ from risk_manager.settings.documents import Document, Path_, parse, read
 from risk_manager.settings.explain import explain, suggestion
 from risk_manager.settings.preset_files import file_of
 from risk_manager.settings.problems import ConfigurationErrors, Problem
+from risk_manager.settings.release_files import ReleaseFiles
 from risk_manager.settings.risk_file import RiskFile
 from risk_manager.settings.rule_entries import RuleEntries, merge, overridden, read_entries
 from risk_manager.settings.settings_file import (
@@ -36,7 +37,8 @@ RISK_CONFIG = "risk_config.yaml"
 CALENDAR = "calendar.yaml"
 ENVIRONMENT = "environment"
 LIMITING_FILES = (ACCOUNTS, RISK_CONFIG, CALENDAR)
-"""The files that limit trading. settings.yaml only says how the daemon is run."""
+"""The files that limit trading, besides those that a rule names. settings.yaml only says how the
+daemon is run."""
 
 
 def load(
@@ -58,7 +60,8 @@ def load(
     for name, text in (instead or {}).items():
         documents[name] = Document(name, exists=documents[name].exists)
         parse(documents[name], text.encode())
-    configuration = _checked(folder, documents, os.environ if env is None else env, today)
+    given = os.environ if env is None else env
+    configuration = _checked(folder, documents, given, today, ReleaseFiles(folder))
     return replace(configuration, warnings=(*open_to_everybody(folder), *configuration.warnings))
 
 
@@ -102,7 +105,8 @@ def load_texts(folder: Path, texts: Mapping[str, str]) -> Configuration:
     for name, document in documents.items():
         if document.exists:
             parse(document, texts[name].encode())
-    return _checked(folder, {SETTINGS: Document(SETTINGS), **documents}, {}, None, texts)
+    files = ReleaseFiles(None, {n: t for n, t in texts.items() if n not in LIMITING_FILES})
+    return _checked(folder, {SETTINGS: Document(SETTINGS), **documents}, {}, None, files, texts)
 
 
 def _checked(
@@ -110,6 +114,7 @@ def _checked(
     documents: dict[str, Document],
     env: Mapping[str, str],
     today: date | None,
+    files: ReleaseFiles,
     presets: Mapping[str, str] | None = None,
 ) -> Configuration:
     """`presets` are the texts of presets, by file name, that win over those of this version."""
@@ -118,7 +123,7 @@ def _checked(
     if accounts is not None:
         checks.check_accounts(documents[ACCOUNTS], accounts)
     calendar = _validated(documents[CALENDAR], CalendarFile, empty={})
-    risk, entries, own = _risk(documents[RISK_CONFIG], presets)
+    risk, entries, own = _risk(documents[RISK_CONFIG], files, presets)
 
     problems = [*environment_problems, *(p for d in documents.values() for p in d.problems)]
     if problems or not (settings and accounts and calendar and risk):
@@ -134,6 +139,7 @@ def _checked(
         texts={
             **{name: documents[name].text for name in LIMITING_FILES if documents[name].exists},
             **{file_of(used.preset.preset): used.text for used in entries.presets},
+            **files.texts,
         },
         presets=tuple(entries.presets),
     )
@@ -269,19 +275,19 @@ def open_to_everybody(folder: Path) -> list[Problem]:
 
 
 def _risk(
-    document: Document, presets: Mapping[str, str] | None
+    document: Document, files: ReleaseFiles, presets: Mapping[str, str] | None
 ) -> tuple[RiskFile | None, RuleEntries, dict[int, dict[str, Rule]]]:
     data = document.data
     if not isinstance(data, dict):
         return _validated(document, RiskFile), RuleEntries(), {}
-    entries = read_entries(document, data.get("rules"), presets)
+    entries = read_entries(document, data.get("rules"), files, presets)
     own: dict[int, dict[str, Rule]] = {}
     accounts = data.get("accounts")
     if isinstance(accounts, dict):
         for account, section in accounts.items():
             if not isinstance(section, dict):
                 continue
-            rules = overridden(document, account, section.get("overrides"), entries)
+            rules = overridden(document, account, section.get("overrides"), entries, files)
             if account.isdecimal():
                 if int(account) in own:
                     document.refuse(("accounts", account), "this account is written twice")

@@ -19,6 +19,7 @@ from risk_manager.settings.preset_entries import (
     places,
     used_preset,
 )
+from risk_manager.settings.release_files import ReleaseFiles
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Reserved: locks and marks that belong to no rule have these ids.
@@ -77,7 +78,7 @@ class RuleEntries:
 
 
 def read_entries(
-    document: Document, raw: Any, presets: Mapping[str, str] | None = None
+    document: Document, raw: Any, files: ReleaseFiles, presets: Mapping[str, str] | None = None
 ) -> RuleEntries:
     """Return every readable entry of the list. Errors are added to the document.
 
@@ -106,7 +107,7 @@ def read_entries(
                 )
             result.presets.append(used)
         else:
-            _add_entry(document, path, item, classes, result)
+            _add_entry(document, path, item, classes, files, result)
     return result
 
 
@@ -115,9 +116,10 @@ def _add_entry(
     path: Path_,
     item: dict[str, Any],
     classes: Mapping[str, type[Rule]],
+    files: ReleaseFiles,
     result: RuleEntries,
 ) -> None:
-    entry = _read_entry(document, path, item, classes)
+    entry = _read_entry(document, path, item, classes, files)
     if entry is None:
         return
     taken = next((e for e in result.entries if e.id == entry.id), None)
@@ -133,7 +135,11 @@ def _add_entry(
 
 
 def _read_entry(
-    document: Document, path: Path_, item: dict[str, Any], classes: Mapping[str, type[Rule]]
+    document: Document,
+    path: Path_,
+    item: dict[str, Any],
+    classes: Mapping[str, type[Rule]],
+    files: ReleaseFiles,
 ) -> Entry | None:
     name = item.get("rule")
     if "rule" not in item:
@@ -155,7 +161,7 @@ def _read_entry(
         document.refuse((*path, "rule"), _no_such_rule(name, classes))
         return Entry(path, name, rule_id, item, None)
     try:
-        rule: Rule | None = cls.model_validate(item)
+        rule: Rule | None = cls.model_validate(files.expanded(document, path, item))
     except ValidationError as error:
         rule = None
         for inner, sentence in explain(error, item, cls):
@@ -181,7 +187,7 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def overridden(
-    document: Document, account: str, overrides: Any, entries: RuleEntries
+    document: Document, account: str, overrides: Any, entries: RuleEntries, files: ReleaseFiles
 ) -> dict[str, Rule]:
     """Return the account's own version of each overridden rule, by rule id.
 
@@ -214,8 +220,9 @@ def overridden(
         data: dict[str, Any] = dict(entry.data)
         for _, patch in made:
             data = merge(data, patch)
+        whole = files.expanded(document, (*path, made[-1][0], "set"), data)
         try:
-            result[rule_id] = cls.model_validate(data)
+            result[rule_id] = cls.model_validate(whole)
         except ValidationError as error:
             for inner, sentence in explain(error, data, cls):
                 setter = _who_set(made, inner)

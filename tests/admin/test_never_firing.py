@@ -32,6 +32,10 @@ def test_the_shipped_example_has_no_rule_that_can_never_fire() -> None:
         "trade_management",
         "daily_profit_target",
         "consecutive_loss_limit",
+        "release_window",
+        "product_caps",
+        "group_limit",
+        "own_pace",
     ]
 
 
@@ -62,6 +66,13 @@ def test_the_shipped_example_has_no_rule_that_can_never_fire() -> None:
         (f"{{rule: session_block_outside, timezone: UTC, respect_holidays: false, "
          f"sessions: {WHOLE_WEEK}}}", "no time is outside"),
         ("{rule: max_contracts, limit: 5, accounts: [102]}", "accounts (102) are not enabled"),
+        ('{rule: release_window, windows: [{at: "2020-01-02 07:30"}]}', "no release lies ahead"),
+        ("{rule: product_caps, caps: [{roots: GC, limit: 1, until: 2020-01-02}]}", "have ended"),
+        ("{rule: product_caps, caps: [{roots: GC, limit: 900}]}", "limit 900 cannot be reached"),
+        ("{rule: group_limit, accounts: [101, 102], measure: contracts, limit: 900}",
+         "cannot be reached"),
+        ("{rule: group_limit, accounts: [101, 102], measure: day_loss, limit: 900000}",
+         "limit for each account $450,000.00 cannot be reached"),
     ],
 )  # fmt: skip
 def test_a_rule_that_can_never_fire_is_named(tmp_path: Path, rule: str, why: str) -> None:
@@ -86,6 +97,11 @@ def test_a_rule_that_can_never_fire_is_named(tmp_path: Path, rule: str, why: str
 )  # fmt: skip
 def test_a_rule_that_can_fire_is_not_named(tmp_path: Path, rule: str) -> None:
     assert silent(tmp_path, f"  - {rule}") == {}
+
+
+def test_a_rule_that_is_off_is_only_off_whatever_accounts_it_names(tmp_path: Path) -> None:
+    rule = "  - {rule: max_contracts, limit: 5, accounts: [555], enabled: false}"
+    assert silent(tmp_path, rule) == {"max_contracts": (Silence.DISABLED, "enabled: false")}
 
 
 def test_shadow_and_live_accounts_are_told_apart_from_dead_rules(tmp_path: Path) -> None:

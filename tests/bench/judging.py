@@ -58,12 +58,9 @@ SECTIONS: dict[str, dict[str, object]] = {
 
 
 def all_rules() -> list[Rule]:
-    """Every rule there is, with limits that nothing here reaches."""
-    built = []
-    for cls in RULES:
-        name = cls.model_fields["rule"].default
-        built.append(cls.model_validate({"rule": name, **SECTIONS[name]}))
-    return built
+    """The rules of the sections above, with limits that nothing here reaches."""
+    known = {cls.model_fields["rule"].default: cls for cls in RULES}
+    return [known[name].model_validate({"rule": name, **SECTIONS[name]}) for name in SECTIONS]
 
 
 def position(account: int, symbol: str, size: int) -> PositionChanged:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ async def test_all_kinds_of_rules_fire_at_a_time_at_which_they_can(tmp_path: Pat
 version: 1
 trading_day: {flat_by: "16:05"}
 rules:
-  - {rule: max_contracts, limit: 12, count: micro_equivalents}
+  - {rule: max_contracts, limit: 25, count: micro_equivalents}
   - {rule: max_contracts_per_instrument, limits: {MNQ: 3, "M*": 2, ZB: 1}}
   - {rule: daily_realized_loss, limit: 4500}
   - {rule: daily_unrealized_loss, limit: 3000, scope: account, action: close_all_and_lockout,
@@ -120,11 +121,18 @@ rules:
   - {rule: trade_management, enabled: true, accounts: [102]}
   - {rule: daily_profit_target, target: 1000}
   - {rule: consecutive_loss_limit, losses: 3, scope: root}
+  - {rule: release_window, file: releases.yaml, roots: [ES, NQ]}
+  - {rule: product_caps, caps: [{roots: [GC, MGC], limit: 11, count: micro_equivalents}]}
+  - {rule: group_limit, id: size, accounts: [101, 102], measure: micro_equivalents, limit: 30}
+  - {rule: group_limit, id: loss, accounts: [101, 102], measure: day_loss, limit: 1500}
+accounts: {101: {overrides: [{target: size, set: {limit: 15}}]}}
 """
     written(tmp_path, rules, "accounts: [{id: 101}, {id: 102}]")
+    release = f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%d} 10:00"
+    (tmp_path / "config" / "releases.yaml").write_text(f'releases: [{{at: "{release}"}}]')
     code, report = await drilled(tmp_path, "--account", "101")
     assert [r for r in report["rules"] if not r["fired"]] == []
-    assert (code, report["fired"], report["armed"]) == (0, 14, 14)
+    assert (code, report["fired"], report["armed"]) == (0, 18, 18)
     assert not (tmp_path / "data" / "selftest.json").exists()  # it says nothing of account 102
 
 

@@ -14,8 +14,17 @@ from risk_manager.dashboard.ahead import Edge, edges_ahead, next_edge
 from risk_manager.dashboard.widgets.calendar import Calendar
 from risk_manager.dashboard.widgets.coming import Coming
 from risk_manager.domain.events import RulebookReplaced
+from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules
-from risk_manager.feed.messages import AllowedHours, MarketDay, MarketRow, OpenHours, Outlook
+from risk_manager.feed.messages import (
+    AllowedHours,
+    MarketDay,
+    MarketRow,
+    OpenHours,
+    Outlook,
+    ReleaseRow,
+)
+from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 from risk_manager.settings.calendar_file import CalendarFile
 from risk_manager.settings.market_calendar import market_calendar
@@ -33,7 +42,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[FeedDaemon]:
         yield running
 
 
-async def shipped_calendar(daemon: FeedDaemon, *rules: SessionBlockOutside) -> None:
+async def shipped_calendar(daemon: FeedDaemon, *rules: Rule) -> None:
     calendar = market_calendar(CalendarFile(), CalendarSection(), "America/Chicago")
     book = replace(
         daemon.pipeline.state.rulebook, calendar=calendar, accounts={101: AccountRules.of(rules)}
@@ -148,3 +157,56 @@ def test_what_is_ahead_joins_markets_and_names_the_early_close_beyond_the_next_e
         (WEDNESDAY + 27 * HOUR, "oil closes early"),
     ]
     assert (WEDNESDAY + 2 * HOUR, "your hours end") in list(edges_ahead(told, 202, WEDNESDAY))
+
+
+async def test_releases_are_listed_with_what_their_windows_ask_for(
+    daemon: FeedDaemon, tmp_path: Path
+) -> None:
+    """The daemon of the test stands at 16 November, 10:00 in Chicago."""
+    rule = ReleaseWindow.model_validate(
+        {
+            "windows": [
+                {"at": "2026-11-16 10:30", "name": "A speech", "roots": ["ES", "NQ"]},
+                {"at": "2026-11-18 07:30", "name": "CPI", "action": "flat"},
+                {"at": "2026-12-30 07:30", "name": "far ahead"},
+            ]
+        }
+    )
+    await shipped_calendar(daemon, rule)
+    async with screen(tmp_path, (120, 50)) as seen:
+        await seen.pilot.press("6")
+        text = await seen.shows(Calendar, "Release windows", "A speech: no entries in ES NQ")
+        assert "CPI: flat" in text
+        assert "Wed 07:25 - 07:35" in text
+        assert "far ahead" not in text
+        await seen.pilot.press("1")
+        await seen.shows(Coming, "A speech: no entries in ES NQ")
+
+
+def test_the_edges_of_releases_are_their_beginnings_and_ends() -> None:
+    def row(name: str, minutes: int, *accounts: int) -> ReleaseRow:
+        at = WEDNESDAY + timedelta(minutes=minutes)
+        return ReleaseRow(
+            rule_id="release_window",
+            title="Release windows",
+            accounts=accounts,
+            name=name,
+            at=at,
+            starts_at=at - timedelta(minutes=5),
+            ends_at=at + timedelta(minutes=5),
+            products=(),
+        )
+
+    told = Outlook(
+        resets=(),
+        reset_timezone="UTC",
+        exchange_timezone="UTC",
+        markets=(),
+        allowed=(),
+        rules=(),
+        releases=(row("now", 2, 101), row("next", 30, 101), row("later", 60, 101), row("b", 9, 2)),
+    )
+    assert list(edges_ahead(told, 101, WEDNESDAY)) == [
+        (WEDNESDAY + timedelta(minutes=7), "now: window over"),
+        (WEDNESDAY + timedelta(minutes=25), "next: no entries"),
+    ]

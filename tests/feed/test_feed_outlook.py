@@ -19,6 +19,7 @@ from risk_manager.feed.outlook import OutlookBook, outlook_of
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.flat_by import FlatBy
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
+from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 from risk_manager.settings.calendar_file import CalendarFile
 from risk_manager.settings.market_calendar import market_calendar
@@ -134,3 +135,24 @@ async def test_it_comes_with_the_snapshot_and_again_after_an_edit(tmp_path: Path
         assert all(
             "outlook" not in f["data"] or f["data"]["outlook"] is None for f in listener.refreshed()
         )
+
+
+def test_releases_of_the_ten_days_are_told_once_for_accounts_that_share_them() -> None:
+    rule = ReleaseWindow.model_validate(
+        {
+            "windows": [
+                {"at": "2026-11-25 07:30", "name": "GDP", "roots": ["ES"], "action": "flat"},
+                {"at": "2026-11-24 09:02", "name": "in force"},
+                {"at": "2026-11-24 08:00", "name": "over"},
+                {"at": "2027-01-13 07:30", "name": "CPI"},
+            ]
+        }
+    )
+    outlook = outlook_of(state_of({101: (rule,), 202: (rule,), 303: ()}), ())
+    assert [(r.name, r.accounts, r.products, r.is_flat) for r in outlook.releases] == [
+        ("in force", (101, 202), (), False),
+        ("GDP", (101, 202), ("ES",), True),
+    ]
+    gdp = outlook.releases[1]
+    assert gdp.starts_at == datetime(2026, 11, 25, 13, 25, tzinfo=UTC)
+    assert gdp.ends_at == datetime(2026, 11, 25, 13, 35, tzinfo=UTC)

@@ -26,6 +26,9 @@ def rule(name: str, **fields: Any) -> Rule:
 
 STOP = {"grace": "30s", "rearm_grace": "10s"}
 HOURS = {"days": ["mon"], "start": "09:00", "end": "16:00"}
+GC = {"roots": "GC", "limit": 3}
+CPI = {"at": "2026-12-10 07:30"}
+GROUP = {"accounts": [101, 102], "measure": "contracts", "limit": 5}
 TIGHTER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("max_contracts", {"limit": 2}, {"limit": 5}),
     ("daily_realized_loss", {"limit": 400}, {"limit": 500}),
@@ -55,6 +58,25 @@ TIGHTER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"sessions": [{**HOURS, "end": "15:00"}]},
         {"sessions": [HOURS]},
     ),
+]
+TIGHTER += [
+    ("product_caps", {"caps": [{"roots": "GC", "limit": 2}]}, {"caps": [GC]}),
+    ("product_caps", {"caps": [GC]}, {"caps": [{**GC, "from": "2026-11-20"}]}),
+    (
+        "product_caps",
+        {"caps": [{**GC, "until": "2026-12-31"}]},
+        {"caps": [{**GC, "limit": 4, "from": "2026-11-20", "until": "2026-11-30"}]},
+    ),
+    ("release_window", {"windows": [CPI, {"at": "2026-12-11 07:30"}]}, {"windows": [CPI]}),
+    ("release_window", {"windows": [CPI], "before": "10m"}, {"windows": [CPI]}),
+    ("release_window", {"windows": [CPI], "action": "flat"}, {"windows": [CPI]}),
+    (
+        "release_window",
+        {"file": {"name": "b.ics", "releases": [CPI, {"at": "2026-12-11 07:30"}]}},
+        {"windows": [CPI]},
+    ),
+    ("group_limit", {**GROUP, "limit": 4}, {**GROUP, "limit": 5}),
+    ("group_limit", {**GROUP, "measure": "day_loss", "limit": 4}, {**GROUP, "measure": "day_loss"}),
 ]
 NEITHER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     # After its hour the tighter one has answered this loss; the looser one would still lock.
@@ -102,6 +124,23 @@ NEITHER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"sessions": [{**HOURS, "start": "08:00", "end": "15:00"}]},
         {"sessions": [HOURS]},
     ),
+    ("product_caps", {"caps": [{**GC, "limit": 2, "from": "2026-11-21"}]}, {"caps": [GC]}),
+    ("product_caps", {"caps": [{**GC, "count": "micro_equivalents", "limit": 2}]}, {"caps": [GC]}),
+    ("product_caps", {"caps": [GC], "cancel_entry_orders": False}, {"caps": [{**GC, "limit": 4}]}),
+    (
+        "release_window",
+        {"windows": [{**CPI, "before": "20m", "after": "1m"}]},
+        {"windows": [CPI]},
+    ),
+    ("release_window", {"windows": [CPI], "roots": ["ES"]}, {"windows": [CPI]}),
+    (
+        "release_window",
+        {"windows": [CPI], "caps": [{"roots": "MES", "limit": 1}]},
+        {"windows": [CPI], "caps": [{"roots": "MES", "limit": 2}]},
+    ),
+    ("group_limit", {**GROUP, "limit": 4, "accounts": [101, 103]}, GROUP),
+    ("group_limit", {**GROUP, "limit": 4, "measure": "day_loss"}, GROUP),
+    ("own_pace", {"armed": True, "factor": "1.2"}, {"armed": True}),
 ]
 
 

@@ -75,6 +75,55 @@ WORDS: list[tuple[dict[str, Any], str]] = [
         "session closed does not count.",
     ),
     (
+        {
+            "rule": "release_window",
+            "roots": ["ES", "NQ"],
+            "windows": [{"at": "2026-12-10 07:30"}],
+            "caps": [{"roots": ["MES", "MNQ"], "limit": 3}],
+        },
+        "From 5m before to 5m after each release, new entries in ES, NQ are blocked; what is held "
+        "may be reduced and protected (1 window; a release may say otherwise). In these windows at "
+        "most 3 MES + MNQ.",
+    ),
+    (
+        {
+            "rule": "release_window",
+            "action": "flat",
+            "file": {"name": "news.ics", "releases": [{"at": "2026-12-10 07:30"}]},
+        },
+        "From 5m before to 5m after each release of news.ics, everything is closed and nothing may "
+        "be opened (1 window; a release may say otherwise).",
+    ),
+    (
+        {
+            "rule": "product_caps",
+            "caps": [
+                {"roots": ["GC", "MGC"], "limit": 30, "count": "micro_equivalents"},
+                {"roots": "HG", "limit": 0, "from": "2026-09-17", "until": "2026-12-31"},
+            ],
+        },
+        "GC + MGC: at most 30 micro-equivalents together, without an end. HG: blocked, from "
+        "2026-09-17 until 2026-12-31. Above that, the newest contracts are closed, and entry "
+        "orders are cancelled. Entry orders in a blocked product are cancelled at once.",
+    ),
+    (
+        {"rule": "group_limit", "accounts": [102, 101], "measure": "contracts", "limit": 5},
+        "The accounts 101, 102 together: at most 5 contracts. Above that, the newest are closed, "
+        "in whichever account they are, and entry orders are cancelled.",
+    ),
+    (
+        {"rule": "group_limit", "accounts": [101, 102], "measure": "day_loss", "limit": 500},
+        "The accounts 101, 102 together: at a loss of $500.00 in the trading day (closed trades "
+        "only, after fees) each of them is closed and locked until the daily reset; nobody can "
+        "lift it.",
+    ),
+    (
+        {"rule": "own_pace"},
+        "Entries in an hour and the size of an entry are compared with the average of your last 20 "
+        "traded days, of which at least 5 must be known. Above 1.5 times that, this is told, and "
+        "nothing is paused until the rule is armed.",
+    ),
+    (
         {"rule": "consecutive_loss_limit", "losses": 3},
         "After 3 losing trades in a row, new entries are paused for 1h. The row begins anew with "
         "each trading day.",

@@ -67,6 +67,10 @@ def test_the_shipped_limits_let_a_practice_account_trade_at_any_hour() -> None:
         "trade_management",
         "daily_profit_target",
         "consecutive_loss_limit",
+        "release_window",
+        "product_caps",
+        "group_limit",
+        "own_pace",
     }
 
 

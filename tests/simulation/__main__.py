@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"unkind habits, by commas ('' for none); else by seed: {', '.join(HABITS)}",
     )
     parser.add_argument("--wall-step", type=float, help="turn the wall clock by at most so many s")
+    parser.add_argument(
+        "--all-rules", action="store_true", help="the rules of the calendar as well; other hashes"
+    )
     parser.add_argument("--log", help="write every request, decision and lock of the day here")
     parser.add_argument("--verbose", action="store_true", help="a line for each day")
     parser.add_argument(
@@ -86,6 +89,7 @@ def _chosen(given: argparse.Namespace) -> Iterator[Options]:
             day=given.date,
             plant=given.plant,
             habits=given.habits,
+            all_rules=given.all_rules,
         )
         if given.wall_step is not None:
             options = with_wall_step(options, given.wall_step)
@@ -123,6 +127,7 @@ def _tell_violations(day: DayResult, given: argparse.Namespace) -> None:
         )
         if value not in (None, "")
     )
+    asked += " --all-rules" if given.all_rules else ""
     print(f"  again: make simulate SEED={options.seed} HOURS={options.hours:g} ARGS='{asked}'")
     print("  and with --log FILE in ARGS, every request, decision and lock of it", flush=True)
 

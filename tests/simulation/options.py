@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from simulation.calendar_judge import limits_for
 from simulation.habits import Unkind, unkind_for, with_habits
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -114,8 +115,12 @@ def options_for(
     day: date | None = None,
     plant: str = "",
     habits: tuple[str, ...] | None = None,
+    all_rules: bool = False,
 ) -> Options:
-    """The options that a seed stands for; those given win."""
+    """The options that a seed stands for; those given win.
+
+    Without `all_rules` the days are those of the first fourteen rules, and so are their hashes.
+    """
     unkind = unkind_for(seed) if habits is None else with_habits(habits)
     dice = Random(f"{seed}/options")
     drawn_day = _draw_day(dice)
@@ -140,7 +145,7 @@ def options_for(
     limits["open_loss_counts"] = dice.random() < 0.5  # to the loss of the day
     limits["patience"] = dice.choice((1, 1, 5))
     limits["stop_is_placed"] = dice.random() < 0.5  # where one is missing
-    return Options(
+    options = Options(
         seed=seed,
         day=day or drawn_day,
         begins=begins.replace(microsecond=0),
@@ -159,6 +164,10 @@ def options_for(
         unkind=unkind,
         plant=plant,
     )
+    if all_rules:
+        release_at = options.began_at + timedelta(hours=length / 2)
+        limits["calendar"] = limits_for(seed, release_at, options.accounts)
+    return options
 
 
 def with_wall_step(options: Options, seconds: float) -> Options:

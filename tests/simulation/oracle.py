@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from simulation.calendar_judge import CalendarJudge
 from simulation.gateway import READS_REFUSED
 from simulation.options import FIRST_TIER, NEW_YORK
 
@@ -204,6 +205,8 @@ class Oracle:
         self._life_since = 0.0
         self._alive = False
         self._last_states: Mapping[int, Any] = {}
+        own = world.limits.get("calendar")
+        self.calendar = None if own is None else CalendarJudge(self, own)
 
     def violate(self, kind: str, detail: str) -> None:
         if len(self.violations) < 50:
@@ -519,7 +522,7 @@ class Oracle:
         total = sum(known, Decimal(0)) + sum(map(self._doubt_of, held), Decimal(0))
         self._note_deep("open", account_id, total <= -limits["account_open_loss"] - CENT)
         if limits["open_loss_counts"]:
-            total += self._told_day(account_id)
+            total += self.told_day(account_id)
             self._note_deep("day", account_id, total <= -limits["daily_loss"] - CENT)
 
     def _doubt_of(self, key: tuple[int, str]) -> Decimal:
@@ -536,7 +539,8 @@ class Oracle:
         else:
             self._deep_since.pop((what, account_id), None)
 
-    def _told_day(self, account_id: int) -> Decimal:
+    def told_day(self, account_id: int) -> Decimal:
+        """What the daemon was told to have been made today."""
         today = trading_date(self._judged_at())
         told = self._told_trades[account_id].values()
         return sum((pnl for pnl, day in told if day == today), Decimal(0))
@@ -998,6 +1002,8 @@ class Oracle:
         self._sweep_prompts()
         self._sweep_losses()
         self._sweep_losers()
+        if self.calendar is not None:
+            self.calendar.look()
 
     def _sweep(self) -> None:
         now = self.world.now
@@ -1048,6 +1054,14 @@ class Oracle:
     def _all_bad(self) -> Iterator[tuple[tuple[Any, ...], float]]:
         for account_id in self.world.account_ids:
             yield from self._bad_of(account_id)
+        if self.calendar is not None:
+            yield from self.calendar.bad()
+
+    def held(self, account_id: int) -> Iterator[tuple[str, str, int, int]]:
+        """Each contract with its root, what is held of it, and what the daemon was told."""
+        for contract_id, contract in self.world.exchange.contracts.items():
+            key = (account_id, contract_id)
+            yield contract_id, contract.root, self._net[key], self._told_net.get(key, 0)
 
     def _bad_of(self, account_id: int) -> Iterator[tuple[tuple[Any, ...], float]]:
         world = self.world
@@ -1160,7 +1174,7 @@ class Oracle:
         today = trading_date(clock)
         if self._lost_day.get(account_id) != today:
             self._lost_day.pop(account_id, None)
-            total = self._told_day(account_id)
+            total = self.told_day(account_id)
             counts_open = self.world.limits["open_loss_counts"] and any(
                 n for (a, _), n in self._net.items() if a == account_id
             )

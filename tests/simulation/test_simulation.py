@@ -5,18 +5,26 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from simulation import calendar_judge
+from simulation.calendar_judge import limits_for
 from simulation.gateway import READS_REFUSED
 from simulation.habits import HABITS, Unkind, with_habits
 from simulation.life import Life
 from simulation.loop import SimulatedLoop, Stuck
-from simulation.options import CLOCK_CHANGES, drill_for, options_for, with_wall_step
+from simulation.options import (
+    CLOCK_CHANGES,
+    Options,
+    drill_for,
+    options_for,
+    with_wall_step,
+)
 from simulation.oracle import (
     Held,
     Oracle,
@@ -42,6 +50,48 @@ def test_an_hour_under_the_weather_of_its_seed_violates_nothing(seed: int) -> No
     result = simulate(options)
     assert not result.violations, options.expanded()
     assert result.events > 500
+
+
+def calendar_day(seed: int) -> Options:
+    """Half a busy hour with a release; only the rules of the calendar hold anybody back."""
+    options = options_for(seed, hours=0.5, sky="well", habits=(), all_rules=True)
+    wide = dict.fromkeys(("daily_loss", "open_loss", "account_open_loss"), 10**6)
+    return replace(
+        options,
+        day=date(2026, 11, 18),
+        begins=time(10, 0),
+        wall_step_seconds=0.0,
+        edits_per_hour=0.0,
+        admin_per_hour=0.0,
+        trades_per_hour=120.0,
+        accounts=(101, 102),
+        limits={
+            **options.limits,
+            **wide,
+            "patience": 5,
+            "contracts": 12,
+            "per_instrument": dict.fromkeys(("NQ", "ES", "MNQ", "MES"), 9),
+            "calendar": limits_for(seed, datetime(2026, 11, 18, 15, 15, tzinfo=UTC), (101, 102)),
+        },
+    )
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_half_an_hour_around_a_release_violates_nothing(seed: int) -> None:
+    options = calendar_day(seed)
+    result = simulate(options)
+    assert not result.violations, options.expanded()
+    assert result.locks["release_window"]
+    assert {"product cap", "group", "group loss"} & result.spans_by_kind.keys()
+
+
+def test_the_judge_of_the_calendar_finds_what_no_rule_prevents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calendar_judge, "sections", lambda own: {})
+    result = simulate(calendar_day(5))
+    found = {v.kind if v.kind != "too slow" else v.detail.split("'")[1] for v in result.violations}
+    assert {"no lock in a release window", "release", "group", "group loss"} <= found
 
 
 def test_a_rough_hour_with_a_broker_that_is_ill_violates_nothing() -> None:

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from desk import rules_from
+from simulation import calendar_judge
 from simulation.gateway import SimulatedGateway
 from simulation.life import Life
 from simulation.loop import SimulatedLoop
@@ -512,9 +513,9 @@ class World:
 
 
 def _sections(limits: dict[str, Any]) -> dict[str, Any]:
-    """All fourteen rules, by their configuration names."""
+    """The first fourteen rules by their configuration names; with `calendar` more of them."""
     patience = limits["patience"]  # with the trader: the rest of the rules come to their turn
-    return {
+    return (calendar_judge.sections(limits["calendar"]) if "calendar" in limits else {}) | {
         "max_contracts": {"limit": limits["contracts"]},
         "max_contracts_per_instrument": {"limits": limits["per_instrument"]},
         "daily_realized_loss": {

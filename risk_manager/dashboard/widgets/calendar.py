@@ -1,15 +1,24 @@
-"""The coming ten days: sessions, holidays, early closes, resets and the hours that rules set."""
+"""The coming ten days: sessions, holidays, early closes, resets, hours of rules and releases."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, tzinfo
 
 from textual.content import Content
 
-from risk_manager.dashboard.ahead import DIFFERS, city, name_of, next_edge, next_hours, zone
+from risk_manager.dashboard.ahead import (
+    DIFFERS,
+    asked,
+    city,
+    name_of,
+    next_edge,
+    next_hours,
+    of_account,
+    zone,
+)
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.panel import Panel
 from risk_manager.dashboard.wording import DIM, countdown
-from risk_manager.feed.messages import AllowedHours, MarketDay, MarketRow, Outlook
+from risk_manager.feed.messages import AllowedHours, MarketDay, MarketRow, Outlook, ReleaseRow
 
 _BLOCK_WIDTH = 72
 _SPAN_WIDTH = 22  # Wed 17:00 - Thu 12:00
@@ -44,6 +53,9 @@ class Calendar(Panel):
         for allowed in outlook.allowed:
             if account_id is None or account_id in allowed.accounts:
                 yield list(_allowed_block(allowed, now, there, there_name))
+        releases = of_account(outlook.releases, account_id)
+        if releases:
+            yield list(_releases_block(releases, now, there, there_name))
         for market in outlook.markets:
             yield list(_market_block(market, now, there, there_name))
         yield list(_resets_block(outlook, now))
@@ -139,6 +151,32 @@ def _allowed_block(
             f"{hours.closes_at.astimezone(there):%a %d %b}",
             _span(hours.opens_at.astimezone(), hours.closes_at.astimezone()),
             _span(hours.opens_at.astimezone(there), hours.closes_at.astimezone(there)),
+        )
+
+
+def _releases_block(
+    releases: Sequence[ReleaseRow], now: datetime, there: tzinfo, there_name: str
+) -> Iterator[Content]:
+    coming = [row for row in releases if row.ends_at > now]
+    inside = [row for row in coming if row.starts_at <= now]
+    if inside:
+        left = countdown(max(row.ends_at for row in inside) - now)
+        state, colour = f"IN A WINDOW, over in {left}", "$text-warning"
+    elif coming:
+        state, colour = f"the next begins in {countdown(coming[0].starts_at - now)}", ""
+    else:
+        state, colour = "none ahead", ""
+    yield _heading(f"Your hours: {releases[0].title}", state, colour)
+    yield _columns(there_name)
+    for row in coming:
+        yield _row(
+            row.starts_at <= now,
+            f"{row.at.astimezone(there):%a %d %b}",
+            _span(row.starts_at.astimezone(), row.ends_at.astimezone()),
+            _span(row.starts_at.astimezone(there), row.ends_at.astimezone(there)),
+        )
+        yield Content.styled(f"{'':<14}{row.name}: {asked(row)}", DIM).truncate(
+            _BLOCK_WIDTH, ellipsis=True
         )
 
 

@@ -456,6 +456,8 @@ class Desk:
         asked_at: datetime | None = None,
         price: float = 21000.0,
         trades: Any = None,
+        trades_since: datetime | None = None,
+        balance: Decimal | str | None = None,
         listed: Iterable[OrderRecord] = (),
     ) -> Step:
         """The broker's own list of what is open and working; `listed` beside the orders known."""
@@ -487,6 +489,8 @@ class Desk:
                         *(OrderRecord.model_validate(r.model_dump()) for r in listed),
                     ],
                     "trades": trades,
+                    "trades_since": trades_since,
+                    "account": None if balance is None else {"id": account, "balance": balance},
                 }
             )
         )

@@ -17,15 +17,18 @@ from risk_manager.rules.consecutive_loss_limit import ConsecutiveLossLimit
 from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
+from risk_manager.rules.giveback import Giveback
 from risk_manager.rules.group_limit import GroupLimit
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
+from risk_manager.rules.period_loss import PeriodLoss
 from risk_manager.rules.product_caps import ProductCaps
 from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 from risk_manager.rules.symbol_blocks import SymbolBlocks
 from risk_manager.rules.trade_frequency_limit import TradeFrequencyLimit
 from risk_manager.rules.trade_management import TradeManagement
+from risk_manager.rules.trailing_daily_loss import TrailingDailyLoss
 from risk_manager.settings.checks import known_roots
 from risk_manager.settings.configuration import Configuration
 
@@ -199,8 +202,14 @@ def _too_large(amount: Decimal, key: str) -> str | None:
     )
 
 
-def _loss_too_large(rule: DailyRealizedLoss | DailyUnrealizedLoss) -> str | None:
+def _loss_too_large(
+    rule: DailyRealizedLoss | DailyUnrealizedLoss | TrailingDailyLoss | PeriodLoss,
+) -> str | None:
     return _too_large(rule.limit, "limit")
+
+
+def _armed_too_high(rule: Giveback) -> str | None:
+    return _too_large(rule.arm_at, "arm_at")
 
 
 def _tiers_too_large(rule: CooldownAfterLoss) -> str | None:
@@ -237,6 +246,9 @@ _CHECKS: tuple[tuple[type[Rule], Callable[[Any], str | None]], ...] = (
     (MaxContracts, _too_many_contracts),
     (DailyRealizedLoss, _loss_too_large),
     (DailyUnrealizedLoss, _loss_too_large),
+    (TrailingDailyLoss, _loss_too_large),
+    (PeriodLoss, _loss_too_large),
+    (Giveback, _armed_too_high),
     (CooldownAfterLoss, _tiers_too_large),
     (TradeFrequencyLimit, _too_many_trades),
     (ConsecutiveLossLimit, _too_long_a_row),

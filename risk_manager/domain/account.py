@@ -17,6 +17,7 @@ from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import Band
 from risk_manager.domain.records import LIST_LAG
+from risk_manager.domain.trading_days import DAYS, TradingDays
 
 # After a start enforcement waits for the first read of the broker, but no longer than this.
 READ_FIRST = timedelta(seconds=3)
@@ -194,6 +195,7 @@ class Account:
         "_contract_ids": frozenset({"orders", "positions"}),
         "_marks_of": frozenset({"marks"}),
         "_marks_by_kind": frozenset({"marks"}),
+        "days": frozenset({"marks"}),
     }
     """Cached properties, with the fields each is derived from: see `fast_replace`."""
 
@@ -236,7 +238,12 @@ class Account:
         return by_kind
 
     @cached_property
-    def memo(self) -> Memo[tuple[object, Band]]:
+    def days(self) -> TradingDays:
+        """The trading days that have ended, and the balance with which today began."""
+        return TradingDays.of((m.subject, m.value) for m in self.marks_of(DAYS))
+
+    @cached_property
+    def memo(self) -> Memo[tuple[object, Band, datetime]]:
         """See `engine.quiet_bands`."""
         return Memo()
 

@@ -103,7 +103,8 @@ class AccountReported(AccountEvent):
     """The broker's report on one account, read over REST.
 
     A part that could not be read is None and changes nothing. `asked_at` is when the request was
-    sent: stream messages that arrived later are newer than this report.
+    sent: stream messages that arrived later are newer than this report. `trades_since` is the
+    instant from which the list of trades is complete, where that is stated.
     """
 
     kind: Literal["account_reported"] = "account_reported"
@@ -112,6 +113,7 @@ class AccountReported(AccountEvent):
     positions: tuple[PositionRecord, ...] | None = None
     orders: tuple[OrderRecord, ...] | None = None
     trades: tuple[TradeRecord, ...] | None = None
+    trades_since: AwareDatetime | None = None
 
 
 class ActionSettled(AccountEvent):

@@ -12,6 +12,7 @@ class IssueKind(StrEnum):
     READS_FAILING = "reads_failing"  # REST
     POSITIONS_DIFFER = "positions_differ"  # a report shows a change the stream did not tell
     PNL_DIFFERS = "pnl_differs"  # the balance did not move by the sum of the trades
+    HISTORY_UNKNOWN = "history_unknown"  # a balance or an earlier day that a rule needs
     AVERAGE_UNKNOWN = "average_unknown"  # the broker states no plausible average price
     CLOCK_TURNED = "clock_turned"
     SUSPENDED = "suspended"  # the machine or this process was suspended for a while

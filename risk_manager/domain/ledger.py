@@ -214,6 +214,37 @@ class Ledger:
             )
         return known
 
+    def agrees_with(self, nets: Mapping[str, int]) -> bool:
+        """Whether the executions lead to these signed nets, as far as they are known.
+
+        False while an execution or the position it led to has not arrived yet.
+        """
+        known = self._agreements.get("nets")
+        if known is None or known[0] != nets:
+            agrees = all(
+                _leads_to(
+                    (e for e in reversed(self._oldest_first) if e.contract_id == contract_id),
+                    nets.get(contract_id, 0),
+                )
+                for contract_id in self.newest_in
+            )
+            known = self._agreements["nets"] = (dict(nets), agrees)
+        return known[1]
+
+    @cached_property
+    def newest_in(self) -> Mapping[str, Execution]:
+        """The execution received last of each contract."""
+        newest: dict[str, Execution] = {}
+        for e in self._oldest_first:
+            known = newest.get(e.contract_id)
+            if known is None or e.received_at >= known.received_at:
+                newest[e.contract_id] = e
+        return newest
+
+    @cached_property
+    def _agreements(self) -> dict[str, tuple[Mapping[str, int], bool]]:
+        return {}
+
     def average_of(self, contract_id: str, net: int) -> Decimal | None:
         """Return the average price of the position now at `net`, computed from its fills.
 
@@ -332,6 +363,23 @@ def _put(
     totals[day] = totals.get(day, NOTHING_YET).plus(execution, +1)
     entries[execution.key] = execution
     return known is not None
+
+
+def _leads_to(newest_first: Iterable[Execution], net: int) -> bool:
+    """Walk back from `net` to the execution that opened the position. Unknown openings agree."""
+    held = net
+    for e in newest_first:
+        before, opened = held - e.signed_size, e.pnl is None
+        if held == 0:
+            if opened:
+                return False
+        elif before * held <= 0:
+            # Opened here, or turned round here: then this is the half that closed the old side.
+            return (before == 0) == opened
+        elif (abs(before) < abs(held)) != opened:
+            return False
+        held = before
+    return True
 
 
 def _episode(newest_first: Iterable[Execution], net: int) -> EpisodeResult:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from risk_manager.domain.account import Account
 from risk_manager.domain.coming_releases import ComingRelease
 from risk_manager.domain.decisions import Verdict
 from risk_manager.domain.holdings import Position
@@ -78,6 +79,9 @@ class Rule(BaseModel):
     """True: the rule is asked on quotes as well. Every rule is asked on all other events, ticks
     included."""
 
+    bands_hold_together: ClassVar[bool] = False
+    """True: its quiet bands of several positions hold only beside those of the same moment."""
+
     rule: str
     """The rule's name."""
     id: str = ""
@@ -99,6 +103,14 @@ class Rule(BaseModel):
     def rank(self) -> int:
         """The order in which rules are asked, lowest first (see the rules reference)."""
         return 100
+
+    def history_from(self, account: Account) -> date | None:
+        """Return the first trading date whose result it needs; None: it needs no day but today."""
+        return None
+
+    def lacks(self, account: Account) -> str:
+        """Say which value this rule cannot do without and nobody has stated; empty if none."""
+        return ""
 
     @property
     def polls_account_every(self) -> timedelta | None:

@@ -55,6 +55,14 @@ class TradingDay:
             previous -= DAY
         return self._reset_on(previous)
 
+    def opens(self, day: date) -> datetime:
+        """Return the instant (UTC) at which the market opens for a trading date.
+
+        It is the reset of the calendar day before: Sunday's for a Monday, whose date begins on
+        Friday already.
+        """
+        return self._reset_on(day - DAY)
+
     def next_reset(self, at: datetime) -> datetime:
         """Return the instant (UTC) at which the next trading date begins."""
         return self.window(at).ends_at

@@ -34,6 +34,7 @@ class View:
         "_open_pnl",
         "_projected_nets",
         "_results",
+        "_total",
         "account",
         "event",
         "now",
@@ -52,6 +53,7 @@ class View:
         self._in_play: Mapping[str, str] | None = None
         self._results: tuple[Decimal | None, ...] | None = None
         self._open_pnl: dict[str, Decimal | None] = {}
+        self._total: tuple[Decimal | None] | None = None
         self.oldest_fresh_at = state.now - state.rulebook.defaults.quote_max_age
 
     # --- positions ---
@@ -182,6 +184,11 @@ class View:
 
     def unrealised_total(self) -> Decimal | None:
         """Return the open P&L of the account; None if that of any position is unknown."""
+        if self._total is None:
+            self._total = (self._sum_of_open(),)
+        return self._total[0]
+
+    def _sum_of_open(self) -> Decimal | None:
         total = ZERO
         for position in self.account.positions.values():
             value = self.unrealised(position)

@@ -15,22 +15,28 @@ from risk_manager.practice.products import Contract
 from risk_manager.practice.records import Side
 from risk_manager.rules.auth_loss_guard import AuthLossGuard
 from risk_manager.rules.consecutive_loss_limit import ConsecutiveLossLimit
+from risk_manager.rules.consistency import Consistency
 from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss
 from risk_manager.rules.daily_profit_target import DailyProfitTarget
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.daily_unrealized_loss import DailyUnrealizedLoss
+from risk_manager.rules.giveback import Giveback
 from risk_manager.rules.group_limit import GroupLimit
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
 from risk_manager.rules.max_unrealized_profit import MaxUnrealizedProfit
 from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
 from risk_manager.rules.own_pace import OwnPace
+from risk_manager.rules.period_loss import PeriodLoss
 from risk_manager.rules.product_caps import ProductCaps
 from risk_manager.rules.release_window import ReleaseWindow
+from risk_manager.rules.scaling_plan import ScalingPlan
 from risk_manager.rules.session_block_outside import SessionBlockOutside
 from risk_manager.rules.symbol_blocks import SymbolBlocks
 from risk_manager.rules.trade_frequency_limit import TradeFrequencyLimit
 from risk_manager.rules.trade_management import TradeManagement
+from risk_manager.rules.trailing_daily_loss import TrailingDailyLoss
+from risk_manager.rules.trailing_max_drawdown import TrailingMaxDrawdown
 
 SEEN_WITHIN_S = 5.0
 QUOTED_EVERY_S = 0.1
@@ -211,8 +217,44 @@ async def _too_many_of_one(rule: MaxContractsPerInstrument, hands: Hands, _: Goe
     raise CannotProvoke(f"the practice exchange lists none of {', '.join(rule.limits)}")
 
 
-async def _realised_loss(rule: DailyRealizedLoss, hands: Hands, _: Goes) -> None:
+async def _realised_loss(
+    rule: DailyRealizedLoss | TrailingDailyLoss | PeriodLoss, hands: Hands, _: Goes
+) -> None:
     hands.trade(rule.limit, -1)
+
+
+async def _down_to_the_floor(rule: TrailingMaxDrawdown, hands: Hands, _: Goes) -> None:
+    account = hands.stage.daemon.state.accounts[hands.account_id]
+    balance = account.days.opened_with(account.trading_date)
+    if balance is None:
+        raise CannotProvoke("the daemon of the drill has not learned the balance")
+    floor = rule.floor_under(None if rule.mode == "eod" else balance) + rule.buffer
+    hands.trade(max(balance - floor, hands.usual.tick_value), -1)
+
+
+async def _above_the_tier(rule: ScalingPlan, hands: Hands, has_fired: Goes) -> None:
+    state = hands.stage.daemon.state
+    account = state.accounts[hands.account_id]
+    balance = account.days.before(account.trading_date)
+    if balance is None:
+        raise CannotProvoke("the daemon of the drill has not learned the balance")
+    lots = rule.lots(rule.allowed(balance).max, state.rulebook.symbols)
+    await _too_many(rule.limit_of(lots), hands, has_fired)
+
+
+async def _given_back(rule: Giveback, hands: Hands, _: Goes) -> None:
+    hands.trade(rule.arm_at, +1)
+    for _number in range(round(SEEN_WITHIN_S / 0.005)):
+        if _is_armed(rule, hands):
+            break
+        await asyncio.sleep(0.005)
+    hands.trade(rule.arm_at + (rule.amount or rule.arm_at), -1)
+
+
+async def _inconsistent(rule: Consistency, hands: Hands, _: Goes) -> None:
+    if rule.profit_target is None:
+        raise CannotProvoke("it compares today with other days, and the drill has none")
+    hands.trade(rule.share * rule.profit_target, +1)
 
 
 async def _realised_profit(rule: DailyProfitTarget, hands: Hands, _: Goes) -> None:
@@ -363,6 +405,12 @@ _HOW: tuple[tuple[type[Rule], Callable[[Any, Hands, Goes], Awaitable[None]]], ..
     (AuthLossGuard, _forbidden),
     (SymbolBlocks, _blocked),
     (TradeManagement, _managed),
+    (TrailingMaxDrawdown, _down_to_the_floor),
+    (TrailingDailyLoss, _realised_loss),
+    (PeriodLoss, _realised_loss),
+    (ScalingPlan, _above_the_tier),
+    (Giveback, _given_back),
+    (Consistency, _inconsistent),
     (ReleaseWindow, _around_a_release),
     (ProductCaps, _above_a_cap),
     (GroupLimit, _group),

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from risk_manager.domain.account import Account
+from risk_manager.domain.day_history import lacking
 from risk_manager.domain.decisions import Alarm, Fact, Severity
 from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.events import AccountReported, HealthIssueChanged, Hub, HubState
@@ -27,7 +28,11 @@ NO_FILL_FOR = timedelta(seconds=10)
 SMALL_CHANGE = Decimal(1)
 
 # A single failed read raises no alarm.
-_TOLD_AFTER = {IssueKind.READS_FAILING: timedelta(seconds=10)}
+# What a rule looks back on is learned with the first reads.
+_TOLD_AFTER = {
+    IssueKind.READS_FAILING: timedelta(seconds=10),
+    IssueKind.HISTORY_UNKNOWN: timedelta(seconds=60),
+}
 # A configured account that is missing is not guarded at all: critical from the start.
 # So is a live account that is kept in shadow against its configuration.
 _CRITICAL_AT_ONCE = frozenset({IssueKind.ACCOUNT_MISSING, IssueKind.LIVE_ACCOUNT})
@@ -202,6 +207,7 @@ def _found(state: State) -> Iterator[HealthIssue]:
             yield stale
     for each in state.accounts.values():
         yield from _unstated(state, each)
+        yield from _unlearned(state, each)
         reason = why_left_alone(each, state.rulebook.for_account(each.id))
         if reason:
             yield HealthIssue(
@@ -294,6 +300,19 @@ def _unstated(state: State, account: Account) -> Iterator[HealthIssue]:
                 if average is None
                 else f"that of its fills, {average:.10g}, counts"
             ),
+        )
+
+
+def _unlearned(state: State, account: Account) -> Iterator[HealthIssue]:
+    missing = lacking(account, state.rulebook.for_account(account.id))
+    if missing:
+        yield HealthIssue(
+            kind=IssueKind.HISTORY_UNKNOWN,
+            account_id=account.id,
+            since=state.now,
+            reason=f"{missing}; only what is known counts. "
+            "See the firm's own figures, and state them in risk_config.yaml where the rule has a "
+            "field for them",
         )
 
 

@@ -46,6 +46,7 @@ from risk_manager.engine import (
     attempts,
     cancel_all,
     data_health,
+    day_results,
     quote_belief,
     rule_migration,
     unproven_cancels,
@@ -376,14 +377,18 @@ def _executed(
                     "the day's result changed, locks stay",
                 )
             )
-    return accounts.averaged(fast_replace(account, ledger=ledger), state.contracts)
+    account = fast_replace(account, ledger=ledger)
+    account = day_results.with_late_trades(account, before, state.rulebook, at)
+    return accounts.averaged(account, state.contracts)
 
 
 def _reported(state: State, account: Account, event: AccountReported, facts: list[Fact]) -> Account:
     if event.account is not None:
         account = accounts.with_record_reported(account, event.account, event.asked_at, event.at)
     if event.trades is not None:
-        account = _executed(state, account, event.trades, event.at, facts, as_of=event.asked_at)
+        trades = day_results.recent(event, account.trading_date, state.rulebook.day)
+        account = _executed(state, account, trades, event.at, facts, as_of=event.asked_at)
+        account = day_results.with_report(account, event, state.rulebook)
     if event.positions is not None:
         account = accounts.with_positions_reported(
             account, event.positions, event.asked_at, event.at, state.contracts
@@ -517,6 +522,7 @@ def _turn_day(state: State, facts: list[Fact]) -> State:
                 locks_cleared=cleared,
             )
         )
+        account = day_results.with_day_ended(account, state)
         turned = fast_replace(
             account,
             trading_date=state.day.date,

@@ -1,10 +1,14 @@
 """The price band of a contract within which no rule of an account needs to be asked."""
 
+from datetime import timedelta
+
 from risk_manager.domain.money import NOWHERE, Band
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
 from risk_manager.engine.lock_enforcement import is_at_rest
+
+TOGETHER_EVERY = timedelta(seconds=1)
 
 
 def is_within_quiet_band(state: State, account_id: int, contract_id: str) -> bool:
@@ -23,12 +27,18 @@ def is_within_quiet_band(state: State, account_id: int, contract_id: str) -> boo
 def keep_quiet_band(view: View, rules: tuple[Rule, ...], contract_id: str) -> None:
     """Work out the quiet band once and keep it for as long as the account stays as it is.
 
-    To be called only when this quote led to nothing: no verdict, and nothing wanted.
+    To be called only when this quote led to nothing: no verdict, and nothing wanted. Bands that
+    hold only together are worked out anew for all positions once a quote has left its own, but not
+    with every quote.
     """
-    account, rulebook = view.account, view.state.rulebook
+    account, rulebook, now = view.account, view.state.rulebook, view.now
     known = account.memo.get(contract_id)
-    if known is None or known[0] is not rulebook:
-        account.memo[contract_id] = (rulebook, _quiet_between(view, rules, contract_id))
+    if len(account.positions) > 1 and any([rule.bands_hold_together for rule in rules]):
+        if known is None or known[0] is not rulebook or now - known[2] >= TOGETHER_EVERY:
+            for held in account.positions:
+                account.memo[held] = (rulebook, _quiet_between(view, rules, held), now)
+    elif known is None or known[0] is not rulebook:
+        account.memo[contract_id] = (rulebook, _quiet_between(view, rules, contract_id), now)
 
 
 def _quiet_between(view: View, rules: tuple[Rule, ...], contract_id: str) -> Band:

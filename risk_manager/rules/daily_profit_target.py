@@ -39,16 +39,20 @@ class DailyProfitTarget(DayResultRule):
         )
 
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
+        waits, kept = self.settling(view)
+        if waits:
+            return kept or None
         result, doubts = self.day_result(view), ""
         if result is None:
             between = self.day_between(view)
             if between.least is None or between.least < self.target:
-                return None
+                return kept or None
             result, doubts = between.likely, f" ({between.doubts})"
         if result < self.target:
-            return self.armed_anew(view) or None
+            return (*kept, *self.armed_anew(view)) or None
         reason = f"made {dollars(result)} today{doubts}, target {dollars(self.target)}"
-        return self.end_the_day(view, result, reason)
+        ended = self.end_the_day(view, result, reason)
+        return (*kept, ended) if kept and ended is not None else ended
 
     def meter(self, view: View) -> Meter:
         result = self.day_result(view)

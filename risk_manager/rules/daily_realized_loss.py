@@ -43,13 +43,19 @@ class DailyRealizedLoss(DayResultRule):
         )
 
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
+        kept: tuple[Verdict, ...] = ()
+        if view.realised_today(self.pnl_basis) > -self.limit:
+            waits, kept = self.settling(view)
+            if waits:
+                return kept or None
         result, doubts = self._result(view)
         if result is None:
-            return None
+            return kept or None
         if result <= -self.limit:
             lost = f"lost {dollars(-result)} today{doubts}"
-            return self.end_the_day(view, result, f"{lost}, limit {dollars(self.limit)}")
-        return (*self.armed_anew(view), *self._warning(view, result)) or None
+            ended = self.end_the_day(view, result, f"{lost}, limit {dollars(self.limit)}")
+            return (*kept, ended) if kept and ended is not None else ended
+        return (*kept, *self.armed_anew(view), *self._warning(view, result)) or None
 
     def _warning(self, view: View, result: Decimal) -> tuple[Verdict, ...]:
         used = -result / self.limit

@@ -1,4 +1,4 @@
-"""Shared by the two rules over the day's result: its sum, and how the day is ended."""
+"""Shared by the rules over the day's result: its sum, and how the day is ended."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +15,7 @@ from risk_manager.domain.open_pnl_bounds import OpenBetween, open_between
 from risk_manager.domain.rule import Meter, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.view import View
+from risk_manager.rules.day_course import settling
 
 CLOSING = timedelta(seconds=5)
 """A close has filled within this time, or something is wrong."""
@@ -86,6 +87,14 @@ class DayResultRule(Rule):
             return realised
         open_pnl = view.unrealised_total()
         return None if open_pnl is None else realised + open_pnl
+
+    def settling(self, view: View) -> tuple[bool, tuple[Verdict, ...]]:
+        """Return whether to wait, as a close has been told only half, and the verdicts to give."""
+        if not self.include_unrealized or view.stands(
+            self.id, view.account.trading_date.isoformat()
+        ):
+            return False, ()
+        return settling(view, self.id)
 
     def on_the_day(self, view: View, meter: Meter, reached_at: Decimal) -> Meter:
         """Add the net result of the day at which a limit on this rule's own basis is reached."""

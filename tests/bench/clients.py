@@ -40,6 +40,12 @@ rules:
     trailing: {{enabled: false}}
   - {{rule: daily_profit_target, target: 5000}}
   - {{rule: consecutive_loss_limit, losses: 5, lockout: 1h}}
+  - {{rule: trailing_max_drawdown, start_balance: 50000, distance: 20000}}
+  - {{rule: trailing_daily_loss, limit: 20000, trail: realized}}
+  - {{rule: period_loss, limit: 20000}}
+  - {{rule: scaling_plan, tiers: [{{max: 100}}]}}
+  - {{rule: giveback, arm_at: 5000, fraction: 0.9}}
+  - {{rule: consistency, since: 2026-11-01}}
 """
 
 

@@ -54,6 +54,12 @@ SECTIONS: dict[str, dict[str, object]] = {
     },
     "daily_profit_target": {"target": 1000000},
     "consecutive_loss_limit": {"losses": 30, "lockout": "1h"},
+    "trailing_max_drawdown": {"start_balance": 50000, "distance": 1000000},
+    "trailing_daily_loss": {"limit": 1000000, "trail": "realized"},
+    "period_loss": {"limit": 1000000},
+    "scaling_plan": {"tiers": [{"max": 100}]},
+    "giveback": {"arm_at": 1000000, "fraction": "0.4"},
+    "consistency": {"since": "2026-11-01"},
 }
 
 
@@ -176,7 +182,7 @@ def _one_account(figures: Figures, state: State, held: int) -> None:
     calm = per_call_us(_quote_of(state), 2000)
     figures.line(f"quote -> judged, its event included{of}", calm, "us", aim="<= 5 us")
     near = fast_replace(state, accounts={1: fast_replace(state.accounts[1])})
-    near.accounts[1].memo[contract_id("MNQ")] = (state.rulebook, NOWHERE)
+    near.accounts[1].memo[contract_id("MNQ")] = (state.rulebook, NOWHERE, state.now)
     figures.line(f"the same near a limit{of}", per_call_us(_quote_of(near), 1000), "us")
     breached = step(state, position(1, BLOCKED, 1))
     locked = step(breached.state, position(1, BLOCKED, 0)).state

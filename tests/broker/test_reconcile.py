@@ -3,11 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from desk import rules_from
 from enforcement_bench import Bench, bench
 from paper_broker import (
     ACCOUNTS,
@@ -28,8 +30,15 @@ from risk_manager.broker.reading.pacing import Intervals
 from risk_manager.broker.reading.readings import EVERYTHING, Part, Reading
 from risk_manager.broker.request_budget import Limits
 from risk_manager.broker.single_requests import Lane
-from risk_manager.domain.events import AccountReported, PositionChanged, TradeExecuted, Unreadable
+from risk_manager.domain.events import (
+    AccountReported,
+    PositionChanged,
+    RulebookReplaced,
+    TradeExecuted,
+    Unreadable,
+)
 from risk_manager.domain.records import PositionType
+from risk_manager.domain.rulebook import AccountRules
 from risk_manager.rules.auth_loss_guard import AuthLossGuard
 from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
 from risk_manager.rules.symbol_blocks import SymbolBlocks
@@ -168,6 +177,36 @@ async def test_a_new_trading_day_is_read_whole() -> None:
         assert (
             starts[0].body["startTimestamp"] == (day.starts_at - timedelta(minutes=5)).isoformat()
         )
+
+
+@in_virtual_time
+async def test_the_trades_of_days_that_a_rule_looks_back_on_are_asked_for_once() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        day = b.pipeline.state.rulebook.day
+        looks_back = BEGAN.date() - timedelta(days=10)
+        book = replace(
+            b.pipeline.state.rulebook,
+            accounts={
+                101: AccountRules.of(rules_from(consistency={"since": looks_back.isoformat()}))
+            },
+        )
+        b.pipeline.inbox.put_nowait(RulebookReplaced(at=b.clock.now(), rulebook=book))
+        await asyncio.sleep(660)
+        starts = [call.body["startTimestamp"] for call in broker.calls(TRADES)]
+        reached = (day.began(looks_back) - timedelta(minutes=5)).isoformat()
+        assert starts.count(reached) == 1
+        assert b.account().days.unknown(looks_back, b.account().trading_date) == ()
+
+
+@in_virtual_time
+async def test_a_list_that_may_be_cut_completes_no_earlier_day() -> None:
+    broker = PaperBroker()
+    broker.trades += [trade(number, 60 + number) for number in range(1, 501)]
+    async with bench(broker, LoopClock()) as b:
+        await b.until(lambda: any(r.trades for r in b.of(AccountReported)))
+        reported = next(r for r in b.of(AccountReported) if r.trades)
+        assert reported.trades_since == min(t.creation_timestamp for t in reported.trades or ())
 
 
 @in_virtual_time

@@ -168,6 +168,60 @@ WORDS: list[tuple[dict[str, Any], str]] = [
         "At a profit of $800.00 in the trading day (closed trades only) everything is closed and "
         "the account is locked until the daily reset; an administrator may lift it.",
     ),
+    (
+        {
+            "rule": "trailing_max_drawdown",
+            "start_balance": 50_000,
+            "distance": 2_000,
+            "buffer": 50,
+            "floor": 48_500,
+            "floor_from": "2026-11-20",
+        },
+        "The floor lies $2,000.00 below the best balance at the end of a day, starts at $48,000.00 "
+        "and stops rising at $50,000.00. It is at least $48,500.00, and balances before 2026-11-20 "
+        "do not count. When balance and open positions together fall to it or to within $50.00 of "
+        "it, everything is closed and the account is locked until an administrator lifts it.",
+    ),
+    (
+        {"rule": "trailing_daily_loss", "limit": 500},
+        "When the account, open positions included, falls $500.00 below its best result of the "
+        "trading day, open positions included (at least zero), everything is closed and the "
+        "account is locked until the daily reset; nobody can lift it.",
+    ),
+    (
+        {"rule": "period_loss", "limit": 1_000, "unlock": "admin"},
+        "At a loss of $1,000.00 in the week (closed trades only) everything is closed and the "
+        "account is locked until the next week opens; an administrator may lift it. It warns at "
+        "50 % and 80 % of it.",
+    ),
+    (
+        {"rule": "scaling_plan", "tiers": [{"max": 2}, {"min_profit": 1_500, "max": 3}]},
+        "By the balance at the end of the day before: at most 2, 3 from $1,500.00 (minis), for the "
+        "whole day. Above that, what exceeds it is closed, newest first, and entry orders are "
+        "cancelled.",
+    ),
+    (
+        {"rule": "giveback", "arm_at": 500, "fraction": 0.4, "action": "close_all"},
+        "Once the trading day has made $500.00 (open positions included), giving back 40 % of its "
+        "best result ends it: everything is closed.",
+    ),
+    (
+        {"rule": "consistency", "since": "2026-11-20"},
+        "Since 2026-11-20 no day may make 50 % or more of all profit. It warns when today has made "
+        "what it may; nothing is closed.",
+    ),
+    (
+        {
+            "rule": "consistency",
+            "since": "2026-11-20",
+            "share": 0.55,
+            "profit_target": 3_000,
+            "enforce": True,
+        },
+        "Since 2026-11-20 the best day may make 55 % of the profit target of $3,000.00; a better "
+        "day raises the target. When today has made what it may (closed trades only), everything "
+        "is closed and the account is locked until the daily reset; nobody can lift it.",
+    ),
 ]
 
 

@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--wall-step", type=float, help="turn the wall clock by at most so many s")
     parser.add_argument(
-        "--all-rules", action="store_true", help="the rules of the calendar as well; other hashes"
+        "--all-rules", action="store_true", help="the rules added later as well; other hashes"
     )
     parser.add_argument("--log", help="write every request, decision and lock of the day here")
     parser.add_argument("--verbose", action="store_true", help="a line for each day")

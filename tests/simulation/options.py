@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from random import Random
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -145,6 +146,8 @@ def options_for(
     limits["open_loss_counts"] = dice.random() < 0.5  # to the loss of the day
     limits["patience"] = dice.choice((1, 1, 5))
     limits["stop_is_placed"] = dice.random() < 0.5  # where one is missing
+    if all_rules:
+        limits["over_days"] = _over_days(Random(f"{seed}/over days"), day or drawn_day)
     options = Options(
         seed=seed,
         day=day or drawn_day,
@@ -168,6 +171,21 @@ def options_for(
         release_at = options.began_at + timedelta(hours=length / 2)
         limits["calendar"] = limits_for(seed, release_at, options.accounts)
     return options
+
+
+def _over_days(dice: Random, day: date) -> dict[str, Any]:
+    """The limits of the rules over the course of days."""
+    return {
+        "trailing": Decimal(dice.choice((250, 500, 900))),
+        "trail": dice.choice(("unrealized", "realized")),
+        "arm_at": Decimal(dice.choice((150, 400))),
+        "fraction": dice.choice((Decimal("0.3"), Decimal("0.6"))),
+        "drawdown": Decimal(dice.choice((350, 800, 2000))),
+        "mode": dice.choice(("eod", "intraday_balance", "intraday_equity")),
+        "week": Decimal(dice.choice((300, 700, 1600))),
+        "since": day - timedelta(days=7),
+        "most_today": Decimal(dice.choice((200, 500, 1500))),
+    }
 
 
 def with_wall_step(options: Options, seconds: float) -> Options:

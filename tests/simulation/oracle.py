@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from simulation.calendar_judge import CalendarJudge
+from simulation.day_judge import DayJudge
 from simulation.gateway import READS_REFUSED
 from simulation.options import FIRST_TIER, NEW_YORK
 
@@ -207,6 +208,7 @@ class Oracle:
         self._last_states: Mapping[int, Any] = {}
         own = world.limits.get("calendar")
         self.calendar = None if own is None else CalendarJudge(self, own)
+        self.days = DayJudge(self)
 
     def violate(self, kind: str, detail: str) -> None:
         if len(self.violations) < 50:
@@ -545,6 +547,56 @@ class Oracle:
         told = self._told_trades[account_id].values()
         return sum((pnl for pnl, day in told if day == today), Decimal(0))
 
+    # --- what the judge of the days asks ---
+
+    @property
+    def locks_shown(self) -> Mapping[LockKey, Held]:
+        return self._locks
+
+    @property
+    def guarded_since(self) -> float:
+        """Since when the daemon has judged what it sees and the market has been open."""
+        return max(self._life_since + READ_FIRST_S, self.world.opened_at)
+
+    def is_served(self) -> bool:
+        return self._is_served()
+
+    def today_of_the_exchange(self) -> date:
+        return trading_date(self.world.utc())
+
+    def is_judged_today(self) -> bool:
+        """Whether the daemon's clock is on the exchange's trading date."""
+        return trading_date(self.world.daemon_now()) == self.today_of_the_exchange()
+
+    def told_results(self, account_id: int) -> tuple[Decimal, Decimal]:
+        """What the daemon was told to have been made today, and in this week."""
+        today = trading_date(self._judged_at())
+        total = week = Decimal(0)
+        for pnl, day in self._told_trades[account_id].values():
+            if day.isocalendar()[:2] == today.isocalendar()[:2]:
+                week += pnl
+                total += pnl if day == today else 0
+        return total, week
+
+    def told_before_today(self, account_id: int) -> Decimal:
+        today, week = self.told_results(account_id)
+        return week - today
+
+    def knows_everything(self, account_id: int, for_s: float) -> bool:
+        """Whether the daemon was told every trade in time, on its own day, by a gateway in
+        health, and nothing was taken back."""
+        now, exchange = self.world.now, self.world.exchange
+        trades = exchange.trades(account_id)
+        told, words = self._told_trades[account_id], self.world.gateway.words
+        return (
+            self._is_well(now - for_s)
+            and self.is_judged_today()
+            and self.world.streams.behind_s == 0.0
+            and not any(t.voided for t in trades)
+            and all((words.told_as(t.id), t.profit_and_loss is None) in told for t in trades)
+            and not self._told_wild
+        )
+
     def _sweep_losses(self) -> None:
         """A loss that lasts is acted on: locked, or nothing is held any more."""
         rules = {"open": "account-open-loss", "day": "daily_realized_loss"}
@@ -804,6 +856,7 @@ class Oracle:
 
     def _judge_decision(self, event: AnyEvent, decision: Decision) -> None:
         """What the daemon closes by, where it had no reason."""
+        self.days.judge(decision)
         if decision.rule_id == "no_stop_loss_grace":
             for ask in decision.asks:
                 if not isinstance(ask, Close):
@@ -1004,6 +1057,7 @@ class Oracle:
         self._sweep_losers()
         if self.calendar is not None:
             self.calendar.look()
+        self.days.look()
 
     def _sweep(self) -> None:
         now = self.world.now

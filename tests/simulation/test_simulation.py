@@ -486,3 +486,20 @@ def test_seconds_are_no_longer_than_that_until_every_account_has_been_read(is_re
         life=SimpleNamespace(state=lambda: SimpleNamespace(accounts={101: account})),
     )
     assert World.is_at_rest(world) is is_read
+
+
+def test_the_rules_over_days_are_drawn_apart_from_the_others() -> None:
+    """The days of a seed, and so its hash, are the same as before there were more rules."""
+    before, after = options_for(7, hours=1), options_for(7, hours=1, all_rules=True)
+    limits = {name: value for name, value in after.limits.items() if name != "over_days"}
+    assert replace(after, limits=limits) == before
+
+
+def test_an_hour_with_all_rules_ends_days_and_violates_nothing() -> None:
+    options = options_for(33, hours=0.5, sky="well", day=date(2026, 11, 18), all_rules=True)
+    result = simulate(replace(options, begins=time(10, 0)), keep_log=True)
+    assert not result.violations
+    assert any("fact LockSet" in line and rule in line for line in result.log for rule in ENDING)
+
+
+ENDING = ("trailing_max_drawdown", "trailing_daily_loss", "giveback", "period_loss", "consistency")

@@ -513,9 +513,12 @@ class World:
 
 
 def _sections(limits: dict[str, Any]) -> dict[str, Any]:
-    """The first fourteen rules by their configuration names; with `calendar` more of them."""
+    """The first fourteen rules by their configuration names, and with the flag the others."""
     patience = limits["patience"]  # with the trader: the rest of the rules come to their turn
-    return (calendar_judge.sections(limits["calendar"]) if "calendar" in limits else {}) | {
+    over_days, calendar = limits.get("over_days"), limits.get("calendar")
+    more = {} if over_days is None else _sections_over_days(over_days, limits["contracts"])
+    more |= {} if calendar is None else calendar_judge.sections(calendar)
+    return more | {
         "max_contracts": {"limit": limits["contracts"]},
         "max_contracts_per_instrument": {"limits": limits["per_instrument"]},
         "daily_realized_loss": {
@@ -565,6 +568,29 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
         },
         "daily_profit_target": {"target": Decimal(2500)},
         "consecutive_loss_limit": {"losses": 4 * patience, "lockout": "15m"},
+    }
+
+
+def _sections_over_days(limits: dict[str, Any], contracts: int) -> dict[str, Any]:
+    return {
+        "trailing_daily_loss": {"limit": limits["trailing"], "trail": limits["trail"]},
+        "giveback": {"arm_at": limits["arm_at"], "fraction": limits["fraction"]},
+        "trailing_max_drawdown": {
+            "start_balance": 50_000,
+            "distance": limits["drawdown"],
+            "mode": limits["mode"],
+        },
+        "period_loss": {"limit": limits["week"]},
+        "scaling_plan": {
+            "count": "contracts",
+            "tiers": [{"max": contracts}, {"min_balance": 51_000, "max": contracts + 2}],
+        },
+        "consistency": {
+            "since": limits["since"],
+            "share": "0.5",
+            "profit_target": 2 * limits["most_today"],
+            "enforce": True,
+        },
     }
 
 

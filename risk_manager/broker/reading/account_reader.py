@@ -13,6 +13,8 @@ from risk_manager.broker.reading.progress import ReadProgress
 from risk_manager.broker.reading.readings import EXPOSURE, PATHS, Part, Reading, report
 from risk_manager.broker.replies import Answer, Reply
 from risk_manager.clock import Clock
+from risk_manager.domain.account import Account
+from risk_manager.domain.day_history import first_unknown
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.state import State
 
@@ -60,7 +62,10 @@ class AccountReader:
     async def read(self, progress: ReadProgress, wanted: Pass, begun_at: datetime) -> Reading:
         """Read the parts of this pass, report them, and note the result in `progress`."""
         state = self._state()
-        reading = Reading(account_id=progress.account_id, asked_at=begun_at, at=begun_at)
+        since = trades_since(progress, state, is_whole_day=wanted.is_whole_day)
+        reading = Reading(
+            account_id=progress.account_id, asked_at=begun_at, at=begun_at, trades_since=since
+        )
         listed = progress.owed.listed if Part.POSITIONS not in wanted.parts else None
         if listed is not None and Part.ORDERS in wanted.parts:
             # Orders are only judged together with positions: both count as of the earlier list.
@@ -69,7 +74,7 @@ class AccountReader:
         async with asyncio.TaskGroup() as group:
             fetches = {
                 part: group.create_task(
-                    self._fetch(progress, part, wanted, state),
+                    self._fetch(progress, part, wanted, since),
                     name=f"read {part} {progress.account_id}",
                 )
                 for part in sorted(wanted.parts)
@@ -130,12 +135,13 @@ class AccountReader:
         if is_look_due:
             self._on_look_due()
 
-    async def _fetch(self, progress: ReadProgress, part: Part, wanted: Pass, state: State) -> Reply:
+    async def _fetch(
+        self, progress: ReadProgress, part: Part, wanted: Pass, since: datetime
+    ) -> Reply:
         if part is Part.ACCOUNT:
             return await self._search.find(progress.account_id, is_urgent=wanted.is_urgent)
         body: dict[str, object] = {"accountId": progress.account_id}
         if part is Part.TRADES:
-            since = trades_since(progress, state, is_whole_day=wanted.is_whole_day)
             body["startTimestamp"] = since.isoformat()
         if not wanted.is_urgent:
             return await self._lanes.read(PATHS[part], body)
@@ -157,7 +163,15 @@ def trades_since(progress: ReadProgress, state: State, *, is_whole_day: bool) ->
     account = state.accounts.get(progress.account_id)
     known_to = progress.trades_known_to
     if is_whole_day or known_to is None or account is None or not account.ledger.entries:
-        return earliest
+        return earliest if account is None else min(earliest, _first_to_learn_of(account, state))
     newest = max(e.executed_at for e in account.ledger.entries.values())
     # While reads failed, the stream may have missed one trade and delivered a later one.
     return max(min(newest, known_to) - BEFORE_THE_NEWEST_TRADE, earliest)
+
+
+def _first_to_learn_of(account: Account, state: State) -> datetime:
+    """Return when the first day began that a rule looks back on and whose trades are unknown."""
+    first = first_unknown(account, state.rulebook.for_account(account.id))
+    if first is None:
+        return state.now
+    return state.rulebook.day.began(first) - BEFORE_THE_DAY

@@ -18,6 +18,9 @@ class Part(StrEnum):
     TRADES = "trades"
 
 
+MAY_BE_CUT = 500
+"""A list of so many trades may lack older ones: the gateway returns the newest up to its limit."""
+
 type Parts = frozenset[Part]
 EVERYTHING: Parts = frozenset(Part)
 EXPOSURE: Parts = frozenset({Part.POSITIONS, Part.ORDERS})
@@ -34,7 +37,8 @@ PATHS: Mapping[Part, str] = {
 class Reading:
     """The result of one pass. A part that was not asked for or could not be read is None.
 
-    `asked_at` is when the first request was sent.
+    `asked_at` is when the first request was sent. `trades_since` is the instant since which trades
+    were asked for.
     """
 
     account_id: int
@@ -44,6 +48,7 @@ class Reading:
     positions: tuple[PositionRecord, ...] | None = None
     orders: tuple[OrderRecord, ...] | None = None
     trades: tuple[TradeRecord, ...] | None = None
+    trades_since: datetime | None = None
 
     def has(self, parts: Iterable[Part]) -> bool:
         return all(getattr(self, part) is not None for part in parts)
@@ -79,5 +84,14 @@ def report(reading: Reading, put: Callable[[AnyEvent], None]) -> None:
             positions=reading.positions,
             orders=reading.orders,
             trades=reading.trades,
+            trades_since=_complete_since(reading),
         )
     )
+
+
+def _complete_since(reading: Reading) -> datetime | None:
+    """Return since when the trades are complete. A long list may be cut at its old end."""
+    trades, since = reading.trades, reading.trades_since
+    if trades is None or since is None or len(trades) < MAY_BE_CUT:
+        return None if trades is None else since
+    return max(since, min(t.creation_timestamp for t in trades))

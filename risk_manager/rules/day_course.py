@@ -1,0 +1,139 @@
+"""Shared by the rules over the course of results: their certain bounds, and when to wait."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from risk_manager.domain.decisions import Forget, LookAgain, Remember, Verdict, bookkeeping
+from risk_manager.domain.events import Tick
+from risk_manager.domain.holdings import Position
+from risk_manager.domain.money import Band
+from risk_manager.domain.open_pnl_bounds import open_between
+from risk_manager.domain.rulebook import PnlBasis
+from risk_manager.domain.view import View
+
+SETTLED = timedelta(seconds=3)
+"""Fills and positions that belong together arrive within this time, or something is wrong."""
+UNSETTLED = "unsettled"
+
+
+class Course(NamedTuple):
+    """A result as far as it can be told.
+
+    `least` and `most` are certain bounds, equal where the result is known; None: there is no such
+    bound. `doubts` says why it is not known.
+    """
+
+    likely: Decimal
+    least: Decimal | None
+    most: Decimal | None
+    doubts: str = ""
+
+    @property
+    def known(self) -> Decimal | None:
+        return self.likely if self.least == self.most == self.likely else None
+
+    @property
+    def told_doubts(self) -> str:
+        return f" ({self.doubts})" if self.doubts else ""
+
+    def plus(self, amount: Decimal) -> "Course":
+        return Course(
+            self.likely + amount,
+            None if self.least is None else self.least + amount,
+            None if self.most is None else self.most + amount,
+            self.doubts,
+        )
+
+
+def day_course(view: View, basis: PnlBasis | None, *, with_open: bool) -> Course:
+    """Return the result of the trading day, with or without the P&L of open positions."""
+    realised = view.realised_today(basis)
+    if not with_open or not view.account.positions:
+        return Course(realised, realised, realised)
+    open_pnl = view.unrealised_total()
+    if open_pnl is not None:
+        result = realised + open_pnl
+        return Course(result, result, result)
+    between = open_between(view)
+    return Course(between.likely, between.least, between.most, between.doubts).plus(realised)
+
+
+def is_in_step(view: View) -> bool:
+    """Whether fills and positions tell the same.
+
+    A close is told twice, as a fill and as a position. In between its result would count twice, or
+    not at all.
+    """
+    account = view.account
+    ledger, positions = account.ledger, account.positions
+    if not ledger.entries:
+        return True
+    for contract_id in positions:
+        newest = ledger.newest_in.get(contract_id)
+        if newest is not None and view.now - newest.received_at < SETTLED:
+            heard = account.heard.get(contract_id)
+            if heard is None or heard < newest.received_at:
+                return False
+    return ledger.agrees_with({c: p.net for c, p in positions.items()})
+
+
+def settling(view: View, rule_id: str) -> tuple[bool, tuple[Verdict, ...]]:
+    """Return whether to wait with a judgement, and the verdicts to give. A wait always ends."""
+    mark = view.mark(rule_id, UNSETTLED)
+    if is_in_step(view):
+        return False, () if mark is None else (bookkeeping(Forget(UNSETTLED)),)
+    if mark is None:
+        return True, (bookkeeping(Remember(UNSETTLED)), *_told_already(view, rule_id))
+    if view.now - mark.set_at >= SETTLED:
+        return False, ()
+    looks = (bookkeeping(LookAgain()),) if type(view.event) is Tick else ()
+    return True, (*looks, *_told_already(view, rule_id))
+
+
+def _told_already(view: View, rule_id: str) -> tuple[Verdict, ...]:
+    """Return what stands again, as it would end otherwise and be told a second time."""
+    return tuple(
+        Verdict(reason="", subject=b.subject, severity=b.severity)
+        for b in view.account.breaches.values()
+        if b.active and b.rule_id == rule_id
+    )
+
+
+def may_be_quiet(view: View, rule_id: str) -> bool:
+    """Whether the day's result is known and changes by prices alone."""
+    return (
+        not view.stands(rule_id)
+        and view.mark(rule_id, UNSETTLED) is None
+        and is_in_step(view)
+        and view.unrealised_total() is not None
+    )
+
+
+def quiet_band(
+    view: View,
+    position: Position,
+    realised: Decimal,
+    *,
+    above: Decimal | None,
+    below: Decimal | None,
+) -> Band | None:
+    """Return the prices at which realised and open result together stay between two amounts.
+
+    Where several positions are held each may use an equal part of the room, so that all bands of
+    the same moment hold together.
+    """
+    valuation, own, total = position.valuation, view.unrealised(position), view.unrealised_total()
+    if valuation is None or own is None or total is None:
+        return None
+    held = len(view.account.positions)
+    result, band = realised + total, Band()
+    if above is not None:
+        band = band.within(valuation.above(own - (result - above) / held))
+    if below is not None:
+        band = band.within(valuation.below(own + (below - result) / held))
+    return band
+
+
+def is_net(view: View, basis: PnlBasis | None) -> bool:
+    return (basis or view.state.rulebook.defaults.pnl_basis) is PnlBasis.NET

@@ -70,6 +70,7 @@ AS_WRITTEN = {
     "per_symbol.NAME.sessions[].start": "a time of day",
     "per_symbol.NAME.sessions[].end": "a time of day",
     "consecutive_losses": "null",
+    "file": "the name of a file in the configuration folder, or null",
 }
 """Keys whose model is not what is written in the file."""
 OF_EVERY_RULE = ("rule", "id", "enabled", "shadow", "accounts", "pnl_basis")
@@ -133,7 +134,7 @@ def _keys(model: type[BaseModel], above: str = "") -> Iterator[Key]:
     for key, told in schema["properties"].items():
         field = model.model_fields[names[key]]
         path = f"{above}{key}"
-        inner = list(_models_in(field.annotation))
+        inner = [] if path in AS_WRITTEN else list(_models_in(field.annotation))
         suffix = "" if not inner else _step_into(field.annotation)
         yield Key(
             path,

@@ -21,6 +21,7 @@ from risk_manager.rules.giveback import Giveback
 from risk_manager.rules.group_limit import GroupLimit
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
+from risk_manager.rules.max_risk_at_entry import MaxRiskAtEntry
 from risk_manager.rules.period_loss import PeriodLoss
 from risk_manager.rules.product_caps import ProductCaps
 from risk_manager.rules.release_window import ReleaseWindow
@@ -249,6 +250,7 @@ _CHECKS: tuple[tuple[type[Rule], Callable[[Any], str | None]], ...] = (
     (TrailingDailyLoss, _loss_too_large),
     (PeriodLoss, _loss_too_large),
     (Giveback, _armed_too_high),
+    (MaxRiskAtEntry, _loss_too_large),
     (CooldownAfterLoss, _tiers_too_large),
     (TradeFrequencyLimit, _too_many_trades),
     (ConsecutiveLossLimit, _too_long_a_row),

@@ -8,11 +8,13 @@ from decimal import ROUND_CEILING, Decimal
 from itertools import count
 from typing import Any
 
+from risk_manager.domain.account import Account
+from risk_manager.domain.executions import ROUND_TURN_SETTLE
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.symbols import PatternSet
 from risk_manager.drill.stage import Stage
 from risk_manager.practice.products import Contract
-from risk_manager.practice.records import Side
+from risk_manager.practice.records import OrderType, Side
 from risk_manager.rules.auth_loss_guard import AuthLossGuard
 from risk_manager.rules.consecutive_loss_limit import ConsecutiveLossLimit
 from risk_manager.rules.consistency import Consistency
@@ -24,14 +26,19 @@ from risk_manager.rules.giveback import Giveback
 from risk_manager.rules.group_limit import GroupLimit
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
+from risk_manager.rules.max_risk_at_entry import MaxRiskAtEntry
 from risk_manager.rules.max_unrealized_profit import MaxUnrealizedProfit
+from risk_manager.rules.no_averaging_down import NoAveragingDown
 from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
 from risk_manager.rules.own_pace import OwnPace
 from risk_manager.rules.period_loss import PeriodLoss
 from risk_manager.rules.product_caps import ProductCaps
+from risk_manager.rules.reentry_delay import ReentryDelay
 from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.scaling_plan import ScalingPlan
 from risk_manager.rules.session_block_outside import SessionBlockOutside
+from risk_manager.rules.size_after_loss import SizeAfterLoss
+from risk_manager.rules.stop_guard import StopGuard
 from risk_manager.rules.symbol_blocks import SymbolBlocks
 from risk_manager.rules.trade_frequency_limit import TradeFrequencyLimit
 from risk_manager.rules.trade_management import TradeManagement
@@ -41,6 +48,7 @@ from risk_manager.rules.trailing_max_drawdown import TrailingMaxDrawdown
 SEEN_WITHIN_S = 5.0
 QUOTED_EVERY_S = 0.1
 MOST_LOTS = 500  # in one order
+FAR_TICKS = 40  # from the price to a stop
 MOST_OF_THE_PRICE = Decimal("0.8")
 """A price falls by no more than this part of it, so that it stays a price."""
 
@@ -95,6 +103,29 @@ class Hands:
             lots -= size
         self._act()
 
+    def protect(self, contract: Contract, lots: int, ticks: int) -> int:
+        """Place a sell stop so many ticks below the price; return its id.
+
+        Raises CannotProvoke if the exchange refuses.
+        """
+        order = self._exchange.order_entry.place(
+            self.account_id,
+            contract.id,
+            Side.SELL,
+            lots,
+            OrderType.STOP,
+            now=self.stage.now(),
+            stop_price=self._exchange.book(contract.id).last - ticks * contract.tick_size,
+        )
+        if not isinstance(order, int):
+            raise CannotProvoke(f"the practice exchange refused a stop: {order}")
+        self._act()
+        return order
+
+    def cancel(self, order_id: int) -> None:
+        self._exchange.order_entry.cancel(self.account_id, order_id, now=self.stage.now())
+        self._act()
+
     def close(self, contract: Contract) -> None:
         self._exchange.order_entry.close_position(
             self.account_id, contract.id, now=self.stage.now()
@@ -109,16 +140,17 @@ class Hands:
         if ticks:
             self._act()
 
-    def trade(self, amount: Decimal, basis: int) -> None:
+    def trade(self, amount: Decimal, basis: int, contract: Contract | None = None) -> None:
         """Make a round turn with at least this result: a loss for `basis` -1, a profit for +1."""
-        lots, ticks = self.size_for(amount)
-        self.buy(self.usual, lots)
-        self.move(self.usual, basis * ticks)
-        self.close(self.usual)
+        contract = contract or self.usual
+        lots, ticks = self.size_for(amount, contract)
+        self.buy(contract, lots)
+        self.move(contract, basis * ticks)
+        self.close(contract)
 
-    def size_for(self, amount: Decimal) -> tuple[int, int]:
+    def size_for(self, amount: Decimal, contract: Contract | None = None) -> tuple[int, int]:
         """Return lots, and the ticks over which they win or lose this amount and all fees."""
-        contract = self.usual
+        contract = contract or self.usual
         amount += 4 * contract.product.fee + 2 * contract.tick_value
         furthest = int(contract.product.start_price * MOST_OF_THE_PRICE / contract.tick_size)
         lots = max(1, _up(amount / (contract.tick_value * furthest)))
@@ -127,11 +159,29 @@ class Hands:
 
     async def held(self, contract: Contract) -> None:
         """Wait until the daemon knows of the position. Raises CannotProvoke."""
+        await self._until(
+            lambda: bool(self.account.net(contract.id)),
+            f"a position in {contract.root} did not stand; another rule closes it",
+        )
+
+    async def knows(self, order_id: int, *, works: bool) -> None:
+        """Wait until the daemon knows that an order works, or does not. Raises CannotProvoke."""
+        await self._until(
+            lambda: (order_id in self.account.orders) is works,
+            "the daemon did not hear of an order",
+        )
+
+    @property
+    def account(self) -> Account:
+        """The account as the daemon knows it."""
+        return self.stage.daemon.state.accounts[self.account_id]
+
+    async def _until(self, condition: Callable[[], bool], otherwise: str) -> None:
         for _ in range(round(SEEN_WITHIN_S / 0.005)):
-            if self.stage.daemon.state.accounts[self.account_id].net(contract.id):
+            if condition():
                 return
             await asyncio.sleep(0.005)
-        raise CannotProvoke(f"a position in {contract.root} did not stand; another rule closes it")
+        raise CannotProvoke(otherwise)
 
     async def wait(self, span: timedelta) -> None:
         """Let time pass; the drill does not wait for what is longer than a moment."""
@@ -283,8 +333,7 @@ async def _open_profit(rule: MaxUnrealizedProfit, hands: Hands, has_fired: Goes)
 
 
 def _is_armed(rule: Rule, hands: Hands) -> bool:
-    marks = hands.stage.daemon.state.accounts[hands.account_id].marks
-    return any(rule_id == rule.id for rule_id, _ in marks)
+    return any(rule_id == rule.id for rule_id, _ in hands.account.marks)
 
 
 async def _too_often(rule: TradeFrequencyLimit, hands: Hands, _: Goes) -> None:
@@ -307,6 +356,63 @@ async def _no_stop(rule: NoStopLossGrace, hands: Hands, _: Goes) -> None:
     hands.buy(hands.usual, 1)
     await hands.held(hands.usual)
     await hands.wait(rule.grace)
+
+
+async def _risky(rule: MaxRiskAtEntry, hands: Hands, _: Goes) -> None:
+    lots, ticks = hands.size_for(rule.limit)
+    hands.buy(hands.usual, lots)
+    await hands.held(hands.usual)
+    hands.protect(hands.usual, lots, ticks)
+    if rule.grace:
+        await hands.wait(rule.grace)
+
+
+async def _averages(rule: NoAveragingDown, hands: Hands, _: Goes) -> None:
+    contract = _with_room(hands, 2)
+    lots, ticks = hands.size_for(rule.tolerance, contract)
+    hands.buy(contract, lots)
+    await hands.held(contract)
+    hands.move(contract, -ticks)
+    hands.buy(contract, 1)
+
+
+def _with_room(hands: Hands, lots: int) -> Contract:
+    """Return a contract of which no other rule forbids so many lots, if there is one."""
+    return next((c for c in hands.calm if _allowed(hands.beside, c) >= lots), hands.usual)
+
+
+async def _lifts_the_stop(rule: StopGuard, hands: Hands, has_fired: Goes) -> None:
+    hands.buy(hands.usual, 1)
+    await hands.held(hands.usual)
+    stop = hands.protect(hands.usual, 1, FAR_TICKS)
+    await hands.knows(stop, works=True)
+    hands.move(hands.usual, -FAR_TICKS // 2)
+    await _quoted_until(hands, lambda: _loses(hands))
+    hands.cancel(stop)
+    await hands.knows(stop, works=False)
+    await hands.wait(rule.grace)
+    await _quoted_until(hands, has_fired)
+
+
+def _loses(hands: Hands) -> bool:
+    state = hands.stage.daemon.state
+    position = hands.account.positions.get(hands.usual.id)
+    quote = state.fresh_quote(hands.usual.id)
+    if position is None or position.valuation is None or quote is None or quote.best_bid is None:
+        return False
+    return position.valuation.unrealised(quote.best_bid) < 0
+
+
+async def _larger_after_a_loss(rule: SizeAfterLoss, hands: Hands, _: Goes) -> None:
+    contract = _with_room(hands, int(rule.factor) + 1)
+    lots, _ticks = hands.size_for(rule.scratch_below, contract)
+    hands.trade(rule.scratch_below, -1, contract)
+    hands.buy(contract, int(lots * rule.factor) + 1)
+
+
+async def _in_again(rule: ReentryDelay, hands: Hands, _: Goes) -> None:
+    hands.trade(Decimal(0), -1)
+    await hands.wait(ROUND_TURN_SETTLE)
 
 
 async def _outside(rule: SessionBlockOutside, hands: Hands, _: Goes) -> None:
@@ -401,6 +507,11 @@ _HOW: tuple[tuple[type[Rule], Callable[[Any, Hands, Goes], Awaitable[None]]], ..
     (CooldownAfterLoss, _big_loser),
     (ConsecutiveLossLimit, _losers),
     (NoStopLossGrace, _no_stop),
+    (MaxRiskAtEntry, _risky),
+    (NoAveragingDown, _averages),
+    (StopGuard, _lifts_the_stop),
+    (SizeAfterLoss, _larger_after_a_loss),
+    (ReentryDelay, _in_again),
     (SessionBlockOutside, _outside),
     (AuthLossGuard, _forbidden),
     (SymbolBlocks, _blocked),

@@ -12,14 +12,19 @@ from risk_manager.rules.giveback import Giveback
 from risk_manager.rules.group_limit import GroupLimit
 from risk_manager.rules.max_contracts import MaxContracts
 from risk_manager.rules.max_contracts_per_instrument import MaxContractsPerInstrument
+from risk_manager.rules.max_risk_at_entry import MaxRiskAtEntry
 from risk_manager.rules.max_unrealized_profit import MaxUnrealizedProfit
+from risk_manager.rules.no_averaging_down import NoAveragingDown
 from risk_manager.rules.no_stop_loss_grace import NoStopLossGrace
 from risk_manager.rules.own_pace import OwnPace
 from risk_manager.rules.period_loss import PeriodLoss
 from risk_manager.rules.product_caps import ProductCaps
+from risk_manager.rules.reentry_delay import ReentryDelay
 from risk_manager.rules.release_window import ReleaseWindow
 from risk_manager.rules.scaling_plan import ScalingPlan
 from risk_manager.rules.session_block_outside import SessionBlockOutside
+from risk_manager.rules.size_after_loss import SizeAfterLoss
+from risk_manager.rules.stop_guard import StopGuard
 from risk_manager.rules.symbol_blocks import SymbolBlocks
 from risk_manager.rules.trade_frequency_limit import TradeFrequencyLimit
 from risk_manager.rules.trade_management import TradeManagement
@@ -51,4 +56,9 @@ RULES: tuple[type[Rule], ...] = (
     ProductCaps,
     GroupLimit,
     OwnPace,
+    MaxRiskAtEntry,
+    NoAveragingDown,
+    StopGuard,
+    SizeAfterLoss,
+    ReentryDelay,
 )

@@ -52,8 +52,11 @@ class CappedProducts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     roots: Roots
+    """The products, by root; they count together."""
     limit: NonNegativeInt
+    """The most contracts of them; 0 blocks."""
     count: Literal["contracts", "micro_equivalents"] = "contracts"
+    """Contracts, or contracts weighed in micros."""
 
     @property
     def name(self) -> str:

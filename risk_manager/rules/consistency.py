@@ -38,6 +38,7 @@ class Consistency(DayResultRule):
 
     rule: Literal["consistency"] = "consistency"
     share: Share = Decimal("0.5")
+    """The largest part of the profit, or of the target, that one day may make."""
     profit_target: Decimal | None = Field(default=None, gt=0, decimal_places=2)
     since: date
     enforce: bool = False

@@ -22,9 +22,12 @@ class Giveback(DayPeakRule):
 
     rule: Literal["giveback"] = "giveback"
     arm_at: Decimal = Field(gt=0, decimal_places=2)
+    """The profit of the day that arms the rule."""
     fraction: Fraction | None = None
     amount: Decimal | None = Field(default=None, gt=0, decimal_places=2)
+    """The fall below the best of the day at which an armed rule acts; instead of `fraction`."""
     include_unrealized: bool = True
+    """true: the P&L of open positions counts as well."""
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:

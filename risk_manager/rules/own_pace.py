@@ -84,6 +84,7 @@ class OwnPace(Rule):
     days: PositiveInt = Field(default=20, le=60)
     min_days: PositiveInt = 5
     cooldown: Duration = timedelta(minutes=15)
+    """How long entries pause, where it is armed."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

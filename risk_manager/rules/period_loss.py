@@ -39,9 +39,12 @@ class PeriodLoss(Rule):
     rule: Literal["period_loss"] = "period_loss"
     period: Literal["week", "month"] = "week"
     limit: Decimal = Field(gt=0, decimal_places=2)
+    """The loss of the period at which the rule acts."""
     include_unrealized: bool = False
+    """true: the P&L of open positions counts as well."""
     pnl_basis: PnlBasis | None = None
     warn_at: tuple[Fraction, ...] = (Decimal("0.5"), Decimal("0.8"))
+    """Warn when these fractions of the limit are reached."""
     action: Literal["close_all_and_lockout", "close_all"] = "close_all_and_lockout"
     unlock: Literal["timer_only", "admin"] = "timer_only"
 

@@ -18,7 +18,9 @@ class Cap(CappedProducts):
     """A cap on the trading dates `from` to `until`, both included. None: no first or last date."""
 
     since: date | None = Field(default=None, alias="from")
+    """The first trading date; null: it holds already."""
     until: date | None = None
+    """The last trading date; null: no end."""
 
     @model_validator(mode="after")
     def _dates_are_in_order(self) -> Self:

@@ -22,8 +22,11 @@ class Tier(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_balance: Decimal | None = Field(default=None, decimal_places=2)
+    """The tier counts from this balance on."""
     min_profit: Decimal | None = Field(default=None, decimal_places=2)
+    """The tier counts from this profit above `start_balance` on."""
     max: PositiveInt
+    """The most contracts in this tier."""
 
 
 class ScalingPlan(Rule):
@@ -34,11 +37,13 @@ class ScalingPlan(Rule):
 
     rule: Literal["scaling_plan"] = "scaling_plan"
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)]
+    """The most contracts, by the balance at the end of the day before."""
     start_balance: Decimal = Field(default=ZERO, decimal_places=2)
     count: Literal["minis", "micro_equivalents", "contracts"] = "minis"
     action: Literal["reduce_to_limit", "close_newest", "close_all"] = "reduce_to_limit"
     reduce_order: Literal["newest_first", "largest_first", "worst_pnl_first"] = "newest_first"
     cancel_entry_orders: bool = True
+    """Entry orders are cancelled when the limit is exceeded."""
 
     @model_validator(mode="after")
     def _tiers_rise(self) -> Self:

@@ -21,6 +21,7 @@ class TrailingDailyLoss(DayPeakRule):
 
     rule: Literal["trailing_daily_loss"] = "trailing_daily_loss"
     limit: Decimal = Field(gt=0, decimal_places=2)
+    """The fall below the best of the day at which the rule acts."""
     trail: Literal["unrealized", "realized"] = "unrealized"
 
     def in_words(self) -> str:

@@ -45,7 +45,9 @@ class TrailingMaxDrawdown(Rule):
 
     rule: Literal["trailing_max_drawdown"] = "trailing_max_drawdown"
     start_balance: Decimal = Field(decimal_places=2)
+    """The balance the account began with; 0 for an express funded account."""
     distance: Decimal = Field(gt=0, decimal_places=2)
+    """How far the floor is below the best balance."""
     mode: Literal["eod", "intraday_balance", "intraday_equity"] = "eod"
     lock_at: Decimal | None = Field(default=None, decimal_places=2)
     buffer: Decimal = Field(default=ZERO, ge=0, decimal_places=2)

@@ -232,7 +232,7 @@ def _about_rule(document: Document, rule: Rule, known: frozenset[str]) -> Iterat
                 f"per: {plain_duration(per)} counts no more than today and the trading day "
                 "before, as older trades are not kept; write at most 1d, or trading_day",
             )
-    grace = getattr(rule, "grace", None)
+    grace = getattr(rule, "grace", None) if rule.rule == "no_stop_loss_grace" else None
     if isinstance(grace, timedelta) and grace < SHORT_GRACE:
         yield document.problem(
             (*place, "grace"), f"{plain_duration(grace)} is too short to place a stop"

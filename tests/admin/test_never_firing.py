@@ -42,6 +42,11 @@ def test_the_shipped_example_has_no_rule_that_can_never_fire() -> None:
         "product_caps",
         "group_limit",
         "own_pace",
+        "max_risk_at_entry",
+        "no_averaging_down",
+        "stop_guard",
+        "size_after_loss",
+        "reentry_delay",
     ]
 
 
@@ -64,6 +69,7 @@ def test_the_shipped_example_has_no_rule_that_can_never_fire() -> None:
         ("{rule: cooldown_after_loss, tiers: [{loss: 800000, cooldown: 1h}]}", "cannot be reached"),
         ("{rule: trade_frequency_limit, windows: [{per: 1h, max: 9000, cooldown: 1h}]}",
          "max 9000 cannot be reached"),
+        ("{rule: max_risk_at_entry, limit: 900000}", "limit $900,000.00 cannot be reached"),
         ("{rule: consecutive_loss_limit, losses: 9000}", "losses 9000 cannot be reached"),
         ("{rule: auth_loss_guard, can_trade: {enabled: false}, "
          "connection_loss: {enabled: false}}", "both switched off"),

@@ -60,6 +60,11 @@ SECTIONS: dict[str, dict[str, object]] = {
     "scaling_plan": {"tiers": [{"max": 100}]},
     "giveback": {"arm_at": 1000000, "fraction": "0.4"},
     "consistency": {"since": "2026-11-01"},
+    "max_risk_at_entry": {"limit": 500000},
+    "no_averaging_down": {"tolerance": 500000},
+    "stop_guard": {},
+    "size_after_loss": {"factor": 100},
+    "reentry_delay": {"delay": "1s"},
 }
 
 

@@ -121,6 +121,11 @@ rules:
   - {rule: trade_management, enabled: true, accounts: [102]}
   - {rule: daily_profit_target, target: 1000}
   - {rule: consecutive_loss_limit, losses: 3, scope: root}
+  - {rule: max_risk_at_entry, limit: 700}
+  - {rule: no_averaging_down}
+  - {rule: stop_guard}
+  - {rule: size_after_loss}
+  - {rule: reentry_delay, delay: 2m}
   - {rule: release_window, file: releases.yaml, roots: [ES, NQ]}
   - {rule: product_caps, caps: [{roots: [GC, MGC], limit: 11, count: micro_equivalents}]}
   - {rule: group_limit, id: size, accounts: [101, 102], measure: micro_equivalents, limit: 30}
@@ -132,7 +137,7 @@ accounts: {101: {overrides: [{target: size, set: {limit: 15}}]}}
     (tmp_path / "config" / "releases.yaml").write_text(f'releases: [{{at: "{release}"}}]')
     code, report = await drilled(tmp_path, "--account", "101")
     assert [r for r in report["rules"] if not r["fired"]] == []
-    assert (code, report["fired"], report["armed"]) == (0, 18, 18)
+    assert (code, report["fired"], report["armed"]) == (0, 23, 23)
     assert not (tmp_path / "data" / "selftest.json").exists()  # it says nothing of account 102
 
 

@@ -1,5 +1,6 @@
 """Every rule once, in the real daemon against the real protocol: an account for each rule."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,7 +17,7 @@ from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.products import contracts_on
 from risk_manager.practice.records import Account, Bracket, OrderType, Side
 
-# A daemon serves many tests: each trades in the account of its own rule. There are two, as the
+# A daemon serves many tests: each trades in the account of its own rule. There are three, as the
 # gateway allows a login only so many requests a minute.
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio(loop_scope="module")]
 
@@ -35,6 +36,11 @@ ACCOUNTS = {
     "trade_management": 212,
     "daily_profit_target": 213,
     "consecutive_loss_limit": 214,
+    "max_risk_at_entry": 221,
+    "no_averaging_down": 222,
+    "stop_guard": 223,
+    "size_after_loss": 224,
+    "reentry_delay": 225,
 }
 
 
@@ -57,6 +63,11 @@ def rulebook(rules: Iterable[str]) -> str:
         "trade_management": "enabled: true, trailing: {enabled: false}",
         "daily_profit_target": "target: 100",
         "consecutive_loss_limit": "losses: 2",
+        "max_risk_at_entry": "limit: 200, grace: 0s",
+        "no_averaging_down": "tolerance: 0",
+        "stop_guard": "grace: 1s",
+        "size_after_loss": "factor: 1",
+        "reentry_delay": "delay: 1h",
     }
     assert limits.keys() == ACCOUNTS.keys()
     entries = [
@@ -152,7 +163,13 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def second_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
-    async with guarded(tmp_path_factory.mktemp("second"), list(ACCOUNTS)[7:]) as desk:
+    async with guarded(tmp_path_factory.mktemp("second"), list(ACCOUNTS)[7:14]) as desk:
+        yield desk
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def third_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    async with guarded(tmp_path_factory.mktemp("third"), list(ACCOUNTS)[14:]) as desk:
         yield desk
 
 
@@ -334,4 +351,89 @@ async def test_extra_losses_in_a_row_pause_entries(second_desk: Desk) -> None:
     await desk.locked(rule, "no_entries")
     desk.buy(rule, "MES", 1)
     await until(lambda: desk.net(rule, "MES") == 0, "an entry in the pause dies")
+    await desk.told(rule)
+
+
+async def test_extra_a_position_with_a_stop_too_far_away_is_cut_back(third_desk: Desk) -> None:
+    desk = third_desk
+    rule = "max_risk_at_entry"
+    desk.buy(rule, "MNQ", 2, stop_ticks=240)  # 240 dollars
+    await until(lambda: desk.net(rule, "MNQ") == 1, "cut back to 120 dollars")
+
+    def stops() -> list[int]:
+        return [o.remaining for o in desk.exchange.working_orders(ACCOUNTS[rule])]
+
+    await until(lambda: stops() == [1], "and its stop with it")
+    await desk.told(rule)
+
+
+async def test_extra_a_lot_added_to_a_loser_is_closed_again(third_desk: Desk) -> None:
+    desk = third_desk
+    rule = "no_averaging_down"
+    desk.buy(rule, "M2K", 2)
+    contract = desk.exchange.contract_of("M2K")
+    price = desk.exchange.book(contract.id).last - 20 * contract.tick_size
+    desk.exchange.move_price(contract.id, price, now=now())
+    desk.buy(rule, "M2K", 1)
+    trades = desk.exchange.trades
+    await until(lambda: len(trades(ACCOUNTS[rule])) >= 3, "taken back")
+    await until(lambda: desk.net(rule, "M2K") == 2, "the first two are kept")
+    await desk.told(rule)
+
+
+async def test_extra_a_stop_pulled_away_from_a_loser_is_put_back(third_desk: Desk) -> None:
+    desk = third_desk
+    rule = "stop_guard"
+    account = ACCOUNTS[rule]
+    desk.buy(rule, "MES", 2, stop_ticks=60)
+
+    def stops() -> list[tuple[int, Decimal | None]]:
+        return [(o.remaining, o.stop_price) for o in desk.exchange.working_orders(account)]
+
+    before = stops()
+    assert [lots for lots, _ in before] == [2]
+    await desk.daemon.until_account(
+        lambda a: a["orders"] and a["contracts_held"] == 2, "known", account_id=account
+    )
+
+    def is_losing(row: dict[str, Any]) -> bool:
+        return any(Decimal(str(p["unrealised"] or 0)) < 0 for p in row["positions"])
+
+    known = desk.daemon.until_account(is_losing, "known to lose", account_id=account)
+    losing = asyncio.create_task(known, name="losing")
+    await desk.quoted("MES", -20, losing.done, "known to lose")
+    await losing
+    (order,) = desk.exchange.working_orders(account)
+    assert order.stop_price is not None
+    wider = order.stop_price - 20
+    desk.exchange.order_entry.modify(account, order.id, now=now(), stop_price=wider)
+    assert stops() != before
+    await desk.quoted("MES", 0, lambda: stops() == before, "moved back")
+    desk.exchange.order_entry.cancel(account, order.id, now=now())
+    await desk.quoted("MES", 0, lambda: stops() == before, "placed again")
+    assert desk.net(rule, "MES") == 2
+    await desk.told(rule)
+
+
+async def test_extra_after_a_loser_nothing_larger_is_held(third_desk: Desk) -> None:
+    desk = third_desk
+    rule = "size_after_loss"
+    desk.lose(rule, "MCL", 1, 5)
+    desk.buy(rule, "MCL", 3)
+    await until(lambda: desk.net(rule, "MCL") == 1, "cut back to the size of the loser")
+    await desk.told(rule)
+
+
+async def test_extra_who_is_out_stays_out_for_a_while(third_desk: Desk) -> None:
+    desk = third_desk
+    rule = "reentry_delay"
+    desk.lose(rule, "6E", 1, -5)
+    await desk.locked(rule, "no_entries")
+    desk.buy(rule, "6E", 1)
+    await until(lambda: desk.net(rule, "6E") == 0, "in again: closed")
+    desk.buy(rule, "MGC", 1)
+    await desk.daemon.until_account(
+        lambda a: a["contracts_held"] == 1, "another product", account_id=ACCOUNTS[rule]
+    )
+    assert desk.net(rule, "MGC") == 1
     await desk.told(rule)

@@ -55,6 +55,11 @@ SECTIONS: tuple[dict[str, Any], ...] = (
         "trade_management": {"enabled": True},
         "cooldown_after_loss": {"tiers": [{"loss": 20, "cooldown": "30s"}]},
         "consecutive_loss_limit": {"losses": 2, "lockout": "1m", "scratch_below": 5},
+        "max_risk_at_entry": {"limit": 60},
+        "no_averaging_down": {},
+        "stop_guard": {"grace": "2s"},
+        "size_after_loss": {},
+        "reentry_delay": {"delay": "10s"},
         "trade_frequency_limit": {
             "windows": [
                 {"name": "m", "per": "1m", "max": 3, "cooldown": "20s"},

@@ -58,6 +58,11 @@ TIGHTER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"sessions": [{**HOURS, "end": "15:00"}]},
         {"sessions": [HOURS]},
     ),
+    ("max_risk_at_entry", {"limit": 100, "grace": "1s"}, {"limit": 200}),
+    ("no_averaging_down", {}, {"tolerance": 20}),
+    ("stop_guard", {"grace": "3s"}, {"grace": "5s"}),
+    ("size_after_loss", {"window": "30m"}, {"factor": 2}),
+    ("reentry_delay", {"delay": "5m"}, {"delay": "2m", "after": "loss"}),
 ]
 TIGHTER += [
     ("product_caps", {"caps": [{"roots": "GC", "limit": 2}]}, {"caps": [GC]}),
@@ -106,6 +111,13 @@ NEITHER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     # The row begins anew after the pause of the tighter one.
     ("consecutive_loss_limit", {"losses": 2}, {"losses": 3}),
+    ("max_risk_at_entry", {"limit": 100, "grace": "5s"}, {"limit": 200}),
+    ("max_risk_at_entry", {"limit": 100}, {"limit": 200, "action": "close_position"}),
+    ("no_averaging_down", {}, {"tolerance": 20, "action": "close_position"}),
+    ("stop_guard", {"grace": "3s"}, {"grace": "5s", "action": "close_position"}),
+    ("size_after_loss", {"window": "10m"}, {"factor": 2}),
+    ("size_after_loss", {}, {"factor": 2, "trip": "reach"}),
+    ("reentry_delay", {"delay": "5m", "after": "loss"}, {"delay": "2m"}),
     ("symbol_blocks", {"blocked": ["NQ"]}, {"blocked": ["ES"]}),
     ("symbol_blocks", {"allow_only": ["NQ"]}, {"blocked": ["ES"]}),
     ("no_stop_loss_grace", {"grace": "20s", "rearm_grace": "20s"}, STOP),

@@ -129,6 +129,39 @@ WORDS: list[tuple[dict[str, Any], str]] = [
         "each trading day.",
     ),
     (
+        {"rule": "max_risk_at_entry", "limit": 200},
+        "If a position would lose more than $200.00 at its stops, it is reduced. Contracts without "
+        "a stop are not judged by this rule. The stops may be placed within 2s of an entry first.",
+    ),
+    (
+        {"rule": "no_averaging_down", "tolerance": 20},
+        "If a trade that loses by more than $20.00 is added to, what was added is closed.",
+    ),
+    (
+        {"rule": "stop_guard"},
+        "A stop that is moved away or removed while its position loses is put back after 5s. If "
+        "that is impossible, the position is closed.",
+    ),
+    (
+        {"rule": "stop_guard", "action": "close_position", "grace": "10s"},
+        "If a stop is moved away or removed while its position loses, the position is closed after "
+        "10s.",
+    ),
+    (
+        {"rule": "size_after_loss"},
+        "For 15m after a losing trade, an entry above 1 times its size is reduced. Products are "
+        "compared in micros. What this program closed does not count.",
+    ),
+    (
+        {"rule": "size_after_loss", "factor": "1.25", "trip": "reach", "scope": "root"},
+        "For 15m after a losing trade of the same product, an entry of 1.25 times its size or more "
+        "is reduced. What this program closed does not count.",
+    ),
+    (
+        {"rule": "reentry_delay", "delay": "2m", "after": "loss", "include_enforced": True},
+        "After a losing exit, there are no new entries in its product for 2m.",
+    ),
+    (
         {"rule": "no_stop_loss_grace", "grace": "30s"},
         "Every position needs stops for all its contracts within 30s of its entry, and within 10s "
         "after a stop is gone or too small. Otherwise it is closed.",

@@ -77,6 +77,11 @@ def test_the_shipped_limits_let_a_practice_account_trade_at_any_hour() -> None:
         "product_caps",
         "group_limit",
         "own_pace",
+        "max_risk_at_entry",
+        "no_averaging_down",
+        "stop_guard",
+        "size_after_loss",
+        "reentry_delay",
     }
 
 
@@ -291,6 +296,7 @@ FINE = [
     ("rules: [{rule: trade_frequency_limit, windows: [{per: 1d, max: 3, cooldown: 1d}]}]", ""),
     ("rules: [{rule: consecutive_loss_limit, losses: 3, lockout: until_reset}]", ""),
     ("rules: [{rule: no_stop_loss_grace, grace: 5s}]", ""),
+    ("rules: [{rule: stop_guard, grace: 1s}, {rule: max_risk_at_entry, limit: 9}]", ""),
     ("rules: [{rule: symbol_blocks, blocked: [M*, CON.F.US.XYZ.Z26]}]", ""),
     (TWO_RULES, 'trading_day: {reset: "03:00"}'),
     (TWO_RULES, 'trading_day: {flat_by: "16:10"}'),

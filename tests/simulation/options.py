@@ -147,6 +147,7 @@ def options_for(
     limits["patience"] = dice.choice((1, 1, 5))
     limits["stop_is_placed"] = dice.random() < 0.5  # where one is missing
     if all_rules:
+        limits["behaviour"] = True
         limits["over_days"] = _over_days(Random(f"{seed}/over days"), day or drawn_day)
     options = Options(
         seed=seed,

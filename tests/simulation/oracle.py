@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from simulation.behaviour_judge import BehaviourJudge
 from simulation.calendar_judge import CalendarJudge
 from simulation.day_judge import DayJudge
 from simulation.gateway import READS_REFUSED
@@ -206,6 +207,7 @@ class Oracle:
         self._life_since = 0.0
         self._alive = False
         self._last_states: Mapping[int, Any] = {}
+        self.behaviour = BehaviourJudge(self) if world.limits.get("behaviour") else None
         own = world.limits.get("calendar")
         self.calendar = None if own is None else CalendarJudge(self, own)
         self.days = DayJudge(self)
@@ -275,6 +277,8 @@ class Oracle:
         if self._net[key]:
             return
         episode.ended = self.world.now
+        if self.behaviour is not None:
+            self.behaviour.ended(key, episode, data["orderId"])
         least = _least_loss(self.world.limits["patience"]) + LOSS_MARGIN
         if episode.net_result <= -least:
             self._losers.append((key[0], episode))
@@ -284,7 +288,7 @@ class Oracle:
         now = self.world.now
         while self._losers and now - self._losers[0][1].ended > DEEP_S:
             account_id, episode = self._losers.pop(0)
-            if not self._is_plain(account_id, episode):
+            if not self.is_plain(account_id, episode):
                 continue
             self.losers_judged += 1
             if "cooldown_after_loss" not in self.locks_of(account_id):
@@ -294,7 +298,11 @@ class Oracle:
                     f"{len(episode.trades)} fills that ended {now - episode.ended:.1f} s ago",
                 )
 
-    def _is_plain(self, account_id: int, episode: Episode) -> bool:
+    def closed_at(self, key: tuple[int, str]) -> float:
+        """When a close of ours last ended a position."""
+        return self._closed_at[key]
+
+    def is_plain(self, account_id: int, episode: Episode) -> bool:
         """Told in time, in one life and one session, not voided, and no lock taken off since."""
         now, words = self.world.now, self.world.gateway.words
         trades = [t for i in episode.trades if (t := self.world.exchange.trade(i)) is not None]
@@ -857,6 +865,8 @@ class Oracle:
     def _judge_decision(self, event: AnyEvent, decision: Decision) -> None:
         """What the daemon closes by, where it had no reason."""
         self.days.judge(decision)
+        if self.behaviour is not None:
+            self.behaviour.judge(decision)
         if decision.rule_id == "no_stop_loss_grace":
             for ask in decision.asks:
                 if not isinstance(ask, Close):
@@ -1058,6 +1068,8 @@ class Oracle:
         if self.calendar is not None:
             self.calendar.look()
         self.days.look()
+        if self.behaviour is not None:
+            self.behaviour.look()
 
     def _sweep(self) -> None:
         now = self.world.now

@@ -36,6 +36,8 @@ from simulation.oracle import (
 from simulation.world import World, simulate
 
 from risk_manager.domain.call_codes import CANCEL
+from risk_manager.domain.decisions import Close, Decision, LockOut, Severity
+from risk_manager.domain.locks import Lock, LockKind, LockPolicy, Release
 from risk_manager.practice.records import Event, Order, OrderType, Position, Side, Trade
 from risk_manager.store.finding import OpenedAs
 
@@ -92,6 +94,49 @@ def test_the_judge_of_the_calendar_finds_what_no_rule_prevents(
     result = simulate(calendar_day(5))
     found = {v.kind if v.kind != "too slow" else v.detail.split("'")[1] for v in result.violations}
     assert {"no lock in a release window", "release", "group", "group loss"} <= found
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_an_hour_with_the_rules_about_behaviour_violates_nothing(seed: int) -> None:
+    options = options_for(seed, hours=0.75, all_rules=True)
+    result = simulate(options)
+    assert not result.violations, options.expanded()
+
+
+def test_acting_on_behaviour_that_was_none_would_be_found() -> None:
+    async def watch(world: World) -> None:
+        await asyncio.sleep(60)
+        assert world.oracle.behaviour is not None
+        for rule_id in ("no_averaging_down", "size_after_loss", "reentry_delay"):
+            contract_id = world.exchange.contract_of("MCL").id
+            lock = Lock(
+                account_id=101,
+                scope="root:MCL",
+                rule_id=rule_id,
+                kind=LockKind.COOLDOWN,
+                policy=LockPolicy.NO_ENTRIES,
+                release=Release.TIME,
+                reason="",
+                set_at=world.utc(),
+                expires_at=world.utc(),
+                trading_date=world.options.day,
+            )
+            world.oracle.behaviour.judge(
+                Decision(
+                    at=world.utc(),
+                    account_id=101,
+                    rule_id=rule_id,
+                    spec_id="",
+                    reason="made up",
+                    subject="",
+                    severity=Severity.BREACH,
+                    asks=(LockOut(lock) if rule_id == "reentry_delay" else Close(contract_id),),
+                )
+            )
+
+    options = options_for(2, hours=0.1, habits=(), all_rules=True)
+    found = simulate(options, watch=watch).violations
+    assert [v.kind for v in found] == ["acted on behaviour that was none"] * 3
 
 
 def test_a_rough_hour_with_a_broker_that_is_ill_violates_nothing() -> None:

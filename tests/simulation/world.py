@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 from desk import rules_from
-from simulation import calendar_judge
+from simulation import behaviour_judge, calendar_judge
 from simulation.gateway import SimulatedGateway
 from simulation.life import Life
 from simulation.loop import SimulatedLoop
@@ -518,6 +518,7 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
     over_days, calendar = limits.get("over_days"), limits.get("calendar")
     more = {} if over_days is None else _sections_over_days(over_days, limits["contracts"])
     more |= {} if calendar is None else calendar_judge.sections(calendar)
+    more |= behaviour_judge.SECTIONS if limits.get("behaviour") else {}
     return more | {
         "max_contracts": {"limit": limits["contracts"]},
         "max_contracts_per_instrument": {"limits": limits["per_instrument"]},

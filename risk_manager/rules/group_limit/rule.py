@@ -37,6 +37,7 @@ class GroupLimit(Rule):
     rule: Literal["group_limit"] = "group_limit"
     measure: Literal["contracts", "micro_equivalents", "day_loss"]
     limit: Decimal = Field(gt=0, decimal_places=2)
+    """The most contracts, or the loss in dollars, of all accounts together."""
     include_unrealized: bool = False
     cancel_entry_orders: bool = True
 

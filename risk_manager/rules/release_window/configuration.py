@@ -67,13 +67,21 @@ class Release(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     at: Instant
+    """When it is published: a date and a local time, or an instant with its zone."""
     name: str = Field(default="", max_length=200)
+    """How messages and the calendar name it."""
     timezone: ZoneName | None = None
+    """The zone of `at`; null: that of the rule."""
     before: Margin | None = None
+    """Its own `before`; null: that of the rule."""
     after: Margin | None = None
+    """Its own `after`; null: that of the rule."""
     roots: AllOrRoots | None = None
+    """Its own products; null: those of the rule."""
     action: Action | None = None
+    """Its own action; null: that of the rule."""
     caps: tuple[CappedProducts, ...] | None = None
+    """Its own caps; null: those of the rule."""
 
     def instants(self, zone: str) -> tuple[datetime, datetime]:
         """Return the instant in UTC, as the earliest and the latest that it may be.

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "admin": {
         "settings", "feed", "store", "domain", "engine", "rules", "clock", "logs", "alerts",
     },
+    "console": {"admin", "dashboard", "domain", "feed", "logs", "service", "settings"},
     "drill": {
         "admin", "broker", "clock", "daemon", "domain", "feed", "practice", "rules", "settings",
     },
@@ -45,8 +46,8 @@ MAY_IMPORT = {
         "admin", "daemon", "domain", "feed", "instance_lock", "settings", "store",
     },
     "cli": {
-        "instance_lock", "daemon", "demo", "drill", "dashboard", "feed", "settings", "admin",
-        "practice", "logs", "domain", "alerts", "service",
+        "instance_lock", "daemon", "demo", "drill", "dashboard", "console", "feed", "settings",
+        "admin", "practice", "logs", "domain", "alerts", "service",
     },
     "demo": {"instance_lock", "daemon", "practice", "settings", "dashboard", "feed", "logs"},
 }  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from risk_manager.admin.folder import is_in_use
 from risk_manager.admin.key_age import KeyAge, forget_key, note_key
 from risk_manager.admin.rest_gateway import RestGateway
 from risk_manager.admin.watched_accounts import watched_accounts
@@ -170,6 +171,53 @@ async def try_login(config: Path, data: Path, credentials: Credentials) -> Tried
         )
         missing = tuple(sorted(watched.keys() - {a.id for a in accounts}))
         return TriedLogin(host=gateway.host, took_ms=took_ms, accounts=accounts, missing=missing)
+
+
+def told_login(tried: TriedLogin, now: datetime) -> list[str]:
+    """Return what a login has shown, in lines."""
+    can = {True: "may trade", False: "may NOT trade", None: "unknown whether it may trade"}
+    lines = [f"logged in at {tried.host} in {tried.took_ms} ms"]
+    for account in tried.accounts:
+        watched = "watched" if account.is_watched else "not watched"
+        lines.append(f"account {account.id} ({account.name}): {can[account.can_trade]}, {watched}")
+    lines += [f"account {i} is watched and NOT in this login" for i in tried.missing]
+    if tried.age is not None:
+        lines.append(tried.age.reminder(now) or tried.age.told(now))
+    return lines
+
+
+def told_kept(new: NewCredentials, gateway: GatewaySettings, config: Path, data: Path) -> list[str]:
+    """Return where new credentials are kept, and what to know about them, in lines.
+
+    `gateway` are the settings before them.
+    """
+    reference = new.reference
+    lines = [f"the key is kept in {reference.told(config)}; only this user may read it"]
+    if reference.kind == "env":
+        lines = [
+            f"settings.yaml refers to {reference}: set {reference.place} where the daemon starts"
+        ]
+    return lines + remarks_on(new, gateway, data)
+
+
+def remarks_on(new: NewCredentials, gateway: GatewaySettings, data: Path) -> list[str]:
+    """Return what keeps new credentials from being used now."""
+    remarks = []
+    if gateway.kind == "practice":
+        remarks.append("gateway.kind is practice: the login is not used until it is projectx")
+    if is_in_use(data):
+        remarks.append("the running daemon goes on with the old login until it is started again")
+    return remarks + [f"{name} overrides it" for name in new.overridden_by]
+
+
+def why_the_key_stays(data: Path) -> str | None:
+    """Return why the key cannot be removed now; None if it can."""
+    if not is_in_use(data):
+        return None
+    return (
+        "a daemon guards with this key, and could not log in again without it; stop it first, "
+        "or replace the key: risk-manager admin credentials set"
+    )
 
 
 def remove_key(config: Path, data: Path) -> tuple[SecretReference, bool]:

@@ -1,19 +1,24 @@
-"""A panic without the daemon: the gateway, the key and the accounts, found in whatever is readable.
+"""A panic, through the daemon or without it.
 
-A broken rules file refuses nothing here: only the gateway's section of settings.yaml and the login
+Without it the gateway, the key and the accounts are found in whatever is readable. A broken rules
+file refuses nothing here: only the gateway's section of settings.yaml and the login
 must be usable.
 """
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from risk_manager.admin.daemon_line import ToDaemon, ask_daemon
 from risk_manager.admin.flatten import Row, Say, flatten
+from risk_manager.admin.order_effects import of_panic
 from risk_manager.admin.rest_gateway import LoginRefused, RestGateway
 from risk_manager.admin.watched_accounts import Watched, watched_accounts
+from risk_manager.feed.client import AdminRefused, FeedUnreachable
 from risk_manager.logs import conceal
 from risk_manager.settings.configuration import credentials_of
 from risk_manager.settings.loading import load_gateway
@@ -21,10 +26,65 @@ from risk_manager.settings.loading import load_gateway
 TRY_FOR_S = 90.0
 """Longer than the minute for which the gateway may refuse requests as too many."""
 LIST_AGAIN_S = 2.0
+WAIT_S = 20.0
+"""How long the daemon is waited for; it goes on trying afterwards."""
 
 
 class NothingToReach(Exception):
     """There is no gateway outside the daemon, or no account to close. Nothing was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panic:
+    """An order to close and cancel everything: of all watched accounts, or of one."""
+
+    account_id: int | None = None
+    is_locking: bool = True
+    duration: str | None = None
+    reason: str = "panic"
+
+    async def by_the_daemon(self, daemon: ToDaemon, say: Say) -> dict[str, Any] | None:
+        """Return the daemon's answer; None if it cannot do it, which is said.
+
+        Raises AdminRefused.
+        """
+        params = {
+            "account_id": "all" if self.account_id is None else self.account_id,
+            "reason": self.reason,
+            "wait_s": WAIT_S,
+            "lock": self.is_locking,
+            "duration": self.duration,
+        }
+        try:
+            result = await ask_daemon(daemon, "close_all", params, timeout_s=WAIT_S + 10)
+        except FeedUnreachable as error:
+            say(str(error))
+            return None
+        except AdminRefused as refused:
+            # An account that the daemon does not watch is closed all the same if it is named.
+            if refused.code not in ("starting", "internal", "unknown_account"):
+                raise
+            say(refused.message)
+            return None
+        return {"daemon": True, **result}
+
+
+def told_panic(result: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    """Yield what was closed, what was not, and what to do next, in lines."""
+    for row in result.get("report", ()):
+        yield from of_panic(row, now)
+    for account_id in result.get("locked", ()):
+        yield (
+            f"account {account_id}: locked flat; an administrator lifts it with: risk-manager "
+            f"admin lockouts clear --account {account_id} --reason TEXT"
+        )
+    for other in result.get("left_alone", ()):
+        yield (
+            f"account {other['account_id']} ({other['name']}) is in this login and not watched: "
+            f"left alone (panic --account {other['account_id']} closes it)"
+        )
+    if not result["daemon"]:
+        yield "no lock was set, and nobody guards as long as no daemon runs: risk-manager run"
 
 
 async def panic_without_daemon(

@@ -6,6 +6,7 @@ from risk_manager.cli import (
     admin_accounts,
     admin_alerts,
     admin_config,
+    admin_console,
     admin_credentials,
     admin_daemon,
     admin_history,
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 
 
 def register(commands: "Commands") -> None:
-    _, groups = add_group(commands, "admin", "check the configuration, look at and lead the daemon")
+    admin, groups = add_group(
+        commands,
+        "admin",
+        "check the configuration, look at and lead the daemon",
+        needs_verb=False,
+    )
+    admin_console.register(admin, groups)
     admin_config.register(groups)
     admin_daemon.register(groups)
     admin_panic.register(groups)

@@ -5,17 +5,16 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from risk_manager.cli.config_edits import add_dry_run, begin, show, write
+from risk_manager.cli.config_edits import add_dry_run, show, write
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
 from risk_manager.cli.numbers import account_number
 from risk_manager.cli.places import add_account, add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
-    from risk_manager.admin.accounts import Guarded
+    from risk_manager.admin.account_edits import AccountEdit
     from risk_manager.admin.credentials import TriedLogin
     from risk_manager.cli.groups import Commands
     from risk_manager.settings.edits import FileEdit
@@ -75,13 +74,14 @@ def _verb(
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.account_edits import guarded_now, told_account, with_the_login
     from risk_manager.admin.accounts import rows
     from risk_manager.settings import load
 
     configuration = load(arguments.config)
-    found = rows(configuration, _guarded(arguments))
+    found = rows(configuration, asyncio.run(guarded_now(arguments.data, arguments.url)))
     if arguments.gateway:
-        found = _with_the_login(found, _login(arguments))
+        found = with_the_login(found, _login(arguments))
     if arguments.account is not None:
         found = [row for row in found if row["id"] == arguments.account]
         if not found:
@@ -93,28 +93,8 @@ def _list(arguments: argparse.Namespace) -> int:
         return Exit.DONE
     for row in found:
         name = f" ({row['nickname']})" if row["nickname"] else ""
-        if not row["listed"]:
-            told = "not in accounts.yaml"
-        else:
-            told = row["mode"] if row["enabled"] else "disabled"
-        login = row.get("login")
-        told += {None: "", True: ", in the login", False: ", NOT in the login"}[login]
-        print(f"account {row['id']}{name}: {told}, {row['standing']}")
+        print(f"account {row['id']}{name}: {told_account(row)}")
     return Exit.DONE
-
-
-def _guarded(arguments: argparse.Namespace) -> "Guarded":
-    """Return what the running daemon guards; without one, what the next start would."""
-    from risk_manager.admin.accounts import Guarded
-    from risk_manager.feed.client import FeedUnreachable, read_once
-
-    watched = None
-    try:
-        _, snapshot, _ = asyncio.run(read_once(arguments.data, arguments.url))
-        watched = frozenset(account["account_id"] for account in snapshot["accounts"])
-    except FeedUnreachable:
-        pass
-    return Guarded.read(arguments.data, watched, datetime.now(UTC))
 
 
 def _login(arguments: argparse.Namespace) -> "TriedLogin":
@@ -129,64 +109,55 @@ def _login(arguments: argparse.Namespace) -> "TriedLogin":
         raise CommandFailed(Exit.REFUSED, f"the login cannot be asked: {error}") from None
 
 
-def _with_the_login(found: list[dict[str, Any]], login: "TriedLogin") -> list[dict[str, Any]]:
-    names = {account.id: account.name for account in login.accounts}
-    known = {row["id"] for row in found}
-    found = [{**row, "login": row["id"] in names} for row in found]
-    return found + [
-        {
-            "id": account_id,
-            "nickname": name,
-            "listed": False,
-            "enabled": False,
-            "mode": None,
-            "guarded": False,
-            "guarded_until": None,
-            "standing": "not guarded",
-            "login": True,
-        }
-        for account_id, name in sorted(names.items())
-        if account_id not in known
-    ]
-
-
 # --- edits ----------------------------------------------------------------------------------------
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.accounts import add
+    from risk_manager.admin.account_edits import add
 
-    def change(edit: "FileEdit") -> None:
-        add(edit, arguments.account, arguments.nickname, enabled=not arguments.disabled)
+    remark = "" if arguments.no_test else _asked_login(arguments)
+    return _carry_out(
+        arguments,
+        lambda: add(
+            arguments.config,
+            arguments.account,
+            arguments.nickname,
+            enabled=not arguments.disabled,
+            remark=remark,
+        ),
+    )
 
-    remark = "" if arguments.no_test else _not_in_the_login(arguments, arguments.account)
-    wanted = {arguments.account: not arguments.disabled}
-    return _carry_out(arguments, change, wanted, [remark] * bool(remark))
+
+def _asked_login(arguments: argparse.Namespace) -> str:
+    from risk_manager.admin.account_edits import NotInTheLogin, remark_on_the_login
+
+    try:
+        return asyncio.run(remark_on_the_login(arguments.config, arguments.data, arguments.account))
+    except NotInTheLogin as error:
+        raise CommandFailed(Exit.REFUSED, f"{error}; --no-test adds it all the same") from None
 
 
 def _edit(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.accounts import rename, renumber
+    from risk_manager.admin.account_edits import change
 
     if not (arguments.id or arguments.nickname or arguments.no_nickname):
         arguments.usage("give --nickname, --no-nickname or --id")
-
-    def change(edit: "FileEdit") -> None:
-        if arguments.nickname or arguments.no_nickname:
-            rename(edit, arguments.account, arguments.nickname)
-        if arguments.id:
-            renumber(edit, arguments.account, arguments.id)
-
-    is_another = bool(arguments.id) and arguments.id != arguments.account
-    wanted = {arguments.account: False, arguments.id: True} if is_another else {}
-    return _carry_out(arguments, change, wanted)
+    return _carry_out(
+        arguments,
+        lambda: change(
+            arguments.config,
+            arguments.account,
+            nickname=arguments.nickname,
+            no_nickname=arguments.no_nickname,
+            new_id=arguments.id,
+        ),
+    )
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.accounts import remove
+    from risk_manager.admin.account_edits import remove
 
-    return _carry_out(
-        arguments, lambda edit: remove(edit, arguments.account), {arguments.account: False}
-    )
+    return _carry_out(arguments, lambda: remove(arguments.config, arguments.account))
 
 
 def _enable(arguments: argparse.Namespace) -> int:
@@ -198,43 +169,35 @@ def _disable(arguments: argparse.Namespace) -> int:
 
 
 def _switch(arguments: argparse.Namespace, *, enabled: bool) -> int:
-    from risk_manager.admin.accounts import enable
+    from risk_manager.admin.account_edits import switch
 
     return _carry_out(
-        arguments,
-        lambda edit: enable(edit, arguments.account, enabled=enabled),
-        {arguments.account: enabled},
+        arguments, lambda: switch(arguments.config, arguments.account, enabled=enabled)
     )
 
 
-def _carry_out(
-    arguments: argparse.Namespace,
-    change: Callable[["FileEdit"], None],
-    wanted: dict[int, bool],
-    remarks: list[str] | None = None,
-) -> int:
-    """Make an edit of accounts.yaml. `wanted` says of each account concerned if it is guarded."""
-    from risk_manager.admin.accounts import NoSuchEdit, still_named
-    from risk_manager.settings.loading import ACCOUNTS
+def _carry_out(arguments: argparse.Namespace, make: Callable[[], "AccountEdit"]) -> int:
+    """Make an edit of accounts.yaml, show it, ask, and write it."""
+    from risk_manager.admin.accounts import NoSuchEdit
+    from risk_manager.settings.edits import EditFailed
+    from risk_manager.settings.yaml_edit import CannotEdit
 
     try:
-        edit = begin(arguments, ACCOUNTS, change)
+        made = make()
     except NoSuchEdit as error:
         raise CommandFailed(Exit.REFUSED, str(error)) from None
-    remarks = list(remarks or ())
-    if not edit.is_changed:
-        return _tell(arguments, edit, [*remarks, "nothing to change: it is so already"])
-    configuration = show(arguments, edit)
-    gone = [i for i in wanted if configuration.accounts.find(i) is None]
-    for account_id in gone:
-        if keys := still_named(configuration, account_id):
-            remarks.append(f"risk_config.yaml still names {account_id}: {', '.join(keys)}")
+    except (EditFailed, CannotEdit) as error:
+        raise CommandFailed(Exit.CONFIGURATION, str(error)) from None
+    if not made.is_changed:
+        return _tell(arguments, made.edit, [*made.remarks, "nothing to change: it is so already"])
+    show(arguments, made.edit, made.after)
     if arguments.dry_run:
-        return _tell(arguments, edit, [*remarks, "nothing was written (--dry-run)"])
-    if not all(wanted.values()):
-        _ask(arguments, [i for i, is_wanted in wanted.items() if not is_wanted])
-    answer = write(arguments, edit)
-    return _tell(arguments, edit, [*remarks, *_effect(arguments, answer, wanted)], answer)
+        return _tell(arguments, made.edit, [*made.remarks, "nothing was written (--dry-run)"])
+    if made.no_longer_guarded:
+        _ask(arguments, made.no_longer_guarded)
+    answer = write(arguments, made.edit)
+    effect = asyncio.run(made.effect(arguments.data, arguments.url, answer))
+    return _tell(arguments, made.edit, [*made.remarks, *effect], answer)
 
 
 def _ask(arguments: argparse.Namespace, account_ids: list[int]) -> None:
@@ -247,31 +210,6 @@ def _ask(arguments: argparse.Namespace, account_ids: list[int]) -> None:
     word: str = arguments.confirm
     if input(f"Type {word} to go on: ").strip() != word:
         raise CommandFailed(Exit.REFUSED, "nothing was done")
-
-
-def _effect(
-    arguments: argparse.Namespace, answer: dict[str, Any] | None, wanted: dict[int, bool]
-) -> list[str]:
-    """Return from when the edit counts, in sentences."""
-    from risk_manager.admin.accounts import after_a_start
-    from risk_manager.admin.effective import told_time
-
-    guarded = _guarded(arguments)
-    if answer is None:
-        return [after_a_start(i, guarded, is_wanted=is_wanted) for i, is_wanted in wanted.items()]
-    told = []
-    for account_id, is_wanted in wanted.items():
-        is_guarded = account_id in (guarded.now or ())
-        if is_wanted and not is_guarded:
-            told.append(f"account {account_id} is NOT guarded before the daemon is started again")
-        elif is_wanted:
-            told.append(f"account {account_id} is guarded")
-        elif is_guarded:
-            reset = told_time(answer.get("next_reset") or guarded.reset)
-            told.append(f"account {account_id} stays guarded until the reset ({reset})")
-        else:
-            told.append(f"account {account_id} is not guarded")
-    return told or ["the daemon has read it; a nickname is shown after its next start"]
 
 
 def _tell(
@@ -293,26 +231,3 @@ def _tell(
         for line in lines:
             print(line)
     return Exit.DONE
-
-
-def _not_in_the_login(arguments: argparse.Namespace, account_id: int) -> str:
-    """Refuse an account that the login does not have. Returns a remark where it cannot be asked."""
-    from risk_manager.admin.credentials import GatewaySilent, try_stored
-    from risk_manager.admin.rest_gateway import LoginRefused
-    from risk_manager.settings.loading import load_gateway
-    from risk_manager.settings.secrets import SecretUnavailable
-
-    if load_gateway(arguments.config).kind == "practice":
-        return ""
-    try:
-        login = asyncio.run(try_stored(arguments.config, arguments.data))
-    except (SecretUnavailable, LoginRefused, GatewaySilent) as error:
-        return f"whether the login has account {account_id} is not known: {error}"
-    if account_id in (account.id for account in login.accounts):
-        return ""
-    known = ", ".join(f"{a.id} ({a.name})" for a in login.accounts) or "none"
-    raise CommandFailed(
-        Exit.REFUSED,
-        f"account {account_id} is not in this login, which has {known}; "
-        "--no-test adds it all the same",
-    )

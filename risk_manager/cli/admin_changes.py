@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,11 @@ from risk_manager.cli.limit_edits import (
     carry_out,
     confirm,
     refused,
-    told_changes,
+    tell_changes,
 )
 from risk_manager.cli.places import add_json, add_places, add_url
 
 if TYPE_CHECKING:
-    from risk_manager.admin.config_changes import Committed
     from risk_manager.cli.groups import Commands
 
 NEVER_RUN = (
@@ -66,7 +64,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     elif not found["changes"]:
         print("no difference: the files are as the daemon has read them")
     else:
-        told_changes(found["changes"], found["next_reset"])
+        tell_changes(found)
         print(
             "counts after `risk-manager admin config apply`"
             if found["daemon"] == "running"
@@ -88,10 +86,11 @@ def _compared(arguments: argparse.Namespace) -> dict[str, Any]:
         code = Exit.CONFIGURATION if error.code == "configuration" else Exit.REFUSED
         raise CommandFailed(code, error.message) from None
     except FeedUnreachable:
+        from risk_manager.admin.config_changes import Committed
         from risk_manager.settings import load
 
         files = load(arguments.config)
-        standing = _standing(arguments)
+        standing = Committed.read(arguments.data, datetime.now(UTC))
         if standing is None:
             nothing: dict[str, Any] = {"changes": [], "next_reset": None}
             return {"digest": files.digest, **nothing, "daemon": "never run"}
@@ -99,63 +98,30 @@ def _compared(arguments: argparse.Namespace) -> dict[str, Any]:
         return {"digest": files.digest, **compared, "daemon": "stopped"}
 
 
-def _standing(arguments: argparse.Namespace) -> "Committed | None":
-    from risk_manager.admin.config_changes import Committed
-
-    return Committed.read(arguments.data, datetime.now(UTC))
-
-
 def _pending(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.effective import told_time
+    from risk_manager.admin.limit_proposals import told_waiting, waiting
 
-    standing = _standing(arguments)
-    waits: dict[str, Any] = {"changes": [], "next_reset": None, "older_versions": []}
-    if standing is not None:
-        waits = {**standing.waiting().plain(), "older_versions": list(standing.kept())}
-    if arguments.json:
-        print(json.dumps(waits, indent=2))
-        return Exit.DONE
-    if not waits["changes"]:
-        print("nothing waits for the reset")
-        if waits["older_versions"]:
-            print(_kept(waits["older_versions"]))
-        return Exit.DONE
-    told_changes(waits["changes"], waits["next_reset"])
-    print(
-        f"in force from {told_time(waits['next_reset'])}; `risk-manager admin config cancel` takes "
-        "it back"
-    )
+    waits = waiting(arguments.data)
+    print(json.dumps(waits, indent=2) if arguments.json else "\n".join(told_waiting(waits)))
     return Exit.DONE
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.config_edits import propose
-    from risk_manager.settings import load
+    from risk_manager.admin.limit_proposals import cancelling, told_kept
 
-    files = load(arguments.config)
-    standing = _standing(arguments)
-    edits = {} if standing is None else standing.without_what_waits(files)
-    if standing is None or not edits:
+    found = refused(lambda: cancelling(arguments.config, arguments.data))
+    if found is None:
         print(
             json.dumps({"written": False, "changes": []}, indent=2)
             if arguments.json
             else "nothing waits for the reset"
         )
         return Exit.DONE
-    proposal = refused(lambda: propose(arguments.config, edits))
-    code = carry_out(arguments, proposal)
-    kept = standing.kept(proposal.after)
-    if kept and not (arguments.json or arguments.dry_run):
-        print(_kept(kept))
+    code = carry_out(arguments, found.proposal)
+    if not (arguments.json or arguments.dry_run):
+        for line in told_kept(found.kept):
+            print(line)
     return code
-
-
-def _kept(rules: Sequence[str]) -> str:
-    """Return a sentence about rules that were edited today and cannot be compared."""
-    return (
-        "until the reset versions of today hold as well where they may be stricter: "
-        f"{', '.join(rules)}"
-    )
 
 
 def _apply(arguments: argparse.Namespace) -> int:
@@ -164,7 +130,7 @@ def _apply(arguments: argparse.Namespace) -> int:
         if not found["changes"]:
             print("no difference: the files are as the daemon has read them")
             return Exit.DONE
-        told_changes(found["changes"], found["next_reset"])
+        tell_changes(found)
     if arguments.dry_run:
         print(json.dumps(found, indent=2) if arguments.json else "nothing was read (--dry-run)")
         return Exit.DONE

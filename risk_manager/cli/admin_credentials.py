@@ -64,7 +64,12 @@ def register(groups: "Commands") -> None:
 def _set(arguments: argparse.Namespace) -> int:
     from pydantic import SecretStr
 
-    from risk_manager.admin.credentials import known_username, new_credentials
+    from risk_manager.admin.credentials import (
+        known_username,
+        new_credentials,
+        remarks_on,
+        told_kept,
+    )
     from risk_manager.settings.loading import load_gateway
     from risk_manager.settings.yaml_edit import CannotEdit
 
@@ -88,21 +93,16 @@ def _set(arguments: argparse.Namespace) -> int:
         tried = _answered(try_login(arguments.config, arguments.data, new.credentials))
     difference = new.edit.difference()
     _store(arguments, new)
-    remarks = [*_remarks(arguments, gateway), *(f"{n} overrides it" for n in new.overridden_by)]
     if arguments.json:
         told = {"stored": str(reference), "username": username, "difference": difference}
+        remarks = remarks_on(new, gateway, arguments.data)
         print(json.dumps({**told, "tested": _row(tried) if tried else None, "remarks": remarks}))
         return Exit.DONE
     print_difference(difference)
     if tried:
         _tell_login(tried)
-    if reference.kind == "env":
-        print(f"settings.yaml refers to {reference}: set {reference.place} where the daemon starts")
-    else:
-        where = reference.told(arguments.config)
-        print(f"the key is kept in {where}; only this user may read it")
-    for remark in remarks:
-        print(remark)
+    for line in told_kept(new, gateway, arguments.config, arguments.data):
+        print(line)
     return Exit.DONE
 
 
@@ -159,17 +159,6 @@ def _store(arguments: argparse.Namespace, new: Any) -> None:
         ) from None
 
 
-def _remarks(arguments: argparse.Namespace, gateway: "GatewaySettings") -> list[str]:
-    from risk_manager.admin.folder import is_in_use
-
-    remarks = []
-    if gateway.kind == "practice":
-        remarks.append("gateway.kind is practice: the login is not used until it is projectx")
-    if is_in_use(arguments.data):
-        remarks.append("the running daemon goes on with the old login until it is started again")
-    return remarks
-
-
 # --- test -----------------------------------------------------------------------------------------
 
 
@@ -199,16 +188,10 @@ def _answered(asked: "Coroutine[Any, Any, TriedLogin]") -> "TriedLogin":
 
 
 def _tell_login(tried: "TriedLogin") -> None:
-    print(f"logged in at {tried.host} in {tried.took_ms} ms")
-    for account in tried.accounts:
-        watched = "watched" if account.is_watched else "not watched"
-        can = {True: "may trade", False: "may NOT trade", None: "unknown whether it may trade"}
-        print(f"account {account.id} ({account.name}): {can[account.can_trade]}, {watched}")
-    for account_id in tried.missing:
-        print(f"account {account_id} is watched and NOT in this login")
-    if tried.age is not None:
-        now = datetime.now(UTC)
-        print(tried.age.reminder(now) or tried.age.told(now))
+    from risk_manager.admin.credentials import told_login
+
+    for line in told_login(tried, datetime.now(UTC)):
+        print(line)
 
 
 def _row(tried: "TriedLogin") -> dict[str, Any]:
@@ -231,17 +214,12 @@ def _row(tried: "TriedLogin") -> dict[str, Any]:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.credentials import remove_key
-    from risk_manager.admin.folder import is_in_use
+    from risk_manager.admin.credentials import remove_key, why_the_key_stays
     from risk_manager.settings.loading import load_gateway
 
     reference = load_gateway(arguments.config).api_key
-    if is_in_use(arguments.data):
-        raise CommandFailed(
-            Exit.REFUSED,
-            "a daemon guards with this key, and could not log in again without it; stop it first, "
-            "or replace the key: risk-manager admin credentials set",
-        )
+    if (why := why_the_key_stays(arguments.data)) is not None:
+        raise CommandFailed(Exit.REFUSED, why)
     if not arguments.yes:
         if not sys.stdin.isatty():
             raise CommandFailed(Exit.REFUSED, "nobody can be asked here; say --yes")

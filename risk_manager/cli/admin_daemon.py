@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from risk_manager.cli.effects import in_force, locked, named, of_clear, of_lock
+from risk_manager.admin.order_effects import in_force, named, of_clear, of_lock
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
 from risk_manager.cli.hidden_input import read_hidden
@@ -15,6 +15,7 @@ from risk_manager.cli.numbers import duration
 from risk_manager.cli.places import add_account, add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
+    from risk_manager.admin.daemon_line import OwnLine
     from risk_manager.cli.groups import Commands
 
 
@@ -86,18 +87,21 @@ async def call(
     arguments: argparse.Namespace, method: str, params: dict[str, Any], *, timeout_s: float = 30.0
 ) -> Any:
     """Return the daemon's answer to one verb. Asks for the password if one is needed."""
-    from risk_manager.feed.client import AdminClient, AdminRefused
+    from risk_manager.admin.daemon_line import ask_daemon
 
-    async with AdminClient.connect(arguments.data, arguments.url) as admin:
-        try:
-            return await admin.call(method, params, timeout_s=timeout_s)
-        except AdminRefused as refused:
-            if refused.code != "login_required":
-                raise
-        from_stdin = getattr(arguments, "password_stdin", False)
-        password = await asyncio.to_thread(ask_password, "Admin password: ", from_stdin=from_stdin)
-        await admin.call("login", {"password": password})
-        return await admin.call(method, params, timeout_s=timeout_s)
+    return await ask_daemon(to_daemon(arguments), method, params, timeout_s=timeout_s)
+
+
+def to_daemon(arguments: argparse.Namespace) -> "OwnLine":
+    """Return the way to the daemon, which asks for the password where one is needed."""
+    from risk_manager.admin.daemon_line import OwnLine
+
+    from_stdin = getattr(arguments, "password_stdin", False)
+
+    async def ask() -> str:
+        return await asyncio.to_thread(ask_password, "Admin password: ", from_stdin=from_stdin)
+
+    return OwnLine(arguments.data, arguments.url, ask)
 
 
 def _snapshot(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -109,60 +113,28 @@ def _snapshot(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.key_age import RENEW, known_age
+    from risk_manager.admin.status_lines import key_reminder, status_lines
 
     message, snapshot = _snapshot(arguments)
-    age, now = known_age(arguments.data), datetime.now(UTC)
-    reminder = None if age is None else age.reminder(now)
+    now = datetime.now(UTC)
     if arguments.json:
+        reminder = key_reminder(arguments.data, now)
         print(json.dumps({**snapshot, "key_reminder": reminder}, indent=2))
         return Exit.DONE
-    hubs = ", ".join(f"{name} stream {hub['state']}" for name, hub in snapshot["hubs"].items())
-    status = snapshot["status"] + (f" ({message})" if message else "")
-    print(f"daemon {status}, version {snapshot['version']}" + (f"; {hubs}" * bool(hubs)))
-    for account in snapshot["accounts"]:
-        print(f"{named(account)}, {account['mode']}: {_in_a_line(account)}")
-        if account.get("mode_reason"):
-            print(f"  {account['mode_reason']}")
-    if not snapshot["accounts"]:
-        print("accounts: not known yet" if _is_starting(snapshot) else "no account is watched")
-    if reminder is not None:
-        print(f"{reminder}: {RENEW}")
-    from risk_manager.admin.drill_record import drill_told
-
-    print(f"fire drill: {drill_told(arguments.config, arguments.data)}")
+    for line in status_lines(message, snapshot, arguments.config, arguments.data, now):
+        print(line)
     return Exit.DONE
 
 
-def _is_starting(snapshot: dict[str, Any]) -> bool:
-    return bool(snapshot["status"] == "STARTING")
-
-
-def _in_a_line(account: dict[str, Any]) -> str:
-    locks = locked(account["locks"], datetime.now(UTC))
-    if not account.get("known", True):
-        # A stored lock is in force. That there is none is not known before the account is read.
-        return f"not known yet, {locks}" if account["locks"] else "not known yet"
-    held = account["contracts_held"]
-    return (
-        f"{_money(account['realised_net'])} realised, {_money(account['unrealised'])} open, "
-        f"{held} contract{'' if held == 1 else 's'}, {locks}"
-    )
-
-
-def _money(amount: float | None) -> str:
-    if amount is None:
-        return "unknown"
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
-
-
 def _list_lockouts(arguments: argparse.Namespace) -> int:
+    from risk_manager.admin.status_lines import is_starting
+
     _, snapshot = _snapshot(arguments)
     accounts = snapshot["accounts"]
     known = [account["account_id"] for account in accounts]
     if arguments.account is not None and arguments.account not in known:
         watched = ", ".join(map(str, known)) or "none"
-        unknown = "is not watched" if not _is_starting(snapshot) else "is not known yet"
+        unknown = "is not watched" if not is_starting(snapshot) else "is not known yet"
         raise CommandFailed(
             Exit.REFUSED, f"account {arguments.account} {unknown}; watched: {watched}"
         )
@@ -179,7 +151,7 @@ def _list_lockouts(arguments: argparse.Namespace) -> int:
     for lock in locks:
         print(f"{named({**lock, 'name': lock['account']})}: {in_force(lock, now)}")
     unread = [str(a["account_id"]) for a in chosen if not a.get("known", True)]
-    if unread or (not chosen and _is_starting(snapshot)):
+    if unread or (not chosen and is_starting(snapshot)):
         plural = "" if len(unread) == 1 else "s"
         whose = f"account{plural} {', '.join(unread)}" if unread else "the accounts"
         print(f"{whose}: not known yet; what is open now may still set a lock")

@@ -7,8 +7,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from risk_manager.cli.admin_daemon import call
-from risk_manager.cli.effects import is_done, of_panic
+from risk_manager.admin.order_effects import is_done
+from risk_manager.cli.admin_daemon import to_daemon
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command
 from risk_manager.cli.numbers import duration
@@ -17,7 +17,6 @@ from risk_manager.cli.places import add_account, add_json, add_places, add_url
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
 
-WAIT_S = 20.0
 TRY_FOR = "90s"
 ABOUT = """\
 Close every position and cancel every order of the watched accounts, or of one with --account.
@@ -92,27 +91,19 @@ def _ask(arguments: argparse.Namespace) -> None:
 
 def _by_the_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Return the daemon's answer; None if it cannot do it, which is said."""
-    from risk_manager.feed.client import AdminRefused, FeedUnreachable
+    from risk_manager.admin.panic import Panic
+    from risk_manager.feed.client import AdminRefused
 
-    params = {
-        "account_id": "all" if arguments.account is None else arguments.account,
-        "reason": arguments.reason,
-        "wait_s": WAIT_S,
-        "lock": not arguments.no_lock,
-        "duration": arguments.duration,
-    }
+    order = Panic(
+        account_id=arguments.account,
+        is_locking=not arguments.no_lock,
+        duration=arguments.duration,
+        reason=arguments.reason,
+    )
     try:
-        result = asyncio.run(call(arguments, "close_all", params, timeout_s=WAIT_S + 10))
-    except FeedUnreachable as error:
-        _say(str(error))
-        return None
+        return asyncio.run(order.by_the_daemon(to_daemon(arguments), _say))
     except AdminRefused as refused:
-        # An account that the daemon does not watch is closed all the same if it is named.
-        if refused.code not in ("starting", "internal", "unknown_account"):
-            raise CommandFailed(Exit.REFUSED, refused.message) from None
-        _say(refused.message)
-        return None
-    return {"daemon": True, **result}
+        raise CommandFailed(Exit.REFUSED, refused.message) from None
 
 
 def _without_the_daemon(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -141,22 +132,10 @@ def _without_the_daemon(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _tell(result: dict[str, Any]) -> None:
-    now = datetime.now(UTC)
-    for row in result.get("report", ()):
-        for line in of_panic(row, now):
-            print(line)
-    for account_id in result.get("locked", ()):
-        print(
-            f"account {account_id}: locked flat; an administrator lifts it with: risk-manager "
-            f"admin lockouts clear --account {account_id} --reason TEXT"
-        )
-    for other in result.get("left_alone", ()):
-        print(
-            f"account {other['account_id']} ({other['name']}) is in this login and not watched: "
-            f"left alone (panic --account {other['account_id']} closes it)"
-        )
-    if not result["daemon"]:
-        print("no lock was set, and nobody guards as long as no daemon runs: risk-manager run")
+    from risk_manager.admin.panic import told_panic
+
+    for line in told_panic(result, datetime.now(UTC)):
+        print(line)
 
 
 def _say(line: str) -> None:

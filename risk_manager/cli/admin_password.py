@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from risk_manager.cli.admin_daemon import ask_password, call
+from risk_manager.cli.admin_daemon import ask_password, to_daemon
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
 from risk_manager.cli.places import add_json, add_password_stdin, add_places, add_url
@@ -49,60 +49,31 @@ def _change(arguments: argparse.Namespace) -> int:
 
 
 def _kept(data: Path) -> str | None:
-    from risk_manager.admin.password import HASH_FILE, read_hash
+    from risk_manager.admin.password_change import NotChanged, kept_hash
 
     try:
-        return read_hash(data / HASH_FILE)
-    except PermissionError:
-        raise
-    except OSError as error:
-        raise CommandFailed(
-            Exit.REFUSED, f"{data / HASH_FILE} cannot be read: {error.strerror}"
-        ) from None
+        return kept_hash(data)
+    except NotChanged as error:
+        raise CommandFailed(Exit.REFUSED, str(error)) from None
 
 
 def _give(arguments: argparse.Namespace, *, is_first: bool) -> int:
     """Ask for what is needed and set the new password."""
-    from risk_manager.admin.password import problem_with
-    from risk_manager.feed.client import AdminRefused, FeedUnreachable
+    from risk_manager.admin.password_change import NotChanged, give_password, problem_with_new
+    from risk_manager.feed.client import AdminRefused
 
     from_stdin = arguments.password_stdin or not sys.stdin.isatty()
     old = None if is_first else ask_password("Old admin password: ", from_stdin=from_stdin)
     new = ask_password("New admin password: ", from_stdin=from_stdin)
-    if (problem := problem_with(new)) is not None:
+    if (problem := problem_with_new(old, new)) is not None:
         raise CommandFailed(Exit.REFUSED, problem)
-    if new == old:
-        raise CommandFailed(Exit.REFUSED, "the new password is the old one; nothing was changed")
     if not from_stdin and ask_password("Again: ", from_stdin=False) != new:
         raise CommandFailed(Exit.REFUSED, "the two do not match; nothing was changed")
     try:
-        asyncio.run(call(arguments, "set_password", {"old": old, "new": new}))
-        told = "the admin password is set" if is_first else "the admin password is changed"
+        told = asyncio.run(give_password(arguments.data, to_daemon(arguments), old, new))
     except AdminRefused as error:
         raise CommandFailed(Exit.REFUSED, error.message) from None
-    except FeedUnreachable:
-        told = _give_without_daemon(arguments.data, old, new)
+    except NotChanged as error:
+        raise CommandFailed(Exit.REFUSED, str(error)) from None
     print(json.dumps({"set": True, "message": told}, indent=2) if arguments.json else told)
     return Exit.DONE
-
-
-def _give_without_daemon(data: Path, old: str | None, new: str) -> str:
-    """Set a password while the daemon is stopped. A first one counts from the next start, a
-    changed one only after a reset."""
-    from risk_manager.admin.password import HASH_FILE, fits, hashed, read_hash, write_hash
-
-    path = data / HASH_FILE
-    try:
-        kept = read_hash(path)
-        if kept is not None and not fits(old or "", kept):
-            raise CommandFailed(Exit.REFUSED, "that is not the admin password")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_hash(path, hashed(new))
-    except OSError as error:
-        raise CommandFailed(Exit.REFUSED, f"{path} cannot be written: {error.strerror}") from None
-    if kept is None:
-        return "the admin password is set; it counts from the daemon's next start"
-    return (
-        "the admin password is changed; as the daemon does not run, the old one counts until a "
-        "start after the next reset"
-    )

@@ -2,19 +2,20 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from risk_manager.cli.exits import CommandFailed, Exit
+from risk_manager.cli.exits import Exit
 from risk_manager.cli.groups import add_command
 from risk_manager.cli.limit_edits import add_edit_options, carry_out, refused
 from risk_manager.cli.places import add_account, add_json, add_places
 
 if TYPE_CHECKING:
+    from risk_manager.admin.config_edits import Proposal
     from risk_manager.admin.rule_pages import RulePage
     from risk_manager.cli.groups import Commands
-    from risk_manager.settings.yaml_edits import Edit
 
 RULE = "the rule's id, or its name if it is there once"
 RULE_OR_PRESET = f"{RULE}; or a preset, as topstep-50k-combine"
@@ -138,26 +139,22 @@ def _tell_preset(arguments: argparse.Namespace) -> int:
 
 
 def _set(arguments: argparse.Namespace) -> int:
-    from risk_manager.settings import rule_edits
+    from risk_manager.admin.limit_proposals import Value, set_values
     from risk_manager.settings.yaml_edits import value_of
 
     if not arguments.values and not arguments.unset:
         arguments.usage("give KEY=VALUE, as limit=400, or --unset KEY")
-    values: list[tuple[rule_edits.Path, Any]] = []
+    values: list[Value] = []
     for word in arguments.values:
         key, sign, text = word.partition("=")
         if not sign or not key.strip():
             arguments.usage(f"{word!r} is no KEY=VALUE; write limit=400")
         values.append((_path(arguments, key), refused(partial(value_of, text))))
     gone = [_path(arguments, key) for key in arguments.unset]
-
-    def edit(data: Any) -> None:
-        for path, value in values:
-            rule_edits.set_value(data, arguments.rule, path, value, arguments.account)
-        for path in gone:
-            rule_edits.unset_value(data, arguments.rule, path, arguments.account)
-
-    return _edit(arguments, edit)
+    return _edit(
+        arguments,
+        lambda: set_values(arguments.config, arguments.rule, values, gone, arguments.account),
+    )
 
 
 def _path(arguments: argparse.Namespace, key: str) -> tuple[str, ...]:
@@ -168,38 +165,26 @@ def _path(arguments: argparse.Namespace, key: str) -> tuple[str, ...]:
 
 
 def _switch(arguments: argparse.Namespace) -> int:
-    from risk_manager.settings import rule_edits
+    from risk_manager.admin.limit_proposals import switch_rule
 
-    def edit(data: Any) -> None:
-        rule_edits.set_value(data, arguments.rule, ("enabled",), arguments.is_on, arguments.account)
-
-    return _edit(arguments, edit)
+    return _edit(
+        arguments,
+        lambda: switch_rule(
+            arguments.config,
+            arguments.rule,
+            is_on=arguments.is_on,
+            account_id=arguments.account,
+        ),
+    )
 
 
 def _defaults(arguments: argparse.Namespace) -> int:
-    from risk_manager.admin.shipped_rules import as_shipped
+    from risk_manager.admin.limit_proposals import shipped_values
 
     if (arguments.rule is None) is not arguments.all:
         arguments.usage("give one RULE, or --all")
-    return _edit(arguments, lambda data: as_shipped(data, arguments.rule))
+    return _edit(arguments, lambda: shipped_values(arguments.config, arguments.rule))
 
 
-def _edit(arguments: argparse.Namespace, edit: "Edit") -> int:
-    from risk_manager.admin.config_edits import propose
-    from risk_manager.settings.loading import RISK_CONFIG
-
-    account = getattr(arguments, "account", None)
-    if account is not None:
-        _known(arguments, account)
-    return carry_out(arguments, refused(lambda: propose(arguments.config, {RISK_CONFIG: edit})))
-
-
-def _known(arguments: argparse.Namespace, account_id: int) -> None:
-    from risk_manager.settings import load
-
-    accounts = load(arguments.config).accounts
-    if accounts.find(account_id) is None and accounts.unlisted != "enforce":
-        known = ", ".join(str(a.id) for a in accounts.accounts)
-        raise CommandFailed(
-            Exit.REFUSED, f"account {account_id} is not in accounts.yaml; there are {known}"
-        )
+def _edit(arguments: argparse.Namespace, make: "Callable[[], Proposal]") -> int:
+    return carry_out(arguments, refused(make))

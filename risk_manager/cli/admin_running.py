@@ -4,15 +4,13 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from risk_manager.cli.admin_daemon import answered, call
+from risk_manager.cli.admin_daemon import answered, call, to_daemon
 from risk_manager.cli.exits import Exit
 from risk_manager.cli.groups import add_command, add_group
 from risk_manager.cli.places import add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
-
-WAIT_S = 60.0
 
 
 def register(groups: "Commands") -> None:
@@ -50,52 +48,34 @@ def register(groups: "Commands") -> None:
 
 
 def _reconnect(arguments: argparse.Namespace) -> int:
-    result = answered(call(arguments, "reconnect", {"hub": arguments.hub}, timeout_s=WAIT_S))
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-    else:
-        _tell_hubs(result["hubs"])
-    return _verdict(result)
+    from risk_manager.admin.running_orders import is_opened, reconnect, told_hubs
+
+    result = answered(reconnect(to_daemon(arguments), arguments.hub))
+    _tell(arguments, result, told_hubs(result))
+    return Exit.DONE if is_opened(result) else Exit.REFUSED
 
 
 def _drop(arguments: argparse.Namespace) -> int:
-    result = answered(call(arguments, "session_drop", {}, timeout_s=WAIT_S))
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-    else:
-        _tell_hubs(result["hubs"])
-        print(
-            "logged in anew; the old token is worthless"
-            if result["old_token_ended"]
-            else f"logged in anew; the old token still counts for up to a day: {result['why']}"
-        )
-    return _verdict(result) if result["old_token_ended"] else Exit.REFUSED
+    from risk_manager.admin.running_orders import drop_session, is_opened, told_drop
 
-
-def _tell_hubs(hubs: dict[str, dict[str, Any]]) -> None:
-    for name, hub in hubs.items():
-        opened = "opened anew" if hub["opened"] else "NOT opened anew in time"
-        print(f"{name} stream {opened}, {hub['state']}")
-
-
-def _verdict(result: dict[str, Any]) -> int:
-    is_done = all(hub["opened"] for hub in result["hubs"].values())
-    return Exit.DONE if is_done else Exit.REFUSED
+    result = answered(drop_session(to_daemon(arguments)))
+    _tell(arguments, result, told_drop(result))
+    return Exit.DONE if result["old_token_ended"] and is_opened(result) else Exit.REFUSED
 
 
 def _level(arguments: argparse.Namespace) -> int:
     result = answered(call(arguments, "log_level", {"level": arguments.level}))
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-    else:
-        print(f"logging at {result['level']} until the next start")
+    _tell(arguments, result, [f"logging at {result['level']} until the next start"])
     return Exit.DONE
 
 
 def _reset(arguments: argparse.Namespace) -> int:
-    result = answered(call(arguments, "day_reset", {}))
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-    else:
-        print(f"every account is on the trading day {result['trading_date']}")
+    from risk_manager.admin.running_orders import reset_day, told_day
+
+    result = answered(reset_day(to_daemon(arguments)))
+    _tell(arguments, result, [told_day(result)])
     return Exit.DONE
+
+
+def _tell(arguments: argparse.Namespace, result: dict[str, Any], lines: list[str]) -> None:
+    print(json.dumps(result, indent=2) if arguments.json else "\n".join(lines))

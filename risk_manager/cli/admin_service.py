@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from risk_manager.cli.groups import Commands
+    from risk_manager.service.changes import ServiceChange
     from risk_manager.service.manager import ServiceManager
     from risk_manager.service.steps import Step
 
@@ -98,62 +99,35 @@ def _manager(arguments: argparse.Namespace) -> "tuple[ServiceManager, str]":
 
 
 def _change(arguments: argparse.Namespace) -> int:
+    from risk_manager.service.changes import prepare
     from risk_manager.service.service import ServiceRefused
 
     manager, name = _manager(arguments)
     try:
-        steps, remarks = _steps(arguments, manager, name)
-        why_not = manager.absent() or manager.hindrance()
-        if arguments.dry_run or why_not:
-            _tell_steps(arguments, steps, remarks)
+        change = prepare(
+            manager, arguments.verb, name, arguments.config, arguments.data, user=arguments.user
+        )
+        if arguments.dry_run or change.why_not:
+            _tell_steps(arguments, change.steps, change.remarks)
             if arguments.dry_run:
                 return Exit.DONE
-            raise CommandFailed(Exit.REFUSED, f"nothing was done: {why_not}")
+            raise CommandFailed(Exit.REFUSED, f"nothing was done: {change.why_not}")
         if not arguments.yes:
             _confirm(arguments, name)
-        _carry_out(arguments, steps, remarks)
+        _carry_out(arguments, change)
     except ServiceRefused as error:
         raise CommandFailed(Exit.REFUSED, str(error)) from None
     return Exit.DONE
 
 
-def _steps(
-    arguments: argparse.Namespace, manager: "ServiceManager", name: str
-) -> "tuple[Sequence[Step], list[str]]":
-    """Return the steps of a verb, and remarks on what would keep the service from starting."""
-    if arguments.verb != "install":
-        steps: Sequence[Step] = getattr(manager, arguments.verb)(name)
-        return steps, []
-    from risk_manager.service.readiness import remarks
-    from risk_manager.service.service import Service
-    from risk_manager.service.systemd import USER
-    from risk_manager.settings.loading import load
-
-    configuration = load(arguments.config)
-    service = Service.of_this_program(name, arguments.config, arguments.data, user=arguments.user)
-    user = arguments.user or (USER if manager.kind == "systemd" else None)
-    return manager.install(service), remarks(service, user, configuration)
-
-
-def _carry_out(
-    arguments: argparse.Namespace, steps: "Sequence[Step]", remarks: "Sequence[str]"
-) -> None:
-    from risk_manager.service.steps import carry_out
-
-    carry_out(steps, (lambda _: None) if arguments.json else print)
+def _carry_out(arguments: argparse.Namespace, change: "ServiceChange") -> None:
+    change.carry_out((lambda _: None) if arguments.json else print)
     if arguments.json:
-        _print_json(arguments.verb, steps, remarks, done=True)
+        _print_json(arguments.verb, change.steps, change.remarks, done=True)
         return
-    for remark in remarks:
+    for remark in change.remarks:
         print(f"mind: {remark}")
-    print(
-        {
-            "install": "installed. Check it with: risk-manager doctor, then start it with: "
-            "risk-manager admin service start",
-            "uninstall": "removed; configuration and data are where they were",
-            "stop": "stopped; nothing is enforced",
-        }.get(arguments.verb, "asked for; see: risk-manager admin service status")
-    )
+    print(change.told_end)
 
 
 def _tell_steps(
@@ -182,12 +156,9 @@ def _print_json(
 
 def _confirm(arguments: argparse.Namespace, name: str) -> None:
     """Ask before the accounts are left unguarded: always before a removal, else if it matters."""
-    from datetime import UTC, datetime
+    from risk_manager.service.changes import exposure_told
 
-    from risk_manager.service.daemon_state import daemon_state
-
-    exposure = daemon_state(arguments.data, datetime.now(UTC)).exposure
-    exposed = exposure and exposure.told()
+    exposed = exposure_told(arguments.data)
     if arguments.verb == "stop" and not exposed:
         return
     if not sys.stdin.isatty():

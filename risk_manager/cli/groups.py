@@ -8,11 +8,12 @@ if TYPE_CHECKING:
 
 
 def add_group(
-    commands: "Commands", name: str, about: str
+    commands: "Commands", name: str, about: str, *, needs_verb: bool = True
 ) -> "tuple[argparse.ArgumentParser, Commands]":
-    """Add a command that only contains others."""
+    """Add a command that contains others. Without `needs_verb` it has a `command` of its own."""
     parser = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
-    return parser, parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    parser.set_defaults(usage=parser.error)
+    return parser, parser.add_subparsers(title="verbs", metavar="VERB", required=needs_verb)
 
 
 def add_command(commands: "Commands", name: str, about: str) -> argparse.ArgumentParser:

@@ -4,21 +4,17 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from risk_manager.cli.admin_daemon import ask_password
+from risk_manager.cli.admin_daemon import to_daemon
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.places import add_json, add_password_stdin, add_places, add_url
 
 if TYPE_CHECKING:
     from risk_manager.admin.config_edits import Proposal
-    from risk_manager.feed.client import AdminClient
 
 Row = Mapping[str, Any]
-STOPPED = "the daemon does not run: this is read at its next start, and what is looser waits"
 
 
 def add_edit_options(parser: argparse.ArgumentParser) -> None:
@@ -43,23 +39,19 @@ def refused[T](make: Callable[[], T]) -> T:
         raise CommandFailed(Exit.REFUSED, str(error)) from None
 
 
-def told_changes(changes: Iterable[Row], reset: str | None) -> None:
+def tell_changes(found: Row) -> None:
     """Print each changed field with its effect and when it counts."""
-    from risk_manager.admin.effective import told_change, told_time
+    from risk_manager.admin.limit_proposals import told_changes
 
-    for change in changes:
-        print("  " + told_change(change, told_time(reset)))
+    for line in told_changes(found):
+        print(f"  {line}")
 
 
 def carry_out(arguments: argparse.Namespace, proposal: "Proposal") -> int:
     """Show an edit, ask, write it, and have the running daemon read it."""
-    from risk_manager.admin.config_changes import Committed
+    from risk_manager.admin.limit_proposals import compared, new_warnings
 
-    files = proposal.after
-    standing = Committed.read(arguments.data, datetime.now(UTC))
-    shown: dict[str, Any] = {"changes": [], "next_reset": None}
-    if standing is not None:
-        shown = standing.compared_with(files).plain()
+    shown = compared(proposal, arguments.data)
     report = {
         "difference": proposal.difference,
         "files": sorted(proposal.texts),
@@ -71,10 +63,9 @@ def carry_out(arguments: argparse.Namespace, proposal: "Proposal") -> int:
         return _end(arguments, report, "nothing to change: the files say so already")
     if not arguments.json:
         print(proposal.difference)
-        told_changes(shown["changes"], shown["next_reset"])
-        for warning in files.warnings:
-            if warning not in proposal.before.warnings:
-                print(f"warning: {warning}", file=sys.stderr)
+        tell_changes(shown)
+        for warning in new_warnings(proposal):
+            print(f"warning: {warning}", file=sys.stderr)
     if arguments.dry_run:
         return _end(arguments, report, "nothing was written (--dry-run)")
     confirm(arguments, "Write this?")
@@ -94,71 +85,20 @@ def confirm(arguments: argparse.Namespace, question: str) -> None:
 async def _written(
     arguments: argparse.Namespace, proposal: "Proposal", report: dict[str, Any]
 ) -> int:
-    from risk_manager.feed.client import AdminClient, AdminRefused, FeedUnreachable
+    from risk_manager.admin.edit_delivery import deliver, told_reading
+    from risk_manager.feed.client import AdminRefused, FeedUnreachable
+    from risk_manager.settings.yaml_edits import EditRefused
 
     try:
-        async with AdminClient.connect(arguments.data, arguments.url) as admin:
-            folder = await _authorized(arguments, admin)
-            _require_same(folder, proposal.after.folder)
-            refused(proposal.write)
-            report["written"] = True
-            answer = await admin.call("reload_config")
+        answer = await deliver(proposal, to_daemon(arguments))
+    except EditRefused as error:
+        raise CommandFailed(Exit.REFUSED, str(error)) from None
     except AdminRefused as error:
-        written = "written, but not read by the daemon: " if report["written"] else ""
-        raise CommandFailed(Exit.REFUSED, written + error.message) from None
+        raise CommandFailed(Exit.REFUSED, error.message) from None
     except FeedUnreachable as error:
-        if report["written"]:
-            raise CommandFailed(
-                Exit.UNREACHABLE, f"written, but it is not known whether it was read: {error}"
-            ) from None
-        refused(proposal.write)
-        return _end(arguments, report | {"written": True, "daemon": "stopped"}, STOPPED)
-    report |= {"written": True, "daemon": "read"} | answer
+        raise CommandFailed(Exit.UNREACHABLE, str(error)) from None
+    report |= {"written": True, "daemon": "stopped" if answer is None else "read"} | (answer or {})
     return _end(arguments, report, told_reading(answer))
-
-
-def _require_same(read: str, ours: Path) -> None:
-    if Path(read).resolve() != ours.resolve():
-        raise CommandFailed(
-            Exit.REFUSED, f"the running daemon reads {read}; give --config {read} to edit that"
-        )
-
-
-async def _authorized(arguments: argparse.Namespace, admin: "AdminClient") -> str:
-    """Return the folder the daemon reads, once it accepts that we change it."""
-    from risk_manager.feed.client import AdminRefused
-
-    try:
-        answer = await admin.call("authorize")
-    except AdminRefused as refused_:
-        if refused_.code != "login_required":
-            raise
-        password = await asyncio.to_thread(
-            ask_password, "Admin password: ", from_stdin=arguments.password_stdin
-        )
-        await admin.call("login", {"password": password})
-        answer = await admin.call("authorize")
-    return str(answer["config"])
-
-
-def told_reading(answer: Row) -> str:
-    """Return in a sentence what the daemon did with the files it has read."""
-    from risk_manager.admin.effective import told_time
-
-    read = f"read by the daemon (digest {answer['digest'][:12]})"
-    if not answer["changes"]:
-        return f"{read}; nothing was edited"
-    reset = told_time(answer["next_reset"])
-    told = [
-        f"{what}: {', '.join(keys)}"
-        for when, what in (
-            ("reset", f"waits for the reset ({reset})"),
-            ("both", f"until the reset ({reset}) the older version holds too"),
-            ("restart", "needs a restart"),
-        )
-        if (keys := [c["key"] for c in answer["changes"] if c["when"] == when])
-    ]
-    return "; ".join([read, *(told or ["all of it is in force now"])])
 
 
 def _end(arguments: argparse.Namespace, report: dict[str, Any], told: str) -> int:

@@ -23,9 +23,14 @@ PLAIN_SIGNS = {
 }
 
 
+def has_terminal() -> bool:
+    """Whether keys can be read and a screen drawn."""
+    return all(s is not None and s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr))
+
+
 def require_terminal(instead: str) -> None:
     """Raise unless keys can be read and a screen drawn. `instead` names an alternative."""
-    if not all(s is not None and s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)):
+    if not has_terminal():
         raise CommandFailed(
             Exit.USAGE,
             "the screen needs a terminal for its keys and its picture, and input or output here "

@@ -21,6 +21,7 @@ from websockets.exceptions import (
     InvalidStatus,
     WebSocketException,
 )
+from websockets.protocol import State
 
 from risk_manager.feed.history_request import HistoryRequest
 from risk_manager.feed.messages import HEARTBEAT_S, TYPES, DaemonStatus, Data, Message
@@ -341,6 +342,11 @@ class AdminClient:
             yield cls(ws)
         finally:
             await ws.close()
+
+    @property
+    def is_open(self) -> bool:
+        """False once the connection has ended."""
+        return self._ws.state is State.OPEN
 
     async def call(
         self, method: str, params: dict[str, Any] | None = None, *, timeout_s: float = 30.0

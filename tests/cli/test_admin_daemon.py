@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from feed_daemon import MNQ, MONDAY, FeedDaemon
 
+from risk_manager.admin.order_effects import of_lock, of_panic
 from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.cli import main
-from risk_manager.cli.effects import of_lock, of_panic
 from risk_manager.cli.exits import Exit
 from risk_manager.domain.events import AccountOpened, AnyEvent
 from risk_manager.feed.admin import AdminChannel, AdminError, AdminSession

@@ -134,7 +134,18 @@ def test_no_daemon_is_exit_3_and_wrong_usage_exit_2(config: ConfigFolder) -> Non
     (line,) = done.stderr.splitlines()
     assert "no daemon has run in data" in line
     assert shell("dance", cwd=config.path.parent).returncode == Exit.USAGE
-    assert shell("admin", cwd=config.path.parent).returncode == Exit.USAGE
+
+
+@pytest.mark.wire
+def test_without_a_terminal_admin_prints_its_help_and_the_console_names_the_verbs(
+    config: ConfigFolder,
+) -> None:
+    done = shell("admin", cwd=config.path.parent)
+    assert done.returncode == Exit.USAGE
+    assert "a keyboard menu over these verbs" in done.stderr
+    done = shell("admin", "console", cwd=config.path.parent)
+    assert done.returncode == Exit.USAGE
+    assert "use the verbs: risk-manager admin --help" in done.stderr
 
 
 @pytest.mark.wire

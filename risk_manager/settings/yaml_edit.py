@@ -18,7 +18,7 @@ from risk_manager.settings.documents import Document, Path_, parse
 type Value = str | int | bool | Mapping[str, "Value"]
 
 _PLAIN = re.compile(r"[A-Za-z/_~](?:[\w .@+/~-]|:(?=\S))*(?<! )")
-_NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+_NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n", "~"})
 
 
 class CannotEdit(Exception):

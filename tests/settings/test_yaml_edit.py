@@ -1,7 +1,7 @@
 """Edits of YAML texts: one value changes, everything else stays as it was written."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from risk_manager.settings.documents import Path_
@@ -103,6 +103,7 @@ def test_what_cannot_be_changed_safely_is_refused_and_left() -> None:
 
 
 @given(value=st.text(max_size=20), at=st.sampled_from([SHIPPED, FLOW, BLOCK_OF_FLOW]))
+@example(value="~", at=SHIPPED)
 def test_any_text_is_read_back_as_it_was_given(value: str, at: str) -> None:
     edit = edited(at)
     try:

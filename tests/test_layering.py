@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "risk_manager"
-PURE = ("domain", "engine", "rules")
+PURE = ("domain", "engine", "rules", "whatif")
 # What reads the world, decides by chance, waits, or writes.
 WORLD = {
     "asyncio", "aiohttp", "aiosqlite", "httpx", "io", "logging", "os", "pathlib", "project_x_py",
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "store": {"domain", "engine", "clock"},
     "feed": {"domain", "engine", "clock", "async_closing", "right_of_way"},
     "settings": {"domain", "rules"},
+    "whatif": {"domain", "engine"},
     "alerts": {"domain", "engine", "clock", "logs", "right_of_way", "settings"},
     "metrics": {"domain", "engine", "async_closing", "right_of_way"},
     "logs": set(),
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     "dashboard": {"feed"},
     "admin": {
         "settings", "feed", "store", "domain", "engine", "rules", "clock", "logs", "alerts",
+        "whatif",
     },
     "console": {"admin", "dashboard", "domain", "feed", "logs", "service", "settings"},
     "drill": {
@@ -47,7 +49,7 @@ MAY_IMPORT = {
     },
     "cli": {
         "instance_lock", "daemon", "demo", "drill", "dashboard", "console", "feed", "settings",
-        "admin", "practice", "logs", "domain", "alerts", "service",
+        "admin", "practice", "logs", "domain", "alerts", "service", "whatif",
     },
     "demo": {"instance_lock", "daemon", "practice", "settings", "dashboard", "feed", "logs"},
 }  # fmt: skip

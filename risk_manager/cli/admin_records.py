@@ -5,7 +5,7 @@ import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from risk_manager.cli import admin_history
+from risk_manager.cli import admin_history, admin_whatif
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
 from risk_manager.cli.numbers import count
@@ -36,6 +36,7 @@ def register(groups: "Commands") -> None:
     _, journal = add_group(groups, "journal", "every event, to judge a day again")
     replay = add_command(journal, "replay", "judge a trading day again and say what was decided")
     replay.add_argument("day", type=_day, metavar="DATE", help="the trading date, as 2026-11-23")
+    admin_whatif.register(journal)
     _, logs = add_group(groups, "logs", "the log files")
     admin_history.register_logs(logs)
     entries = add_command(logs, "tail", "the newest entries")

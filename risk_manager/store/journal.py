@@ -286,11 +286,7 @@ def _last_seq(folder: Path) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Replayed:
-    """The outcome of judging the same events again.
-
-    `missing` events are not in the journal (the last second before a crash). `dropped` events were
-    never written. With either, the rest of that run may differ from the original.
-    """
+    """The outcome of judging the same events again. See `Recorded` for the counts."""
 
     day: date
     runs: int = 0
@@ -313,53 +309,104 @@ class Replayed:
         return turn.state
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start in the journal. Calling it reads the state from which the events after it begin.
+
+    Each call returns values of its own, so that a day can be judged twice at the same time without
+    sharing anything cached. Raises `StoreError`.
+    """
+
+    version: str
+    body: bytes
+
+    def __call__(self) -> State:
+        return _state(self.body, self.version)
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorded:
+    """A recorded day, read by `turns`. The counts are complete once that has ended.
+
+    `missing` events are not in the journal (the last second before a crash). `dropped` events were
+    never written. With either, the rest of that run may differ from the original.
+    """
+
+    day: date
+    runs: int = 0
+    missing: int = 0
+    dropped: int = 0
+    versions: list[str] = field(default_factory=list)
+
+    def turns(self, database: Path) -> Iterator[Start | list[AnyEvent]]:
+        """Yield the starts and, after each, the events that were judged as one turn.
+
+        Raises `StoreError`.
+        """
+        path = file_of(database.parent / "journal", self.day)
+        if not path.exists():
+            known = ", ".join(d.isoformat() for d in days(path.parent)) or "none"
+            raise StoreError(f"there is no journal of {self.day}; there are: {known}")
+        with open_reader(path) as file, open_reader(database) as kept:
+            try:
+                yield from self._turns(file, kept)
+            except sqlite3.Error as error:
+                raise StoreError(f"the journal {path} cannot be read: {error}") from error
+        self.missing = max(self.missing - self.dropped, 0)
+
+    def _turns(
+        self, file: sqlite3.Connection, kept: sqlite3.Connection
+    ) -> Iterator[Start | list[AnyEvent]]:
+        starts = {
+            seq: Start(version, body)
+            for seq, version, body in file.execute("SELECT seq, version, state FROM starts")
+        }
+        counted = file.execute("SELECT coalesce(sum(events), 0) FROM dropped").fetchone()
+        self.dropped = counted[0]
+        has_begun = False
+        turn: list[AnyEvent] = []
+        last = 0
+        for seq, kind, body in _merged(file, kept, self.day):
+            if turn and (seq in starts or seq != last + 1):
+                yield turn  # the end of this turn was lost
+                turn = []
+            if seq in starts:
+                has_begun = True
+                self.runs += 1
+                if starts[seq].version not in self.versions:
+                    self.versions.append(starts[seq].version)
+                yield starts[seq]
+            elif seq // _RUN != last // _RUN:
+                has_begun = False
+            elif has_begun:
+                self.missing += seq - last - 1
+            last = seq
+            if not has_begun:
+                self.missing += 1  # the beginning of this run was lost
+                continue
+            turn.append(read(kind.removesuffix(GOES_ON), body))
+            if not kind.endswith(GOES_ON):
+                yield turn
+                turn = []
+        if turn:
+            yield turn
+
+
 def replay(database: Path, day: date) -> Replayed:
     """Replay a trading day from the journal beside this database. Raises `StoreError`."""
-    path = file_of(database.parent / "journal", day)
-    if not path.exists():
-        known = ", ".join(d.isoformat() for d in days(path.parent)) or "none"
-        raise StoreError(f"there is no journal of {day}; there are: {known}")
+    recorded = Recorded(day=day)
     done = Replayed(day=day)
-    with open_reader(path) as file, open_reader(database) as kept:
-        try:
-            starts = {
-                seq: (version, state)
-                for seq, version, state in file.execute("SELECT seq, version, state FROM starts")
-            }
-            done.dropped = file.execute("SELECT coalesce(sum(events), 0) FROM dropped").fetchone()[
-                0
-            ]
-            state: State | None = None
-            turn: Turn | None = None
-            last = 0
-            for seq, kind, body in _merged(file, kept, day):
-                if turn is not None and (seq in starts or seq != last + 1):
-                    state = done.take(turn)  # the end of this turn was lost
-                    turn = None
-                if seq in starts:
-                    version, text = starts[seq]
-                    state = _state(text, version)
-                    done.runs += 1
-                    if version not in done.versions:
-                        done.versions.append(version)
-                elif seq // _RUN != last // _RUN:
-                    state = None
-                elif state is not None:
-                    done.missing += seq - last - 1
-                last = seq
-                if state is None:
-                    done.missing += 1  # the beginning of this run was lost
-                    continue
-                turn = turn or Turn(state)
-                turn.take(read(kind.removesuffix(GOES_ON), body))
-                if not kind.endswith(GOES_ON):
-                    state = done.take(turn)
-                    turn = None
-            if turn is not None:
-                state = done.take(turn)
-        except sqlite3.Error as error:
-            raise StoreError(f"the journal {path} cannot be read: {error}") from error
-    done.missing = max(done.missing - done.dropped, 0)
+    state: State | None = None
+    for item in recorded.turns(database):
+        if isinstance(item, Start):
+            state = item()
+        elif state is not None:
+            turn = Turn(state)
+            for event in item:
+                turn.take(event)
+            state = done.take(turn)
+    done.runs, done.versions = recorded.runs, recorded.versions
+    done.missing, done.dropped = recorded.missing, recorded.dropped
     done.state = state
     return done
 

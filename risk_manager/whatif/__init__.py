@@ -1,0 +1,1 @@
+"""What other limits would have done on recorded days. Pure: no files, no clock."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import structlog
 
@@ -27,10 +27,6 @@ LONGEST_WAIT = timedelta(minutes=15)
 FREE_TRIES = 3
 NOBODY = "!"
 """Stored in place of a hash that is lost. No password matches it."""
-
-_HASH = "admin_hash"
-_FAILURES = "admin_failures"
-_WAITING = "admin_hash_waiting"
 
 log = structlog.get_logger("risk_manager.admin")
 
@@ -51,7 +47,58 @@ class PasswordStore(Protocol):
     @property
     def notes(self) -> Notes: ...
 
-    async def audit(self, actor: str, action: str, target: str, *, ok: bool = True) -> bool: ...
+    async def audit(
+        self,
+        actor: str,
+        action: str,
+        target: str,
+        *,
+        new: dict[str, Any] | None = None,
+        ok: bool = True,
+    ) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordKind:
+    """The place of a password, the words about it, and the codes of its refusals.
+
+    `notes` begins the keys of its notes, `actor` is who gives it, `given_as` its audit action.
+    """
+
+    file: str
+    notes: str
+    name: str
+    actor: str
+    given_as: str
+    changed_as: str
+    missing: tuple[str, str]
+    wrong: str
+    too_soon: str
+
+    @property
+    def hash_note(self) -> str:
+        return f"{self.notes}_hash"
+
+    @property
+    def failures_note(self) -> str:
+        return f"{self.notes}_failures"
+
+    @property
+    def waiting_note(self) -> str:
+        return f"{self.notes}_hash_waiting"
+
+
+ADMIN = PasswordKind(
+    file=HASH_FILE,
+    notes="admin",
+    name="admin password",
+    actor="admin",
+    given_as="login",
+    changed_as="password",
+    missing=("password_missing", "no password was given"),
+    wrong="wrong_password",
+    too_soon="too_many_tries",
+)
 
 
 def problem_with(password: str) -> str | None:
@@ -115,6 +162,8 @@ class _Failures:
 class AdminPassword:
     """The password check of the daemon. `load` must run before the admin channel opens."""
 
+    kind: ClassVar[PasswordKind] = ADMIN
+
     def __init__(
         self,
         store: PasswordStore,
@@ -124,7 +173,7 @@ class AdminPassword:
     ) -> None:
         self._store = store
         self._notes = store.notes
-        self._path = data_dir / HASH_FILE
+        self._path = data_dir / self.kind.file
         self._clock = clock
         self._trading_date = trading_date
         self._hash: str | None = None
@@ -141,45 +190,51 @@ class AdminPassword:
             await self._load()
 
     async def _load(self) -> None:
-        self._failures = _failures_of(await self._notes.get(_FAILURES))
-        kept = await self._notes.get(_HASH) or None
+        self._failures = _failures_of(await self._notes.get(self.kind.failures_note))
+        kept = await self._notes.get(self.kind.hash_note) or None
         found = await asyncio.to_thread(read_hash, self._path)
-        if not self._notes.is_as_sealed(_HASH, kept):
+        if not self._notes.is_as_sealed(self.kind.hash_note, kept):
             kept = await self._instead_of_edited(found)
         self._hash = kept if kept is not None else found
         if kept is None:
             if found is not None:
-                await self._notes.put(_HASH, found)
-                await self._store.audit("admin", "password.set", "admin")
+                await self._notes.put(self.kind.hash_note, found)
+                await self._note("set")
         elif found != kept:
-            await self._wait_for_the_reset(found)
+            await self._file_differs(kept, found)
 
     async def _instead_of_edited(self, found: str | None) -> str:
         """Return the hash to use when the stored copy was edited by another program.
 
         It is the file's hash if that is unchanged, else one that no password matches.
         """
-        kept = found if found and self._notes.is_as_sealed(_HASH, found) else NOBODY
-        log.warning("password_note_edited", file_counts=kept is not NOBODY)
-        await self._notes.put(_HASH, kept)
-        await self._store.audit("admin", "password.edited", "admin", ok=False)
+        kept = found if found and self._notes.is_as_sealed(self.kind.hash_note, found) else NOBODY
+        log.warning("password_note_edited", of=self.kind.actor, file_counts=kept is not NOBODY)
+        await self._notes.put(self.kind.hash_note, kept)
+        await self._note("edited", ok=False)
         return kept
+
+    async def _file_differs(self, kept: str, found: str | None) -> None:
+        """Handle a file that is not the stored copy."""
+        await self._wait_for_the_reset(found)
 
     async def _wait_for_the_reset(self, found: str | None) -> None:
         """Make a changed hash file wait for the reset, as any loosening does."""
         today = self._trading_date()
         if today is None:
             return  # the trading date is not known yet; `load` runs again once it is
-        text = await self._notes.get(_WAITING)
-        is_ours = self._notes.is_as_sealed(_WAITING, text)
+        text = await self._notes.get(self.kind.waiting_note)
+        is_ours = self._notes.is_as_sealed(self.kind.waiting_note, text)
         waiting = json.loads(text) if text and is_ours else None
         if waiting is not None and waiting["hash"] == found:
             if today > date.fromisoformat(waiting["since"]):
-                await self._keep(found, "password.changed_by_file")
+                await self._keep(found, "changed_by_file")
             return
-        log.warning("password_file_changed", removed=found is None)
-        await self._notes.put(_WAITING, json.dumps({"hash": found, "since": str(today)}))
-        await self._store.audit("admin", "password.file_changed", "admin", ok=False)
+        log.warning("password_file_changed", of=self.kind.actor, removed=found is None)
+        await self._notes.put(
+            self.kind.waiting_note, json.dumps({"hash": found, "since": str(today)})
+        )
+        await self._note("file_changed", ok=False)
 
     async def log_in(self, password: object) -> None:
         """Check a password. Raises AdminError if it is wrong or tried too soon."""
@@ -202,43 +257,54 @@ class AdminPassword:
                 raise AdminError(
                     "unwritable", f"{self._path} cannot be written: {error.strerror}"
                 ) from None
-            await self._keep(fresh, "password.set")
+            await self._keep(fresh, "set")
 
-    async def _check(self, password: object) -> None:
-        kept = self._hash
+    async def _check(
+        self, password: object, *, target: str = "", about: dict[str, Any] | None = None
+    ) -> None:
+        kept, kind = self._hash, self.kind
         if kept is None:
             return
         if password is None or password == "":
             # A missing password does not count as a try.
-            raise AdminError("password_missing", "no password was given")
+            raise AdminError(*kind.missing)
         now, failures = self._clock.now(), self._failures
         if failures.last_at is not None:
             left = failures.last_at + failures.wait() - now
             if left > timedelta(0):
                 raise AdminError(
-                    "too_many_tries",
-                    f"{failures.count} wrong passwords in a row; "
+                    kind.too_soon,
+                    f"{failures.count} wrong {kind.name}s in a row; "
                     f"wait {left.total_seconds():.0f} s before the next try",
                 )
         # Counted before the check, so that killing the process in between gains nothing.
         await self._count(_Failures(failures.count + 1, now))
         is_right = isinstance(password, str) and await asyncio.to_thread(fits, password, kept)
-        await self._store.audit("admin", "login", "admin", ok=is_right)
+        await self._store.audit(
+            kind.actor, kind.given_as, target or kind.actor, new=about, ok=is_right
+        )
         if not is_right:
-            log.warning("wrong_admin_password", failures=self._failures.count)
-            raise AdminError("wrong_password", "that is not the admin password")
+            log.warning("wrong_password_given", of=kind.actor, failures=self._failures.count)
+            raise AdminError(kind.wrong, f"that is not the {kind.name}")
         await self._count(_Failures())
 
     async def _count(self, failures: _Failures) -> None:
         self._failures = failures
         at = failures.last_at.isoformat() if failures.last_at else None
-        await self._notes.put(_FAILURES, json.dumps({"count": failures.count, "at": at}))
+        await self._notes.put(
+            self.kind.failures_note, json.dumps({"count": failures.count, "at": at})
+        )
 
     async def _keep(self, fresh: str | None, told_as: str) -> None:
         self._hash = fresh
-        await self._notes.put(_HASH, fresh or "")
-        await self._notes.put(_WAITING, "")
-        await self._store.audit("admin", told_as, "admin")
+        await self._notes.put(self.kind.hash_note, fresh or "")
+        await self._notes.put(self.kind.waiting_note, "")
+        await self._note(told_as)
+
+    async def _note(self, told_as: str, *, ok: bool = True) -> None:
+        """Audit what has become of the hash."""
+        kind = self.kind
+        await self._store.audit("admin", f"{kind.changed_as}.{told_as}", kind.actor, ok=ok)
 
 
 def _failures_of(text: str | None) -> _Failures:

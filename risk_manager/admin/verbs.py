@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from risk_manager.admin.alert_verbs import AlertVerbs, answer_alerts
 from risk_manager.admin.outcomes import Carried, lifted, rows_of, who_may_lift
 from risk_manager.admin.password import AdminPassword
+from risk_manager.admin.second_passphrase import EarlyUnlockCheck
 from risk_manager.clock import Clock
 from risk_manager.domain.account import Account
 from risk_manager.domain.durations import parse_duration
@@ -66,6 +67,7 @@ class AdminDesk:
         read: Callable[[int], None] = lambda _: None,
         more: Mapping[str, Verb] | None = None,
         alerts: AlertVerbs | None = None,
+        second: EarlyUnlockCheck | None = None,
     ) -> None:
         self._take = take
         self._state = state
@@ -78,6 +80,7 @@ class AdminDesk:
         self._read = read
         self._more = more or {}
         self._alerts = alerts
+        self._second = second
 
     async def handle(
         self, method: str, params: dict[str, Any], session: AdminSession
@@ -158,7 +161,7 @@ class AdminDesk:
             case "lock":
                 return accepted | await self._locked(events[0])
             case "unlock":
-                return accepted | await self._unlocked(events[0])
+                return accepted | await self._unlocked(events[0], params.get("second"))
         locks = [_lock_of(e) for e in events] if verb == "flatten" and params.get("lock") else []
         if locks:
             accepted["locked"] = accounts
@@ -180,13 +183,40 @@ class AdminDesk:
         ]
         return {"lock": next(iter(rows_of(ours)), None), "locks": rows_of(locks)}
 
-    async def _unlocked(self, event: AdminAsked) -> dict[str, Any]:
+    async def _unlocked(self, event: AdminAsked, second: Any) -> dict[str, Any]:
         """Return the locks that were lifted and those that stay."""
+        event = await self._confirmed(event, second)
         before = self._state().accounts[event.account_id]
         meant = self._meant(before, event)
         await self._take(event)
         state = self._state()
         return lifted(before, state.accounts[event.account_id], meant, state.day.date)
+
+    async def _confirmed(self, event: AdminAsked, second: Any) -> AdminAsked:
+        """Return the order to lift locks, confirmed by the second person where that is needed.
+
+        It is not needed for locks of an earlier day which end by hand only, as that is not early.
+        Raises AdminError.
+        """
+        check, state = self._second, self._state()
+        account = state.accounts[event.account_id]
+        early = [
+            lock
+            for lock in self._meant(account, event)
+            if lock.admin_may_clear and may_be_cleared(account, lock, state.day.date)
+        ]
+        if check is None or not check.is_set or not early:
+            return event
+        about = {
+            "reason": event.reason,
+            "scope": event.scope,
+            "rule_id": event.rule_id,
+            "with": event.actor,
+        }
+        await check.confirm(second, f"account:{event.account_id}", about)
+        return event.model_copy(
+            update={"at": self._clock.now(), "actor": f"{event.actor} and second"}
+        )
 
     async def _carried_out(
         self, events: list[AdminAsked], wait_s: float, locks: list[AdminAsked]

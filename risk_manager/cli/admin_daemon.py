@@ -10,13 +10,27 @@ from typing import TYPE_CHECKING, Any
 from risk_manager.admin.order_effects import in_force, named, of_clear, of_lock
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
-from risk_manager.cli.hidden_input import read_hidden
 from risk_manager.cli.numbers import duration
-from risk_manager.cli.places import add_account, add_json, add_password_stdin, add_places, add_url
+from risk_manager.cli.places import (
+    add_account,
+    add_json,
+    add_password_stdin,
+    add_places,
+    add_second_stdin,
+    add_url,
+)
+from risk_manager.cli.typed_secrets import TypedSecrets
 
 if TYPE_CHECKING:
     from risk_manager.admin.daemon_line import OwnLine
     from risk_manager.cli.groups import Commands
+
+ABOUT_CLEAR = """\
+Lift a lock which an administrator may lift.
+
+It asks for the admin password, where one is set. Where a second person's passphrase is set as well
+(admin password second set), lifting a lock early needs both, and the audit records both with the
+reason. For a script, the password and the passphrase are two lines of the standard input."""
 
 
 def register(groups: "Commands") -> None:
@@ -43,7 +57,10 @@ def register(groups: "Commands") -> None:
     lock.set_defaults(command=_set_lockout)
     clear = add_command(lockouts, "clear", "lift a lock which an administrator may lift")
     clear.add_argument("--rule", metavar="ID", help="only the lock of this rule")
+    clear.description = ABOUT_CLEAR
+    clear.formatter_class = argparse.RawDescriptionHelpFormatter
     add_password_stdin(clear)
+    add_second_stdin(clear)
     clear.set_defaults(command=_clear_lockout)
     for parser in (lock, clear):
         parser.add_argument("--account", type=int, required=True, metavar="ID", help="whose lock")
@@ -61,15 +78,6 @@ def register(groups: "Commands") -> None:
         add_places(parser)
         add_url(parser)
         add_json(parser)
-
-
-def ask_password(prompt: str, *, from_stdin: bool) -> str:
-    """Read a password from the terminal without echo, or from a line of standard input.
-
-    It is never taken from the command line. Without a terminal nothing is asked or sent, as an
-    empty answer would count as a wrong password.
-    """
-    return read_hidden("admin password", prompt, from_stdin=from_stdin, instead="--password-stdin")
 
 
 def answered[T](asked: Coroutine[Any, Any, T]) -> T:
@@ -96,12 +104,7 @@ def to_daemon(arguments: argparse.Namespace) -> "OwnLine":
     """Return the way to the daemon, which asks for the password where one is needed."""
     from risk_manager.admin.daemon_line import OwnLine
 
-    from_stdin = getattr(arguments, "password_stdin", False)
-
-    async def ask() -> str:
-        return await asyncio.to_thread(ask_password, "Admin password: ", from_stdin=from_stdin)
-
-    return OwnLine(arguments.data, arguments.url, ask)
+    return OwnLine(arguments.data, arguments.url, TypedSecrets.of(arguments).password)
 
 
 def _snapshot(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -181,12 +184,22 @@ def _clear_lockout(arguments: argparse.Namespace) -> int:
         "rule_id": arguments.rule,
         "reason": arguments.reason,
     }
-    result = answered(call(arguments, "clear_lockout", params))
+    result = answered(_lifted(arguments, params))
     lifted, stays = result.get("lifted"), result.get("stays", [])
     if lifted is None:
         return _told(arguments, result)
     _told(arguments, result, of_clear(arguments.account, lifted, stays, datetime.now(UTC)))
     return Exit.REFUSED if any(lock["asked_for"] for lock in stays) else Exit.DONE
+
+
+async def _lifted(arguments: argparse.Namespace, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the daemon's answer; ask for the second passphrase if one is needed."""
+    from risk_manager.admin.daemon_line import OwnLine
+    from risk_manager.admin.second_change import lift_locks
+
+    typed = TypedSecrets.of(arguments)
+    daemon = OwnLine(arguments.data, arguments.url, typed.password)
+    return await lift_locks(daemon, params, lambda: typed.second("Second passphrase: "))
 
 
 def reload_config(arguments: argparse.Namespace) -> int:

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from risk_manager.cli.admin_daemon import ask_password, to_daemon
+from risk_manager.cli import admin_second
+from risk_manager.cli.admin_daemon import to_daemon
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
 from risk_manager.cli.places import add_json, add_password_stdin, add_places, add_url
+from risk_manager.cli.typed_secrets import ask_password
 
 if TYPE_CHECKING:
     from risk_manager.cli.groups import Commands
@@ -33,6 +35,7 @@ def register(groups: "Commands") -> None:
         for add in (add_places, add_url, add_password_stdin, add_json):
             add(parser)
         parser.set_defaults(command=command)
+    admin_second.register(password)
 
 
 def _set(arguments: argparse.Namespace) -> int:

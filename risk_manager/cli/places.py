@@ -78,3 +78,12 @@ def add_password_stdin(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read the admin password from the standard input",
     )
+
+
+def add_second_stdin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--second-stdin",
+        action="store_true",
+        help="read the second passphrase from the standard input; with --password-stdin from the "
+        "line after the password",
+    )

@@ -55,6 +55,7 @@ class AccountOpening:
         # Only now is it known whether the reset that a changed password file waits for has come.
         try:
             await self._parts.password.load()
+            await self._parts.second.load()
         except (StoreError, OSError) as error:
             log.error("password_unreadable", reason=str(error))
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from risk_manager.admin.alert_verbs import AlertVerbs
 from risk_manager.admin.file_verbs import FileVerbs
 from risk_manager.admin.key_age import note_key
 from risk_manager.admin.password import AdminPassword
+from risk_manager.admin.second_passphrase import SecondPassphrase
+from risk_manager.admin.second_verbs import SecondVerbs
 from risk_manager.admin.verbs import WITHOUT_PASSWORD, AdminDesk
 from risk_manager.broker.contracts import ContractBook
 from risk_manager.broker.enforcement.enforcer import Enforcer
@@ -98,6 +100,7 @@ class Parts:
     venue: VenueTime | None
     store: Store
     password: AdminPassword
+    second: SecondPassphrase
     session: GatewaySession
     calls: CallAudit
     lanes: Lanes
@@ -162,13 +165,16 @@ async def assemble(
         warn_if_slow(event)
         put(event)
 
-    password = AdminPassword(
-        store, where.data_dir, clock, lambda: state().day.date if wishes.is_open() else None
-    )
+    def trading_date() -> date | None:
+        return state().day.date if wishes.is_open() else None
+
+    password = AdminPassword(store, where.data_dir, clock, trading_date)
+    second = SecondPassphrase(store, where.data_dir, clock, trading_date)
     try:
         await password.load()
+        await second.load()
     except (StoreError, OSError) as error:
-        raise CannotStart(EXIT_DATABASE, f"the admin password cannot be read: {error}") from None
+        raise CannotStart(EXIT_DATABASE, f"a password hash cannot be read: {error}") from None
     address = await _address(stack, configuration, practice, where, announce)
     session = await stack.enter_async_context(GatewaySession(address, clock=clock))
     stack.push_async_exit(_log_out_after_a_stop(session))
@@ -230,6 +236,7 @@ async def assemble(
         state,
         clock,
         password=password,
+        second=second,
         shut_down=wishes.shut_down,
         reload=wishes.reload,
         status=wishes.status,
@@ -237,6 +244,7 @@ async def assemble(
         read=reconciler.look_again,
         more={
             **FileVerbs(wishes.preview, wishes.config).verbs(),
+            **SecondVerbs(second, state).verbs(),
             **RunningVerbs(
                 hubs, session, store, clock, state, take, set_log_level=wishes.log_level
             ).verbs(),
@@ -316,6 +324,7 @@ async def assemble(
         venue=venue,
         store=store,
         password=password,
+        second=second,
         session=session,
         calls=calls,
         lanes=lanes,

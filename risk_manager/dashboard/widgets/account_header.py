@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
@@ -10,6 +10,9 @@ from risk_manager.dashboard.verdict import broken_link, decisive
 from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.wording import DIM, clock, countdown, dollars
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot
+
+LONGEST_NAME = 24
+"""A longer nickname is shortened, so that the account's number keeps its place beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class AccountHeader(Text):
         roomy = self.size.width >= 110
         which = f" ({glance.number} of {many}, a: next)" if roomy else f" {glance.number}/{many}"
         parts = [
-            _Part(f" {account.name or 'account'}", "bold"),
+            _Part(f" {_short(account.name or 'account')}", "bold"),
             _Part(f" {account.account_id}", DIM, spare=2),
             _Part(which if many > 1 else "", DIM),
             _Part("  ", ""),
@@ -80,6 +83,12 @@ def _that_fits(parts: list[_Part], width: int) -> Content:
     return Content.assemble(*((part.text, part.style) for part in shown))
 
 
+def _short(name: str) -> str:
+    if cell_len(name) <= LONGEST_NAME:
+        return name
+    return f"{set_cell_size(name, LONGEST_NAME - 1).rstrip()}…"
+
+
 def _other_locks(glance: Glance, shown: AccountSnapshot) -> list[tuple[str, str]]:
     """Accounts that are not shown and are locked as a whole: a lock there must not go unseen."""
     parts: list[tuple[str, str]] = []
@@ -89,7 +98,8 @@ def _other_locks(glance: Glance, shown: AccountSnapshot) -> list[tuple[str, str]
             flat = lock.policy == "flat"
             word = "LOCKED" if flat else "NO NEW ENTRIES"
             colour = "$text-error" if flat else "$text-warning"
-            parts.append((f"  {other.name or other.account_id}: {word}", f"bold {colour}"))
+            name = _short(other.name or str(other.account_id))
+            parts.append((f"  {name}: {word}", f"bold {colour}"))
     return parts
 
 

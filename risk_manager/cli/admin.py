@@ -10,9 +10,11 @@ from risk_manager.cli import (
     admin_credentials,
     admin_daemon,
     admin_history,
+    admin_incident,
     admin_panic,
     admin_password,
     admin_records,
+    admin_report,
     admin_running,
     admin_selftest,
     admin_service,
@@ -39,6 +41,8 @@ def register(commands: "Commands") -> None:
     admin_password.register(groups)
     admin_records.register(groups)
     admin_history.register(groups)
+    admin_report.register(groups)
+    admin_incident.register(groups)
     admin_running.register(groups)
     admin_selftest.register(groups)
     admin_alerts.register(groups)

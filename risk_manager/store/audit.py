@@ -85,9 +85,14 @@ def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, set | frozenset) else str(value)
 
 
+def followed(head: Head, columns: Columns) -> Head:
+    """Return the head of the chain after a row with these columns."""
+    return head.followed_by(_text(columns))
+
+
 def append(connection: sqlite3.Connection, head: Head, columns: Columns) -> Head:
     """Add a row inside the open transaction. Returns the new head."""
-    head = head.followed_by(_text(columns))
+    head = followed(head, columns)
     connection.execute(
         "INSERT INTO audit (at, actor, action, target, old, new, ok, id, hash)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -143,7 +148,7 @@ def verify(
     for seq, at, actor, action, target, old, new, ok, digest in rows:
         if seq != head.seq + 1:
             return AuditBreak(head.seq + 1, f"row {head.seq + 1} is missing")
-        head = head.followed_by(_text((at, actor, action, target, old, new, ok)))
+        head = followed(head, (at, actor, action, target, old, new, ok))
         if digest != head.hash:
             return AuditBreak(seq, f"row {seq} does not follow from the row before it")
         if mirror is not None and mirror.seq == seq and mirror.hash != head.hash:

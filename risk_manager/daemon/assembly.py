@@ -256,7 +256,7 @@ async def assemble(
         return reconciler.status(account_id).last_ok_at is not None
 
     async def complete_summary(account_id: int, curve: DayCurve) -> None:
-        await store.note_open_extremes(
+        await store.side_records.note_open_extremes(
             account_id, curve.trading_date, curve.open_low, curve.open_high
         )
 

@@ -34,8 +34,8 @@ class StoredTimeClock:
     async def clock_in(self, account_id: int) -> bool:
         at = self._clock.now()
         self._since[account_id] = at
-        return await self._store.clock_in(account_id, at)
+        return await self._store.side_records.clock_in(account_id, at)
 
     async def clock_out(self, account_id: int) -> bool:
         self._since.pop(account_id, None)
-        return await self._store.clock_out(account_id, self._clock.now())
+        return await self._store.side_records.clock_out(account_id, self._clock.now())

@@ -4,8 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
-from risk_manager.store import audit, place, reading, rows, schema, upkeep
+from risk_manager.store import audit, place, reading, schema, upkeep
 from risk_manager.store.audit import AuditBreak, Entry
 from risk_manager.store.backlog import Backlog
-from risk_manager.store.batch import Batch, Persisted
+from risk_manager.store.batch import Persisted
 from risk_manager.store.changes import changes, keeps_nothing, lost_in_flight
 from risk_manager.store.connection import CLOSE_PATIENCE_S, Connection
 from risk_manager.store.finding import OpenedAs
@@ -33,6 +32,7 @@ from risk_manager.store.opening import Opener
 from risk_manager.store.pruning import prune
 from risk_manager.store.recovery import Recovery
 from risk_manager.store.schema import Migration, StoreError
+from risk_manager.store.side_records import SideRecords
 from risk_manager.store.sidecar_files import read_audit_head
 from risk_manager.store.trouble import Trouble, TroubleListener
 from risk_manager.store.trust import Trust
@@ -76,6 +76,7 @@ class Store:
         )
         self.keeper = Keeper(connection, self.backlog, self.mirror, clock, self._trouble)
         self.notes = Notes(connection, self.backlog, self.trust)
+        self.side_records = SideRecords(self.backlog)
         self._lifecycle = Lifecycle(
             connection,
             self._memory,
@@ -257,43 +258,6 @@ class Store:
     async def audit_all(self, entries: Iterable[Entry]) -> bool:
         """Add several rows in one transaction, in their order; True once they are durable."""
         return await self.backlog.put_entries(entries)
-
-    async def clock_in(self, account_id: int, at: datetime) -> bool:
-        """Begin a session of the trader; True once it is durable. An open one goes on."""
-        batch = self.backlog.entry("trader", "clock.in", f"account:{account_id}")
-        batch.put(rows.BEGIN_SESSION, account_id, rows.micros(at), account_id)
-        return await self.backlog.put(batch)
-
-    async def clock_out(self, account_id: int, at: datetime) -> bool:
-        """End the open session of the trader; True once it is durable."""
-        batch = self.backlog.entry("trader", "clock.out", f"account:{account_id}")
-        batch.put(rows.END_SESSION, rows.micros(at), account_id)
-        return await self.backlog.put(batch)
-
-    async def note_open_extremes(
-        self,
-        account_id: int,
-        day: date,
-        low: tuple[datetime, Decimal] | None,
-        high: tuple[datetime, Decimal] | None,
-    ) -> bool:
-        """Complete the summary of a finished day by the extremes of its open P&L, if any was open.
-
-        True once it is durable. A day without a summary is left as it is.
-        """
-        if low is None or high is None:
-            return True
-        batch = Batch()
-        batch.put(
-            rows.NOTE_OPEN_EXTREMES,
-            str(low[1]),
-            rows.micros(low[0]),
-            str(high[1]),
-            rows.micros(high[0]),
-            account_id,
-            day.isoformat(),
-        )
-        return await self.backlog.put(batch)
 
     async def belongs_to(self, gateway: str) -> None:
         """Note the gateway that the data comes from, for starts with another gateway."""

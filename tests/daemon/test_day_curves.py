@@ -104,7 +104,7 @@ async def test_an_account_that_was_not_read_yet_is_not_watched(
 
 def completing(store: Store, d: StoredDesk, folder: Path) -> DayCurves:
     async def complete(account_id: int, curve: DayCurve) -> None:
-        await store.note_open_extremes(
+        await store.side_records.note_open_extremes(
             account_id, curve.trading_date, curve.open_low, curve.open_high
         )
 

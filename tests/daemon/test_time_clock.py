@@ -40,7 +40,9 @@ async def test_a_session_outlives_a_restart_and_is_ended_once(tmp_path: Path) ->
         await first.load()
         assert first.since(101) is None
         assert await first.clock_in(101)
-        assert await store.clock_in(101, MORNING + timedelta(minutes=1))  # an open one goes on
+        assert await store.side_records.clock_in(
+            101, MORNING + timedelta(minutes=1)
+        )  # an open one goes on
     clock.at += timedelta(hours=2)
     async with Store.open(tmp_path / "state.db", clock) as store:
         second = StoredTimeClock(store, clock)

@@ -390,6 +390,8 @@ NEEDED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("admin", "accounts", "enable"): ("101",),
     ("admin", "accounts", "disable"): ("101",),
     ("admin", "alerts", "ack"): ("1",),
+    ("admin", "report", "day"): ("2026-11-23",),
+    ("admin", "report", "week"): ("2026-11-23",),
 }
 
 

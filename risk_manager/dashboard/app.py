@@ -335,7 +335,8 @@ class RiskDashboard(App[None]):
             self.every_account = not self.every_account
 
     def action_earlier(self) -> None:
-        self._befores = pages_of(self.glance())
+        # The log is never held: its pages may be newer than the picture that is shown elsewhere.
+        self._befores = pages_of(self.glance(self.latest if self.tab == "log" else None))
         self.paint()
 
     def action_next_account(self) -> None:

@@ -116,7 +116,8 @@ class DayJudge:
         limits = self._world.limits["over_days"]
         oracle, now = self._oracle, self._world.now
         told, week = oracle.told_results(account_id)
-        if self._is_flat(account_id):
+        # The daemon may turn the day a moment after the exchange: until then it tells of yesterday.
+        if self._is_flat(account_id) and oracle.is_judged_today():
             course.told_peak = max(course.told_peak, told)
         due = {
             "period_loss": week <= -limits["week"] - MARGIN,

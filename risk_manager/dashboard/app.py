@@ -13,58 +13,36 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.message import Message as Posted
+from textual.notifications import SeverityLevel
 from textual.reactive import reactive
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
-from risk_manager.dashboard.alerts import AlertBook
 from risk_manager.dashboard.announcer import Announcer
-from risk_manager.dashboard.choices import Choices, ChoicesFile
-from risk_manager.dashboard.copying import text_of
+from risk_manager.dashboard.choices import ChoicesFile
+from risk_manager.dashboard.copying import text_of_screen
 from risk_manager.dashboard.enforcement_facts import after, rules_to_choose
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.history_asking import HistoryAsking, pages_of
+from risk_manager.dashboard.history_asking import pages_of
 from risk_manager.dashboard.keys import KEYS, TABS, keys_of
+from risk_manager.dashboard.live_feed import LiveFeed
+from risk_manager.dashboard.main_screen import draw, draw_window, parts
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.plain_terminal import AsciiOnly, shows_only_ascii
 from risk_manager.dashboard.themes import COLOUR_BLIND_THEME, first_theme
 from risk_manager.dashboard.themes import after as next_theme
-from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.accounts_screen import AccountsScreen
-from risk_manager.dashboard.widgets.banner import Banner, standing_alarm
-from risk_manager.dashboard.widgets.calendar import Calendar
-from risk_manager.dashboard.widgets.coming import Coming
-from risk_manager.dashboard.widgets.connection_line import ConnectionLine
-from risk_manager.dashboard.widgets.connections import Connections
-from risk_manager.dashboard.widgets.day_plot import DayPlot
-from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
-from risk_manager.dashboard.widgets.figures import Figures
+from risk_manager.dashboard.widgets.banner import standing_alarm
 from risk_manager.dashboard.widgets.help_screen import HelpScreen
-from risk_manager.dashboard.widgets.lockouts import Lockouts
-from risk_manager.dashboard.widgets.locks import Locks
 from risk_manager.dashboard.widgets.log_view import LogView
-from risk_manager.dashboard.widgets.overview import Overview
-from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.widgets.pnl import DayLine, PnlTab
-from risk_manager.dashboard.widgets.position_sheet import PositionSheet
 from risk_manager.dashboard.widgets.rule_screen import RuleScreen
 from risk_manager.dashboard.widgets.rules import Rules
-from risk_manager.dashboard.widgets.tab_bar import TabBar
-from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.feed.client import Connected, Disconnected, FeedClient
-from risk_manager.feed.messages import Heartbeat, History, MarketQuote, Message, RequestAnswered
+from risk_manager.feed.messages import Message, RequestAnswered
 
 REPAINT_S = 0.1  # no more than ten a second, whatever the feed brings
 ASKED_S = 0.5
 AGES_S = 0.5  # ages, countdowns, and prices, which change all the time
-PRICES = (MarketQuote, Heartbeat)
-NEVER_HELD = (
-    Calendar,
-    Connections,
-    Coming,
-    Lockouts,
-    Locks,
-    LogView,
-)  # a pause holds figures, not what bars trading
+REPAINTED_FOR = ("account_id", "paused", "rule_filter", "every_account", "log_of_every_account")
 
 
 class FeedSpoke(Posted):
@@ -113,48 +91,36 @@ class RiskDashboard(App[None]):
         """
         super().__init__()
         self.register_theme(COLOUR_BLIND_THEME)
-        self._choices = choices
-        chosen = Choices() if choices is None else choices.read()
+        self._choices = choices or ChoicesFile(None)
+        chosen = self._choices.read()
         self.theme = chosen.theme or first_theme(environ)
         self.ascii_only = shows_only_ascii(environ)
-        self._alerts = AlertBook()
         self.announcer = Announcer(self, send or self._send, environ)
         self.announcer.is_muted = chosen.muted
-        self._client = client
+        self.feed = LiveFeed(client)
         self._monotonic = monotonic
-        self.picture = Picture()
-        self.latest = self.picture
-        """The newest picture. It is shown, unless the screen is paused."""
+        self.picture = self.feed.latest
+        """The picture that is shown: the newest, unless the screen is paused."""
         self._dismissed: frozenset[datetime] = frozenset()
-        self._asking = HistoryAsking()
         self._befores: dict[tuple[str, int], str] = {}
-        self._is_news = False  # a message has come that must not wait for the price repaint
         self._painted_at = 0.0
         self.set_reactive(RiskDashboard.account_id, account)
 
     def compose(self) -> ComposeResult:
-        yield AccountHeader()
-        yield TabBar()
-        yield VerdictLine()
-        yield Banner()
-        with ContentSwitcher(id="view", initial=self.tab):
-            yield Overview(id="overview")
-            yield PnlTab(id="pnl")
-            yield PositionSheet(id="positions")
-            yield Rules(id="rules")
-            yield Connections(id="connections")
-            yield Calendar(id="calendar")
-            yield Lockouts(id="lockouts")
-            yield EnforcementLog(id="enforcement")
-            yield LogView(id="log")
-        yield ConnectionLine()
-        yield Footer()
+        yield from parts(self.tab)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        filters = super().get_line_filters()
-        return [*filters, AsciiOnly()] if self.ascii_only else filters
+        return [*super().get_line_filters(), *([AsciiOnly()] if self.ascii_only else [])]
 
     def on_mount(self) -> None:
+        for choice in (
+            "account_id",
+            "paused",
+            "rule_filter",
+            "every_account",
+            "log_of_every_account",
+        ):
+            self.watch(self, choice, self.paint, init=False)
         self.set_interval(REPAINT_S, self._take_news)
         self.set_interval(AGES_S / 2, self._take_prices)
         self.set_interval(ASKED_S, self._ask)
@@ -165,46 +131,33 @@ class RiskDashboard(App[None]):
 
     @work(exclusive=True, name="feed")
     async def _read_feed(self) -> None:
-        async with aclosing(self._client.stream()) as stream:
+        async with aclosing(self.feed.client.stream()) as stream:
             async for item in stream:
                 self.post_message(FeedSpoke(item, self._monotonic()))
 
     async def _ask(self) -> None:
-        if self.latest.line.up and self.latest.accounts:
-            for request in self._asking.due(self.glance(self.latest)):
-                await self._client.ask(request)
+        await self.feed.ask(self.glance(self.feed.latest))
 
     @on(FeedSpoke)
     def _hear(self, spoke: FeedSpoke) -> None:
-        if isinstance(spoke.item, Connected):
-            self._asking.begin_anew()
-        elif isinstance(spoke.item, Message) and isinstance(spoke.item.data, History):
-            account_id = spoke.item.account_id
-            if account_id is None or not self._asking.answered(account_id, spoke.item.data):
-                return
-        before = self.latest
-        self.latest = before.with_item(spoke.item, spoke.heard_at)
+        alerts = self.feed.hear(spoke.item, spoke.heard_at)
         if isinstance(spoke.item, Message) and isinstance(spoke.item.data, RequestAnswered):
             answer = spoke.item.data
-            self.notify(
-                answer.message, severity="information" if answer.ok else "error", markup=False
-            )
-        alerts = self._alerts.new(before, self.latest, spoke.heard_at)
+            severity: SeverityLevel = "information" if answer.ok else "error"
+            self.notify(answer.message, severity=severity, markup=False)
         if alerts:
-            shown = self.latest.account(self.account_id)
+            shown = self.feed.latest.account(self.account_id)
             shown_id = None if shown is None else shown.account_id
             self.announcer.tell(alerts, shown_id, spoke.heard_at)
             if self.paused and any(alert.is_loud for alert in alerts):
                 self.paused = False
-        is_price = isinstance(spoke.item, Message) and isinstance(spoke.item.data, PRICES)
-        self._is_news |= not is_price
 
     def _send(self, sequence: str) -> None:
         if self._driver is not None and not self.is_headless:
             self._driver.write(sequence)
 
     def _take_news(self) -> None:
-        if self._is_news:
+        if self.feed.has_news:
             self._take_latest()
 
     def _take_prices(self) -> None:
@@ -212,27 +165,12 @@ class RiskDashboard(App[None]):
             self._take_latest()
 
     def _take_latest(self) -> None:
-        self._is_news = False
+        self.feed.has_news = False
         # The connection is shown even while paused, so that a paused screen does not look live.
         if not self.paused:
-            self.picture = self.latest
-        elif self.latest.line is not self.picture.line:
-            self.picture = replace(self.picture, line=self.latest.line)
-        self.paint()
-
-    def watch_account_id(self) -> None:
-        self.paint()
-
-    def watch_paused(self) -> None:
-        self.paint()
-
-    def watch_rule_filter(self) -> None:
-        self.paint()
-
-    def watch_every_account(self) -> None:
-        self.paint()
-
-    def watch_log_of_every_account(self) -> None:
+            self.picture = self.feed.latest
+        else:
+            self.picture = replace(self.picture, line=self.feed.latest.line)
         self.paint()
 
     def watch_tab(self) -> None:
@@ -251,12 +189,9 @@ class RiskDashboard(App[None]):
     def glance(self, picture: Picture | None = None) -> Glance:
         """The picture from here, now; that which is shown where none is given."""
         picture, mono = picture or self.picture, self._monotonic()
-        account = picture.account(self.account_id)
-        number = picture.accounts.index(account) + 1 if account is not None else 0
         return Glance(
             picture=picture,
-            account=account,
-            number=number,
+            account=picture.account(self.account_id),
             now=picture.now(mono),
             mono=mono,
             tab=self.tab,
@@ -274,27 +209,11 @@ class RiskDashboard(App[None]):
         if not self.is_running or not self.screen_stack:
             return
         self._painted_at = self._monotonic()
-        screen = self.screen_stack[0]
         glance = self.glance()
-        screen.set_class(not glance.live or self.paused, "-stale")
-        live = self.glance(self.latest)  # a pause must never hide a lock or a lost stream
-        screen.query_one(AccountHeader).show(glance, live)
-        screen.query_one(TabBar).show(glance)
-        verdict = screen.query_one(VerdictLine)
-        verdict.set_class(self.announcer.is_lit(self._painted_at), "-flash")
-        verdict.show(live)
-        screen.query_one(Banner).show(live)
-        screen.query_one(ConnectionLine).show(live)
-        pane = screen.query_one(f"#{self.tab}")
-        for part in (pane, *pane.query("*")):  # a tab nobody looks at is not drawn
-            if isinstance(part, Panel | Figures | Coming | DayPlot | DayLine):
-                part.show(live if isinstance(part, NEVER_HELD) else glance)
-        if not self.screen.is_mounted:  # a window that is being opened has nothing to draw on
-            return
-        if isinstance(self.screen, RuleScreen):
-            self.screen.show(glance)
-        elif isinstance(self.screen, AccountsScreen):
-            self.screen.show(live)
+        live = self.glance(self.feed.latest)  # a pause must never hide a lock or a lost stream
+        draw(self.screen_stack[0], glance, live, is_lit=self.announcer.is_lit(self._painted_at))
+        if self.screen.is_mounted:  # a window that is being opened has nothing to draw on
+            draw_window(self.screen, glance, live)
 
     # --- keys ---
 
@@ -308,18 +227,17 @@ class RiskDashboard(App[None]):
 
     def action_choose(self, by: int) -> None:
         if self.tab == "log":
-            self.query_one(LogView).move(self.glance(self.latest), by)
+            self.query_one(LogView).move(self.glance(self.feed.latest), by)
         else:
             self.query_one(Rules).move(self.glance(), by)
 
     def action_explain(self) -> None:
         if self.tab == "log":
-            self.query_one(LogView).toggle(self.glance(self.latest))
+            self.query_one(LogView).toggle(self.glance(self.feed.latest))
             return
-        glance = self.glance()
-        meter = self.query_one(Rules).chosen(glance)
+        meter = self.query_one(Rules).chosen(self.glance())
         if meter is not None:
-            self.push_screen(RuleScreen(meter.rule_id, glance))
+            self.push_screen(RuleScreen(meter.rule_id, self.glance()))
 
     def action_next_rule(self) -> None:
         rules = rules_to_choose(self.glance())
@@ -336,7 +254,7 @@ class RiskDashboard(App[None]):
 
     def action_earlier(self) -> None:
         # The log is never held: its pages may be newer than the picture that is shown elsewhere.
-        self._befores = pages_of(self.glance(self.latest if self.tab == "log" else None))
+        self._befores = pages_of(self.glance(self.feed.latest if self.tab == "log" else None))
         self.paint()
 
     def action_next_account(self) -> None:
@@ -349,23 +267,19 @@ class RiskDashboard(App[None]):
 
     async def action_clock(self, method: str) -> None:
         """Ask the daemon to note that the trader begins or ends work."""
-        account = self.glance(self.latest).account
-        if account is None or not await self._client.request(method, account.account_id):
+        account = self.glance(self.feed.latest).account
+        if account is None or not await self.feed.client.request(method, account.account_id):
             self.notify("the daemon is not reached; nothing was noted", severity="error")
 
     def action_all_accounts(self) -> None:
-        self.push_screen(AccountsScreen(self.glance(self.latest)), self._show_account)
+        def show(account_id: int | None) -> None:
+            self.account_id = self.account_id if account_id is None else account_id
 
-    def _show_account(self, account_id: int | None) -> None:
-        if account_id is not None:
-            self.account_id = account_id
+        self.push_screen(AccountsScreen(self.glance(self.feed.latest)), show)
 
     def action_copy(self) -> None:
         self.paint()
-        screen = self.screen_stack[0]
-        head = (screen.query_one(AccountHeader), screen.query_one(VerdictLine))
-        text = "".join(f"{str(part.content).strip()}\n" for part in head)
-        text += "\n" + text_of(screen.query_one(f"#{self.tab}"))
+        text = text_of_screen(self.screen_stack[0], self.tab)
         self.copy_to_clipboard(text)
         self.notify(f"copied {text.count(chr(10))} lines", markup=False)
 
@@ -374,20 +288,12 @@ class RiskDashboard(App[None]):
 
     def action_next_theme(self) -> None:
         self.theme = next_theme(self.theme)
-        self._keep_choices(replace(self._chosen(), theme=self.theme))
+        self._choices.change(theme=self.theme)
 
     def action_mute(self) -> None:
         self.announcer.is_muted = not self.announcer.is_muted
-        self._keep_choices(replace(self._chosen(), muted=self.announcer.is_muted))
+        self._choices.change(muted=self.announcer.is_muted)
         self.paint()
-
-    def _chosen(self) -> Choices:
-        """What is kept now, by another screen perhaps."""
-        return Choices() if self._choices is None else self._choices.read()
-
-    def _keep_choices(self, choices: Choices) -> None:
-        if self._choices is not None:
-            self._choices.keep(choices)
 
     def action_dismiss_alarm(self) -> None:
         alarm = standing_alarm(self.glance())

@@ -25,7 +25,8 @@ class Choices:
 class ChoicesFile:
     """Keeps the choices. A file that cannot be read or written is never an error."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        """`path` None: the choices end with the screen."""
         self._path = path
 
     @classmethod
@@ -34,6 +35,8 @@ class ChoicesFile:
 
     def read(self) -> Choices:
         """Return what was chosen last; of what cannot be understood nothing."""
+        if self._path is None:
+            return Choices()
         try:
             told = orjson.loads(self._path.read_bytes())
         except (OSError, ValueError):
@@ -43,18 +46,27 @@ class ChoicesFile:
         theme = told.get("theme")
         return Choices(theme=theme if theme in THEMES else None, muted=told.get("muted") is True)
 
-    def keep(self, choices: Choices) -> None:
-        """Replace the file as a whole, so that another screen never reads half of it."""
+    def change(self, *, theme: str | None = None, muted: bool | None = None) -> None:
+        """Keep a new choice. None leaves what was chosen before, by another screen perhaps."""
+        if self._path is None:
+            return
+        before = self.read()
+        choices = Choices(
+            theme=before.theme if theme is None else theme,
+            muted=before.muted if muted is None else muted,
+        )
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._put_in_place(orjson.dumps(choices))
+            _put_in_place(self._path, orjson.dumps(choices))
 
-    def _put_in_place(self, content: bytes) -> None:
-        number, fresh = tempfile.mkstemp(prefix=f"{FILE}.", dir=self._path.parent)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(content)
-            Path(fresh).replace(self._path)
-        except OSError:
-            Path(fresh).unlink(missing_ok=True)
-            raise
+
+def _put_in_place(path: Path, content: bytes) -> None:
+    """Replace the file as a whole, so that another screen never reads half of it."""
+    number, fresh = tempfile.mkstemp(prefix=f"{FILE}.", dir=path.parent)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(content)
+        Path(fresh).replace(path)
+    except OSError:
+        Path(fresh).unlink(missing_ok=True)
+        raise

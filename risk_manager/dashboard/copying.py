@@ -1,12 +1,22 @@
-"""A tab as plain text, for the clipboard."""
+"""The screen as plain text, for the clipboard."""
 
 from collections.abc import Iterator
 
+from textual.screen import Screen
 from textual.widget import Widget
 
+from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.coming import Coming
 from risk_manager.dashboard.widgets.figures import Figures
 from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.widgets.verdict_line import VerdictLine
+
+
+def text_of_screen(screen: Screen[object], tab: str) -> str:
+    """Return the account, the verdict, and the tab with this id."""
+    head = (screen.query_one(AccountHeader), screen.query_one(VerdictLine))
+    text = "".join(f"{str(part.content).strip()}\n" for part in head)
+    return f"{text}\n{text_of(screen.query_one(f'#{tab}'))}"
 
 
 def text_of(*parts: Widget) -> str:

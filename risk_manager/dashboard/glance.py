@@ -14,7 +14,6 @@ class Glance:
 
     picture: Picture
     account: AccountSnapshot | None
-    number: int  # which of the accounts, from 1
     now: datetime | None
     mono: float
     tab: str = ""
@@ -26,6 +25,11 @@ class Glance:
     dismissed: frozenset[datetime] = frozenset()
     befores: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """Which page of a history is looked at, by kind and account; the newest where none is named."""
+
+    @property
+    def number(self) -> int:
+        """Which of the accounts is shown, from 1; 0 for none."""
+        return 0 if self.account is None else self.picture.accounts.index(self.account) + 1
 
     @property
     def live(self) -> bool:

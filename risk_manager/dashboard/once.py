@@ -110,7 +110,7 @@ def _picture(status: DaemonStatus, snapshot: Snapshot) -> Picture:
 
 
 def _glance(picture: Picture, account: AccountSnapshot) -> Glance:
-    return Glance(picture=picture, account=account, number=1, now=picture.told_at, mono=0.0)
+    return Glance(picture=picture, account=account, now=picture.told_at, mono=0.0)
 
 
 def _connections(snapshot: Snapshot) -> Iterator[str]:

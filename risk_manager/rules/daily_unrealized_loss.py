@@ -236,26 +236,7 @@ class DailyUnrealizedLoss(OpenPnlRule):
                 yield bookkeeping(Remember(subject, due_at=due, value=value))
             else:
                 since = datetime.fromisoformat(mark.value) if mark.value else mark.set_at
-            yield from self._blind_for(view, position, view.now - since, subject)
-
-    def _blind_for(
-        self, view: View, position: Position, blind: timedelta, subject: str
-    ) -> Iterator[Verdict]:
-        flatten = self._flatten_after(view)
-        name = view.name(position.contract_id)
-        span = plain_duration(timedelta(seconds=int(blind.total_seconds())))
-        if flatten is not None and blind >= flatten:
-            yield Verdict(
-                reason=f"no trusted price for {name} for {span}; closing {position.size}",
-                subject=subject,
-                asks=(Close(position.contract_id),),
-            )
-        elif blind >= view.state.rulebook.defaults.quote_max_age:
-            yield Verdict(
-                reason=f"no trusted price for {name} for {span}; its loss is not watched",
-                subject=subject,
-                severity=Severity.WARNING,
-            )
+            yield from _blind_for(view, position, view.now - since, flatten, subject)
 
     def _flatten_after(self, view: View) -> timedelta | None:
         if self.on_missing_data is not None:
@@ -309,3 +290,22 @@ class DailyUnrealizedLoss(OpenPnlRule):
 def _last_priced(view: View, position: Position, session: datetime) -> datetime:
     quote = view.state.quotes.get(position.contract_id)
     return view.now if quote is None else max(quote.at, position.opened_at, session)
+
+
+def _blind_for(
+    view: View, position: Position, blind: timedelta, flatten: timedelta | None, subject: str
+) -> Iterator[Verdict]:
+    name = view.name(position.contract_id)
+    span = plain_duration(timedelta(seconds=int(blind.total_seconds())))
+    if flatten is not None and blind >= flatten:
+        yield Verdict(
+            reason=f"no trusted price for {name} for {span}; closing {position.size}",
+            subject=subject,
+            asks=(Close(position.contract_id),),
+        )
+    elif blind >= view.state.rulebook.defaults.quote_max_age:
+        yield Verdict(
+            reason=f"no trusted price for {name} for {span}; its loss is not watched",
+            subject=subject,
+            severity=Severity.WARNING,
+        )

@@ -3,11 +3,11 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from operator import attrgetter
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,19 +24,16 @@ from risk_manager.domain.durations import parse_duration, plain_duration
 from risk_manager.domain.events import (
     AccountOpened,
     AccountReported,
-    OrderChanged,
     RulebookReplaced,
     TradeExecuted,
 )
 from risk_manager.domain.executions import Execution
 from risk_manager.domain.fill_attribution import not_own
-from risk_manager.domain.holdings import Order
 from risk_manager.domain.lockout import LockoutSpec, new_lock
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
-from risk_manager.domain.records import OWN_TAG, OrderType
 from risk_manager.domain.rule import Meter, MeterState, Rule
-from risk_manager.domain.trading_calendar import TradingDay
 from risk_manager.domain.view import View
+from risk_manager.rules.orders_placed import Counted, orders_counted, to_note
 from risk_manager.rules.pauses import in_whole_seconds
 
 DAY = timedelta(days=1)
@@ -99,36 +96,6 @@ class Window(BaseModel):
         """How long; None is until the reset."""
         until = self.cooldown.until if self.cooldown else None
         return until if isinstance(until, timedelta) else None
-
-
-class Counted(Protocol):
-    """One thing that counts: an execution, or an order placed."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def executed_at(self) -> datetime: ...
-    @property
-    def counts_from(self) -> datetime: ...
-    @property
-    def trading_date(self) -> date: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An order placed, as something that counts."""
-
-    id: int
-    executed_at: datetime
-    day: TradingDay
-
-    @property
-    def trading_date(self) -> date:
-        return self.day.date_of(self.executed_at)
-
-    @property
-    def counts_from(self) -> datetime:
-        return self.executed_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +167,7 @@ class TradeFrequencyLimit(Rule):
         if self._has_no_news(view):
             return None
         verdicts: list[Verdict] = []
-        if self.count == "orders" and (noted := self._noted(view)):
+        if self.count == "orders" and (noted := to_note(view, self.id, self._longest)):
             verdicts.append(bookkeeping(noted))
         counted = self._counted(view)
         if counted:
@@ -246,6 +213,10 @@ class TradeFrequencyLimit(Rule):
         )
         marks = (Remember(_mark(e.window), value=str(e.last.id)) for e in excesses)
         return Verdict(reason=reason, subject=subject, asks=(lock, *marks))
+
+    @property
+    def _longest(self) -> timedelta:
+        return max(w.per or DAY for w in self.windows)
 
     @property
     def _words(self) -> str:
@@ -330,38 +301,7 @@ class TradeFrequencyLimit(Rule):
                 return [turn.last for turn in ledger.round_turns() if turn.is_over]
             case "executions":
                 return not_own(view.account, ledger.standing())
-        return self._orders(view)
-
-    def _orders(self, view: View) -> list[Counted]:
-        day = view.state.rulebook.day
-        placed = self._placed(view)
-        # An order we never saw working has left its fills.
-        for e in not_own(view.account, view.account.ledger.standing()):
-            placed.setdefault(e.order_id, e.executed_at)
-        orders = (Placed(number, at, day) for number, at in placed.items())
-        return sorted(orders, key=lambda o: (o.executed_at, o.id))
-
-    def _placed(self, view: View) -> dict[int, datetime]:
-        """Orders by when they came: those noted, and those there now."""
-        placed = _noted_before(view, self.id)
-        event = view.event
-        if type(event) is OrderChanged and not _is_ours(view, event):
-            placed.setdefault(event.id, event.creation_timestamp or event.at)
-        for order in view.account.orders.values():
-            if not _is_ours(view, order):
-                placed.setdefault(order.id, order.created_at or order.seen_at)
-        return placed
-
-    def _noted(self, view: View) -> Remember | None:
-        """Keep a mark of a new order, as the account forgets finished ones. None: nothing new."""
-        placed = self._placed(view)
-        if placed.keys() == _noted_before(view, self.id).keys():
-            return None
-        longest = max((w.per or DAY for w in self.windows), default=DAY)
-        horizon = view.now - max(longest, DAY) - DAY
-        kept = {number: at for number, at in placed.items() if at >= horizon}
-        text = " ".join(f"{n}@{int(at.timestamp() * 1000)}" for n, at in sorted(kept.items()))
-        return Remember("placed", value=text)
+        return orders_counted(view, self.id)
 
     # --- for people ---
 
@@ -393,20 +333,6 @@ class TradeFrequencyLimit(Rule):
             sentence=sentence,
             state=state,
         )
-
-
-def _is_ours(view: View, order: Order | OrderChanged) -> bool:
-    if (order.custom_tag or "").startswith(OWN_TAG):
-        return True
-    # The market order that our close call made carries no tag.
-    closing = f"position:{order.contract_id}" in view.account.attempts
-    return closing and order.type is OrderType.MARKET
-
-
-def _noted_before(view: View, rule_id: str) -> dict[int, datetime]:
-    mark = view.mark(rule_id, "placed")
-    pairs = (text.split("@") for text in mark.value.split()) if mark else ()
-    return {int(n): datetime.fromtimestamp(int(ms) / 1000, UTC) for n, ms in pairs}
 
 
 def _in_window(window: Window, earlier: Counted, last: Counted) -> bool:

@@ -11,6 +11,7 @@ from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.accounts_screen import AccountsScreen
 from risk_manager.dashboard.widgets.positions import Positions
 from risk_manager.dashboard.widgets.text import Text
+from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 
 pytestmark = pytest.mark.wire
 
@@ -75,6 +76,8 @@ async def test_each_tab_is_copied_as_text(tmp_path: Path) -> None:
         await daemon.trade("140.50")
         await seen.shows(Positions, "+2")
         for tab in TABS:
+            await daemon.tick()
+            await seen.shows(VerdictLine, "OK TO TRADE")
             await seen.pilot.press(tab.key, "c")
             copied = seen.app.clipboard
             assert "combine-50k" in copied.splitlines()[0]

@@ -95,7 +95,7 @@ async def test_blindness_is_loud_only_with_something_open(tmp_path: Path) -> Non
     await ending.__aenter__()
     async with heard(tmp_path, sent) as seen:
         await ending.position(1)
-        await until(lambda: seen.app.latest.accounts[0].positions)
+        await until(lambda: seen.app.feed.latest.accounts[0].positions)
         await ending.__aexit__(None, None, None)
         await until(lambda: len(sent) == 2)
         assert "the daemon is not heard" in sent[1]
@@ -108,7 +108,7 @@ async def test_locks_on_twelve_accounts_are_each_told_once(tmp_path: Path) -> No
     async with FeedDaemon(tmp_path, accounts=accounts) as daemon, heard(tmp_path, sent) as seen:
         for account_id in accounts:
             await daemon.trade("-600", account_id=account_id)
-        await until(lambda: all(a.locks for a in seen.app.latest.accounts))
+        await until(lambda: all(a.locks for a in seen.app.feed.latest.accounts))
         await until(lambda: len(notices(seen)) == 11)  # the shown one is in the verdict
 
 

@@ -33,7 +33,7 @@ def test_what_cannot_be_understood_was_not_chosen(
 def test_it_is_kept_in_a_folder_that_is_made_for_it_and_leaves_nothing_else(tmp_path: Path) -> None:
     file = ChoicesFile(tmp_path / "state" / "screen.json")
     for muted in (True, False, True):
-        file.keep(Choices(theme=LIGHT, muted=muted))
+        file.change(theme=LIGHT, muted=muted)
     assert file.read() == Choices(theme=LIGHT, muted=True)
     assert [p.name for p in (tmp_path / "state").iterdir()] == ["screen.json"]
 
@@ -41,10 +41,10 @@ def test_it_is_kept_in_a_folder_that_is_made_for_it_and_leaves_nothing_else(tmp_
 def test_where_it_cannot_be_written_nothing_is_said_and_nothing_left(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file where the folder should be")
     file = ChoicesFile(tmp_path / "taken" / "screen.json")
-    file.keep(Choices(muted=True))
+    file.change(muted=True)
     assert file.read() == Choices()
     (tmp_path / "screen.json").mkdir()  # it cannot be replaced
-    ChoicesFile(tmp_path / "screen.json").keep(Choices(muted=True))
+    ChoicesFile(tmp_path / "screen.json").change(muted=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["screen.json", "taken"]
 
 

@@ -41,7 +41,7 @@ async def test_the_answer_of_the_daemon_is_a_notice(tmp_path: Path) -> None:
     async with FeedDaemon(tmp_path, time_clock=PaperClock(is_kept=False)):
         app = Listening(FeedClient(tmp_path))
         async with app.run_test() as pilot:
-            await until(lambda: app.latest.accounts)
+            await until(lambda: app.feed.latest.accounts)
             await pilot.press("o")
             await until(lambda: app.notices == ["not clocked in"])
             await pilot.press("i")

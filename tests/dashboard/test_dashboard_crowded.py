@@ -132,8 +132,8 @@ async def test_impossible_figures_neither_end_the_screen_nor_claim_anything(
         await daemon.quote(21010)
         async with screen(tmp_path) as seen:
             await seen.shows(AccountHeader, "combine-50k")
-            await until(lambda: seen.app.latest.accounts[0].orders)
-            account = seen.app.latest.accounts[0]
+            await until(lambda: seen.app.feed.latest.accounts[0].orders)
+            account = seen.app.feed.latest.accounts[0]
             odd = replace(
                 account,
                 realised_net=-1e15,
@@ -154,8 +154,8 @@ async def test_impossible_figures_neither_end_the_screen_nor_claim_anything(
                 ),
             )
             for tab in TABS:
-                seen.app.latest = replace(seen.app.latest, accounts=(odd,))
-                seen.app.picture = seen.app.latest
+                seen.app.feed.latest = replace(seen.app.feed.latest, accounts=(odd,))
+                seen.app.picture = seen.app.feed.latest
                 seen.app.tab = tab.id
                 await seen.pilot.pause()
                 seen.app.paint()

@@ -122,7 +122,6 @@ async def test_an_older_daemon_tells_no_roles(tmp_path: Path) -> None:
         glance = Glance(
             picture=Picture(line=Line(up=True, heard_at=0.0)),
             account=replace(account, orders=old),
-            number=1,
             now=account.positions[0].opened_at,
             mono=0.0,
         )

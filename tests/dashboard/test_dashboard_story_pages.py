@@ -107,7 +107,7 @@ def at_the_log(*told: tuple[int, History], story: Story | None = None, **befores
         story=story or Story(),
     )
     return Glance(
-        picture=picture, account=accounts[0], number=1, now=AT, mono=0.0, tab="log",
+        picture=picture, account=accounts[0], now=AT, mono=0.0, tab="log",
         every_account=True, befores={("story", int(k[1:])): v for k, v in befores.items()},
     )  # fmt: skip
 

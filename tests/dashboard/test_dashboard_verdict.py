@@ -74,7 +74,7 @@ def lock(**changes: object) -> LockRow:
 def glance(
     picture: Picture = PICTURE, account: AccountSnapshot | None = ACCOUNT, mono: float = 100.0
 ) -> Glance:
-    return Glance(picture=picture, account=account, number=1, now=picture.now(mono), mono=mono)
+    return Glance(picture=picture, account=account, now=picture.now(mono), mono=mono)
 
 
 def told(seen: Glance) -> tuple[str, str, Tone]:

@@ -39,7 +39,6 @@ def glance_at(tab: str, mono: float, *, executions: int = 0, every_account: bool
     return Glance(
         picture=Picture(accounts=accounts),
         account=accounts[0],
-        number=1,
         now=NOW,
         mono=mono,
         tab=tab,

@@ -37,14 +37,14 @@ class Shown:
         """Open a tab, and wait until all that it asks the daemon for is drawn."""
         await self._pilot.press(tab.key)
         await until(lambda: self.app.tab == tab.id and self._is_told())
-        await until(lambda: self.app.picture is self.app.latest)
+        await until(lambda: self.app.picture is self.app.feed.latest)
         self.app.paint()
         await self._pilot.pause()
         self.app.paint()  # what depends on the room of a pane: it has its room only now
         await self._pilot.pause()
 
     def _is_told(self) -> bool:
-        glance = self.app.glance(self.app.latest)
+        glance = self.app.glance(self.app.feed.latest)
         return glance.account is not None and all(
             (want.kind, want.account_id) in glance.picture.histories for want in wants(glance)
         )
@@ -59,7 +59,7 @@ class Shown:
         self._feed.wait(6.0)
 
     def _is_lost(self, reason: str) -> bool:
-        return self.app.latest.line.reason == reason
+        return self.app.feed.latest.line.reason == reason
 
     def page(self) -> Page:
         """The screen as it is drawn now."""
@@ -84,5 +84,5 @@ class Shown:
 async def shown(feed: FixedFeed, size: tuple[int, int]) -> AsyncIterator[Shown]:
     app = Listening(feed, monotonic=lambda: feed.mono, environ={})
     async with app.run_test(size=size) as pilot:
-        await until(lambda: bool(app.latest.accounts))
+        await until(lambda: bool(app.feed.latest.accounts))
         yield Shown(app, feed, pilot)

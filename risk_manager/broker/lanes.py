@@ -139,10 +139,12 @@ class Lanes(AsyncClosing):
         limit = self._limits.look_seconds if limit_seconds is None else limit_seconds
         now = self._clock.monotonic()
         lane = self._budget.lane_of_look(now)
-        wait = self._budget.look_in_seconds(lane, now)
+        account_id = body.get("accountId")
+        subject = account_id if isinstance(account_id, int) else None
+        wait = self._budget.look_in_seconds(lane, subject, now)
         if wait > 0:
             return _limited(wait)
-        self._budget.note_look(now)
+        self._budget.note_look(subject, now)
         return await self._read_once(lane, path, body, limit)
 
     # --- reads ---

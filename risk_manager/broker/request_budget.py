@@ -1,6 +1,6 @@
 """The gateway's requests per minute: how many reads may be sent now, and when the next one may."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,9 +16,13 @@ READS_OF_A_CALL = 4
 READS_OF_A_START = 10
 LOOKS_AT_LEAST = 2
 LOOKS_AT_LEAST_WITHIN_SECONDS = 5.0
-"""A spent budget still lets positions and orders be looked at so often, as after a crash much of it
-is an estimate, while fewer than `MOST_REQUESTS` of the gateway's 200 are counted in all."""
+"""A spent budget still lets positions and orders of each account be looked at so often, as after a
+crash much of it is an estimate, while fewer than `MOST_REQUESTS` of the gateway's 200 are counted
+in all."""
 MOST_REQUESTS = 175
+
+type Subject = int | None
+"""The account that a read is about; None for others, as for a contract's record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,9 @@ class RequestBudget:
         self._slow = _Window(limits.window_seconds)
         self._acts = _Window(limits.window_seconds)
         self._all_reads = _Window(limits.window_seconds)
-        self._looks_lately = _Window(LOOKS_AT_LEAST_WITHIN_SECONDS)
+        self._looks_lately: defaultdict[Subject, _Window] = defaultdict(
+            lambda: _Window(LOOKS_AT_LEAST_WITHIN_SECONDS)
+        )
         self._reads_paused_until = 0.0
         self._looks_paused_until = 0.0
 
@@ -90,9 +96,9 @@ class RequestBudget:
         self._own(lane).add(now)
         self._all_reads.add(now)
 
-    def note_look(self, now: float) -> None:
+    def note_look(self, subject: Subject, now: float) -> None:
         """Note that a read of enforcement is about to be sent, on whichever lane."""
-        self._looks_lately.add(now)
+        self._looks_lately[subject].add(now)
 
     def take_up(self, calls_ago: Iterable[timedelta], now: float) -> None:
         """Count the calls of an earlier run, and an estimate of the reads that went with them.
@@ -135,7 +141,7 @@ class RequestBudget:
         if now < self._looks_paused_until:
             return 0
         own = self._limits.looks - self._fast.count(now)
-        least = 0 if self._least_look_in_seconds(now) > 0 else 1
+        least = 1 if self._may_look_at_least(now) else 0
         return max(min(own, self._shared_left(now)), least)
 
     def read_in_seconds(self, now: float) -> float:
@@ -149,20 +155,22 @@ class RequestBudget:
     def lane_of_look(self, now: float) -> Lane:
         return Lane.FAST if self._fast.count(now) < self._limits.looks else Lane.SLOW
 
-    def look_in_seconds(self, lane: Lane, now: float) -> float:
+    def look_in_seconds(self, lane: Lane, subject: Subject, now: float) -> float:
         """Return how long until a read of enforcement may be sent; 0 or less for now."""
         if now < self._looks_paused_until:
             return self._looks_paused_until - now
         wait = self._shared_room_in_seconds(now)
         if lane is Lane.SLOW:
             wait = max(wait, self._slow.room_in_seconds(self._limits.reads, now))
-        return min(wait, self._least_look_in_seconds(now))
+        return min(wait, self._least_look_in_seconds(subject, now))
 
-    def _least_look_in_seconds(self, now: float) -> float:
+    def _least_look_in_seconds(self, subject: Subject, now: float) -> float:
         """Return how long until the next look that even a spent budget allows."""
-        both = self._all_reads.count(now) + self._acts.count(now)
-        wait = self._looks_lately.room_in_seconds(LOOKS_AT_LEAST, now)
-        return wait if both < MOST_REQUESTS else max(wait, LOOKS_AT_LEAST_WITHIN_SECONDS)
+        wait = self._looks_lately[subject].room_in_seconds(LOOKS_AT_LEAST, now)
+        return wait if self._may_look_at_least(now) else max(wait, LOOKS_AT_LEAST_WITHIN_SECONDS)
+
+    def _may_look_at_least(self, now: float) -> bool:
+        return self._all_reads.count(now) + self._acts.count(now) < MOST_REQUESTS
 
     def _own(self, lane: Lane) -> _Window:
         return self._fast if lane is Lane.FAST else self._slow

@@ -12,8 +12,10 @@ import pytest
 from paper_broker import (
     CANCEL,
     CLOSE,
+    CONTRACT,
     MNQ,
     MODIFY,
+    ORDERS,
     PARTIAL_CLOSE,
     PLACE,
     POSITIONS,
@@ -328,6 +330,27 @@ async def test_with_the_budget_spent_enforcement_still_looks_every_five_seconds(
             await asyncio.sleep(max(replies[-1].retry_after_seconds or 0.0, 0.1))
         assert len(seen) == 12
         assert max(b - a for a, b in pairwise(seen)) <= 5.2
+
+
+@in_virtual_time
+async def test_with_the_budget_spent_no_account_is_left_out_because_another_is_looked_at() -> None:
+    """Both ask again every two seconds, as a start does; the second is always a little late."""
+    broker = PaperBroker()
+    async with lanes(broker) as desk:
+        desk.lanes.take_up(timedelta(seconds=1) for _ in range(40))
+        while (await desk.lanes.read(POSITIONS, ABOUT)).ok:
+            pass
+        seen: dict[int, list[float]] = {101: [], 102: []}
+        await desk.lanes.look(CONTRACT, {"contractId": "CON.F.US.MNQ.Z26"})
+        for _ in range(7):
+            for account_id, times in seen.items():
+                about = {"accountId": account_id}
+                pair = [await desk.lanes.look(path, about) for path in (ORDERS, POSITIONS)]
+                assert len({reply.answer for reply in pair}) == 1  # one half is useless alone
+                times += [desk.now()] * pair[0].ok
+                await asyncio.sleep(0.3)
+            await asyncio.sleep(1.4)
+        assert len(seen[101]) == len(seen[102]) == 3
 
 
 @in_virtual_time

@@ -492,6 +492,8 @@ class Oracle:
             return None
         if not self._knows_the_price(key) or not self.may_know_the_tick(key[1]):
             return None
+        if self._told_prices_at[key[1]] < self._life_since:
+            return None  # prices do not outlive a restart
         contract = self.world.exchange.contracts[key[1]]
         price = prices[0] if net > 0 else prices[1]
         points = (price - position.average_price) * net

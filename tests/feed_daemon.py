@@ -339,7 +339,7 @@ class PaperClock:
         return self._is_kept
 
 
-async def until[T](look: Callable[[], T], within_s: float = 5.0) -> T:
+async def until[T](look: Callable[[], T], within_s: float = 30.0) -> T:
     """What `look` sees once it sees something; fails after `within_s`."""
     async with asyncio.timeout(within_s):
         while not (seen := look()):  # noqa: ASYNC110 - there is no event to wait for

@@ -267,6 +267,9 @@ KEYS = (
     Key(press="q", shown="q", action="quit", label="Quit", does="leave the screen"),
 )
 
+SPARED_FIRST = ("copy", "all_accounts", "next_account", "pause")
+"""Keys that a footer without room leaves to the help, in this order."""
+
 CLOSE = Key(
     press="escape,enter,question_mark,q",
     shown="Esc",

@@ -2,7 +2,7 @@
 
 from textual.app import ComposeResult
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.account_header import AccountHeader
@@ -15,6 +15,7 @@ from risk_manager.dashboard.widgets.connections import Connections
 from risk_manager.dashboard.widgets.day_plot import DayPlot
 from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
 from risk_manager.dashboard.widgets.figures import Figures
+from risk_manager.dashboard.widgets.key_footer import KeyFooter
 from risk_manager.dashboard.widgets.lockouts import Lockouts
 from risk_manager.dashboard.widgets.locks import Locks
 from risk_manager.dashboard.widgets.log_view import LogView
@@ -48,7 +49,7 @@ def parts(tab: str) -> ComposeResult:
         yield EnforcementLog(id="enforcement")
         yield LogView(id="log")
     yield ConnectionLine()
-    yield Footer()
+    yield KeyFooter()
 
 
 def draw(screen: Screen[object], shown: Glance, live: Glance, *, is_lit: bool) -> None:

@@ -13,6 +13,7 @@ from risk_manager.dashboard.wording import clock, countdown, duration, release
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot, LockRow
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+SIZES = ("contracts", "micro-equivalents")
 START = "start it with: risk-manager run"
 
 
@@ -146,7 +147,17 @@ def _free(account: AccountSnapshot) -> Verdict:
             why=account.mode_reason or "shadow: the daemon only tells, it touches nothing",
             tone=Tone.CARE,
         )
-    return Verdict(word="OK TO TRADE", why="", tone=Tone.GOOD)
+    return Verdict(word="OK TO TRADE", why=_room(account), tone=Tone.GOOD)
+
+
+def _room(account: AccountSnapshot) -> str:
+    """How much more may be held, by the limits of size in force; empty without one."""
+    sizes = [
+        m.sentence
+        for m in account.meters
+        if m.unit in SIZES and m.limit is not None and m.counts_from is None and not m.shadow
+    ]
+    return "; ".join(sizes[:2])
 
 
 def what_is_next(glance: Glance) -> list[tuple[timedelta, str]]:

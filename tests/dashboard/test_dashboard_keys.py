@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import pytest
-from dashboard_screen import screen
+from dashboard_screen import Seen, screen
 from feed_daemon import FeedDaemon, until
 from textual.binding import Binding
 
 from risk_manager.dashboard.app import RiskDashboard
-from risk_manager.dashboard.keys import KEYS, TABS, explained
+from risk_manager.dashboard.keys import KEYS, TABS, Tab, explained
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.help_screen import help_text
+from risk_manager.dashboard.widgets.key_footer import KeyFooter
 from risk_manager.dashboard.widgets.tab_bar import TabBar
 
 
@@ -70,3 +71,35 @@ async def test_the_footer_has_the_keys_that_act_on_the_tab(tmp_path: Path, tab: 
             if active.binding.show and active.node is seen.app
         }
         assert active == {k.action for k in KEYS if k.in_footer and k.acts_on(tab_id)}
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("tab", TABS, ids=lambda tab: tab.id)
+async def test_a_narrow_footer_cuts_no_key_and_always_has_help_and_quit(
+    tmp_path: Path, tab: Tab
+) -> None:
+    async with FeedDaemon(tmp_path), screen(tmp_path, (80, 24)) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        seen.app.tab = tab.id
+        own = [f"{k.shown} {k.label}" for k in KEYS if k.in_footer and tab.id in k.tabs]
+        await until(lambda: footer_of(seen)[: len(own)] == own and "q Quit" in footer_of(seen))
+        assert footer_of(seen)[-2:] == ["? Help", "q Quit"]
+        keys = seen.app.screen.query_one(KeyFooter).children
+        await until(lambda: all(0 < key.region.right <= 80 for key in keys))
+
+
+@pytest.mark.wire
+async def test_a_footer_that_grows_shows_all_its_keys(tmp_path: Path) -> None:
+    async with FeedDaemon(tmp_path), screen(tmp_path, (80, 24)) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        seen.app.tab = "log"
+        await until(lambda: footer_of(seen)[:1] == ["Enter Explain"])
+        assert "c Copy" not in footer_of(seen)
+        await seen.pilot.resize_terminal(120, 40)
+        await until(lambda: "c Copy" in footer_of(seen))
+        assert "a Next account" in footer_of(seen)
+
+
+def footer_of(seen: Seen) -> list[str]:
+    footer = seen.app.screen.query_one(KeyFooter)
+    return [str(key.render()).strip() for key in footer.children]

@@ -82,7 +82,8 @@ async def test_a_calm_account_is_shown_whole(daemon: FeedDaemon, tmp_path: Path)
         line = await seen.shows(ConnectionLine, "RUNNING", "user ● UP", "market ● UP", "42 ms")
         assert "LOST" not in line
         assert not seen.banner.display
-        assert await seen.shows(VerdictLine, "OK TO TRADE") == " OK TO TRADE  "
+        told = await seen.shows(VerdictLine, "OK TO TRADE")
+        assert told == " OK TO TRADE  3 of 5 contracts held, room for 2"
         assert seen.verdict.has_class("-green")
         assert not seen.app.screen.has_class("-stale")
 

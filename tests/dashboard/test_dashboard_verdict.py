@@ -90,6 +90,30 @@ def test_all_well() -> None:
     assert told(glance()) == ("OK TO TRADE", "", Tone.GOOD)
 
 
+def test_a_calm_account_is_told_how_much_more_may_be_held() -> None:
+    held, product, group = (
+        MeterRow(
+            rule_id=f"size-{n}",
+            spec_id="RULE-001",
+            title="Contracts held",
+            state="ok",
+            sentence=sentence,
+            used=0.4,
+            limit=5.0,
+            unit="contracts",
+        )
+        for n, sentence in enumerate(("2 of 5 held, room for 3", "2 of 3 MNQ held", "a third one"))
+    )
+    money = replace(held, sentence="$606.32 left", unit="USD")
+    waits = replace(held, sentence="room for 9", counts_from=NOW + timedelta(hours=1))
+    watched = replace(held, sentence="shadow: room for 1", shadow=True)
+    unlimited = replace(held, sentence="nothing capped today", limit=None)
+    seen = glance(
+        account=replace(ACCOUNT, meters=(money, waits, watched, unlimited, held, product, group))
+    )
+    assert told(seen) == ("OK TO TRADE", "2 of 5 held, room for 3; 2 of 3 MNQ held", Tone.GOOD)
+
+
 def test_locks_are_told_with_the_countdown_first_and_what_ends_them() -> None:
     word, why, tone = told(with_locks(lock()))
     assert word.startswith("LOCKED 5:00 until ")

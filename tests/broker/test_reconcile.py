@@ -707,6 +707,21 @@ async def test_a_first_reading_that_hangs_is_not_waited_for() -> None:
 
 
 @in_virtual_time
+@pytest.mark.parametrize(("number", "takes"), [(1, 1.2), (1, 2.2), (8, 1.2), (25, 1.2)])
+async def test_a_gateway_that_answers_everything_slowly_is_still_read(
+    number: int, takes: float
+) -> None:
+    """Looks that fail do not drop each reading that would have brought the same."""
+    broker = PaperBroker(latency=takes)
+    ids = range(101, 101 + number)
+    broker.accounts = [{"id": i, "name": str(i), "canTrade": True} for i in ids]
+    broker.hold(101, MNQ, -2)
+    async with bench(broker, LoopClock(), accounts=ids) as b:
+        await b.until(lambda: b.account().net(MNQ) == -2, seconds=10)
+        await b.until(lambda: all(b.reconciler.status(i).last_ok_at for i in ids), seconds=180)
+
+
+@in_virtual_time
 async def test_reads_put_off_for_too_many_requests_go_on_as_soon_as_there_is_room() -> None:
     """They do not wait for the pause that grows with each failure of another kind."""
     broker = PaperBroker()

@@ -16,7 +16,9 @@ from risk_manager.broker.reading.readings import (
 from risk_manager.domain.records import PositionRecord
 
 LOOK_AGAIN_AFTER_SECONDS = (0.0, 1.0, *[2.0] * 8, 3.0, 5.0)
-ANSWERED_WITHIN_SECONDS = 1.0
+ANSWERED_WITHIN_SECONDS = (1.0, 5.0)
+"""How long a routine pass has before a look drops it: more once a look has failed. A gateway that
+answers later than a look waits would otherwise never be read."""
 ABSENT_AFTER_LISTS = 2
 """An account is absent after this many lists without it, as a single list may be cut short."""
 ONE_BY_ONE = (Part.POSITIONS, Part.ORDERS, Part.TRADES)
@@ -121,7 +123,8 @@ class ReadProgress:
         self.is_requested = False
         # A look would drop this pass, so it must first have had time for an answer.
         is_look_due = self.is_unsure and not self.is_absent
-        self.look_due_at = now + ANSWERED_WITHIN_SECONDS if is_look_due else math.inf
+        within = ANSWERED_WITHIN_SECONDS[min(self.looks, 1)]
+        self.look_due_at = now + within if is_look_due else math.inf
 
     def prepare_look(self) -> None:
         self.look_due_at = math.inf

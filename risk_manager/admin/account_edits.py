@@ -1,6 +1,6 @@
 """Edits of accounts.yaml as a whole: what they change, write, and mean for the guard."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,7 @@ from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.edits import FileEdit
 from risk_manager.settings.loading import ACCOUNTS, load_gateway
 from risk_manager.settings.secrets import SecretUnavailable
-
-Change = Callable[[FileEdit], None]
+from risk_manager.settings.yaml_edits import Edit
 
 
 class NotInTheLogin(NoSuchEdit):
@@ -56,15 +55,15 @@ class AccountEdit:
 
 
 def prepare(
-    config: Path, change: Change, wanted: Mapping[int, bool], remark: str = ""
+    config: Path, change: Edit, wanted: Mapping[int, bool], remark: str = ""
 ) -> AccountEdit:
     """Make a change without writing it.
 
-    Raises NoSuchEdit, EditFailed, CannotEdit, or ConfigurationErrors if the files would not be
+    Raises NoSuchEdit, EditFailed, EditRefused, or ConfigurationErrors if the files would not be
     valid.
     """
     edit = FileEdit.begin(config, ACCOUNTS)
-    change(edit)
+    edit.change(change)
     after = edit.check()
     remarks = [remark] * bool(remark)
     for account_id in [i for i in wanted if after.accounts.find(i) is None]:
@@ -79,7 +78,7 @@ def add(
     """Add an account to the list. Raises as `prepare`."""
     return prepare(
         config,
-        lambda edit: accounts.add(edit, account_id, nickname, enabled=enabled),
+        lambda data: accounts.add(data, account_id, nickname, enabled=enabled),
         {account_id: enabled},
         remark,
     )
@@ -95,11 +94,11 @@ def change(
 ) -> AccountEdit:
     """Change the nickname or the number of an account. Raises as `prepare`."""
 
-    def make(edit: FileEdit) -> None:
+    def make(data: Any) -> None:
         if nickname or no_nickname:
-            accounts.rename(edit, account_id, nickname)
+            accounts.rename(data, account_id, nickname)
         if new_id:
-            accounts.renumber(edit, account_id, new_id)
+            accounts.renumber(data, account_id, new_id)
 
     is_another = bool(new_id) and new_id != account_id
     wanted = {account_id: False, int(new_id or 0): True} if is_another else {}
@@ -108,14 +107,14 @@ def change(
 
 def remove(config: Path, account_id: int) -> AccountEdit:
     """Take an account out of the list. Raises as `prepare`."""
-    return prepare(config, lambda edit: accounts.remove(edit, account_id), {account_id: False})
+    return prepare(config, lambda data: accounts.remove(data, account_id), {account_id: False})
 
 
 def switch(config: Path, account_id: int, *, enabled: bool) -> AccountEdit:
     """Enable or disable an account. Raises as `prepare`."""
     return prepare(
         config,
-        lambda edit: accounts.enable(edit, account_id, enabled=enabled),
+        lambda data: accounts.enable(data, account_id, enabled=enabled),
         {account_id: enabled},
     )
 

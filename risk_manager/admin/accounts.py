@@ -1,6 +1,5 @@
 """The accounts of accounts.yaml: how each stands, and the edits an administrator makes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +9,7 @@ from risk_manager.admin.effective import told_time
 from risk_manager.admin.watched_accounts import LIMITS_FILE
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
-from risk_manager.settings.edits import FileEdit
 from risk_manager.settings.loading import ACCOUNTS
-from risk_manager.settings.yaml_edit import Value
 from risk_manager.store.place import database_of
 
 LIST = "accounts"
@@ -114,57 +111,52 @@ def after_a_start(account_id: int, guarded: Guarded, *, is_wanted: bool) -> str:
     return f"account {account_id} is not guarded"
 
 
-# --- edits ----------------------------------------------------------------------------------------
+# --- edits of the data of accounts.yaml -----------------------------------------------------------
 
 
-def add(edit: FileEdit, account_id: int, nickname: str | None, *, enabled: bool) -> None:
-    """Add an account to the list. Raises NoSuchEdit or CannotEdit."""
-    if _find(edit, account_id) is not None:
-        raise NoSuchEdit(f"account {account_id} is in {ACCOUNTS} already")
-    item: dict[str, Value] = {"id": account_id}
-    if nickname is not None:
-        item["nickname"] = nickname
-    item["enabled"] = enabled
-    edit.yaml.append((LIST,), item)
+def add(data: Any, account_id: int, nickname: str | None, *, enabled: bool) -> None:
+    """Add an account to the list. Raises NoSuchEdit."""
+    _require_none(data, account_id)
+    named = {} if nickname is None else {"nickname": nickname}
+    _items(data).append({"id": account_id, **named, "enabled": enabled})
 
 
-def remove(edit: FileEdit, account_id: int) -> None:
-    """Take an account out of the list. Raises NoSuchEdit or CannotEdit."""
-    index = _index(edit, account_id)
-    if len(edit.yaml.data[LIST]) == 1:
+def remove(data: Any, account_id: int) -> None:
+    """Take an account out of the list. Raises NoSuchEdit."""
+    item = _item(data, account_id)
+    if len(_items(data)) == 1:
         raise NoSuchEdit(
             f"{account_id} is the only account in {ACCOUNTS}, which must name one; add the other "
             "one first, or disable this one"
         )
-    edit.yaml.remove((LIST, index))
+    _items(data).remove(item)
 
 
-def enable(edit: FileEdit, account_id: int, *, enabled: bool) -> None:
-    """Switch an account on or off. Raises NoSuchEdit or CannotEdit."""
-    index = _index(edit, account_id)
-    item: Mapping[str, Any] = edit.yaml.data[LIST][index]
+def enable(data: Any, account_id: int, *, enabled: bool) -> None:
+    """Switch an account on or off. Raises NoSuchEdit."""
+    item = _item(data, account_id)
     if item.get("enabled", True) is not enabled:
-        edit.yaml.set((LIST, index, "enabled"), enabled)
+        item["enabled"] = enabled
 
 
-def rename(edit: FileEdit, account_id: int, nickname: str | None) -> None:
-    """Give an account another nickname; None for none. Raises NoSuchEdit or CannotEdit."""
-    index = _index(edit, account_id)
+def rename(data: Any, account_id: int, nickname: str | None) -> None:
+    """Give an account another nickname; None for none. Raises NoSuchEdit."""
+    item = _item(data, account_id)
     if nickname is not None:
-        edit.yaml.set((LIST, index, "nickname"), nickname)
-    elif "nickname" in edit.yaml.data[LIST][index]:
-        edit.yaml.remove((LIST, index, "nickname"))
+        item["nickname"] = nickname
+    else:
+        item.pop("nickname", None)
 
 
-def renumber(edit: FileEdit, account_id: int, new_id: int) -> None:
+def renumber(data: Any, account_id: int, new_id: int) -> None:
     """Put another id in place of one, as after the firm has reset an account.
 
-    Raises NoSuchEdit or CannotEdit.
+    Raises NoSuchEdit.
     """
-    index = _index(edit, account_id)
-    if new_id != account_id and _find(edit, new_id) is not None:
-        raise NoSuchEdit(f"account {new_id} is in {ACCOUNTS} already")
-    edit.yaml.set((LIST, index, "id"), new_id)
+    item = _item(data, account_id)
+    if new_id != account_id:
+        _require_none(data, new_id)
+    item["id"] = new_id
 
 
 def still_named(configuration: Configuration, account_id: int) -> list[str]:
@@ -177,21 +169,24 @@ def still_named(configuration: Configuration, account_id: int) -> list[str]:
     ]
 
 
-def _index(edit: FileEdit, account_id: int) -> int:
-    index = _find(edit, account_id)
-    if index is None:
-        known = ", ".join(str(item.get("id")) for item in _items(edit)) or "none"
+def _item(data: Any, account_id: int) -> dict[str, Any]:
+    item = _find(data, account_id)
+    if item is None:
+        known = ", ".join(str(item.get("id")) for item in _items(data)) or "none"
         raise NoSuchEdit(f"account {account_id} is not in {ACCOUNTS}; there are {known}")
-    return index
+    return item
 
 
-def _find(edit: FileEdit, account_id: int) -> int | None:
-    ids = [item.get("id") for item in _items(edit)]
-    return ids.index(account_id) if account_id in ids else None
+def _require_none(data: Any, account_id: int) -> None:
+    if _find(data, account_id) is not None:
+        raise NoSuchEdit(f"account {account_id} is in {ACCOUNTS} already")
 
 
-def _items(edit: FileEdit) -> list[Mapping[str, Any]]:
-    data = edit.yaml.data
+def _find(data: Any, account_id: int) -> dict[str, Any] | None:
+    return next((item for item in _items(data) if item.get("id") == account_id), None)
+
+
+def _items(data: Any) -> list[dict[str, Any]]:
     listed = data.get(LIST) if isinstance(data, dict) else None
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise NoSuchEdit(

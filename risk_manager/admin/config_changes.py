@@ -6,8 +6,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.comments import CommentedSeq
-
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import is_older, older_number, origin_id
 from risk_manager.settings import rule_edits
@@ -19,7 +17,7 @@ from risk_manager.settings.effects import Effect, of_rule, of_shared, rule_of
 from risk_manager.settings.loading import ACCOUNTS, CALENDAR, RISK_CONFIG, load_texts
 from risk_manager.settings.preset_entries import OWN, PRESET
 from risk_manager.settings.rule_entries import merge
-from risk_manager.settings.yaml_edits import Edit, append, drop, in_one_line, key_in, put
+from risk_manager.settings.yaml_edits import Edit
 
 LIMITS_FILE = "limits.json"
 _SHARED_SECTIONS = ("defaults", "trading_day", "calendar", "symbols")
@@ -147,13 +145,13 @@ class _Restoring:
             if was != now and was == "enforce":
                 section = rule_edits.account_section(data, account.id)
                 raw = began.get("accounts") or {}
-                own = (raw.get(key_in(raw, account.id)) or {}).get("mode")
+                own = (raw.get(str(account.id)) or {}).get("mode")
                 if own is not None:
-                    put(section, "mode", own)
+                    section["mode"] = own
                 else:
-                    drop(section, "mode")
+                    section.pop("mode", None)
                 if not section:
-                    drop(data["accounts"], account.id)
+                    del data["accounts"][str(account.id)]
 
     def _edit_overrides(self, data: Any, rule_id: str, number: int) -> None:
         """Put back what an account set for a rule, where the rule alone is not as strict."""
@@ -186,14 +184,14 @@ class _Restoring:
     def _edit_accounts(self, data: Any) -> None:
         began = _raw(self._began.texts, ACCOUNTS)
         if self._began.accounts.unlisted == "enforce":
-            put(data, "unlisted", "enforce")
+            data["unlisted"] = "enforce"
         for account in self._began.accounts.enabled:
             listed = next((a for a in data["accounts"] if a["id"] == account.id), None)
             if listed is None:
                 raw = next(a for a in began["accounts"] if a["id"] == account.id)
-                append(data["accounts"], raw)
+                data["accounts"].append(raw)
             elif listed.get("enabled") is False:
-                put(listed, "enabled", True)
+                listed["enabled"] = True
 
 
 def _restore_rule(
@@ -205,7 +203,7 @@ def _restore_rule(
         return  # trading_day.flat_by, which is put back with its section
     entry = _entry(data, rule_id)
     if entry is None:
-        append(rule_edits.own_rules(data), raw)
+        rule_edits.own_rules(data).append(raw)
         return
     was, now = rule_of(version, rule_id, None), rule_of(files, rule_id, None)
     for path in _loosened(was, now):
@@ -226,23 +224,17 @@ def _restore_preset(data: Any, old_data: Any, name: str) -> None:
     if now is None:
         if isinstance(data["rules"], Mapping):
             _as_list_of_rules(data)
-        append(data["rules"], written)
+        data["rules"].append(written)
         return
-    for key in list(now):
-        if key not in (*written, OWN):
-            drop(now, key)
-    for key, value in written.items():
-        if now.get(key) != value:
-            put(now, key, in_one_line(value))
+    for key in [key for key in now if key not in (*written, OWN)]:
+        del now[key]
+    now.update(written)
 
 
 def _as_list_of_rules(data: Any) -> None:
     """Write a preset with its own rules as a list, which has room for another preset."""
     preset = {key: value for key, value in data["rules"].items() if key != OWN}
-    own = list(rule_edits.own_rules(data))
-    data["rules"] = CommentedSeq()
-    for item in (preset, *own):
-        append(data["rules"], item)
+    data["rules"] = [preset, *rule_edits.own_rules(data)]
 
 
 def _loosened(was: Rule | None, now: Rule | None) -> Iterator[tuple[str, ...]]:
@@ -262,28 +254,21 @@ def _covers(entry: Any, override: Any, old: Rule) -> bool:
 
 
 def _restore(data: Any, old: Mapping[str, Any]) -> None:
-    for key in list(data):
-        if key_in(old, str(key)) not in old:
-            drop(data, str(key))
-    for key, value in old.items():
-        if data.get(key_in(data, key)) != value:
-            put(data, key, in_one_line(value))
+    for key in [key for key in data if key not in old]:
+        del data[key]
+    data.update(old)
 
 
 def _restore_at(data: Any, old: Any, path: tuple[str, ...]) -> None:
     """Set the value at a path as in the old data, or remove it where that has none."""
     for length in range(1, len(path) + 1):
         name = path[length - 1]
-        before = old.get(key_in(old, name)) if isinstance(old, Mapping) else None
-        is_written = isinstance(old, Mapping) and key_in(old, name) in old
-        key = key_in(data, name)
-        if not is_written:
-            drop(data, name)
+        if not isinstance(old, Mapping) or name not in old:
+            data.pop(name, None)
             return
-        below = data.get(key)
+        below, before = data.get(name), old[name]
         if length == len(path) or not (isinstance(below, Mapping) and isinstance(before, Mapping)):
-            if key not in data or below != before:
-                put(data, name, in_one_line(before))
+            data[name] = before
             return
         data, old = below, before
 

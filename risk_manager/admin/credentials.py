@@ -20,6 +20,7 @@ from risk_manager.settings.loading import SETTINGS, load_gateway
 from risk_manager.settings.problems import ConfigurationErrors
 from risk_manager.settings.secrets import SecretReference, SecretUnavailable
 from risk_manager.settings.settings_file import GatewaySettings
+from risk_manager.settings.yaml_edits import section
 
 DEFAULT_FILE = SecretReference("file", "gateway.key")
 SHORTEST_KEY = 8
@@ -102,15 +103,18 @@ def new_credentials(
 ) -> NewCredentials:
     """Prepare new credentials; nothing is written yet.
 
-    Raises ConfigurationErrors if settings.yaml would not be valid, EditFailed or CannotEdit.
+    Raises ConfigurationErrors if settings.yaml would not be valid, EditFailed or EditRefused.
     """
     conceal(key.get_secret_value())
     gateway = load_gateway(config)
     edit = FileEdit.begin(config, SETTINGS)
+    changed = {}
     if known_username(gateway, config, os.environ) != username:
-        edit.yaml.set(("gateway", "username"), username)
+        changed["username"] = username
     if gateway.api_key != reference:
-        edit.yaml.set(("gateway", "api_key"), str(reference))
+        changed["api_key"] = str(reference)
+    if changed:
+        edit.change(lambda data: section(data, "gateway").update(changed))
     try:
         edit.check()
     except ConfigurationErrors as errors:

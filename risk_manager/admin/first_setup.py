@@ -21,8 +21,7 @@ from risk_manager.settings.loading import ACCOUNTS, RISK_CONFIG, SETTINGS, load
 from risk_manager.settings.preset_files import shipped_preset
 from risk_manager.settings.private_file import replace_file
 from risk_manager.settings.secrets import SecretReference
-from risk_manager.settings.yaml_edit import YamlEdit
-from risk_manager.settings.yaml_edits import edited
+from risk_manager.settings.yaml_edits import edited, section
 
 OWN_LOSS = "daily_realized_loss"
 _KEPT_ON = ("auth_loss_guard",)  # it obeys the platform, and is no limit of the trader
@@ -72,7 +71,7 @@ class SetupFiles:
 
     @classmethod
     def of(cls, folder: Path, setup: FirstSetup) -> "SetupFiles":
-        """Raises EditFailed if a file cannot be read, CannotEdit if it cannot be kept."""
+        """Raises EditFailed if a file cannot be read, EditRefused if it cannot be kept."""
         before = {name: _bytes_of(folder / name) for name in (SETTINGS, ACCOUNTS, RISK_CONFIG)}
         known = before[SETTINGS]
         texts = {
@@ -128,17 +127,15 @@ def store_key(reference: SecretReference, key: SecretStr, config: Path, data: Pa
 def settings_text(before: str | None, setup: FirstSetup) -> str:
     """Return settings.yaml with the gateway of the answers; all else stays as it is.
 
-    Raises CannotEdit.
+    Raises EditRefused.
     """
-    edit = YamlEdit(SETTINGS, _shipped(SETTINGS) if before is None else before)
-    edit.set(("gateway", "kind"), setup.kind)
-    for key, url in setup.urls.items():
-        edit.set(("gateway", key), url)
+    gateway = {"kind": setup.kind, **setup.urls}
     if setup.login is not None:
-        edit.set(("gateway", "username"), setup.login)
+        gateway["username"] = setup.login
     if setup.reference is not None:
-        edit.set(("gateway", "api_key"), str(setup.reference))
-    return edit.text
+        gateway["api_key"] = str(setup.reference)
+    text = _shipped(SETTINGS) if before is None else before
+    return edited(SETTINGS, text, lambda data: section(data, "gateway").update(gateway))
 
 
 def accounts_text(setup: FirstSetup) -> str:
@@ -187,14 +184,10 @@ def risk_text(setup: FirstSetup) -> str:
     limit = setup.daily_loss
 
     def own_loss(data: Any) -> None:
-        rule_edits.set_value(data, OWN_LOSS, ("limit",), _number(limit))
+        rule_edits.set_value(data, OWN_LOSS, ("limit",), limit)
         rule_edits.set_value(data, OWN_LOSS, ("include_unrealized",), True)
 
     return edited(RISK_CONFIG, text, own_loss)
-
-
-def _number(amount: Decimal) -> int | float:
-    return int(amount) if amount == amount.to_integral_value() else float(amount)
 
 
 def _with_rules_off(shipped: str, setup: FirstSetup) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from risk_manager.settings import rule_edits
 from risk_manager.settings.documents import Document, parse
 from risk_manager.settings.explain import suggestion
-from risk_manager.settings.yaml_edits import EditRefused, drop, in_one_line, key_in, put
+from risk_manager.settings.yaml_edits import EditRefused
 
 _KEPT = ("rule", "id", "accounts")
 _ENTRY = re.compile(r"  - rule: (\w+)")
@@ -53,11 +53,11 @@ def as_shipped(data: Any, word: str | None) -> None:
         if shipped is None:
             close = suggestion(str(entry.get("rule")), _values())
             raise EditRefused(f"no rule {entry.get('rule')} is shipped{close}")
-        for key in [str(k) for k in entry if k not in _KEPT and str(k) not in shipped]:
-            drop(entry, key)
-        for key, value in shipped.items():
-            if key not in _KEPT and entry.get(key_in(entry, key), ...) != value:
-                put(entry, key, in_one_line(value), after=("rule", "id"))
+        for key in [key for key in entry if key not in _KEPT and key not in shipped]:
+            del entry[key]
+        for key, value in reversed(shipped.items()):  # each new one goes above the last
+            if key not in _KEPT and entry.get(key, ...) != value:
+                rule_edits.put(entry, key, value)
 
 
 @cache

@@ -180,13 +180,13 @@ def _carry_out(arguments: argparse.Namespace, make: Callable[[], "AccountEdit"])
     """Make an edit of accounts.yaml, show it, ask, and write it."""
     from risk_manager.admin.accounts import NoSuchEdit
     from risk_manager.settings.edits import EditFailed
-    from risk_manager.settings.yaml_edit import CannotEdit
+    from risk_manager.settings.yaml_edits import EditRefused
 
     try:
         made = make()
     except NoSuchEdit as error:
         raise CommandFailed(Exit.REFUSED, str(error)) from None
-    except (EditFailed, CannotEdit) as error:
+    except (EditFailed, EditRefused) as error:
         raise CommandFailed(Exit.CONFIGURATION, str(error)) from None
     if not made.is_changed:
         return _tell(arguments, made.edit, [*made.remarks, "nothing to change: it is so already"])

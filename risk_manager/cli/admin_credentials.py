@@ -71,7 +71,7 @@ def _set(arguments: argparse.Namespace) -> int:
         told_kept,
     )
     from risk_manager.settings.loading import load_gateway
-    from risk_manager.settings.yaml_edit import CannotEdit
+    from risk_manager.settings.yaml_edits import EditRefused
 
     gateway = load_gateway(arguments.config)
     reference = _place(arguments, gateway)
@@ -84,7 +84,7 @@ def _set(arguments: argparse.Namespace) -> int:
         key = SecretStr(_asked_key(arguments))
     try:
         new = new_credentials(arguments.config, username, key, reference)
-    except CannotEdit as error:
+    except EditRefused as error:
         raise CommandFailed(Exit.CONFIGURATION, str(error)) from None
     tried = None
     if not arguments.no_test and key.get_secret_value():

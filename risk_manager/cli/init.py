@@ -117,11 +117,11 @@ def _init(arguments: argparse.Namespace) -> int:
 def _checked_files(arguments: argparse.Namespace, setup: "FirstSetup") -> "SetupFiles":
     from risk_manager.admin.first_setup import SetupFiles
     from risk_manager.settings.edits import EditFailed
-    from risk_manager.settings.yaml_edit import CannotEdit
+    from risk_manager.settings.yaml_edits import EditRefused
 
     try:
         files = SetupFiles.of(arguments.config, setup)
-    except (EditFailed, CannotEdit) as error:
+    except (EditFailed, EditRefused) as error:
         raise CommandFailed(Exit.CONFIGURATION, str(error)) from None
     files.check()
     return files

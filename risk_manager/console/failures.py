@@ -15,7 +15,6 @@ from risk_manager.service.service import ServiceRefused
 from risk_manager.settings.edits import EditFailed
 from risk_manager.settings.problems import ConfigurationErrors
 from risk_manager.settings.secrets import SecretUnavailable
-from risk_manager.settings.yaml_edit import CannotEdit
 from risk_manager.settings.yaml_edits import EditRefused
 
 
@@ -25,7 +24,6 @@ class GivenUp(Exception):
 
 _EXPLAINED = (
     AdminRefused,
-    CannotEdit,
     EditFailed,
     EditRefused,
     FeedUnreachable,

@@ -9,9 +9,8 @@ from pathlib import Path
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
 from risk_manager.settings.private_file import replace_file
-from risk_manager.settings.yaml_edit import YamlEdit
+from risk_manager.settings.yaml_edits import Edit, edited
 
-_BOM = b"\xef\xbb\xbf"
 CONTEXT_LINES = 2
 
 
@@ -23,20 +22,20 @@ class EditFailed(Exception):
 class FileEdit:
     """One file of the configuration folder under edit.
 
-    `yaml` is changed by the caller; `check` loads all files with it, `write` replaces the file.
+    `change` edits the text; `check` loads all files with it, `write` replaces the file.
     """
 
     folder: Path
     name: str
     before: bytes
-    yaml: YamlEdit
+    text: str
 
     @classmethod
     def begin(cls, folder: Path, name: str) -> "FileEdit":
-        """Read the file. Raises EditFailed, or CannotEdit once it is changed."""
+        """Read the file. Raises EditFailed."""
         try:
             raw = (folder / name).read_bytes()
-            text = raw.decode("utf-8-sig")
+            text = raw.decode()
         except FileNotFoundError:
             raise EditFailed(
                 f"{name}: no such file in {folder}; give the folder with --config"
@@ -45,18 +44,22 @@ class FileEdit:
             raise EditFailed(f"{folder / name} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise EditFailed(f"{name} is not UTF-8 text; save the file as UTF-8") from None
-        return cls(folder, name, raw, YamlEdit(name, text))
+        return cls(folder, name, raw, text)
+
+    def change(self, edit: Edit) -> None:
+        """Change the data of the file. Raises EditRefused, or what the edit raises."""
+        self.text = edited(self.name, self.text, edit)
 
     @property
     def is_changed(self) -> bool:
-        return self._after() != self.before
+        return self.text.encode() != self.before
 
     def difference(self) -> list[str]:
         """Return the changed lines with some around them, as a unified difference."""
         old = self.before.decode("utf-8-sig").splitlines()
         lines = difflib.unified_diff(
             old,
-            self.yaml.text.splitlines(),
+            self.text.removeprefix("\ufeff").splitlines(),
             self.name,
             f"{self.name} (new)",
             lineterm="",
@@ -66,15 +69,15 @@ class FileEdit:
 
     def check(self, env: Mapping[str, str] | None = None) -> Configuration:
         """Load all files with this edit. Raises ConfigurationErrors; nothing has been written."""
-        return load(self.folder, env, instead={self.name: self.yaml.text})
+        return load(self.folder, env, instead={self.name: self.text})
 
     def write(self) -> None:
         """Write the file at once, if it still is as it was read. Raises EditFailed."""
-        self._put(self.before, self._after())
+        self._put(self.before, self.text.encode())
 
     def undo(self) -> None:
         """Put the old file back, if it still is as it was written. Raises EditFailed."""
-        self._put(self._after(), self.before)
+        self._put(self.text.encode(), self.before)
 
     def _put(self, expected: bytes, content: bytes) -> None:
         path = self.folder / self.name
@@ -86,9 +89,6 @@ class FileEdit:
             raise EditFailed(
                 f"{path} cannot be written ({error.strerror}); run this as the user who owns it"
             ) from None
-
-    def _after(self) -> bytes:
-        return (_BOM if self.before.startswith(_BOM) else b"") + self.yaml.text.encode()
 
 
 def in_colour(lines: list[str]) -> Iterator[str]:

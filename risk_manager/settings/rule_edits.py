@@ -1,13 +1,11 @@
-"""Edits of the rules in risk_config.yaml, on the data of the file."""
+"""Edits of the rules in risk_config.yaml, on the plain data of the file."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-
 from risk_manager.settings.explain import suggestion
 from risk_manager.settings.preset_entries import OWN, PRESET
-from risk_manager.settings.yaml_edits import EditRefused, drop, in_one_line, key_in, put
+from risk_manager.settings.yaml_edits import EditRefused, section
 
 Path = tuple[str, ...]
 """The keys that lead to a value of a rule, as ("limits", "MNQ")."""
@@ -21,19 +19,18 @@ def id_of(entry: Mapping[str, Any]) -> str:
 
 def entries(data: Any) -> Iterator[Any]:
     """Yield each rule that is written out, not the presets."""
-    for item in own_rules(data):
+    rules = data.get("rules")
+    for item in (rules.get(OWN) if isinstance(rules, Mapping) else rules) or ():
         if isinstance(item, Mapping) and PRESET not in item:
             yield item
 
 
 def own_rules(data: Any) -> Any:
-    """Return the list of rules in the file, in either form of `rules:`; with presets in a list."""
-    rules = data.get("rules")
-    if isinstance(rules, Mapping):
-        if not isinstance(rules.get(OWN), list):
-            put(rules, OWN, CommentedSeq())
-        return rules[OWN]
-    return rules or []
+    """Return the list of rules in the file, in either form of `rules:`, made if it is missing."""
+    part, key = (data["rules"], OWN) if isinstance(data.get("rules"), dict) else (data, "rules")
+    if not isinstance(part.get(key), list):
+        part[key] = []
+    return part[key]
 
 
 def preset_entries(data: Any) -> list[Any]:
@@ -74,13 +71,20 @@ def set_value(data: Any, rule: str, path: Path, value: Any, account_id: int | No
         raise EditRefused(f"{path[0]} names the rule and is not changed here; edit the file")
     part = entry if account_id is None else _override(data, entry, account_id)
     for name in path[:-1]:
-        below = part.get(key_in(part, name))
-        if not isinstance(below, Mapping):
-            below = in_one_line({})
-            put(part, name, below)
-            below = part[key_in(part, name)]
-        part = below
-    put(part, path[-1], value, after=("rule", "id") if part is entry else ())
+        part = section(part, name)
+    if part is entry:
+        put(entry, path[-1], value)
+    else:
+        part[path[-1]] = value
+
+
+def put(entry: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key of a rule. A new one goes behind the rule's name and id."""
+    is_new = key not in entry
+    entry[key] = value
+    if is_new:
+        for other in [k for k in entry if k not in ("rule", "id", key)]:
+            entry[other] = entry.pop(other)
 
 
 def unset_value(data: Any, rule: str, path: Path, account_id: int | None = None) -> None:
@@ -94,10 +98,10 @@ def unset_value(data: Any, rule: str, path: Path, account_id: int | None = None)
     where = f"account {account_id} of " if account_id is not None else ""
     part = entry if account_id is None else override_of(data, entry, account_id)
     for name in path[:-1]:
-        part = None if part is None else part.get(key_in(part, name))
-    if not isinstance(part, Mapping) or key_in(part, path[-1]) not in part:
+        part = part.get(name) if isinstance(part, Mapping) else None
+    if not isinstance(part, dict) or path[-1] not in part:
         raise EditRefused(f"{'.'.join(path)} is not written in {where}{id_of(entry)}")
-    drop(part, path[-1])
+    del part[path[-1]]
     if account_id is not None:
         remove_empty_overrides(data, account_id)
 
@@ -123,35 +127,24 @@ def replace_override(
     if part is None:
         part = _override(data, entry, account_id)
     part.clear()
-    part.update(in_one_line(values))
+    part.update(values)
 
 
 def remove_empty_overrides(data: Any, account_id: int) -> None:
     """Remove overrides that set nothing any more, and with the last one their list."""
-    section = _section(data, account_id)
-    if section is None or "overrides" not in section:
+    own = _section(data, account_id)
+    if own is None or "overrides" not in own:
         return
-    items = section["overrides"]
-    for index in reversed(range(len(items))):
-        if not items[index].get("set"):
-            del items[index]
-    if not items:
-        drop(section, "overrides")
-    if not section:
-        drop(data["accounts"], account_id)
+    own["overrides"] = [item for item in own["overrides"] if item.get("set")]
+    if not own["overrides"]:
+        del own["overrides"]
+    if not own:
+        del data["accounts"][str(account_id)]
 
 
 def account_section(data: Any, account_id: int) -> Any:
     """Return the section of an account in risk_config.yaml, made if it is missing."""
-    accounts = data.get("accounts")
-    if not isinstance(accounts, Mapping):
-        put(data, "accounts", CommentedMap())
-        accounts = data["accounts"]
-    if isinstance(accounts, CommentedMap):
-        accounts.fa.set_block_style()
-    if _section(data, account_id) is None:
-        put(accounts, account_id, CommentedMap())
-    return _section(data, account_id)
+    return section(section(data, "accounts"), str(account_id))
 
 
 def _override(data: Any, entry: Mapping[str, Any], account_id: int) -> Any:
@@ -159,11 +152,12 @@ def _override(data: Any, entry: Mapping[str, Any], account_id: int) -> Any:
     found = override_of(data, entry, account_id)
     if found is not None:
         return found
-    section = account_section(data, account_id)
-    if not isinstance(section.get("overrides"), list):
-        put(section, "overrides", CommentedSeq())
-    section["overrides"].append(in_one_line({"target": id_of(entry), "set": {}}))
-    return section["overrides"][-1]["set"]
+    own = account_section(data, account_id)
+    if not isinstance(own.get("overrides"), list):
+        own["overrides"] = []
+    made: dict[str, Any] = {}
+    own["overrides"].append({"target": id_of(entry), "set": made})
+    return made
 
 
 def _names(data: Any, entry: Mapping[str, Any]) -> set[Any]:
@@ -176,11 +170,11 @@ def _section(data: Any, account_id: int) -> Any:
     accounts = data.get("accounts")
     if not isinstance(accounts, Mapping):
         return None
-    found = accounts.get(key_in(accounts, account_id))
+    found = accounts.get(str(account_id))
     return found if isinstance(found, Mapping) else None
 
 
 def _overrides(data: Any, account_id: int) -> list[Any]:
-    section = _section(data, account_id)
-    items = None if section is None else section.get("overrides")
+    own = _section(data, account_id)
+    items = None if own is None else own.get("overrides")
     return [i for i in items or () if isinstance(i, Mapping)]

@@ -1,7 +1,6 @@
 """Random edits of the accounts by commands: what guards one today guards it until the reset."""
 
 import tempfile
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.edits import FileEdit
 from risk_manager.settings.loading import load
 from risk_manager.settings.problems import ConfigurationErrors
+from risk_manager.settings.yaml_edits import Edit
 
 FRIDAY, MONDAY = date(2026, 11, 20), date(2026, 11, 23)
 RULES = """\
@@ -27,11 +27,11 @@ accounts: {102: {mode: shadow}}
 IDS = st.integers(101, 105)
 NAMES = st.sampled_from(["one", "the: odd # one", "'", None])
 EDITS = st.one_of(
-    st.builds(lambda i, n, e: lambda f: add(f, i, n, enabled=e), IDS, NAMES, st.booleans()),
-    st.builds(lambda i: lambda f: remove(f, i), IDS),
-    st.builds(lambda i, e: lambda f: enable(f, i, enabled=e), IDS, st.booleans()),
-    st.builds(lambda i, n: lambda f: rename(f, i, n), IDS, NAMES),
-    st.builds(lambda i, n: lambda f: renumber(f, i, n), IDS, IDS),
+    st.builds(lambda i, n, e: lambda d: add(d, i, n, enabled=e), IDS, NAMES, st.booleans()),
+    st.builds(lambda i: lambda d: remove(d, i), IDS),
+    st.builds(lambda i, e: lambda d: enable(d, i, enabled=e), IDS, st.booleans()),
+    st.builds(lambda i, n: lambda d: rename(d, i, n), IDS, NAMES),
+    st.builds(lambda i, n: lambda d: renumber(d, i, n), IDS, IDS),
 )
 STYLES = [
     (SHIPPED / "accounts.yaml").read_text("utf-8"),
@@ -51,9 +51,7 @@ def guards(book: Rulebook) -> dict[int, set[str]]:
 
 @given(style=st.sampled_from(STYLES), edits=st.lists(EDITS, max_size=8))
 @settings(max_examples=120, deadline=None)
-def test_no_edit_by_command_loosens_before_the_reset(
-    style: str, edits: list[Callable[[FileEdit], None]]
-) -> None:
+def test_no_edit_by_command_loosens_before_the_reset(style: str, edits: list[Edit]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "settings.yaml").write_text("")
@@ -66,7 +64,7 @@ def test_no_edit_by_command_loosens_before_the_reset(
         for change in edits:
             edit = FileEdit.begin(folder, "accounts.yaml")
             try:
-                change(edit)
+                edit.change(change)
                 edit.check(env={})
             except (NoSuchEdit, ConfigurationErrors):
                 continue

@@ -193,7 +193,7 @@ async def test_a_change_by_another_program_meanwhile_is_not_overwritten(
     from risk_manager.settings.edits import EditFailed, FileEdit
 
     edit = FileEdit.begin(desk.config, "accounts.yaml")
-    enable(edit, 101, enabled=False)
+    edit.change(lambda data: enable(data, 101, enabled=False))
     (desk.config / "accounts.yaml").write_text("accounts: [{id: 101}]")
     with pytest.raises(EditFailed, match="changed by another program"):
         edit.write()

@@ -10,7 +10,7 @@ from daemon_process import until
 from textual.pilot import Pilot
 
 from risk_manager.console.app import Console
-from risk_manager.console.host import Ended
+from risk_manager.console.host import Ended, Host
 
 PASSWORD = "correct horse battery"
 UTF_8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
@@ -21,7 +21,7 @@ _CELL = 12.2  # the width of a cell in the picture
 class Seen:
     """The console on a terminal of a size. `notices` are the notices it has shown."""
 
-    def __init__(self, app: Console, pilot: Pilot[Ended]) -> None:
+    def __init__(self, app: Host, pilot: Pilot[Ended]) -> None:
         self.app = app
         self.pilot = pilot
 

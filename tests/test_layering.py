@@ -40,7 +40,9 @@ MAY_IMPORT = {
         "settings", "feed", "store", "domain", "engine", "rules", "clock", "logs", "alerts",
         "whatif",
     },
-    "console": {"admin", "dashboard", "domain", "feed", "logs", "service", "settings"},
+    "console": {
+        "admin", "dashboard", "domain", "feed", "logs", "service", "settings", "whatif",
+    },
     "drill": {
         "admin", "broker", "clock", "daemon", "domain", "feed", "practice", "rules", "settings",
     },

@@ -1,6 +1,6 @@
 """Judges recorded days again under the limits of a configuration folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,12 +12,30 @@ from risk_manager.store import journal
 from risk_manager.store.schema import StoreError
 from risk_manager.whatif.csv_files import UnreadableFile, read_fills
 from risk_manager.whatif.fills import Fill, by_day, judgeable, recording_of
-from risk_manager.whatif.grid import Grid, variants
-from risk_manager.whatif.judging import JudgedDay, judge_day
+from risk_manager.whatif.grid import Grid, Trial, on_trial, variants
+from risk_manager.whatif.judging import JudgedDay, Recording, judge_day
 from risk_manager.whatif.outcomes import Slippage
 from risk_manager.whatif.result import Result, result_of
 
 _SATURDAY = 5
+_TURNS_BETWEEN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The day that is being judged, and its place among all judgements."""
+
+    day: date
+    number: int
+    of: int
+
+
+type Watch = Callable[[Progress], None]
+"""Is told often what is being judged. What it raises ends the judging."""
+
+
+def unwatched(_: Progress) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +66,12 @@ class Source:
     """The recorded days, read anew each time they are judged. Raises `StoreError`,
     `UnreadableFile`."""
 
-    def __init__(self, asked: Asked, rulebook: Rulebook) -> None:
+    def __init__(self, asked: Asked, rulebook: Rulebook, watch: Watch, rounds: int) -> None:
+        """`rounds` is how often the days are to be judged."""
         self._asked = asked
+        self._watch = watch
+        self._rounds = rounds
+        self._begun = 0
         self._fills: dict[date, list[Fill]] = {}
         self.has_quotes = asked.csv_file is None
         if asked.csv_file is not None:
@@ -67,12 +89,15 @@ class Source:
 
     def judged(self, rulebook: Rulebook) -> Iterator[JudgedDay]:
         for day in self.days:
+            self._begun += 1
             if not self.has_quotes:
-                yield judge_day(day, recording_of(self._fills[day], rulebook), rulebook)
+                recording: Recording = recording_of(self._fills[day], rulebook)
+                yield judge_day(day, self._watched(day, recording), rulebook)
                 continue
             recorded = journal.Recorded(day=day)
             try:
-                judged = judge_day(day, recorded.turns(self._database), rulebook)
+                recording = recorded.turns(self._database)
+                judged = judge_day(day, self._watched(day, recording), rulebook)
             except StoreError as error:
                 if len(self.days) == 1:
                     raise
@@ -85,6 +110,13 @@ class Source:
                     "dropped; what follows them may differ from what happened"
                 )
 
+    def _watched(self, day: date, recording: Recording) -> Recording:
+        progress = Progress(day=day, number=self._begun, of=len(self.days) * self._rounds)
+        for n, item in enumerate(recording):
+            if n % _TURNS_BETWEEN == 0:
+                self._watch(progress)
+            yield item
+
 
 def _text_of(path: Path) -> str:
     try:
@@ -94,14 +126,26 @@ def _text_of(path: Path) -> str:
         raise UnreadableFile(f"{path} cannot be read: {reason}") from None
 
 
-def judge(asked: Asked, configuration: Configuration, grid: Grid | None) -> Answer:
-    """Judge the days asked for. Raises `StoreError`, `UnreadableFile` and `GridRefused`."""
+def judge(
+    asked: Asked,
+    configuration: Configuration,
+    grid: Grid | None,
+    *,
+    trials: Sequence[Trial] = (),
+    watch: Watch = unwatched,
+) -> Answer:
+    """Judge the days asked for. Raises `StoreError`, `UnreadableFile` and `GridRefused`.
+
+    `trials` are values that differ from those of the configuration.
+    """
     rulebook = configuration.rulebook()
+    for trial in trials:
+        rulebook = on_trial(trial, rulebook)
     if asked.csv_file is not None and asked.account_id is None:
         only = list(rulebook.accounts)
         if len(only) == 1 and not _names_accounts(asked.csv_file):
             asked = replace(asked, account_id=only[0])
-    source = Source(asked, rulebook)
+    source = Source(asked, rulebook, watch, rounds=1 + (0 if grid is None else len(grid.values)))
     answer = Answer(result=Result())
     if not source.has_quotes:
         rulebook, told = judgeable(rulebook)
@@ -116,6 +160,11 @@ def judge(asked: Asked, configuration: Configuration, grid: Grid | None) -> Answ
     answer.notes += _notes(answer.result, rulebook, source, asked)
     answer.grid = [(f"{value:f}", _result(asked, source, book)) for value, book in tried]
     return answer
+
+
+def recorded_days(data: Path) -> list[date]:
+    """Return the days of the journal, oldest first. Raises `StoreError`."""
+    return journal.days(database_in(data).parent / "journal")
 
 
 def _names_accounts(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The answer of a what-if as plain data, for `--json`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from risk_manager.admin.whatif import Answer
@@ -9,12 +10,16 @@ from risk_manager.whatif.outcomes import Outcome
 from risk_manager.whatif.result import AccountResult, Result, RuleResult
 
 
-def plain(answer: Answer) -> dict[str, Any]:
-    """Return the answer for `--json`. Amounts are texts, ranges have `low` and `high`."""
+def plain(answer: Answer, trials: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the answer for `--json`. Amounts are texts, ranges have `low` and `high`.
+
+    `trials` are the values that counted instead of the written ones.
+    """
     result = answer.result
     return {
         "rules_as_recorded": lived_under_rules(result),
         "rules_tried": "on",
+        "set": list(trials),
         "has_quotes": result.has_quotes,
         "same_decisions": result.is_reproduced,
         **_sums(result),

@@ -9,8 +9,10 @@ from risk_manager.cli.admin_history import day
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command
 from risk_manager.cli.places import add_account, add_json, add_places
+from risk_manager.cli.terminal import require_terminal
 
 if TYPE_CHECKING:
+    from risk_manager.admin.whatif_question import Question
     from risk_manager.cli.groups import Commands
 
 MOST_TICKS = 100
@@ -36,6 +38,14 @@ def register(journal: "Commands") -> None:
         "admin history trades --csv printed",
     )
     parser.add_argument(
+        "--set",
+        dest="trials",
+        action="append",
+        default=[],
+        metavar="RULE.FIELD=VALUE",
+        help="try this value instead of the written one; may be repeated, writes no file",
+    )
+    parser.add_argument(
         "--grid",
         metavar="RULE.FIELD=LOW:HIGH:STEP",
         help="try one field at several values, as daily_realized_loss.limit=300:1000:100",
@@ -49,7 +59,11 @@ def register(journal: "Commands") -> None:
         help="how many ticks worse than the quote a close fills (default: 0:2)",
     )
     add_account(parser)
-    add_json(parser)
+    shown = parser.add_mutually_exclusive_group()
+    add_json(shown)
+    shown.add_argument(
+        "--screen", action="store_true", help="show the answer with plots, day by day"
+    )
     add_places(parser)
     parser.set_defaults(command=_whatif)
 
@@ -68,34 +82,55 @@ def _ticks(text: str) -> tuple[int, int]:
 
 def _whatif(arguments: argparse.Namespace) -> int:
     from risk_manager.admin.records import RecordsUnreadable
-    from risk_manager.admin.whatif import Asked, judge
     from risk_manager.admin.whatif_data import plain
     from risk_manager.cli.whatif_table import lines
-    from risk_manager.settings import load
     from risk_manager.whatif.csv_files import UnreadableFile
-    from risk_manager.whatif.grid import GridRefused, parse_grid
-    from risk_manager.whatif.outcomes import Slippage
+    from risk_manager.whatif.grid import GridRefused
 
     if arguments.first and arguments.last and arguments.first > arguments.last:
         arguments.usage("--from is after --to")
-    asked = Asked(
-        data=arguments.data,
-        csv_file=arguments.csv,
-        first=arguments.first,
-        last=arguments.last,
-        account_id=arguments.account,
-        slippage=Slippage(low=arguments.slippage[0], high=arguments.slippage[1]),
-    )
+    question = _question(arguments)
+    if arguments.screen:
+        return _on_screen(question)
     try:
-        grid = parse_grid(arguments.grid) if arguments.grid else None
-        answer = judge(asked, load(arguments.config), grid)
+        answer = question.answer()
     except RecordsUnreadable as error:
         raise CommandFailed(Exit.DATABASE, str(error)) from None
     except (UnreadableFile, GridRefused) as error:
         raise CommandFailed(Exit.REFUSED, str(error)) from None
     if arguments.json:
-        print(json.dumps(plain(answer), indent=2))
+        print(json.dumps(plain(answer, question.trials), indent=2))
     else:
-        for line in lines(answer, str(arguments.config)):
+        for line in lines(answer, question.limits):
             print(line)
     return Exit.DONE
+
+
+def _question(arguments: argparse.Namespace) -> "Question":
+    from risk_manager.admin.whatif import Asked
+    from risk_manager.admin.whatif_question import Question
+    from risk_manager.whatif.outcomes import Slippage
+
+    return Question(
+        config=arguments.config,
+        asked=Asked(
+            data=arguments.data,
+            csv_file=arguments.csv,
+            first=arguments.first,
+            last=arguments.last,
+            account_id=arguments.account,
+            slippage=Slippage(low=arguments.slippage[0], high=arguments.slippage[1]),
+        ),
+        trials=tuple(arguments.trials),
+        grid=arguments.grid or "",
+    )
+
+
+def _on_screen(question: "Question") -> int:
+    require_terminal("leave out --screen for a table, or use --json")
+    from risk_manager.console import run_whatif
+
+    code, told = run_whatif(question)
+    if told:
+        raise CommandFailed(Exit(code), told)
+    return code

@@ -13,6 +13,7 @@ from risk_manager.console.rules import RulesPage
 from risk_manager.console.service import ServicePage
 from risk_manager.console.sign_in import SignInPage
 from risk_manager.console.status import StatusPage
+from risk_manager.console.whatif.form import QuestionPage
 
 _PAGES: Mapping[str, type[Page]] = {
     page.page: page
@@ -24,6 +25,7 @@ _PAGES: Mapping[str, type[Page]] = {
         ConnectionPage,
         StatusPage,
         PanicPage,
+        QuestionPage,
     )
 }
 

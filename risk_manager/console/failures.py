@@ -8,6 +8,7 @@ from risk_manager.admin.credentials import GatewaySilent
 from risk_manager.admin.folder import denied
 from risk_manager.admin.panic import NothingToReach
 from risk_manager.admin.password_change import NotChanged
+from risk_manager.admin.records import RecordsUnreadable
 from risk_manager.admin.rest_gateway import LoginRefused
 from risk_manager.feed.client import AdminRefused, FeedUnreachable
 from risk_manager.logs import redact
@@ -16,6 +17,8 @@ from risk_manager.settings.edits import EditFailed
 from risk_manager.settings.problems import ConfigurationErrors
 from risk_manager.settings.secrets import SecretUnavailable
 from risk_manager.settings.yaml_edits import EditRefused
+from risk_manager.whatif.csv_files import UnreadableFile
+from risk_manager.whatif.grid import GridRefused
 
 
 class GivenUp(Exception):
@@ -28,12 +31,15 @@ _EXPLAINED = (
     EditRefused,
     FeedUnreachable,
     GivenUp,
+    GridRefused,
     LoginRefused,
     NoSuchEdit,
     NotChanged,
     NothingToReach,
+    RecordsUnreadable,
     SecretUnavailable,
     ServiceRefused,
+    UnreadableFile,
 )
 
 

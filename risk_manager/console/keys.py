@@ -41,6 +41,10 @@ PAGES = {
     "connection": "Test connection",
     "status": "Status",
     "panic": "Panic",
+    "whatif": "What if",
+    "whatif_result": "What if: answer",
+    "whatif_day": "What if: day",
+    "whatif_grid": "What if: grid",
 }
 """The heading of each page, by its id."""
 
@@ -53,6 +57,18 @@ def _page_entry(number: str, page: str, does: str) -> Key:
         label=PAGES[page],
         does=does,
         pages=(MENU,),
+        is_entry=True,
+    )
+
+
+def _question_entry(press: str, action: str, label: str, does: str) -> Key:
+    return Key(
+        press=press,
+        shown=press,
+        action=action,
+        label=label,
+        does=does,
+        pages=("whatif",),
         is_entry=True,
     )
 
@@ -77,6 +93,7 @@ KEYS = (
     _page_entry("5", "connection", "the gateway, the daemon, and everything else"),
     _page_entry("6", "status", "how the daemon and its accounts are now"),
     _page_entry("7", "panic", "close every position and cancel every order, now"),
+    _page_entry("8", "whatif", "past days judged again under other limits"),
     Key(
         press="0,q",
         shown="0",
@@ -333,13 +350,61 @@ KEYS = (
         does="close every position and cancel every order, after one question",
         pages=("panic",),
     ),
+    _question_entry("r", "judge", "Judge", "judge the days, and show what would have changed"),
+    _question_entry("d", "choose_days", "Days", "from which trading date to which"),
+    _question_entry("c", "choose_limits", "Limits", "the configuration folder that is tried"),
+    _question_entry("v", "try_value", "Value on trial", "another value for one limit; no file"),
+    _question_entry("g", "choose_grid", "Grid", "one limit at several values"),
+    _question_entry("a", "choose_account", "Account", "one account alone"),
+    _question_entry("f", "choose_file", "CSV file", "a file of executions, not the journal"),
+    _question_entry("s", "choose_slippage", "Slippage", "ticks by which a close fills worse"),
+    Key(
+        press="enter",
+        shown="Enter",
+        action="open_day",
+        label="Day",
+        does="the round turns of the chosen day, with their marks",
+        pages=("whatif_result",),
+    ),
+    Key(
+        press="g",
+        shown="g",
+        action="grid",
+        label="Grid",
+        does="the curve of the limit that was tried at several values",
+        pages=("whatif_result",),
+    ),
+    Key(
+        press="n",
+        shown="n",
+        action="notes",
+        label="Notes",
+        does="what limits the meaning of the answer",
+        pages=("whatif_result",),
+    ),
+    Key(
+        press="x",
+        shown="x",
+        action="stop",
+        label="Stop",
+        does="stop the judging that is under way",
+        pages=("whatif_result",),
+    ),
+    Key(
+        press="r",
+        shown="r",
+        action="again",
+        label="Again",
+        does="judge the days again",
+        pages=("whatif_result",),
+    ),
     Key(
         press="enter",
         shown="Enter",
         action="do_chosen",
         label="Choose",
         does="do the chosen entry",
-        pages=(MENU, "authentication", "service"),
+        pages=(MENU, "authentication", "service", "whatif"),
     ),
     Key(
         press="escape",

@@ -19,6 +19,7 @@ class Report(Text):
         super().__init__()
         self._monotonic = monotonic
         self._doing = ""
+        self._noted = ""
         self._began = 0.0
         self._turning: Timer | None = None
 
@@ -33,11 +34,15 @@ class Report(Text):
         return str(self.content)
 
     def begin(self, what: str) -> None:
-        self._doing, self._began = what, self._monotonic()
+        self._doing, self._noted, self._began = what, "", self._monotonic()
         if self._turning is None:
             self._turning = self.set_interval(TURN_S, self._turn)
         self.remove_class("-failed", "-done")
         self._turn()
+
+    def note(self, how_far: str) -> None:
+        """Say beside what is being done how far it is."""
+        self._noted = how_far
 
     def end(self, what: str) -> None:
         """This is not done any more."""
@@ -69,4 +74,4 @@ class Report(Text):
     def _turn(self) -> None:
         seconds = self._monotonic() - self._began
         frame = FRAMES[int(seconds / TURN_S) % len(FRAMES)]
-        self.put(Content(f"{frame} {self._doing} ... {seconds:.0f} s"))
+        self.put(Content(f"{frame} {self._doing} ... {seconds:.0f} s  {self._noted}".rstrip()))

@@ -7,9 +7,10 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
+from risk_manager.dashboard.drawing import STEPS_S, Level, Line, Point
 from risk_manager.dashboard.wording import signed
 from risk_manager.feed.messages import DayCourse, DayTrade, LimitLine, ResultStretch
 
@@ -20,18 +21,6 @@ GAP_S = 120.0
 HALF_A_CENT = 0.005
 DETAIL = 2  # points a column: a cell of the finest drawing has two
 ROOM_ABOVE = 0.06  # of the range, above and below all that is drawn
-
-Point = tuple[float, float]
-Line = tuple[Point, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """A horizontal line with its words. `kind`: limit, target, high, zero."""
-
-    net: float
-    words: str
-    kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +95,7 @@ def _start(course: DayCourse, steps: Sequence[Point], end: float) -> float:
 
 def _axis(start: float, end: float) -> tuple[float, float]:
     """Return both ends of the axis, in steps of it: what is drawn must not move all the time."""
-    step = next((s for s in _STEPS_S if (end - start) / s <= AXIS_STEPS), _STEPS_S[-1])
+    step = next((s for s in STEPS_S if (end - start) / s <= AXIS_STEPS), STEPS_S[-1])
     return math.floor(start / step) * step, math.ceil(end / step) * step
 
 
@@ -234,26 +223,3 @@ def in_cells(chart: Chart, columns: int, rows: int) -> tuple[object, ...]:
         (chart.levels, chart.beyond),
         (placed(chart.won), placed(chart.lost)),
     )
-
-
-def ticks_of_time(start: float, end: float, most: int) -> list[float]:
-    """Return round times of day of this computer between two instants."""
-    span = end - start
-    step = next((s for s in _STEPS_S if span / s <= max(most, 1)), _STEPS_S[-1])
-    offset = datetime.fromtimestamp(start, UTC).astimezone().utcoffset() or timedelta(0)
-    offset_s = offset.total_seconds()
-    first = math.ceil((start + offset_s) / step) * step - offset_s
-    count = int((end - first) // step) + 1 if end >= first else 0
-    return [first + number * step for number in range(min(count, 50))]
-
-
-_STEPS_S = (1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
-
-
-def ticks_of_money(low: float, high: float, most: int) -> list[float]:
-    """Return round amounts between two results, zero among them where it lies between."""
-    rough = (high - low) / max(most, 1)
-    power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-    step = next(power * n for n in (1, 2, 5, 10) if power * n >= rough * 0.999)
-    first = math.ceil(low / step)
-    return [n * step for n in range(first, math.floor(high / step) + 1)]

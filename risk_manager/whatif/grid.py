@@ -1,4 +1,4 @@
-"""Tries one field of one rule at several values."""
+"""Tries one field of one rule at another value, or at several."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,16 @@ _WRITTEN = re.compile(r"([\w-]+)\.(\w+)=([^:]+):([^:]+):([^:]+)")
 
 
 class GridRefused(Exception):
-    """A grid that cannot be tried. The message says why."""
+    """A value or a grid that cannot be tried. The message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One field of a rule with another value. `rule` is the id of a rule, or its kind."""
+
+    rule: str
+    field: str
+    value: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,29 +64,34 @@ def parse_grid(text: str) -> Grid:
 
 def variants(grid: Grid, rulebook: Rulebook) -> Iterator[tuple[Decimal, Rulebook]]:
     """Yield each value with the rulebook that has it, on all accounts. Raises `GridRefused`."""
-    found = [r for rules in rulebook.accounts.values() for r in rules.rules if _is(grid, r)]
-    if not found:
-        raise GridRefused(f"no enabled rule is called {grid.rule}")
-    if grid.field not in type(found[0]).model_fields:
-        raise GridRefused(f"{grid.rule} has no field {grid.field}")
     for value in grid.values:
-        accounts = {}
-        for account_id, rules in rulebook.accounts.items():
-            changed = [_with(grid, rule, value) for rule in rules.rules]
-            accounts[account_id] = AccountRules.of(changed, rules.mode, on_live=rules.on_live)
-        yield value, replace(rulebook, accounts=MappingProxyType(accounts), digest="")
+        number = int(value) if value == value.to_integral_value() else value
+        yield value, on_trial(Trial(rule=grid.rule, field=grid.field, value=number), rulebook)
 
 
-def _is(grid: Grid, rule: Rule) -> bool:
-    return grid.rule in (rule.id, rule.rule)
+def on_trial(trial: Trial, rulebook: Rulebook) -> Rulebook:
+    """Return the rulebook with the value on all accounts. Raises `GridRefused`."""
+    found = [r for rules in rulebook.accounts.values() for r in rules.rules if _is(trial, r)]
+    if not found:
+        raise GridRefused(f"no enabled rule is called {trial.rule}")
+    if trial.field not in type(found[0]).model_fields:
+        raise GridRefused(f"{trial.rule} has no field {trial.field}")
+    accounts = {}
+    for account_id, rules in rulebook.accounts.items():
+        changed = [_with(trial, rule) for rule in rules.rules]
+        accounts[account_id] = AccountRules.of(changed, rules.mode, on_live=rules.on_live)
+    return replace(rulebook, accounts=MappingProxyType(accounts), digest="")
 
 
-def _with(grid: Grid, rule: Rule, value: Decimal) -> Rule:
-    if not _is(grid, rule):
+def _is(trial: Trial, rule: Rule) -> bool:
+    return trial.rule in (rule.id, rule.rule)
+
+
+def _with(trial: Trial, rule: Rule) -> Rule:
+    if not _is(trial, rule):
         return rule
-    number: Any = int(value) if value == value.to_integral_value() else value
     try:
-        return type(rule).model_validate({**rule.model_dump(), grid.field: number})
+        return type(rule).model_validate({**rule.model_dump(), trial.field: trial.value})
     except ValidationError as error:
         why = error.errors()[0]["msg"]
-        raise GridRefused(f"{grid.rule}.{grid.field} cannot be {value}: {why}") from None
+        raise GridRefused(f"{trial.rule}.{trial.field} cannot be {trial.value}: {why}") from None

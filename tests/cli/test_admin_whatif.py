@@ -2,41 +2,25 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import losing_day
 import pytest
 from config_folder import ConfigFolder
-from desk import MORNING
-from stored_desk import StoppedClock, StoredDesk, opened
+from losing_day import DAY
 
 from risk_manager.cli import main
 from risk_manager.cli.exits import Exit
-from risk_manager.store.store import Store
 
 Say = Callable[..., str]
-DAY = f"{MORNING:%Y-%m-%d}"
 TIGHT = "rules:\n  - {rule: daily_realized_loss, limit: 150}"
 
 
 @pytest.fixture
 async def data(tmp_path: Path) -> Path:
-    """The data folder after a day of three losses of $100, under no limits."""
     folder = tmp_path / "data"
-    async with Store.open(
-        folder / "state.db", StoppedClock(), keep_every=timedelta(hours=1)
-    ) as kept:
-        await kept.keep_journal(folder / "journal", "1.0")
-        desk = await opened(StoredDesk(kept))
-        for _ in range(3):
-            await desk.quote("MNQ", 20999.75, 21000)
-            await desk.fill("MNQ", 1)
-            await desk.position("MNQ", 1)
-            await desk.wait(seconds=5)
-            await desk.fill("MNQ", -1, pnl=-100, price=20950)
-            await desk.position("MNQ", 0)
-            await desk.wait(seconds=60)
+    await losing_day.record(folder)
     return folder
 
 
@@ -101,6 +85,29 @@ def test_the_grid_shows_each_value_and_warns(say: Say) -> None:
     assert answer["warning"]
     refused = say("journal", "whatif", "--grid", "nothing.limit=1:2:1", ends=Exit.REFUSED)
     assert "no enabled rule is called nothing" in refused
+
+
+def test_values_are_tried_instead_of_the_written_ones(say: Say) -> None:
+    trial = ("--set", "daily_realized_loss.limit=250")
+    told = say("journal", "whatif", *trial)
+    assert ", with daily_realized_loss.limit=250" in told
+    assert "3 unchanged, 0 prevented" in told
+    answer = json.loads(say("journal", "whatif", *trial, "--json"))
+    assert answer["set"] == ["daily_realized_loss.limit=250"]
+    for wrong, why in (
+        ("daily_realized_loss", "is no value; write it as"),
+        ("max_contracts.limit=1", "no enabled rule is called max_contracts"),
+        ("daily_realized_loss.limits=1", "has no field limits"),
+        ("daily_realized_loss.limit=-5", "cannot be -5"),
+        ("daily_realized_loss.limit=[1", "is not readable as a YAML value"),
+    ):
+        assert why in say("journal", "whatif", "--set", wrong, ends=Exit.REFUSED)
+
+
+def test_the_screen_needs_a_terminal_and_is_no_json(say: Say) -> None:
+    assert "leave out --screen" in say("journal", "whatif", "--screen", ends=Exit.USAGE)
+    with pytest.raises(SystemExit, match="2"):
+        say("journal", "whatif", "--screen", "--json")
 
 
 def test_what_the_history_printed_is_judged_as_the_journal_is(say: Say, tmp_path: Path) -> None:

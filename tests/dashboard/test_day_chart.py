@@ -11,9 +11,8 @@ from risk_manager.dashboard.day_chart import (
     Chart,
     day_chart,
     in_cells,
-    ticks_of_money,
-    ticks_of_time,
 )
+from risk_manager.dashboard.drawing import ticks_of_money, ticks_of_time
 from risk_manager.feed.messages import (
     DayCourse,
     DayTrade,

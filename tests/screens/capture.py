@@ -4,11 +4,13 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from dashboard_screen import Listening
 from feed_daemon import until
 from screens.fixed_feed import FixedFeed
 from screens.page import Line, Page, in_words
+from textual.app import App
 from textual.pilot import Pilot
 
 from risk_manager.dashboard.history_asking import wants
@@ -73,11 +75,15 @@ class Shown:
         )
 
     def picture(self) -> str:
-        """The screen as SVG, alone and small: no font from elsewhere, no clipping of each row."""
-        svg = self.app.export_screenshot(simplify=True)
-        for needless in _NEEDLESS:
-            svg = needless.sub("", svg)
-        return _SERIAL.sub("terminal-", svg)
+        return picture_of(self.app)
+
+
+def picture_of(app: App[Any]) -> str:
+    """The screen as SVG, alone and small: no font from elsewhere, no clipping of each row."""
+    svg = app.export_screenshot(simplify=True)
+    for needless in _NEEDLESS:
+        svg = needless.sub("", svg)
+    return _SERIAL.sub("terminal-", svg)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from screens import whatif_answer
 from screens.gallery import tabs_of
 from screens.situations import SITUATIONS, played
 
@@ -37,8 +38,12 @@ DOCUMENTED = (
 )
 
 
+FILES = {whatif_answer.FILE, *(documented.file for documented in DOCUMENTED)}
+
+
 async def pictures() -> AsyncIterator[tuple[str, str]]:
     """The name of each file in docs/pictures, and its content."""
+    yield whatif_answer.FILE, await whatif_answer.picture(SIZE)
     for situation in SITUATIONS:
         wanted = {d.tab: d.file for d in DOCUMENTED if d.situation == situation.name}
         with tempfile.TemporaryDirectory() as folder:

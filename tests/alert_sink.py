@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiohttp import web
+from said_secrets import outputs
+from written_secrets import ALERT_SECRET
 
-SECRET = "Zq7-planted-9981-token"  # part of every address; must never be seen anywhere
+SECRET = ALERT_SECRET  # part of every address; must never be seen anywhere
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Sink:
 
     async def _message(self, request: web.Request) -> web.Response:
         self.tried += 1
+        outputs.search("an alert", await request.read())
         if self.mode == "hang":
             await self._released.wait()
         if self.mode != "accept":
@@ -75,6 +78,7 @@ class Sink:
         return web.Response()
 
     async def _ping(self, request: web.Request) -> web.Response:
+        outputs.search("a heartbeat", await request.read())
         self.pings.append(request.path.removeprefix(f"/ping/{SECRET}") + await request.text())
         return web.Response()
 

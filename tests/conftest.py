@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from desk import DeskMaker, make_desk
+from said_secrets import every_output_is_searched, pytest_runtest_makereport
 from written_secrets import secrets_in
+
+__all__ = ["every_output_is_searched", "pytest_runtest_makereport"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -45,6 +45,27 @@ class AccountEdit:
     def no_longer_guarded(self) -> list[int]:
         return [account_id for account_id, is_wanted in self.wanted.items() if not is_wanted]
 
+    def classes(self, guarded: Guarded) -> list[str]:
+        """Return a line for each account whose guard it changes: tighter or looser, and from when.
+
+        A nickname alone limits nothing.
+        """
+        told = []
+        before = guarded.until_reset | (guarded.now or frozenset())
+        for account_id, is_wanted in self.wanted.items():
+            is_guarded = account_id in before
+            if is_wanted and not is_guarded:
+                told.append(
+                    f"account {account_id}: not guarded -> guarded, tighter, from the daemon's "
+                    "next start"
+                )
+            elif not is_wanted and is_guarded:
+                reset = f" ({told_time(guarded.reset)})" * (guarded.reset is not None)
+                told.append(
+                    f"account {account_id}: guarded -> not guarded, looser, at the reset{reset}"
+                )
+        return told
+
     async def deliver(self, data: Path, daemon: ToDaemon) -> dict[str, Any] | None:
         """Write it and have the daemon read it. Raises as `deliver_file`."""
         return await deliver_file(self.edit, data, daemon)

@@ -1,14 +1,17 @@
 """`admin service`: the daemon as a service of NSSM, systemd or launchd."""
 
 import argparse
+import asyncio
 import json
 import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from risk_manager.cli.admin_daemon import answered
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.groups import add_command, add_group
-from risk_manager.cli.places import add_json, add_places
+from risk_manager.cli.places import add_json, add_password_stdin, add_places
+from risk_manager.cli.typed_secrets import TypedSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +33,19 @@ The service runs as a user without rights: on Windows a virtual service account,
 "riskmanager", which is made. It uses the folders of --config and --data as they are given here.
 The data folder becomes that user's, and nobody else's."""
 
+ABOUT_END = """\
+{what}. Nothing is enforced until the daemon is started again.
+
+Where a contract is open or an account is locked, it says so, with the time at which each lock ends.
+It then needs the admin password, where one is set, also with --yes, and the daemon records what
+stood. Locks stay in their files, and act again after the next start."""
+
 ABOUT_STATUS = """\
 How the service is: the word of its manager, the daemon's own state, and how long nobody guarded
 after crashes. Where no service manager runs, as in a container, it says so and what runs instead.
 Exit code: 0 the daemon guards, 3 it does not run, 1 there is an alarm."""
 
+ENDS_GUARD = ("stop", "uninstall")
 VERBS = {
     "start": "start the installed service",
     "stop": "stop the service; nothing is enforced until it is started again",
@@ -56,8 +67,11 @@ def register(groups: "Commands") -> None:
     status = add_command(service, "status", "how the service and the daemon are")
     status.description = ABOUT_STATUS
     status.formatter_class = argparse.RawDescriptionHelpFormatter
-    for verb in ("uninstall", "stop"):
-        parsers[verb].add_argument("--yes", action="store_true", help="do not ask")
+    for verb, what in (("uninstall", "Stop and remove the service"), ("stop", "Stop the service")):
+        parsers[verb].description = ABOUT_END.format(what=what)
+        parsers[verb].formatter_class = argparse.RawDescriptionHelpFormatter
+        parsers[verb].add_argument("--yes", action="store_true", help="do not ask for the word")
+        add_password_stdin(parsers[verb])
     for verb, parser in parsers.items():
         parser.add_argument(
             "--dry-run", action="store_true", help="show files and commands, and do nothing"
@@ -112,7 +126,7 @@ def _change(arguments: argparse.Namespace) -> int:
             if arguments.dry_run:
                 return Exit.DONE
             raise CommandFailed(Exit.REFUSED, f"nothing was done: {change.why_not}")
-        if not arguments.yes:
+        if arguments.verb in ENDS_GUARD:
             _confirm(arguments, name)
         _carry_out(arguments, change)
     except ServiceRefused as error:
@@ -155,16 +169,32 @@ def _print_json(
 
 
 def _confirm(arguments: argparse.Namespace, name: str) -> None:
-    """Ask before the accounts are left unguarded: always before a removal, else if it matters."""
+    """Ask before the accounts are left unguarded: always before a removal, else if it matters.
+
+    Where something is open or locked, the daemon records it, and wants the password if one is set.
+    """
     from risk_manager.service.changes import exposure_told
 
     exposed = exposure_told(arguments.data)
-    if arguments.verb == "stop" and not exposed:
-        return
+    if not arguments.yes and (exposed or arguments.verb == "uninstall"):
+        _ask_for_the_word(arguments, name, exposed)
+    if exposed:
+        from risk_manager.admin.daemon_line import OwnLine
+        from risk_manager.service.standing import ask_to_end
+
+        daemon = OwnLine(arguments.data, None, TypedSecrets.of(arguments).password)
+        answered(ask_to_end(daemon, arguments.verb))
+
+
+def _ask_for_the_word(arguments: argparse.Namespace, name: str, exposed: str | None) -> None:
+    from risk_manager.service.standing import standing
+
     if not sys.stdin.isatty():
         why = f"{exposed}; " if exposed else ""
         raise CommandFailed(Exit.REFUSED, f"{why}nobody can be asked here; say --yes")
     print(f"{exposed or 'Nothing is open or locked'}. Without {name} nothing is enforced.")
+    for line in asyncio.run(standing(arguments.data)) if exposed else ():
+        print(f"  {line}")
     word = arguments.verb.upper()
     if input(f"Type {word} to go on: ").strip() != word:
         raise CommandFailed(Exit.REFUSED, "nothing was done")

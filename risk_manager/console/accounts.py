@@ -157,8 +157,11 @@ class AccountsPage(Page):
             raise GivenUp("nothing to change: it is so already")
         ends = ", ".join(map(str, made.no_longer_guarded))
         warning = [f"From the next reset on account {ends} is not guarded any more."] * bool(ends)
+        classes = made.classes(await guarded_now(console.data, console.url))
         await self.confirm(
-            "Write this?", [*made.edit.difference(), *made.remarks, *warning], word=word
+            "Write this?",
+            [*made.edit.difference(), *made.remarks, *classes, *warning],
+            word=word,
         )
         with self.doing("writing, and having the daemon read it", is_writing=True):
             answer = await made.deliver(console.data, console.daemon)

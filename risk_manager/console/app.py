@@ -6,6 +6,7 @@ from risk_manager.console.accounts import AccountsPage
 from risk_manager.console.authentication import AuthenticationPage
 from risk_manager.console.connection import ConnectionPage
 from risk_manager.console.host import Host
+from risk_manager.console.lockouts import LockoutsPage
 from risk_manager.console.menu import MenuPage
 from risk_manager.console.page import Page
 from risk_manager.console.panic import PanicPage
@@ -26,6 +27,7 @@ _PAGES: Mapping[str, type[Page]] = {
         StatusPage,
         PanicPage,
         QuestionPage,
+        LockoutsPage,
     )
 }
 

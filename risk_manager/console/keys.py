@@ -45,6 +45,7 @@ PAGES = {
     "whatif_result": "What if: answer",
     "whatif_day": "What if: day",
     "whatif_grid": "What if: grid",
+    "lockouts": "Lockouts",
 }
 """The heading of each page, by its id."""
 
@@ -93,7 +94,8 @@ KEYS = (
     _page_entry("5", "connection", "the gateway, the daemon, and everything else"),
     _page_entry("6", "status", "how the daemon and its accounts are now"),
     _page_entry("7", "panic", "close every position and cancel every order, now"),
-    _page_entry("8", "whatif", "past days judged again under other limits"),
+    _page_entry("8", "lockouts", "each lock in force; lift one that may be lifted"),
+    _page_entry("9", "whatif", "past days judged again under other limits"),
     Key(
         press="0,q",
         shown="0",
@@ -341,6 +343,22 @@ KEYS = (
         label="Refresh",
         does="read it again now (it is read every two seconds)",
         pages=("status",),
+    ),
+    Key(
+        press="enter,l",
+        shown="l",
+        action="lift",
+        label="Lift",
+        does="lift the chosen lock, where an administrator may, with a reason",
+        pages=("lockouts",),
+    ),
+    Key(
+        press="r",
+        shown="r",
+        action="again",
+        label="Refresh",
+        does="read the locks again",
+        pages=("lockouts",),
     ),
     Key(
         press="enter,p",

@@ -21,6 +21,7 @@ from risk_manager.service.changes import exposure_told, prepare
 from risk_manager.service.choice import service_manager
 from risk_manager.service.report import service_report
 from risk_manager.service.service import ServiceRefused
+from risk_manager.service.standing import ask_to_end, standing
 
 
 class ServicePage(EntriesPage):
@@ -59,7 +60,10 @@ class ServicePage(EntriesPage):
             word = verb.upper()
             open_now = exposed or "Nothing is open or locked"
             lines += ["", f"{open_now}. Without {change.name} nothing is enforced."]
+            lines += await standing(console.data)
         await self.confirm(f"{verb.capitalize()} the service?", lines, word=word)
+        if word and exposed:
+            await ask_to_end(console.daemon, verb)
         with self.doing(f"the {verb} of the service", is_writing=True):
             await asyncio.to_thread(change.carry_out, lambda _: None)
         await self._show()

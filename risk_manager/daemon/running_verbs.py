@@ -25,7 +25,8 @@ class RunningVerbs:
     """`reconnect` opens the streams anew. `session_drop` logs in anew and logs the old token out.
 
     `log_level` changes how much is logged until the next start. `day_reset` has a reset that is
-    due made now, and refuses one that is not, as it would lift locks.
+    due made now, and refuses one that is not, as it would lift locks. `end_guard` records what
+    stands on the accounts before somebody stops or removes the service; it ends nothing itself.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class RunningVerbs:
             "session_drop": self._drop_session,
             "log_level": self._change_log_level,
             "day_reset": self._reset_day,
+            "end_guard": self._record_end,
         }
 
     async def _reconnect(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -115,6 +117,22 @@ class RunningVerbs:
         if behind:
             raise AdminError("failed", f"accounts still on an older day: {behind}; see the log")
         return {"trading_date": str(state.day.date), "ends_at": state.day.ends_at.isoformat()}
+
+    async def _record_end(self, params: dict[str, Any]) -> dict[str, Any]:
+        by = params.get("by")
+        if not isinstance(by, str) or not by.strip():
+            raise AdminError("bad_request", "by says which command is to end the guard")
+        stands = [
+            {
+                "account_id": account.id,
+                "open": sorted(account.positions),
+                "locks": sorted(lock.rule_id for lock in account.locks.values()),
+            }
+            for account in self._state().accounts.values()
+            if account.positions or account.locks
+        ]
+        await self._store.audit(ACTOR, "guard.ends", by.strip()[:80], new={"accounts": stands})
+        return {"recorded": True}
 
     def _behind(self, state: State) -> list[int]:
         return [a.id for a in state.accounts.values() if a.trading_date < state.day.date]

@@ -16,8 +16,10 @@ from risk_manager.settings.loading import load
 _ENDS = {
     "install": "installed. Check it with: risk-manager doctor, then start it with: "
     "risk-manager admin service start",
-    "uninstall": "removed; configuration and data are where they were",
-    "stop": "stopped; nothing is enforced",
+    "uninstall": "removed; configuration and data are where they were. "
+    "A lock that has not ended acts again after the next start",
+    "stop": "stopped; nothing is enforced. "
+    "A lock that has not ended acts again after the next start",
 }
 
 

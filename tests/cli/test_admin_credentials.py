@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from daemon_process import DaemonProcess, still_gateway, until
 from pydantic import SecretStr
+from said_secrets import outputs
 
 from risk_manager.admin.checkup import checkup
 from risk_manager.admin.key_age import KeyAge, known_age, note_key
@@ -185,6 +186,7 @@ async def test_at_a_terminal_the_key_is_asked_for_and_not_shown(desk: DaemonProc
         nonlocal shown
         with contextlib.suppress(BlockingIOError):
             shown += os.read(terminal, 65536)
+        outputs.search("a terminal", shown)
         return text in shown
 
     await until(lambda: seen(b"User name"), "the question for the name")

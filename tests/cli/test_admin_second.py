@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, Ended, lose, still_gateway, until
+from said_secrets import outputs
 from stored_desk import tamper
 
 from risk_manager.cli.exits import Exit
@@ -197,6 +198,7 @@ async def test_at_a_terminal_both_are_asked_for_and_not_shown(desk: DaemonProces
         nonlocal shown
         with contextlib.suppress(BlockingIOError):
             shown += os.read(terminal, 65536)
+        outputs.search("a terminal", shown)
         return shown.count(text) >= times
 
     async def answered(question: bytes, with_: str, times: int = 1) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, buy, still_gateway, until
+from said_secrets import outputs
 
 from risk_manager.admin.first_login import proposed_preset
 from risk_manager.admin.first_setup import nicknames
@@ -263,6 +264,7 @@ class Person:
     def _is_asked(self, question: str) -> bool:
         with contextlib.suppress(BlockingIOError):
             self.shown += os.read(self.screen, 65536)
+        outputs.search("a terminal", self.shown)
         place = self.shown.find(question.encode(), self._read_up_to)
         if place < 0:
             return False

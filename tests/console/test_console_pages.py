@@ -198,7 +198,7 @@ async def test_accounts_are_added_renamed_switched_and_removed_and_comments_stay
         await seen.type("777")
         await seen.shows("Nickname")
         await seen.type("test")
-        await seen.shows("Write this?", "+ - id: 777")
+        await seen.shows("Write this?", "+ - id: 777", "tighter, from the daemon's next start")
         await seen.press("y")
         await seen.shows("account 777 is guarded from the daemon's next start", "> 101")
         await seen.press("down", "f")

@@ -45,7 +45,7 @@ async def asked(
 ) -> AsyncIterator[Seen]:
     """The question, as the menu opens it."""
     async with menu(config.path, data, size) as seen:
-        await seen.press("8")
+        await seen.press("9")
         await seen.shows("Judge", "on trial")
         yield seen
 
@@ -272,7 +272,7 @@ async def test_an_ascii_terminal_gets_the_plot_in_ascii(config: ConfigFolder, da
         await seen.shows("No admin password is set")
         await seen.press("n")
         await seen.shows("What if")
-        await seen.press("8", "r")
+        await seen.press("9", "r")
         await seen.shows("1 day judged", "v first intervention x not counted")
         await until(lambda: "....." in seen.text, "the course")
         assert seen.text.isascii()
@@ -287,7 +287,7 @@ async def test_without_colour_every_meaning_has_a_sign(
         await seen.shows("No admin password is set")
         await seen.press("n")
         await seen.shows("What if")
-        await seen.press("8", "r")
+        await seen.press("9", "r")
         await seen.shows("▀ as traded ⠒ under the limits", f"> {DAY}", "-300.00", "1 prevented")
 
 

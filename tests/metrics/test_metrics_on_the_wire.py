@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from daemon_process import ACCOUNT, DaemonProcess, buy, closes, still_gateway, until
 from prometheus_client.parser import text_string_to_metric_families
+from said_secrets import outputs
 
 pytestmark = pytest.mark.wire
 
@@ -15,6 +16,7 @@ async def scraped(url: str) -> dict[str, float]:
     """The value of each sample by its name and its labels."""
     async with aiohttp.ClientSession() as client, client.get(url) as answer:
         text = await answer.text()
+    outputs.search("the metrics", text)
     samples = [s for f in text_string_to_metric_families(text) for s in f.samples]
     assert not any(str(ACCOUNT) in label for s in samples for label in s.labels.values())
     return {":".join([s.name, *s.labels.values()]): s.value for s in samples}

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from said_secrets import outputs
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -39,7 +41,9 @@ class ScreenProcess:
 
     def read(self) -> None:
         with contextlib.suppress(OSError):
-            self.written += len(os.read(self._terminal, 65536))
+            piece = os.read(self._terminal, 65536)
+            outputs.search("a screen", piece)
+            self.written += len(piece)
 
     def press(self, keys: str) -> None:
         os.write(self._terminal, keys.encode())

@@ -1,9 +1,12 @@
 """`admin service status` beside a real daemon, with and without a service manager."""
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import signal
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,10 @@ from risk_manager.cli import main
 from risk_manager.cli.exits import Exit
 from risk_manager.service import choice
 from risk_manager.service.daemon_state import daemon_state
+from risk_manager.service.standing import standing
 from risk_manager.service.systemd import Systemd
+
+PASSWORD = "correct horse battery"
 
 pytestmark = [pytest.mark.wire, needs_scripts]
 
@@ -62,6 +68,13 @@ class Admin:
     async def row(self, *, ends: Exit = Exit.DONE) -> dict[str, Any]:
         row: dict[str, Any] = json.loads(await self.says("status", "--json", ends=ends))
         return row
+
+
+def rows_of(data: Path, action: str) -> list[tuple[str, str]]:
+    """What the audit says of an action: of what, and the new value."""
+    with contextlib.closing(sqlite3.connect(data / "state.db")) as database:
+        asked = "SELECT target, new FROM audit WHERE action = ?"
+        return database.execute(asked, (action,)).fetchall()
 
 
 def pid_of(daemon: DaemonProcess) -> int:
@@ -141,6 +154,61 @@ async def test_a_stop_with_something_open_asks_first(
             assert systemd.calls == []
             await admin.says("stop", "--yes")
             assert systemd.calls == [["systemctl", "stop", "risk-manager"]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a service is changed by root only")
+@pytest.mark.parametrize("verb", ["stop", "uninstall"])
+async def test_with_a_lock_in_force_the_end_of_the_guard_needs_the_password_and_is_recorded(
+    systemd: RecordingTools,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    async with still_gateway() as gateway:
+        daemon = DaemonProcess(tmp_path).point_at(gateway)
+        admin = Admin(daemon, capsys)
+        async with daemon.running():
+            told = ("--password-stdin",)
+            typed = f"{PASSWORD}\n" * 2
+            given = await daemon.command("admin", "password", "set", *told, stdin=typed)
+            assert given.code == Exit.DONE, given.err
+            lock = ("--account", "101", "--reason", "enough for today")
+            assert (await daemon.command("admin", "lockouts", "set", *lock)).code == Exit.DONE
+            systemd.forget()
+            monkeypatch.setattr("sys.stdin", io.StringIO(""))
+            await admin.says(verb, "--yes", ends=Exit.REFUSED)
+            monkeypatch.setattr("sys.stdin", io.StringIO("not the password\n"))
+            out = await admin.says(verb, "--yes", *told, ends=Exit.REFUSED)
+            assert "that is not the admin password" in out
+            assert systemd.calls == []
+            assert not rows_of(daemon.data, "guard.ends")
+            monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD + "\n"))
+            out = await admin.says(verb, "--yes", *told)
+            assert "has not ended" in out
+            assert ["systemctl", "stop", "risk-manager"] in systemd.calls or verb == "uninstall"
+            ((by, stood),) = rows_of(daemon.data, "guard.ends")
+            assert by == f"service {verb}"
+            assert json.loads(stood) == {
+                "accounts": [{"account_id": 101, "open": [], "locks": ["manual"]}]
+            }
+            assert (await daemon.account())["locks"], "nothing was lifted"
+
+
+async def test_what_stands_is_told_with_the_end_of_each_lock(tmp_path: Path) -> None:
+    async with still_gateway() as gateway:
+        daemon = DaemonProcess(tmp_path).point_at(gateway)
+        assert await standing(daemon.data) == []
+        async with daemon.running():
+            assert await standing(daemon.data) == []
+            buy(gateway.exchange, "MES", 2)
+            await daemon.until_account(lambda a: a["contracts_held"] == 2, "two are held")
+            lock = ("--account", "101", "--policy", "no_entries", "--reason", "enough")
+            assert (await daemon.command("admin", "lockouts", "set", *lock)).code == Exit.DONE
+            held, locked = await standing(daemon.data)
+            assert held.endswith(": 2 contracts open")
+            assert "no entries until it is cleared" in locked
+            assert locked.endswith("enough")
 
 
 async def test_a_daemon_that_hangs_is_told_from_one_that_is_slow(tmp_path: Path) -> None:

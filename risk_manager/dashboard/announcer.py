@@ -7,6 +7,7 @@ from textual.notifications import SeverityLevel
 
 from risk_manager.dashboard.alerts import Alert
 from risk_manager.dashboard.desktop import notification
+from risk_manager.dashboard.removed_widgets import forget_removed_widgets
 
 BELL = "\a"
 FLASH_S = 4.0
@@ -30,6 +31,7 @@ class Announcer:
     def tell(self, alerts: Iterable[Alert], shown: int | None, mono: float) -> None:
         """Tell all of these. `shown` is the account on the screen."""
         told = list(alerts)
+        forget_removed_widgets()  # of the notices before
         loud = [alert for alert in told if alert.is_loud]
         if loud:
             self._flash_until = mono + FLASH_S

@@ -39,7 +39,7 @@ from risk_manager.dashboard.widgets.rules import Rules
 from risk_manager.feed.client import Connected, Disconnected, FeedClient
 from risk_manager.feed.messages import Message, RequestAnswered
 
-REPAINT_S = 0.1  # no more than ten a second, whatever the feed brings
+REPAINT_S = 0.1  # so soon is shown what comes alone, and every alert
 ASKED_S = 0.5
 AGES_S = 0.5  # ages, countdowns, and prices, which change all the time
 REPAINTED_FOR = ("account_id", "paused", "rule_filter", "every_account", "log_of_every_account")
@@ -157,7 +157,7 @@ class RiskDashboard(App[None]):
             self._driver.write(sequence)
 
     def _take_news(self) -> None:
-        if self.feed.has_news:
+        if self.feed.is_news_due():
             self._take_latest()
 
     def _take_prices(self) -> None:

@@ -9,6 +9,8 @@ from risk_manager.feed.messages import Heartbeat, History, MarketQuote, Message
 
 PRICES = (MarketQuote, Heartbeat)
 """Messages that may wait for the next repaint of prices."""
+REST = 3
+"""While news keeps coming, one chance in so many to show it is taken."""
 
 
 class LiveFeed:
@@ -21,6 +23,7 @@ class LiveFeed:
         self._asking = HistoryAsking()
         self.has_news = False
         """Whether anything but prices came since the screen took the latest."""
+        self._rested = REST  # chances since news was shown last
 
     def hear(self, item: Message | Connected | Disconnected, heard_at: float) -> list[Alert]:
         """Take a message, or a change of the connection, and return what it has to tell."""
@@ -33,7 +36,18 @@ class LiveFeed:
         before = self.latest
         self.latest = before.with_item(item, heard_at)
         self.has_news |= not (isinstance(item, Message) and isinstance(item.data, PRICES))
-        return self._alerts.new(before, self.latest, heard_at)
+        alerts = self._alerts.new(before, self.latest, heard_at)
+        if alerts:
+            self._rested = REST  # these are shown at the next chance
+        return alerts
+
+    def is_news_due(self) -> bool:
+        """Whether to show news at this chance. What comes alone, or with an alert, never waits."""
+        self._rested += 1
+        if not self.has_news or self._rested < REST:
+            return False
+        self._rested = 0
+        return True
 
     async def ask(self, glance: Glance) -> None:
         """Ask the daemon for the pages of history that the open tab needs."""

@@ -1,8 +1,11 @@
 """The three figures of the day, large: realised, unrealised, total."""
 
+from typing import Self
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.geometry import Region
 from textual.widgets import Digits
 
 from risk_manager.dashboard.glance import Glance
@@ -10,6 +13,27 @@ from risk_manager.dashboard.widgets.text import Text
 from risk_manager.dashboard.wording import UNKNOWN, dollars, signed
 
 _CLASSES = ("-gain", "-loss", "-unknown")
+
+
+class Amount(Digits):
+    """Its room never depends on its value, so that a new value needs no new layout."""
+
+    _is_told = False
+
+    def update(self, value: str) -> None:
+        self._is_told = True
+        super().update(value)
+        self._is_told = False
+
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> Self:
+        layout = layout and not self._is_told
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
 
 class Figure(Vertical):
@@ -22,14 +46,14 @@ class Figure(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Text(self.label, classes="label")
-        yield Digits(UNKNOWN)
+        yield Amount(UNKNOWN)
 
     def show(self, amount: float | None, note: str = "", *, small: bool = False) -> None:
         """`small`: as text beside the label, for terminals without the characters of digits."""
         self.text = signed(amount)
         shown = self.text if _cells(self.text) <= self.content_size.width else ""
         shown = shown or signed(amount, cents=False)
-        digits, shown = self.query_one(Digits), "---" if amount is None else shown
+        digits, shown = self.query_one(Amount), "---" if amount is None else shown
         if digits.value != shown:
             digits.update(shown)
         digits.display = not small

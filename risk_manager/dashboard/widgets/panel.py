@@ -6,6 +6,8 @@ from typing import Literal
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
+from textual.reactive import Reactive
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.text import Text
@@ -19,6 +21,8 @@ class Panel(VerticalScroll):
 
     heading = ""
     empty = "none"
+    virtual_size = Reactive(Size(0, 0), layout=False)
+    """Follows from a layout, and asks for another only by the scrollbar that comes or goes."""
     _noted = ""
 
     def compose(self) -> ComposeResult:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import batched
@@ -95,7 +95,9 @@ async def drilled(
         contracts = _listed(configuration, began)
         async with open_stage(found, contracts, began, data) as stage:
             for task in chosen:
-                report(await _driven(stage, task, data))
+                # Front contracts may have rolled between now and then.
+                calm = tuple(contracts[c.root] for c in task.calm)
+                report(await _driven(stage, replace(task, calm=calm), data))
 
 
 def _tasks(configuration: Configuration, silent: Sequence[SilentRule], now: datetime) -> list[Task]:

@@ -73,7 +73,7 @@ class YamlText:
         start, end = self._span(node)
         if key is None:
             if not _is_block(node):
-                self._replace(start, end, self._flow(node, old, new))
+                self._put_in_place(start, end, self._flow(node, old, new))
             return
         colon, column = self._colon(key), key.start_mark.column
         if _is_block(node):
@@ -82,11 +82,11 @@ class YamlText:
             start = end = colon
         is_flow = start != colon and bool(old) and isinstance(node, CollectionNode)
         if is_deep(new) and not is_deep(old) if is_flow else is_block(new, column):
-            self._replace(colon, end, "")
+            self._put_in_place(colon, end, "")
             self._insert(self._line_below(end), block_lines(new, column + 2))
         else:
             space = " " if start == colon else ""
-            self._replace(start, end, space + self._flow(node, old, new))
+            self._put_in_place(start, end, space + self._flow(node, old, new))
 
     def _mapping(self, node: MappingNode, old: dict[str, Any], new: dict[str, Any]) -> None:
         entries = {key.value: (key, value) for key, value in node.value}
@@ -198,7 +198,7 @@ class YamlText:
 
     # --- places ---
 
-    def _replace(self, start: int, end: int, new: str) -> None:
+    def _put_in_place(self, start: int, end: int, new: str) -> None:
         """Put a text in place of another; a comment behind it keeps its column if it can."""
         gap = _GAP_BEFORE_COMMENT.match(self._text, end)
         if gap and "\n" not in self._text[start:end] + new:

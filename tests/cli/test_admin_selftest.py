@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 from daemon_process import DaemonProcess, still_gateway
 
+from risk_manager.admin.drill_record import DrilledRule
+from risk_manager.admin.never_firing import silent_rules
+from risk_manager.drill.drill import drilled as drill
+from risk_manager.settings import load
+
 SHIPPED = Path(__file__).parent.parent.parent / "config"
 THREE_DEAD = """
 version: 1
@@ -96,6 +101,18 @@ async def test_three_dead_rules_are_each_named(tmp_path: Path) -> None:
     assert "RTTY matches no product" in silent["symbol_blocks"][1]
     assert silent["daily_profit_target"][0] == "shadow"
     assert silent["consecutive_loss_limit"][0] == "disabled"
+
+
+async def test_it_fires_on_the_day_on_which_front_months_roll_before_the_next_session(
+    tmp_path: Path,
+) -> None:
+    """On this Friday after the close the next session has another gold contract in front."""
+    configuration, now = load(SHIPPED), datetime(2026, 11, 27, 20, 10, tzinfo=UTC)
+    silent = silent_rules(configuration, live=frozenset(), now=now)
+    found: list[DrilledRule] = []
+    await drill(configuration, silent, tmp_path, now, found.append)
+    assert [rule.what for rule in found if not rule.fired] == []
+    assert len(found) == 9
 
 
 async def test_all_kinds_of_rules_fire_at_a_time_at_which_they_can(tmp_path: Path) -> None:

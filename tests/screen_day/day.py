@@ -148,8 +148,9 @@ async def _drawn(seen: Seen, facts: Facts) -> None:
     for _, net in facts.positions:
         await seen.shows(Positions, f"{net:+d}")
     await seen.pilot.press("7")
-    for rule_id, _ in facts.locks:
-        await seen.shows(Lockouts, f"by {rule_id}")
+    for rule_id, _ in facts.locks:  # a pause may have ended meanwhile
+        words = (f"by {rule_id}", f"{rule_id}; ended")
+        await until_seen(lambda words=words: any(w in seen.text(Lockouts) for w in words), 20)  # type: ignore[misc]
 
 
 def shown(seen: Seen) -> Facts:

@@ -138,7 +138,7 @@ async def _when_settled(
     with contextlib.suppress(AssertionError):
         await until(agree, "the screen agrees with the database", SETTLED_WITHIN_S)
     await _drawn(seen, both[0])
-    return both[0], shown(seen)
+    return both[0], both[1]  # of one moment: a pause ends by itself
 
 
 async def _drawn(seen: Seen, facts: Facts) -> None:

@@ -91,7 +91,12 @@ def test_a_test_in_which_a_key_is_said_fails_without_showing_it(tmp_path: Path) 
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "--rootdir", str(tmp_path), *words, "test_leaks.py"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parent),
+            "COLUMNS": "200",
+            "PYTHONDONTWRITEBYTECODE": "1",  # the compiled file would have the key in it
+        },
         capture_output=True,
         text=True,
         check=False,

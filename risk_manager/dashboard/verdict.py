@@ -13,6 +13,7 @@ from risk_manager.dashboard.wording import clock, countdown, duration, release
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot, LockRow
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+LONGEST_ROOM = 48  # a list of all limits is for the tab Rules
 SIZES = ("contracts", "micro-equivalents")
 START = "start it with: risk-manager run"
 
@@ -157,7 +158,7 @@ def _room(account: AccountSnapshot) -> str:
         for m in account.meters
         if m.unit in SIZES and m.limit is not None and m.counts_from is None and not m.shadow
     ]
-    return "; ".join(sizes[:2])
+    return "; ".join([sentence for sentence in sizes if len(sentence) <= LONGEST_ROOM][:2])
 
 
 def what_is_next(glance: Glance) -> list[tuple[timedelta, str]]:

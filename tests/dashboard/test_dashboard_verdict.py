@@ -108,8 +108,11 @@ def test_a_calm_account_is_told_how_much_more_may_be_held() -> None:
     waits = replace(held, sentence="room for 9", counts_from=NOW + timedelta(hours=1))
     watched = replace(held, sentence="shadow: room for 1", shadow=True)
     unlimited = replace(held, sentence="nothing capped today", limit=None)
+    long = replace(held, sentence="nothing held; limits: MNQ 3, NQ 1, MES 3, ES 1, M2K 3, MCL 2")
     seen = glance(
-        account=replace(ACCOUNT, meters=(money, waits, watched, unlimited, held, product, group))
+        account=replace(
+            ACCOUNT, meters=(long, money, waits, watched, unlimited, held, product, group)
+        )
     )
     assert told(seen) == ("OK TO TRADE", "2 of 5 held, room for 3; 2 of 3 MNQ held", Tone.GOOD)
 

@@ -28,9 +28,10 @@ async def two_daemons() -> list[Second]:
         async with still_gateway() as gateway:
             (path / "a").mkdir()
             (path / "b").mkdir()
-            async with DaemonProcess(path / "a").point_at(gateway).running():
+            here = {"XDG_STATE_HOME": str(path)}  # both belong to one user
+            async with DaemonProcess(path / "a").point_at(gateway, **here).running():
                 for folder in ("a", "b"):
-                    second = DaemonProcess(path / folder).point_at(gateway)
+                    second = DaemonProcess(path / folder).point_at(gateway, **here)
                     began = monotonic()
                     await second.start()
                     code = await second.ended()

@@ -113,13 +113,7 @@ class RiskDashboard(App[None]):
         return [*super().get_line_filters(), *([AsciiOnly()] if self.ascii_only else [])]
 
     def on_mount(self) -> None:
-        for choice in (
-            "account_id",
-            "paused",
-            "rule_filter",
-            "every_account",
-            "log_of_every_account",
-        ):
+        for choice in REPAINTED_FOR:
             self.watch(self, choice, self.paint, init=False)
         self.set_interval(REPAINT_S, self._take_news)
         self.set_interval(AGES_S / 2, self._take_prices)

@@ -54,6 +54,7 @@ _KEY_WORDS = (
 )
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,2}"), MASK),
+    (re.compile(r"risk-manager-(?:feed|admin)-[A-Za-z0-9_-]{43}"), MASK),
     (re.compile(r"\b(Bearer|Basic)(\s+|%20)[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {MASK}"),
     # "token": "abc", 'apiKey': 'abc', also with the quotes escaped once more
     (

@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from risk_manager import logs
+from risk_manager.feed.tokens import ADMIN_TOKEN, FEED_TOKEN, issue_token
 
 CANARY = 'canary/secret "key"+1'
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlY2FuYXJ5"
@@ -149,6 +150,12 @@ def test_a_known_secret_is_masked_in_every_spelling() -> None:
     logs.conceal("canary two&three")
     for text in ("canary two&three", "canary%20two%26three", '{"a": "canary two&three"}'):
         assert "two" not in logs.redact(text)
+
+
+@pytest.mark.parametrize("name", [FEED_TOKEN, ADMIN_TOKEN])
+def test_an_access_token_is_masked_wherever_it_stands(tmp_path: Path, name: str) -> None:
+    token = issue_token(tmp_path / name)
+    assert logs.redact(f"401 for {token}, try again") == "401 for [redacted], try again"
 
 
 def test_words_that_only_look_like_keys_stay() -> None:

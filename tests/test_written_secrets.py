@@ -9,6 +9,7 @@ from pathlib import Path
 
 from written_secrets import Found, masked, secrets_in
 
+from risk_manager.feed.tokens import FEED_TOKEN, issue_token
 from risk_manager.practice.gateway import PracticeGateway
 from risk_manager.practice.tokens import Tokens
 
@@ -19,9 +20,12 @@ def test_a_key_and_a_token_are_found_wherever_they_stand(tmp_path: Path) -> None
     log.write_text(f"wss://127.0.0.1/hubs/user?access_token={token}", encoding="utf-8")
     database.write_bytes(b"\x00\x01" + PracticeGateway().api_key.encode() + b"\x00")
     (tmp_path / "other.log").write_text("api_key: env:PROJECT_X_API_KEY", encoding="utf-8")
-    assert set(secrets_in(tmp_path)) == {Found(log, "token"), Found(database, "key")}
-    log.unlink()
-    database.unlink()
+    notes = tmp_path / "notes.txt"
+    notes.write_text(f"{issue_token(tmp_path / FEED_TOKEN)} opens the feed", encoding="utf-8")
+    found = {Found(log, "token"), Found(database, "key"), Found(notes, "access token")}
+    assert set(secrets_in(tmp_path)) == found
+    for file, _ in found:
+        file.unlink()
 
 
 LEAKS = """

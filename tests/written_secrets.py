@@ -1,4 +1,4 @@
-"""Finds keys and session tokens of the practice gateway in whatever a test run has written."""
+"""Finds keys and tokens of the practice gateway and of the feed in what a test run has written."""
 
 import re
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ ALERT_SECRET = "Zq7-planted-9981-token"
 PATTERNS = {
     "key": re.compile(rb"practice-key-[0-9a-f]{12}"),
     "token": re.compile(rb"eyJ[\w-]{20,}\.eyJ[\w-]{20,}\.[\w-]{20,}"),
+    "access token": re.compile(rb"risk-manager-(?:feed|admin)-[\w-]{43}"),
     "alert address": re.compile(re.escape(ALERT_SECRET.encode())),
 }
-KEEPS_ONE = ("gateway.key", "api.key")
-"""Files that exist to hold a key."""
+KEEPS_ONE = ("gateway.key", "api.key", "feed.token", "admin.token")
+"""Files that exist to hold a key or a token."""
 
 
 class Found(NamedTuple):

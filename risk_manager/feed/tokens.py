@@ -10,12 +10,14 @@ ADMIN_TOKEN = "admin.token"
 
 
 def issue_token(path: Path) -> str:
-    """Write 32 random bytes (as url-safe text) to a file that only its owner may read.
+    """Write a new token to a file that only its owner may read, and return it.
 
-    Returns the token. The file is replaced atomically, so a reader never sees half a token. On
-    Windows the mode has no meaning, and the folder's own permissions decide.
+    The token is 32 random bytes as url-safe text, behind a prefix such as "risk-manager-feed-". By
+    the prefix people, secret scanners and the masking of the log recognise it wherever it stands.
+    The file is replaced atomically, so a reader never sees half a token. On Windows the mode has no
+    meaning, and the folder's own permissions decide.
     """
-    token = secrets.token_urlsafe(32)
+    token = f"risk-manager-{path.stem}-{secrets.token_urlsafe(32)}"
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
@@ -97,7 +98,7 @@ async def test_the_token_is_new_at_each_start_and_its_file_is_private(tmp_path: 
             assert stat.S_IMODE((tmp_path / "feed.token").stat().st_mode) == 0o600
     async with FeedDaemon(tmp_path) as daemon:
         second = (tmp_path / "feed.token").read_text()
-        assert len(second) >= 43
+        assert re.fullmatch(r"risk-manager-feed-[\w-]{43}", second)
         assert first != second
         assert await knock(daemon, {"Authorization": f"Bearer {first}"}) == 401
         assert sorted(os.listdir(tmp_path)) == ["daemon.json", "feed.token"]

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from simulation.stop_judge import StopJudge
+
 from risk_manager.domain.decisions import Close, Decision, LockOut, ReduceTo
 from risk_manager.practice.records import OrderType, Trade
 
@@ -76,6 +78,7 @@ class BehaviourJudge:
     def __init__(self, oracle: "Oracle") -> None:
         self.oracle = oracle
         self.exits_judged = 0
+        self.stops = StopJudge(oracle)
         self._exits: list[tuple[tuple[int, str], Episode, int]] = []
 
     # --- what was decided ---
@@ -179,6 +182,7 @@ class BehaviourJudge:
 
     def look(self) -> None:
         """An exit of the trader's is followed by the lock, where nothing hid it."""
+        self.stops.look()
         now = self.oracle.world.now
         while self._exits and now - self._exits[0][1].ended > SEEN_S:
             key, episode, order_id = self._exits.pop(0)

@@ -5,10 +5,11 @@ asked of what the daemon was told, the second of what the exchange had, within t
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from risk_manager.domain.decisions import Decision, LockOut
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 START = Decimal(50_000)
 """The balance of every account of the simulation in its first morning."""
+STEP_AT = START + 200
+"""From this balance in the evening on, one contract more is allowed."""
 MARGIN = Decimal(5)
 """Fees that come late are not the point."""
 FIRED_MARGIN = Decimal(60)
@@ -70,8 +73,8 @@ class DayJudge:
             course = self._course(account_id)
             balance = self._world.exchange.balance(account_id)
             realised = balance - course.opened_with
-            open_result = self._open_result(account_id)
-            equity = realised if open_result is None else realised + open_result
+            held = self._world.exchange.positions(account_id)
+            equity = sum(map(self._world.open_result, held), realised)
             course.peak = max(course.peak, equity, realised)
             course.seen.append((self._world.now, equity, realised))
             while course.seen and course.seen[0][0] < self._world.now - SEEN_S:
@@ -97,18 +100,6 @@ class DayJudge:
             course = self._courses[account_id] = Course(today, balance)
         return course
 
-    def _open_result(self, account_id: int) -> Decimal | None:
-        """The open P&L at the exchange's own bid or ask; None while one has no price."""
-        total = Decimal(0)
-        for position in self._world.exchange.positions(account_id):
-            contract = self._world.exchange.contracts[position.contract_id]
-            book = self._world.exchange.book(position.contract_id)
-            net = self._world.exchange.net(account_id, position.contract_id)
-            price = book.bid if net > 0 else book.ask
-            ticks = (price - position.average_price) / contract.tick_size
-            total += ticks * contract.tick_value * net
-        return total
-
     # --- had to be ended ---
 
     def _judge_due(self, account_id: int, course: Course) -> None:
@@ -125,6 +116,9 @@ class DayJudge:
         }
         if self._is_flat(account_id):
             due["trailing_daily_loss"] = told <= course.told_peak - limits["trailing"] - MARGIN
+            due["giveback"] = course.told_peak >= limits["arm_at"] + MARGIN and (
+                told <= course.told_peak * (1 - limits["fraction"]) - MARGIN
+            )
             due["trailing_max_drawdown"] = (
                 course.opened_with + told <= START - limits["drawdown"] - MARGIN
             )
@@ -153,6 +147,19 @@ class DayJudge:
         """Half of the target, or as much as an earlier day has made."""
         allowed: Decimal = self._world.limits["over_days"]["most_today"]
         return max(allowed, self._best_day.get(account_id, Decimal(0)))
+
+    def bad(self) -> Iterator[tuple[tuple[Any, ...], float]]:
+        """More contracts than the balance of the evening before allows, as the daemon was told."""
+        limits = self._world.limits.get("over_days")
+        if limits is None or not self._oracle.is_judged_today():
+            return
+        for account_id in self._world.account_ids:
+            held = list(self._oracle.held(account_id))
+            truly = sum(abs(net) for _, _, net, _ in held)
+            told = sum(abs(told_net) for *_, told_net in held)
+            allowed = limits["lots"] + (self._course(account_id).opened_with >= STEP_AT)
+            if min(truly, told) > allowed:
+                yield ("scaling plan", account_id), 0.0
 
     # --- was ended without a reason ---
 

@@ -179,13 +179,14 @@ def _over_days(dice: Random, day: date) -> dict[str, Any]:
     return {
         "trailing": Decimal(dice.choice((250, 500, 900))),
         "trail": dice.choice(("unrealized", "realized")),
-        "arm_at": Decimal(dice.choice((150, 400))),
+        "arm_at": Decimal(dice.choice((60, 150, 400))),
         "fraction": dice.choice((Decimal("0.3"), Decimal("0.6"))),
         "drawdown": Decimal(dice.choice((350, 800, 2000))),
         "mode": dice.choice(("eod", "intraday_balance", "intraday_equity")),
         "week": Decimal(dice.choice((300, 700, 1600))),
         "since": day - timedelta(days=7),
         "most_today": Decimal(dice.choice((200, 500, 1500))),
+        "lots": dice.choice((2, 3, 5)),
     }
 
 

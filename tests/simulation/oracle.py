@@ -633,6 +633,17 @@ class Oracle:
             and self.world.now >= (self.world.gateway.out_until)
         )
 
+    def is_well_served(self, since: float) -> bool:
+        """Whether the daemon has run since then, and the gateway, its streams and prices too."""
+        return (
+            self._is_well(since)
+            and not self.world.gateway.was_ill(since - 2.0, self.world.now)
+            and self.world.streams.behind_s == 0.0
+        )
+
+    def told_net(self, key: tuple[int, str]) -> int:
+        return self._told_net.get(key, 0)
+
     # --- what must be asked at once ----------------------------------------------------------
 
     def on_closed(self, account_id: int, contract_id: str) -> None:
@@ -1122,6 +1133,7 @@ class Oracle:
     def _all_bad(self) -> Iterator[tuple[tuple[Any, ...], float]]:
         for account_id in self.world.account_ids:
             yield from self._bad_of(account_id)
+        yield from self.days.bad()
         if self.calendar is not None:
             yield from self.calendar.bad()
 

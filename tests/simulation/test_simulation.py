@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from simulation import calendar_judge
+from simulation import behaviour_judge, calendar_judge
+from simulation import world as simulated_world
 from simulation.calendar_judge import limits_for
 from simulation.gateway import READS_REFUSED
 from simulation.habits import HABITS, Unkind, with_habits
@@ -112,6 +113,66 @@ def test_an_hour_with_the_rules_about_behaviour_violates_nothing(seed: int) -> N
     options = options_for(seed, hours=0.75, all_rules=True)
     result = simulate(options)
     assert not result.violations, options.expanded()
+
+
+def test_stops_that_a_trader_pulls_away_are_put_back() -> None:
+    judged = 0
+
+    async def watch(world: World) -> None:
+        nonlocal judged
+        while True:
+            await asyncio.sleep(60)
+            assert world.oracle.behaviour is not None
+            judged = world.oracle.behaviour.stops.judged
+
+    options = options_for(302, hours=0.75, all_rules=True)
+    result = simulate(options, watch=watch)
+    assert not result.violations, options.expanded()
+    assert judged >= 10
+
+
+def test_the_judge_of_stops_finds_what_no_rule_puts_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(behaviour_judge.SECTIONS, "stop_guard")
+    result = simulate(options_for(302, hours=0.75, all_rules=True))
+    assert {v.kind for v in result.violations} == {"a stop stayed worse"}
+
+
+def day_of_one_contract() -> Options:
+    """An hour in which the scaling plan and the giveback have to act, and little else."""
+    options = options_for(303, hours=0.75, all_rules=True, habits=(), sky="well")
+    high = Decimal(5000)
+    over_days = {
+        **options.limits["over_days"],
+        **dict.fromkeys(("trailing", "drawdown", "week", "most_today"), high),
+        "lots": 1,
+        "arm_at": Decimal(30),
+        "fraction": Decimal("0.3"),
+    }
+    loose = dict.fromkeys(("daily_loss", "open_loss", "account_open_loss"), 5000)
+    limits = {**options.limits, **loose, "patience": 20, "over_days": over_days}
+    return replace(options, limits=limits, edits_per_hour=0.0, admin_per_hour=0.0)
+
+
+def test_more_than_the_tier_is_reduced_and_a_profit_given_back_ends_the_day() -> None:
+    result = simulate(day_of_one_contract())
+    assert not result.violations
+    assert result.spans_by_kind["scaling plan"] >= 2
+    assert result.locks["giveback"]
+
+
+def test_the_judge_of_days_finds_what_no_rule_reduces_or_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sections = simulated_world.sections_over_days
+    left_out = ("scaling_plan", "giveback")
+    monkeypatch.setattr(
+        simulated_world,
+        "sections_over_days",
+        lambda own: {k: v for k, v in sections(own).items() if k not in left_out},
+    )
+    found = [f"{v.kind}: {v.detail}" for v in simulate(day_of_one_contract()).violations]
+    assert any("scaling plan" in each for each in found)
+    assert any("giveback is due" in each for each in found)
 
 
 def test_acting_on_behaviour_that_was_none_would_be_found() -> None:

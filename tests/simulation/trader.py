@@ -16,6 +16,13 @@ AT_ONCE_S = (0.002, 0.15)
 """How soon after a close a trader in a rage is in again."""
 CALMED_S = 600.0
 FAR_TICKS = 1000
+HOLDS = 0.25
+"""How often a move is to hold two micros with stops, where the rules about behaviour are on."""
+HELD_TICKS = 250
+LOOKS_EVERY_S = 5.0
+HURTS = Decimal(-12)
+HURTS_FOR_S = 12.0
+"""After so long at such an open result, in dollars, a stop is pulled away."""
 PAIR = ("MNQ", "MES")
 PAIR_KEPT_S = (60.0, 180.0)
 
@@ -40,7 +47,10 @@ class Trader:
             await asyncio.sleep(dice.expovariate(1 / pause))
             self.world.oracle.on_trader()
             if dice.random() < self._unkind.pairs:
-                self._pair()
+                self._pair(FAR_TICKS)
+                await asyncio.sleep(dice.uniform(*PAIR_KEPT_S))
+            elif self.world.limits.get("behaviour") and dice.random() < HOLDS:
+                self._pair(HELD_TICKS)
                 await asyncio.sleep(dice.uniform(*PAIR_KEPT_S))
             elif dice.random() < self.world.options.spam * 0.1:
                 await self._spam()
@@ -154,8 +164,8 @@ class Trader:
         sign = position.net if self._dice.random() < 0.5 else -position.net
         self._place(position.contract_id, _side(sign), 1)
 
-    def _pair(self) -> None:
-        """One lot each of two micros, with stops that are far away."""
+    def _pair(self, stop_ticks: int) -> None:
+        """One lot each of two micros, with stops that are so far away."""
         exchange = self.world.exchange
         for root in PAIR:
             contract_id = exchange.contract_of(root).id
@@ -167,7 +177,7 @@ class Trader:
                 self._dice.choice((Side.BUY, Side.SELL)),
                 1,
                 now=self.world.utc(),
-                stop_loss=Bracket(FAR_TICKS, OrderType.STOP),
+                stop_loss=Bracket(stop_ticks, OrderType.STOP),
             )
 
     def _protect_late(self, contract_id: str) -> None:
@@ -201,6 +211,40 @@ class Trader:
             limit_price=None if order.limit_price is None else order.limit_price + away,
             stop_price=None if order.stop_price is None else order.stop_price + away,
         )
+
+    async def pull_stops(self) -> None:
+        """Move away or cancel a stop of a position that hurts, time and again."""
+        dice = self.world.dice(f"stops of {self.account_id}")
+        hurts_since: dict[int, float] = {}
+        while True:
+            await asyncio.sleep(LOOKS_EVERY_S)
+            now = self.world.now
+            held = self.world.exchange.positions(self.account_id)
+            hurting = [p for p in held if self.world.open_result(p) <= HURTS]
+            hurts_since = {p.id: hurts_since.get(p.id, now) for p in hurting}
+            for position in hurting:
+                if now - hurts_since[position.id] >= HURTS_FOR_S and dice.random() < 0.3:
+                    self.world.oracle.on_trader()
+                    self._pull_a_stop(position, dice)
+
+    def _pull_a_stop(self, position: Position, dice: Random) -> None:
+        exchange, away = self.world.exchange, dice.randint(4, 60)
+        stops = [
+            o
+            for o in exchange.working_orders(self.account_id)
+            if o.contract_id == position.contract_id
+            and o.stop_price is not None
+            and o.side.sign * position.net < 0
+        ]
+        if not stops:
+            return
+        stop, now = dice.choice(stops), self.world.utc()
+        if stop.stop_price is None or dice.random() < 0.4:
+            exchange.order_entry.cancel(self.account_id, stop.id, now=now)
+            return
+        ticks = exchange.contracts[position.contract_id].tick_size * away
+        price = stop.stop_price + stop.side.sign * ticks
+        exchange.order_entry.modify(self.account_id, stop.id, now=now, stop_price=price)
 
     def _exit(self, position: Position) -> None:
         lots = position.size if self._dice.random() < 0.7 else 1

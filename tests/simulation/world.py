@@ -18,6 +18,7 @@ from typing import Any
 
 from desk import rules_from
 from simulation import behaviour_judge, calendar_judge
+from simulation.day_judge import START, STEP_AT
 from simulation.gateway import SimulatedGateway
 from simulation.life import Life
 from simulation.loop import SimulatedLoop
@@ -187,6 +188,14 @@ class World:
     def position(self, account_id: int, contract_id: str) -> Position | None:
         return self.exchange.position(account_id, contract_id)
 
+    def open_result(self, position: Position) -> Decimal:
+        """In dollars, at the side of the book at which the position could be left."""
+        contract = self.exchange.contracts[position.contract_id]
+        book = self.exchange.book(position.contract_id)
+        price = book.bid if position.net > 0 else book.ask
+        ticks = (price - position.average_price) / contract.tick_size
+        return ticks * contract.tick_value * position.net
+
     @property
     def is_ending(self) -> bool:
         """The faults have healed, and nobody trades any more."""
@@ -254,6 +263,11 @@ class World:
             self._loop.create_task(t.run(), name=f"trader {t.account_id}")
             for t in self.traders.values()
         ]
+        if self.limits.get("behaviour"):
+            group += [
+                self._loop.create_task(t.pull_stops(), name=f"stops of {t.account_id}")
+                for t in self.traders.values()
+            ]
         await asyncio.sleep(self.options.hours * 3600)
         for task in group[4:]:
             task.cancel()
@@ -516,7 +530,7 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
     """The first fourteen rules by their configuration names, and with the flag the others."""
     patience = limits["patience"]  # with the trader: the rest of the rules come to their turn
     over_days, calendar = limits.get("over_days"), limits.get("calendar")
-    more = {} if over_days is None else _sections_over_days(over_days, limits["contracts"])
+    more = {} if over_days is None else sections_over_days(over_days)
     more |= {} if calendar is None else calendar_judge.sections(calendar)
     more |= behaviour_judge.SECTIONS if limits.get("behaviour") else {}
     return more | {
@@ -572,19 +586,19 @@ def _sections(limits: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sections_over_days(limits: dict[str, Any], contracts: int) -> dict[str, Any]:
+def sections_over_days(limits: dict[str, Any]) -> dict[str, Any]:
     return {
         "trailing_daily_loss": {"limit": limits["trailing"], "trail": limits["trail"]},
         "giveback": {"arm_at": limits["arm_at"], "fraction": limits["fraction"]},
         "trailing_max_drawdown": {
-            "start_balance": 50_000,
+            "start_balance": START,
             "distance": limits["drawdown"],
             "mode": limits["mode"],
         },
         "period_loss": {"limit": limits["week"]},
         "scaling_plan": {
             "count": "contracts",
-            "tiers": [{"max": contracts}, {"min_balance": 51_000, "max": contracts + 2}],
+            "tiers": [{"max": limits["lots"]}, {"min_balance": STEP_AT, "max": limits["lots"] + 1}],
         },
         "consistency": {
             "since": limits["since"],

@@ -152,8 +152,8 @@ class Lanes(AsyncClosing):
     async def read(self, path: str, body: Body) -> Reply:
         """Make a read that can wait, in up to three tries within `read_seconds`.
 
-        LIMITED is returned at once, with the time to wait, if the budget is spent or the gateway
-        asked for a pause.
+        A slow answer may take all of that time. LIMITED is returned at once, with the time to wait,
+        if the budget is spent or the gateway asked for a pause.
         """
         ends = self._clock.monotonic() + self._limits.read_seconds
         reply = await self._read_in_turn(path, body, ends)
@@ -170,13 +170,38 @@ class Lanes(AsyncClosing):
             now = self._clock.monotonic()
             wait = self._budget.read_in_seconds(now)
             if wait <= 0:
-                left = max(ends - now, 0.05)
-                return await self._read_once(
-                    Lane.SLOW, path, body, min(self._limits.try_seconds, left)
-                )
+                return await self._read_doubled(path, body, max(ends - now, 0.05))
             if wait > self._limits.patience_seconds or now + wait >= ends:
                 return _limited(wait)
             await asyncio.sleep(wait)
+
+    async def _read_doubled(self, path: str, body: Body, limit_seconds: float) -> Reply:
+        """Send a read, and a second one if no answer comes within `double_seconds`.
+
+        The first answer that is no failure counts. The first request may have been lost, or the
+        gateway may be slow: then its answer still comes.
+        """
+        tries = [self._start_read(path, body, limit_seconds)]
+        try:
+            double_seconds = min(self._limits.double_seconds, limit_seconds)
+            await asyncio.wait(tries, timeout=double_seconds)
+            left = limit_seconds - double_seconds
+            if not tries[0].done() and left > 0 and self.reads_left:
+                tries.append(self._start_read(path, body, left))
+            pending = set(tries)
+            while True:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for ended in done:
+                    reply = ended.result()
+                    if not (pending and reply.is_transient):
+                        return reply
+        finally:
+            for each in tries:
+                each.cancel()
+
+    def _start_read(self, path: str, body: Body, limit_seconds: float) -> asyncio.Task[Reply]:
+        read = self._read_once(Lane.SLOW, path, body, limit_seconds)
+        return self._tasks.start(f"read {path}", read, at_once=True)
 
     async def _read_once(self, lane: Lane, path: str, body: Body, limit_seconds: float) -> Reply:
         token = self._gateway.token

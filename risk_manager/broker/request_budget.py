@@ -44,8 +44,8 @@ class Limits:
     act_seconds: float = 3.5
     cancel_seconds: float = 2.0  # shorter, as a cancel sent twice does no harm
     look_seconds: float = 1.0
-    try_seconds: float = 2.5
-    read_seconds: float = 4.5
+    double_seconds: float = 2.5  # after so long without an answer, a read is sent once more
+    read_seconds: float = 9.0
     patience_seconds: float = 1.0
 
 

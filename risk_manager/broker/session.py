@@ -81,6 +81,9 @@ class SessionTimings:
     keep_warm: float = 45.0
     """How often the connections of enforcement are used so that a close finds them open."""
     request: int = 5
+    """How long enforcement's connections wait for each part of an answer."""
+    read: int = 10
+    """The same for the SDK's client, which reads what can wait."""
     login: float = 15.0
     logout: float = 2.0
     between_logins: float = 1.0
@@ -174,7 +177,7 @@ class GatewaySession(AsyncClosing):
     async def __aenter__(self) -> Self:
         # Building an httpx client reads the certificate store, which would delay a close by
         # 20-50 ms.
-        self.client = self._build(self.address, self._timings.request)
+        self.client = self._build(self.address, self._timings.read)
         self.connections = self._connect(self.address, self._timings.request)
         try:
             await self._opened.enter_async_context(self.client)

@@ -707,7 +707,10 @@ async def test_a_first_reading_that_hangs_is_not_waited_for() -> None:
 
 
 @in_virtual_time
-@pytest.mark.parametrize(("number", "takes"), [(1, 1.2), (1, 2.2), (8, 1.2), (25, 1.2)])
+@pytest.mark.parametrize(
+    ("number", "takes"),
+    [(1, 1.2), (1, 2.2), (8, 1.2), (25, 1.2), (1, 4.0), (1, 8.0), (8, 4.0), (25, 4.0)],
+)
 async def test_a_gateway_that_answers_everything_slowly_is_still_read(
     number: int, takes: float
 ) -> None:
@@ -717,8 +720,22 @@ async def test_a_gateway_that_answers_everything_slowly_is_still_read(
     broker.accounts = [{"id": i, "name": str(i), "canTrade": True} for i in ids]
     broker.hold(101, MNQ, -2)
     async with bench(broker, LoopClock(), accounts=ids) as b:
-        await b.until(lambda: b.account().net(MNQ) == -2, seconds=10)
+        await b.until(lambda: b.account().net(MNQ) == -2, seconds=5 + 4 * takes)
         await b.until(lambda: all(b.reconciler.status(i).last_ok_at for i in ids), seconds=180)
+
+
+@in_virtual_time
+async def test_a_pass_without_an_answer_counts_as_failing_until_the_answer_comes() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        broker.always["*"] = slow(7.0)
+        b.reconciler.ask_routine(101)
+        began = b.clock.monotonic()
+        await b.until(lambda: b.reconciler.status(101).failing_since is not None, seconds=8)
+        assert b.clock.monotonic() - began > 4
+        assert b.reconciler.status(101).reason == "no answer for 4.5 s; still waiting"
+        await b.until(lambda: b.reconciler.status(101).failing_since is None, seconds=15)
 
 
 @in_virtual_time

@@ -103,7 +103,7 @@ async def test_client_and_connections_are_built_on_entering_and_closed_on_leavin
 ) -> None:
     async with GatewaySession(address(), clock=clock, build=api.build, connect=api.connect):
         assert [api.clients[0].opened, api.connections[0].opened] == [True, True]
-        assert [client.config.timeout_seconds for client in api.clients] == [5]
+        assert [client.config.timeout_seconds for client in api.clients] == [10]
         assert all(client.config.requests_per_minute > 100_000 for client in api.clients)
         assert {client.config.api_url for client in api.clients} == {"http://127.0.0.1:9/api"}
     assert [api.clients[0].closed, api.connections[0].closed] == [True, True]

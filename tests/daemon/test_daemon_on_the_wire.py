@@ -197,6 +197,18 @@ async def test_an_account_that_is_not_there_is_named(tmp_path: Path) -> None:
         assert "101" in daemon.said[-1]
 
 
+async def test_a_gateway_that_takes_four_seconds_for_each_answer_is_read_and_guarded(
+    tmp_path: Path,
+) -> None:
+    async with still_gateway() as gateway:
+        buy(gateway.exchange, "RTY", 1)  # before the start: only a list tells of it
+        for path in ("Account/search", "Position/searchOpen", "Order/searchOpen", "Trade/search"):
+            gateway.faults.add(f"/{path}", delay=4.0)
+        async with DaemonProcess(tmp_path).point_at(gateway).running() as daemon:
+            await until(lambda: gateway.exchange.is_flat(ACCOUNT), "closed")
+            await daemon.until_status("RUNNING")
+
+
 async def test_it_waits_for_a_gateway_that_is_not_there_yet(tmp_path: Path) -> None:
     async with still_gateway() as gateway:
         daemon = DaemonProcess(tmp_path).point_at(gateway)

@@ -21,6 +21,9 @@ from risk_manager.domain.state import State
 BEFORE_THE_DAY = timedelta(minutes=5)
 BEFORE_THE_NEWEST_TRADE = timedelta(minutes=2)
 PARTS_ARE_TOGETHER_FOR_SECONDS = 0.5
+LATE_AFTER_SECONDS = 4.5
+"""A pass that is not over by then counts as failing until it is, as nobody can tell whether its
+answers still come."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +64,18 @@ class AccountReader:
 
     async def read(self, progress: ReadProgress, wanted: Pass, begun_at: datetime) -> Reading:
         """Read the parts of this pass, report them, and note the result in `progress`."""
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(LATE_AFTER_SECONDS, self._note_late, progress)
+        try:
+            return await self._read(progress, wanted, begun_at)
+        finally:
+            late.cancel()
+
+    def _note_late(self, progress: ReadProgress) -> None:
+        reason = f"no answer for {LATE_AFTER_SECONDS:g} s; still waiting"
+        progress.note_failure(reason, self._clock.now(), is_whole=False)
+
+    async def _read(self, progress: ReadProgress, wanted: Pass, begun_at: datetime) -> Reading:
         state = self._state()
         since = trades_since(progress, state, is_whole_day=wanted.is_whole_day)
         reading = Reading(

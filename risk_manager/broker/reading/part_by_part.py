@@ -92,6 +92,7 @@ class PartByPart:
                 continue
             room -= 1
             progress.owed.begun_at = now
+            progress.prepare_part(now)
             is_whole_day = part is Part.TRADES and progress.take_up_whole_day(
                 state.day.date, now, every_seconds=self._intervals.whole_day_seconds
             )

@@ -16,8 +16,8 @@ from risk_manager.broker.reading.readings import (
 from risk_manager.domain.records import PositionRecord
 
 LOOK_AGAIN_AFTER_SECONDS = (0.0, 1.0, *[2.0] * 8, 3.0, 5.0)
-ANSWERED_WITHIN_SECONDS = (1.0, 5.0)
-"""How long a routine pass has before a look drops it: more once a look has failed. A gateway that
+ANSWERED_WITHIN_SECONDS = (1.0, 5.0, 10.0)
+"""How long a routine pass has before a look drops it: more once looks have failed. A gateway that
 answers later than a look waits would otherwise never be read."""
 ABSENT_AFTER_LISTS = 2
 """An account is absent after this many lists without it, as a single list may be cut short."""
@@ -121,10 +121,16 @@ class ReadProgress:
     def prepare_routine(self, now: float) -> None:
         """Clear the requests that a routine pass over the whole account fulfils."""
         self.is_requested = False
-        # A look would drop this pass, so it must first have had time for an answer.
         is_look_due = self.is_unsure and not self.is_absent
-        within = ANSWERED_WITHIN_SECONDS[min(self.looks, 1)]
-        self.look_due_at = now + within if is_look_due else math.inf
+        self.look_due_at = self._answered_by(now) if is_look_due else math.inf
+
+    def prepare_part(self, now: float) -> None:
+        """Put off a look that is due: it would drop the routine pass over one part."""
+        if self.look_due_at < math.inf:
+            self.look_due_at = max(self.look_due_at, self._answered_by(now))
+
+    def _answered_by(self, now: float) -> float:
+        return now + ANSWERED_WITHIN_SECONDS[min(self.looks, len(ANSWERED_WITHIN_SECONDS) - 1)]
 
     def prepare_look(self) -> None:
         self.look_due_at = math.inf

@@ -110,6 +110,22 @@ async def test_the_day_is_shown_whole_at_every_size(
         assert line.region.height == len(seen.text(DayLine).splitlines())
 
 
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (108, 36), (120, 40)])
+async def test_no_amount_of_the_sums_is_cut(
+    daemon: FeedDaemon, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    for pnl in ("10250.25", "-12345.50", "-999.75"):
+        await fill(daemon, OrderSide.BUY, None)
+        daemon.clock.skip(minutes=20)
+        await fill(daemon, OrderSide.SELL, pnl)
+    async with screen(tmp_path, size) as seen:
+        await opened(seen)
+        text = await seen.shows(DaySums, "-3,098.00", "+10,249.25", "-6,673.62")
+        room = seen.app.screen.query_one(DaySums).room
+        lines = text.partition("Earlier days")[0].splitlines()
+        assert [line for line in lines if len(line) > room] == []
+
+
 async def test_a_new_trade_appears_by_itself(daemon: FeedDaemon, tmp_path: Path) -> None:
     async with screen(tmp_path) as seen:
         await opened(seen)

@@ -209,54 +209,65 @@ class DaySums(HistoryPanel):
         if answer is None or answer.day is None:
             yield Content.styled(glance.why_no_history("day"), DIM)
         else:
-            yield from _day_sums(answer.day.sums)
+            yield from _day_sums(answer.day.sums, self.room)
         if not PANES["pnl-days"].fits(self.app.size):
             yield Content("")
             yield Content.styled("Earlier days", "bold")
             yield from _days(glance, self.room)
 
 
-def _day_sums(told: Sequence[TradeSums]) -> Iterator[Content]:
+def _day_sums(told: Sequence[TradeSums], room: int) -> Iterator[Content]:
+    """The amounts are never cut; in a narrow pane the names are, and the averages share no line."""
     products = [sums for sums in told if sums.symbol]
     if not products:
         yield Content.styled("no trade has ended today", DIM)
         return
     for sums in told:
         if not sums.symbol:
-            yield from _sums(sums)
-    yield Content.styled("product trades   won        net", DIM)
+            yield from _sums(sums, room)
+    nets = min(max(len(signed(sums.net)) for sums in products), _WIDEST)
+    names = max(min(7, room - nets - 13), 3)
+    nets = max(min(10, room - names - 13), nets)
+    yield Content.styled(f"{_short('product', names):<{names}} trades  won {'net':>{nets}}", DIM)
     for sums in products:
         yield Content.assemble(
-            (f"{_short(sums.symbol, 7):<7}", "bold"),
-            f"{sums.trades:>7}{_win_rate(sums):>6}",
-            (f"{signed(sums.net):>11}", f"bold {colour_of(sums.net)}"),
+            (f"{_short(sums.symbol, names):<{names}}", "bold"),
+            f"{sums.trades:>7}{_win_rate(sums):>5} ",
+            (f"{signed(sums.net):>{nets}}", f"bold {colour_of(sums.net)}"),
         )
 
 
-def _sums(sums: TradeSums) -> Iterator[Content]:
+def _sums(sums: TradeSums, room: int) -> Iterator[Content]:
     scratched = sums.trades - sums.won - sums.lost
     yield Content.assemble(
         (f"{sums.trades} trades", "bold"),
         f": {sums.won} won, {sums.lost} lost" + (f", {scratched} even" if scratched else ""),
     )
-    yield Content.assemble(
-        ("win rate ", DIM),
-        (_win_rate(sums), "bold"),
-        ("  average ", DIM),
-        (signed(sums.average), f"bold {colour_of(sums.average)}"),
+    yield from _lines(
+        room,
+        [("win rate ", DIM), (_win_rate(sums), "bold")],
+        [("average ", DIM), (signed(sums.average), f"bold {colour_of(sums.average)}")],
     )
-    yield Content.assemble(
-        ("best ", DIM),
-        (signed(sums.best), f"bold {colour_of(sums.best)}"),
-        ("  worst ", DIM),
-        (signed(sums.worst), f"bold {colour_of(sums.worst)}"),
+    yield from _lines(
+        room,
+        [("best ", DIM), (signed(sums.best), f"bold {colour_of(sums.best)}")],
+        [("worst ", DIM), (signed(sums.worst), f"bold {colour_of(sums.worst)}")],
     )
-    yield Content.assemble(
-        ("average won ", DIM),
-        (signed(sums.average_won), GAIN),
-        ("  lost ", DIM),
-        (signed(sums.average_lost), LOSS),
+    yield from _lines(
+        room,
+        [("average won ", DIM), (signed(sums.average_won), GAIN)],
+        [("average lost ", DIM), (signed(sums.average_lost), LOSS)],
     )
+
+
+def _lines(room: int, *parts: list[tuple[str, str]]) -> Iterator[Content]:
+    """These parts in one line, or each in its own where they do not fit together."""
+    gap = [("  ", "")]
+    together = Content.assemble(*parts[0], *(each for part in parts[1:] for each in gap + part))
+    if together.cell_length <= room:
+        yield together
+    else:
+        yield from (Content.assemble(*part) for part in parts)
 
 
 def _win_rate(sums: TradeSums) -> str:

@@ -68,10 +68,15 @@ SECTIONS: dict[str, dict[str, object]] = {
 }
 
 
-def all_rules() -> list[Rule]:
-    """The rules of the sections above, with limits that nothing here reaches."""
+FIRST_RULES = 14
+"""The rules that the aims were set for; those after them came later."""
+
+
+def rules_of(number: int | None = None) -> list[Rule]:
+    """The first so many rules of the sections above, with limits that nothing here reaches."""
     known = {cls.model_fields["rule"].default: cls for cls in RULES}
-    return [known[name].model_validate({"rule": name, **SECTIONS[name]}) for name in SECTIONS]
+    names = list(SECTIONS)[:number]
+    return [known[name].model_validate({"rule": name, **SECTIONS[name]}) for name in names]
 
 
 def position(account: int, symbol: str, size: int) -> PositionChanged:
@@ -115,10 +120,12 @@ def done(action: Action) -> ActionSettled:
     )
 
 
-def state_with(accounts: int, held_by: int, symbols: tuple[str, ...] = SYMBOLS) -> State:
+def state_with(
+    accounts: int, held_by: int, symbols: tuple[str, ...] = SYMBOLS, rules: int | None = None
+) -> State:
     """Every account holds one of each of these but the first, which only `held_by` of them do."""
-    rules = AccountRules.of(all_rules())
-    book = Rulebook(accounts={a: rules for a in range(1, accounts + 1)})
+    of_account = AccountRules.of(rules_of(rules))
+    book = Rulebook(accounts={a: of_account for a in range(1, accounts + 1)})
     state = State.at(AT, book)
 
     def fold(event: AnyEvent) -> None:
@@ -165,8 +172,10 @@ def run(figures: Figures) -> None:
         per_call_us(lambda: QuoteChanged.model_validate(raw), 5000),
         "us",
     )
-    for held in (1, 10):
-        _one_account(figures, state_with(1, 1, SYMBOLS[:held]), held)
+    for rules in (FIRST_RULES, None):
+        for held in (1, 10):
+            state = state_with(1, 1, SYMBOLS[:held], rules)
+            _one_account(figures, state, f", {rules or len(SECTIONS)} rules, 1 account x {held}")
     for accounts, held_by in ((10, 1), (10, 10), (100, 1), (100, 100)):
         state = state_with(accounts, held_by)
         figures.line(
@@ -182,8 +191,7 @@ def _quote_of(state: State) -> Callable[[], object]:
     return lambda: step(state, QuoteChanged.model_validate(raw))
 
 
-def _one_account(figures: Figures, state: State, held: int) -> None:
-    of = f", 1 account x {held}"
+def _one_account(figures: Figures, state: State, of: str) -> None:
     calm = per_call_us(_quote_of(state), 2000)
     figures.line(f"quote -> judged, its event included{of}", calm, "us", aim="<= 5 us")
     near = fast_replace(state, accounts={1: fast_replace(state.accounts[1])})

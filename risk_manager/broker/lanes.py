@@ -191,7 +191,7 @@ class Lanes(AsyncClosing):
             pending = set(tries)
             while True:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for ended in done:
+                for ended in (each for each in tries if each in done):
                     reply = ended.result()
                     if not (pending and reply.is_transient):
                         return reply

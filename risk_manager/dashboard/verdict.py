@@ -10,11 +10,12 @@ from risk_manager.dashboard.picture import STUCK_AFTER_S
 from risk_manager.dashboard.shades import is_harmless
 from risk_manager.dashboard.waiting_limits import at_the_reset
 from risk_manager.dashboard.wording import clock, countdown, duration, release
-from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot, LockRow
+from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot, LockRow, MeterRow
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 LONGEST_ROOM = 48  # a list of all limits is for the tab Rules
 SIZES = ("contracts", "micro-equivalents")
+IN_ALL = "RULE-001"  # counts the contracts of all products
 START = "start it with: risk-manager run"
 
 
@@ -154,11 +155,40 @@ def _free(account: AccountSnapshot) -> Verdict:
 def _room(account: AccountSnapshot) -> str:
     """How much more may be held, by the limits of size in force; empty without one."""
     sizes = [
-        m.sentence
+        m
         for m in account.meters
-        if m.unit in SIZES and m.limit is not None and m.counts_from is None and not m.shadow
+        if (m.unit in SIZES or _product(m))
+        and m.limit is not None
+        and m.counts_from is None
+        and not m.shadow
     ]
-    return "; ".join([sentence for sentence in sizes if len(sentence) <= LONGEST_ROOM][:2])
+    told = []
+    counted = [m for m in sizes if m.current is not None]
+    product = next((m for m in counted if _product(m)), None)
+    total = next((m for m in counted if m.spec_id == IN_ALL), None)
+    if product is not None and total is not None:
+        told.append(_room_for(product, total))
+        sizes = [m for m in sizes if m not in (product, total)]
+    told += [m.sentence for m in sizes if len(m.sentence) <= LONGEST_ROOM]
+    return "; ".join(told[:2])
+
+
+def _product(meter: MeterRow) -> str:
+    """The product whose contracts it counts; empty where it counts those of more."""
+    name, _, unit = meter.unit.rpartition(" ")
+    return name if unit == "contracts" else ""
+
+
+def _room_for(product: MeterRow, total: MeterRow) -> str:
+    """The room for the product held, and that in all: an entry needs both."""
+    name, room, rest = _product(product), product.headroom or 0.0, total.headroom or 0.0
+    if total.unit == "contracts":
+        room = min(room, rest)
+    return (
+        f"{product.current:g} of {product.limit:g} {name}, "
+        f"{total.current:g} of {total.limit:g} {total.unit} held, "
+        f"room for {room:g} {name}, {rest:g} in all"
+    )
 
 
 def what_is_next(glance: Glance) -> list[tuple[timedelta, str]]:

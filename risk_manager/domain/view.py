@@ -264,9 +264,13 @@ class View:
         return strictest(lock for lock in locks.values() if lock.covers(root, contract_id))
 
     @property
-    def barred(self) -> bool:
-        """Whether a lock on the whole account forbids entries. No limit has headroom then."""
-        return any(lock.scope == ACCOUNT_SCOPE for lock in self.account.locks.values())
+    def account_policy(self) -> LockPolicy | None:
+        """The strictest policy of the locks on the whole account; None where there are none.
+
+        No limit has headroom under such a lock.
+        """
+        locks = self.account.locks.values()
+        return strictest(lock for lock in locks if lock.scope == ACCOUNT_SCOPE)
 
     def next_reset(self) -> datetime:
         return self.state.day.ends_at

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from risk_manager.domain.decisions import Remember, Verdict, bookkeeping
 from risk_manager.domain.executions import ROUND_TURN_SETTLE
 from risk_manager.domain.lockout import Lockout, LockoutSpec, new_lock
-from risk_manager.domain.locks import LockKind, LockPolicy
+from risk_manager.domain.locks import Lock, LockKind, LockPolicy
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.round_turns import RoundTurn
 from risk_manager.domain.rule import Meter, MeterState, Rule
@@ -173,22 +173,28 @@ class ConsecutiveLossLimit(Rule):
         gross = is_gross(view, self.pnl_basis)
         return turn.pnl if gross else turn.net
 
+    # --- for people ---
+
     def meter(self, view: View) -> Meter:
-        turns = view.account.ledger.finished_turns
-        rows = {
-            scope: len(self._row(view, scope, own))
-            for scope, own in self._by_scope(view, turns).items()
-        }
+        by_scope = self._by_scope(view, view.account.ledger.finished_turns)
+        rows = {scope: len(self._row(view, scope, own)) for scope, own in by_scope.items()}
         longest = max(rows.values(), default=0)
-        locks = [x for x in view.account.locks.values() if x.rule_id == self.id]
         left = max(self.losses - longest, 0)
         state = MeterState.OK
         if left == 1:
             state = MeterState.WARN
+        told = [scope for scope, row in rows.items() if row == longest]
+        anew = [scope for scope in told if self._begins_after_a_pause(view, scope, by_scope[scope])]
         sentence = f"{longest} of {self.losses} losses in a row, {left} left"
+        if anew:
+            rules = view.state.rulebook.for_account(view.account.id)
+            enforced = rules.enforces(self, simulated=view.account.simulated)
+            which = "after its pause" if enforced else "since it would have paused"
+            sentence += f"; counted anew{_in_products(anew)} {which}"
+        locks = [x for x in view.account.locks.values() if x.rule_id == self.id]
         if locks:
             state = MeterState.BREACH
-            sentence = locks[0].reason
+            sentence = _paused(view, locks)
         return self.reading(
             current=Decimal(longest),
             limit=Decimal(self.losses),
@@ -196,6 +202,33 @@ class ConsecutiveLossLimit(Rule):
             sentence=sentence,
             state=state,
         )
+
+    def _begins_after_a_pause(self, view: View, scope: str, turns: tuple[RoundTurn, ...]) -> bool:
+        """Whether the row would go further back, had not a pause ended it."""
+        counted_to = self._counted_to(view, scope)
+        for turn in reversed(turns) if counted_to else ():
+            if _mark(turn) <= counted_to:
+                return self.carry_over or turn.trading_date == view.account.trading_date
+            if self._result(view, turn) > self.scratch_below:
+                return False
+        return False
+
+
+def _paused(view: View, locks: list[Lock]) -> str:
+    """Say what the pause that ends last allows, and for how long."""
+    lock = max(locks, key=lambda x: (x.expires_at is None, x.expires_at or view.now))
+    what = "locked flat" if lock.policy is LockPolicy.FLAT else "no new entries"
+    where = _in_products([lock.scope])
+    until = "until an administrator lifts it"
+    if lock.expires_at is not None:
+        until = f"for another {in_whole_seconds(lock.expires_at - view.now)}"
+    return f"{what}{where} {until}, then it counts anew"
+
+
+def _in_products(scopes: list[str]) -> str:
+    """Return " in MNQ, ES"; empty for the whole account."""
+    names = ", ".join(name for scope in scopes if (name := scope_name(scope)))
+    return f" in {names}" if names else ""
 
 
 def _mark(turn: RoundTurn) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -45,6 +46,9 @@ class Tier(BaseModel):
     """A loss of so much, or more."""
     cooldown: PositiveDuration
     """How long entries pause."""
+
+    def __str__(self) -> str:
+        return f"{plain_duration(self.cooldown)} from {dollars(self.loss).removesuffix('.00')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,26 +280,33 @@ class CooldownAfterLoss(Rule):
         turns = [t for t in view.account.ledger.round_turns() if t.trading_date == day]
         newest = turns[-1] if turns else None
         result = ZERO if newest is None else newest.pnl if gross else newest.net
-        least = self.tiers[0]
         lock = view.lock(self.id)
         if lock is not None and lock.expires_at is not None:
             sentence = f"no new entries for another {in_whole_seconds(lock.expires_at - view.now)}"
         else:
-            sentence = (
-                f"a trade that loses {dollars(least.loss)} pauses entries for "
-                f"{plain_duration(least.cooldown)}"
-            )
+            first, further = self._tiers_in_words
+            sentence = first
             if newest is not None:
-                which = "this one has made" if _is_open(newest) else "the last one made"
-                sentence += f"; {which} {dollars(result)}"
+                which = "this one has" if _is_open(newest) else "the last one"
+                made = "lost" if result < 0 else "made"
+                sentence += f"; {which} {made} {dollars(abs(result))}"
+            sentence += further  # last, as a narrow screen shows the beginning only
         return self.reading(
             # A finished trade uses up nothing of the loss allowed to the next one.
             current=max(-result, ZERO) if lock is not None or _is_open(newest) else ZERO,
-            limit=least.loss,
+            limit=self.tiers[0].loss,
             unit="USD",
             sentence=sentence,
             state=MeterState.BREACH if lock is not None else MeterState.OK,
         )
+
+    @cached_property
+    def _tiers_in_words(self) -> tuple[str, str]:
+        """The first tier as the beginning of a sentence, and the further ones as its end."""
+        least, *further = self.tiers
+        span = plain_duration(least.cooldown)
+        first = f"a trade that loses {dollars(least.loss)} pauses entries for {span}"
+        return first, f"; {', '.join(map(str, further))}" if further else ""
 
 
 def _is_open(turn: RoundTurn | None) -> bool:

@@ -9,6 +9,7 @@ from risk_manager.domain.decisions import Verdict
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
+from risk_manager.rules.closed_now import to_go_if_closed
 from risk_manager.rules.day_result import DayResultRule
 
 
@@ -65,7 +66,11 @@ class DailyProfitTarget(DayResultRule):
             sentence = f"target reached: {dollars(result)} made today"
         else:
             current = max(result, ZERO)
-            sentence = f"{dollars(result)} made today, {dollars(self.target - result)} to go"
+            made = "lost" if result < 0 else "made"
+            to_go = self.target - result
+            sentence = f"{dollars(abs(result))} {made} today, {dollars(to_go)} to go"
+            if not self.include_unrealized:
+                sentence += to_go_if_closed(view, to_go, "target reached")
         meter = self.reading(
             current=current,
             limit=self.target,

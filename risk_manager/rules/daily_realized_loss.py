@@ -10,6 +10,7 @@ from risk_manager.domain.decisions import Severity, Verdict
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
+from risk_manager.rules.closed_now import left_if_closed, ticks_from_here
 from risk_manager.rules.day_result import DayResultRule
 
 Fraction = Annotated[Decimal, Field(gt=0, lt=1)]
@@ -121,20 +122,14 @@ class DailyRealizedLoss(DayResultRule):
         left = self.limit + result
         if left <= 0:
             return f"limit reached: {dollars(-result)} lost today{doubts}"
-        ticks = self._in_ticks(view, left)
         if result > 0:
-            away = f"{dollars(left)} from the limit of {dollars(self.limit)}{ticks}"
-            return f"in profit by {dollars(result)} today, {away}"
-        return f"{dollars(left)} left today{ticks}"
+            away = f"{dollars(left)} from the limit of {dollars(self.limit)}"
+            told = f"in profit by {dollars(result)} today, {away}"
+            return told + self._from_here(view, left, of=" from it")
+        return f"{dollars(left)} left today" + self._from_here(view, left)
 
-    def _in_ticks(self, view: View, left: Decimal) -> str:
-        held = [
-            (p, c)
-            for p in view.account.positions.values()
-            if (c := view.state.contracts.get(p.contract_id)) is not None
-        ]
-        if len(held) != 1:
-            return ""
-        position, contract = held[0]
-        ticks = int(left / (contract.tick_value * position.size))
-        return f" = {ticks} {view.root(position.contract_id)} ticks on {position.size}"
+    def _from_here(self, view: View, left: Decimal, of: str = "") -> str:
+        """Say how far the limit is from the present price."""
+        if self.include_unrealized:
+            return ticks_from_here(view, left)
+        return left_if_closed(view, left, of)

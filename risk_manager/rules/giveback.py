@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
+from risk_manager.rules.closed_now import open_result, to_go_if_closed
 from risk_manager.rules.day_peak import DayPeakRule
 
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
@@ -84,7 +85,7 @@ class Giveback(DayPeakRule):
     def meter(self, view: View) -> Meter:
         peak, result = self.peak(view), self.result(view).known
         if peak is None:
-            return self._unarmed(result)
+            return self._unarmed(view, result)
         floor, may_give = self.floor_below(peak), self._may_give_back(peak)
         if result is None:
             state, sentence, given = (
@@ -99,6 +100,8 @@ class Giveback(DayPeakRule):
                 f"armed: {dollars(given)} of {dollars(peak)} given back, "
                 f"ends the day at {dollars(floor)}"
             )
+            if not self.include_unrealized:
+                sentence += self._if_closed(view, result, peak)
             if result <= floor:
                 state = MeterState.BREACH
                 sentence = f"floor reached: {dollars(given)} of {dollars(peak)} given back"
@@ -107,7 +110,16 @@ class Giveback(DayPeakRule):
         )
         return self.on_the_day(view, meter, floor)
 
-    def _unarmed(self, result: Decimal | None) -> Meter:
+    def _if_closed(self, view: View, result: Decimal, peak: Decimal) -> str:
+        open_pnl = open_result(view)
+        if open_pnl is None:
+            return ""
+        result += open_pnl
+        if result <= self.floor_below(peak):
+            return "; closed now, floor reached"
+        return f"; closed now, {dollars(max(peak - result, ZERO))} given back"
+
+    def _unarmed(self, view: View, result: Decimal | None) -> Meter:
         """Until it is armed nothing can be given back."""
         limit = self._may_give_back(self.arm_at)
         if result is None:
@@ -118,5 +130,8 @@ class Giveback(DayPeakRule):
                 sentence="no trusted price for an open position",
                 state=MeterState.UNKNOWN,
             )
-        sentence = f"armed at {dollars(self.arm_at)}, {dollars(self.arm_at - result)} to go"
+        to_go = self.arm_at - result
+        sentence = f"armed at {dollars(self.arm_at)}, {dollars(to_go)} to go"
+        if not self.include_unrealized:
+            sentence += to_go_if_closed(view, to_go, "armed")
         return self.reading(current=ZERO, limit=limit, unit="USD", sentence=sentence)

@@ -12,6 +12,7 @@ from risk_manager.domain.lockout import LockoutSpec
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.view import View
+from risk_manager.rules.account_locked import lock_allows
 
 
 class MaxContracts(Rule):
@@ -172,12 +173,12 @@ class MaxContracts(Rule):
     def meter(self, view: View) -> Meter:
         held = {c: p.net for c, p in view.account.positions.items()}
         count = self._count(view, held)
-        left = self.limit - count
-        sentence = f"{_plain(count)} of {self.limit} {self._unit} held, room for {_plain(left)}"
+        left, locked = self.limit - count, lock_allows(view)
+        sentence = f"{locked}{_plain(count)} of {self.limit} {self._unit} held"
         if left < 0:
             sentence = f"{_plain(count)} {self._unit} held, {_plain(-left)} above the limit"
-        elif view.barred:
-            sentence = f"barred: {_plain(count)} of {self.limit} {self._unit} held, no new ones"
+        elif not locked:
+            sentence += f", room for {_plain(left)}"
         return self.reading(
             current=count,
             limit=Decimal(self.limit),
@@ -186,7 +187,7 @@ class MaxContracts(Rule):
             state=MeterState.BREACH
             if left < 0
             else MeterState.WARN
-            if left == 0 or view.barred
+            if left == 0 or locked
             else MeterState.OK,
         )
 

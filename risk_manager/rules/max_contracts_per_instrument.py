@@ -12,6 +12,7 @@ from risk_manager.domain.money import ZERO
 from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.symbols import PatternSet, plain_roots
 from risk_manager.domain.view import View
+from risk_manager.rules.account_locked import lock_allows
 
 
 class UnknownSymbol(BaseModel):
@@ -284,29 +285,27 @@ class MaxContractsPerInstrument(Rule):
             used = count / limit if limit else float(count) * 2
             if tightest is None or used > tightest[0]:
                 tightest = (used, name, count, limit)
-        barred = "barred: " if view.barred else ""
+        locked = lock_allows(view)
         if tightest is None:
             shown = ", ".join(f"{k} {v}" for k, v in self.limits.items())
-            sentence = f"{unlimited or 'nothing held'}; limits: {shown}"
-            return self._meter(view, Decimal(0), Decimal(1), barred + sentence, 0.0)
+            return self.reading(
+                current=ZERO,
+                limit=Decimal(1),
+                unit="contracts",
+                sentence=f"{locked}{unlimited or 'nothing held'}; limits: {shown}",
+                state=MeterState.WARN if locked else MeterState.OK,
+            )
         used, name, count, limit = tightest
-        sentence = f"{count} of {limit} {name} held" + (f"; {unlimited}" if unlimited else "")
-        return self._meter(view, Decimal(count), Decimal(limit), barred + sentence, used)
-
-    def _meter(
-        self, view: View, current: Decimal, limit: Decimal, sentence: str, used: float
-    ) -> Meter:
-        state = MeterState.OK
-        if used > 1:
-            state = MeterState.BREACH
-        elif used == 1 or view.barred:
-            state = MeterState.WARN
+        sentence = f"{locked}{count} of {limit} {name} held"
+        if count <= limit and not locked:
+            sentence += f", room for {limit - count}"
+        state = MeterState.WARN if used == 1 or locked else MeterState.OK
         return self.reading(
-            current=current,
-            limit=limit,
-            unit="contracts",
-            sentence=sentence,
-            state=state,
+            current=Decimal(count),
+            limit=Decimal(limit),
+            unit=f"{name} contracts",
+            sentence=f"{sentence}; {unlimited}" if unlimited else sentence,
+            state=MeterState.BREACH if used > 1 else state,
         )
 
 

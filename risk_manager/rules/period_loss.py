@@ -16,6 +16,7 @@ from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.trading_days import weekdays
 from risk_manager.domain.view import View
+from risk_manager.rules.closed_now import left_if_closed, ticks_from_here
 from risk_manager.rules.day_course import (
     Course,
     day_course,
@@ -166,12 +167,12 @@ class PeriodLoss(Rule):
         since = self._began(account.trading_date)
         before = self._before(view, since)
         result = self._result(view, before).known
-        meter = self._reading(result, account.days.unknown(since, account.trading_date))
+        meter = self._reading(view, result, account.days.unknown(since, account.trading_date))
         today = -self.limit - before
         at = today if is_net(view, self.pnl_basis) else today - view.today.fees
         return replace(meter, day_result=at, counts_open=self.include_unrealized)
 
-    def _reading(self, result: Decimal | None, unknown: tuple[date, ...]) -> Meter:
+    def _reading(self, view: View, result: Decimal | None, unknown: tuple[date, ...]) -> Meter:
         if result is None:
             return self.reading(
                 current=None,
@@ -193,6 +194,9 @@ class PeriodLoss(Rule):
         elif unknown:
             state = MeterState.UNKNOWN
             sentence += f", without {len(unknown)} unknown day{'' if len(unknown) == 1 else 's'}"
+        if left > 0:
+            here = ticks_from_here if self.include_unrealized else left_if_closed
+            sentence += here(view, left)
         return self.reading(
             current=lost, limit=self.limit, unit="USD", sentence=sentence, state=state
         )

@@ -183,5 +183,5 @@ class ReentryDelay(Rule):
             current=ZERO,
             limit=None,
             unit="s",
-            sentence=f"{what} bars new entries in {where} for {plain_duration(self.delay)}",
+            sentence=f"{what} pauses new entries in {where} for {plain_duration(self.delay)}",
         )

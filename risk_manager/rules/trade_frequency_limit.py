@@ -307,18 +307,14 @@ class TradeFrequencyLimit(Rule):
 
     def meter(self, view: View) -> Meter:
         counted = self._counted(view)
-        tightest, most = self.windows[0], -1.0
-        told = []
-        numbers: dict[str, int] = {}
-        for window in self.windows:
-            count = _now_in(view, window, counted)
-            numbers[window.name] = count
-            told.append(f"{count} of {window.max} {window.span}")
-            if count / window.max > most:
-                tightest, most = window, count / window.max
-        count = numbers[tightest.name]
-        sentence = f"{self._words} {', '.join(told)}; {max(tightest.max - count, 0)} left"
-        state = MeterState.WARN if count >= tightest.max else MeterState.OK
+        counts = [(_now_in(view, window, counted), window) for window in self.windows]
+        # The bar is that of the window of which most is used; the words begin with the window that
+        # lets the fewest more through. Either both are at their limit, or neither is.
+        count, fullest = max(counts, key=_used)
+        counts.sort(key=lambda each: (_left(each), -_used(each)))
+        told = ", ".join(f"{n} of {window.max} {window.span}" for n, window in counts)
+        sentence = f"{self._words} {told}; {_left(counts[0])} left"
+        state = MeterState.WARN if count >= fullest.max else MeterState.OK
         lock = view.lock(self.id)
         if lock is not None:
             state = MeterState.BREACH
@@ -328,8 +324,8 @@ class TradeFrequencyLimit(Rule):
                 sentence = f"no new entries for another {in_whole_seconds(ends - view.now)}"
         return self.reading(
             current=Decimal(count),
-            limit=Decimal(tightest.max),
-            unit=self._words,
+            limit=Decimal(fullest.max),
+            unit=f"{self._words} {fullest.span}",
             sentence=sentence,
             state=state,
         )
@@ -358,6 +354,16 @@ def _now_in(view: View, window: Window, counted: Sequence[Counted]) -> int:
     if window.per is None:
         return sum(c.trading_date == view.account.trading_date for c in counted)
     return len(counted) - bisect_right(counted, view.now - window.per, key=_AT)
+
+
+def _used(counted: tuple[int, Window]) -> float:
+    count, window = counted
+    return count / window.max
+
+
+def _left(counted: tuple[int, Window]) -> int:
+    count, window = counted
+    return max(window.max - count, 0)
 
 
 def _mark(window: Window) -> str:

@@ -117,6 +117,50 @@ def test_a_calm_account_is_told_how_much_more_may_be_held() -> None:
     assert told(seen) == ("OK TO TRADE", "2 of 5 held, room for 3; 2 of 3 MNQ held", Tone.GOOD)
 
 
+def size(sentence: str, unit: str, current: float, limit: float, spec_id: str) -> MeterRow:
+    return MeterRow(
+        rule_id=spec_id,
+        spec_id=spec_id,
+        title="",
+        state="ok",
+        sentence=sentence,
+        used=current / limit,
+        current=current,
+        limit=limit,
+        headroom=limit - current,
+        unit=unit,
+    )
+
+
+def test_the_room_for_the_product_held_is_told_before_the_room_in_all() -> None:
+    each = size("2 of 3 MNQ held, room for 1", "MNQ contracts", 2, 3, "RULE-002")
+    held = size("2 of 5 contracts held, room for 3", "contracts", 2, 5, "RULE-001")
+    cap = size("1 of 4 GC held, always", "contracts", 1, 4, "EXTRA-021")
+
+    def why(*meters: MeterRow) -> str:
+        return verdict(glance(account=replace(ACCOUNT, meters=meters))).why
+
+    both = "2 of 3 MNQ, 2 of 5 contracts held, room for 1 MNQ, 3 in all"
+    assert why(each, held) == why(held, each) == both
+    assert why(cap, each, held, cap) == f"{both}; 1 of 4 GC held, always"
+    assert why(each) == "2 of 3 MNQ held, room for 1"
+    assert why(each, replace(held, shadow=True)) == "2 of 3 MNQ held, room for 1"
+    free = replace(each, sentence="nothing held; limits: MNQ 3", unit="contracts")
+    assert why(free, held) == "nothing held; limits: MNQ 3; 2 of 5 contracts held, room for 3"
+
+
+def test_the_room_for_a_product_is_no_larger_than_the_room_in_all() -> None:
+    each = size("2 of 9 MNQ held, room for 7", "MNQ contracts", 2, 9, "RULE-002")
+    held = size("4 of 5 contracts held, room for 1", "contracts", 4, 5, "RULE-001")
+    seen = glance(account=replace(ACCOUNT, meters=(each, held)))
+    told = "2 of 9 MNQ, 4 of 5 contracts held, room for 1 MNQ, 1 in all"
+    assert verdict(seen).why == told
+    micros = replace(held, unit="micro-equivalents", current=40.0, limit=45.0, headroom=5.0)
+    seen = glance(account=replace(ACCOUNT, meters=(each, micros)))
+    told = "2 of 9 MNQ, 40 of 45 micro-equivalents held, room for 7 MNQ, 5 in all"
+    assert verdict(seen).why == told
+
+
 def test_locks_are_told_with_the_countdown_first_and_what_ends_them() -> None:
     word, why, tone = told(with_locks(lock()))
     assert word.startswith("LOCKED 5:00 until ")

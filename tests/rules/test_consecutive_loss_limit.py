@@ -169,6 +169,63 @@ async def test_the_meter_counts_the_row(desk: DeskMaker) -> None:
     assert (meter.headroom, meter.unit) == (Decimal(1), "losses")
 
 
+ANEW = "; counted anew after its pause"
+
+
+async def test_the_meter_says_that_it_counts_anew_after_its_pause(desk: DeskMaker) -> None:
+    d = desk(consecutive_loss_limit=LIMIT)
+    for _ in range(3):
+        await d.loss(10)
+    await d.wait(seconds=2)
+    await d.wait(minutes=40)
+    sentence = "no new entries for another 19m58s, then it counts anew"
+    assert d.meter(RULE).sentence == sentence
+    await d.loss(10)  # of no row, as it ends during the pause
+    await d.wait(minutes=20)
+    assert d.locked_by() == {}
+    assert d.meter(RULE).sentence == "0 of 3 losses in a row, 3 left" + ANEW
+    await d.loss(10)
+    assert d.meter(RULE).sentence == "1 of 3 losses in a row, 2 left" + ANEW
+    await d.win(10)
+    assert d.meter(RULE).sentence == "0 of 3 losses in a row, 3 left"
+    await d.loss(10)
+    assert d.meter(RULE).sentence == "1 of 3 losses in a row, 2 left"
+
+
+async def test_the_meter_says_that_shadow_counts_anew(desk: DeskMaker) -> None:
+    d = desk(consecutive_loss_limit=LIMIT, desk_mode=Mode.SHADOW)
+    for _ in range(3):
+        await d.loss(10)
+    await d.wait(seconds=2)
+    sentence = "0 of 3 losses in a row, 3 left; counted anew since it would have paused"
+    assert d.meter(RULE).sentence == sentence
+    await d.wait(days=1)
+    assert d.meter(RULE).sentence == "0 of 3 losses in a row, 3 left"  # the day began a new row
+
+
+async def test_the_meter_names_the_product_that_is_counted_anew(desk: DeskMaker) -> None:
+    d = desk(consecutive_loss_limit={**LIMIT, "scope": "root", "action": "close_all"})
+    for _ in range(3):
+        await d.loss(10)
+    await d.wait(seconds=2)
+    sentence = "locked flat in MNQ for another 59m58s, then it counts anew"
+    assert d.meter(RULE).sentence == sentence
+    await d.wait(hours=1)
+    sentence = "0 of 3 losses in a row, 3 left; counted anew in MNQ after its pause"
+    assert d.meter(RULE).sentence == sentence
+    await d.loss(10, "ES")
+    assert d.meter(RULE).sentence == "1 of 3 losses in a row, 2 left"
+
+
+async def test_the_meter_says_who_ends_a_pause_without_an_end(desk: DeskMaker) -> None:
+    d = desk(consecutive_loss_limit={**LIMIT, "lockout": "manual"})
+    for _ in range(3):
+        await d.loss(10)
+    await d.wait(seconds=2)
+    sentence = "no new entries until an administrator lifts it, then it counts anew"
+    assert d.meter(RULE).sentence == sentence
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -355,12 +355,38 @@ async def test_the_meter_says_what_pauses_and_for_how_long(desk: DeskMaker) -> N
     await settled(d)
     meter = d.meter(RULE)
     assert meter.sentence == (
-        "a trade that loses $100.00 pauses entries for 5m; the last one made -$40.00"
+        "a trade that loses $100.00 pauses entries for 5m; the last one lost $40.00; "
+        "15m from $200, 30m from $300"
     )
     assert (meter.current, meter.headroom) == (Decimal(0), Decimal(100))
     await d.loss(100)
     await d.wait(minutes=2)
     assert d.meter(RULE).sentence == "no new entries for another 3m"
+
+
+@pytest.mark.parametrize(
+    ("tiers", "result", "told"),
+    [
+        (TIERS[:1], "40", "; the last one made $40.00"),
+        (TIERS[:1], "0", "; the last one made $0.00"),
+        (TIERS[:1], None, ""),
+        (TIERS[:2], None, "; 15m from $200"),
+        (
+            [TIERS[0], {"loss": "250.50", "cooldown": "1h"}],
+            "-99",
+            "; the last one lost $99.00; 1h from $250.50",
+        ),
+    ],
+)
+async def test_the_meter_says_wins_losses_and_further_tiers(
+    desk: DeskMaker, tiers: list[dict[str, Any]], result: str | None, told: str
+) -> None:
+    d = desk(cooldown_after_loss={"tiers": tiers})
+    await settled(d)
+    if result is not None:
+        await d.fill("MNQ", -1, pnl=result)
+        await settled(d)
+    assert d.meter(RULE).sentence == f"a trade that loses $100.00 pauses entries for 5m{told}"
 
 
 @pytest.mark.parametrize(
@@ -392,7 +418,9 @@ async def test_a_pause_that_was_cleared_leaves_no_full_bar(desk: DeskMaker) -> N
     await d.fill("MNQ", 2)
     await d.fill("MNQ", -1, pnl=-60)
     assert d.meter(RULE).used == 0.6
-    assert d.meter(RULE).sentence.endswith("; this one has made -$60.00")
+    assert d.meter(RULE).sentence.endswith(
+        "; this one has lost $60.00; 15m from $200, 30m from $300"
+    )
     await d.fill("MNQ", -1, pnl=-244)
     await settled(d)
     assert d.meter(RULE).used == 3.04

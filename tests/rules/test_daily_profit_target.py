@@ -129,6 +129,33 @@ async def test_the_meter_says_how_far_it_is(desk: DeskMaker) -> None:
     assert meter.day_result == Decimal(1000)
 
 
+async def test_the_meter_says_a_loss_as_a_loss(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target=TARGET)
+    await d.loss("418.03")
+    meter = d.meter("daily_profit_target")
+    assert meter.sentence == "$418.03 lost today, $1,418.03 to go"
+    assert meter.current == 0
+
+
+async def test_the_meter_says_what_closing_now_would_make(desk: DeskMaker) -> None:
+    d = desk(daily_profit_target=TARGET)
+    await d.win(360)
+    await d.position("MNQ", 2, 21000)
+    await d.quote("MNQ", 21010)
+    sentence = "$360.00 made today, $640.00 to go; closed now, $600.00 to go"
+    assert d.meter("daily_profit_target").sentence == sentence
+    await d.quote("MNQ", 21160)
+    sentence = "$360.00 made today, $640.00 to go; closed now, target reached"
+    assert d.meter("daily_profit_target").sentence == sentence
+
+    with_open = desk(daily_profit_target={**TARGET, "include_unrealized": True})
+    await with_open.win(360)
+    await with_open.position("MNQ", 2, 21000)
+    await with_open.quote("MNQ", 21010)
+    sentence = "$400.00 made today, $600.00 to go"
+    assert with_open.meter("daily_profit_target").sentence == sentence
+
+
 @pytest.mark.parametrize("fields", [{"target": 0}, {"target": -1}, {**TARGET, "lockout": "none"}])
 def test_what_cannot_be_meant_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

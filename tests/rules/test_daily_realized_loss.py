@@ -310,13 +310,52 @@ async def test_warnings_come_once_each_on_the_way(desk: DeskMaker) -> None:
     ]
 
 
-async def test_the_meter_counts_in_ticks_of_what_is_held(desk: DeskMaker) -> None:
+def said(d: Desk) -> str:
+    return d.meter("daily_realized_loss").sentence
+
+
+async def test_the_meter_counts_ticks_from_the_present_price(desk: DeskMaker) -> None:
+    """The position is $45.00 down, which no closed trade shows: 24 ticks are left, not 54."""
     d = desk(daily_realized_loss=LIMIT)
-    await d.loss(360)
-    await d.position("MNQ", 10)
+    await d.loss("418.03")
+    assert said(d) == "$81.97 left today"
+    await d.position("MNQ", 3, 21000)
+    assert said(d) == "$81.97 left today"  # no price yet
+    await d.quote("MNQ", 20992.5)
+    assert said(d) == "$81.97 left today; closed now, $36.97 = 24 ticks on 3"
+    await d.quote("MNQ", 20992.5 - 24 * 0.25)
+    assert said(d) == "$81.97 left today; closed now, $0.97 = 0 ticks on 3"
+    await d.quote("MNQ", 20992.5 - 25 * 0.25)
+    assert said(d) == "$81.97 left today; closed now, limit reached"
+    await d.quote("MNQ", 21000 + 12 * 0.25)
+    assert said(d) == "$81.97 left today; closed now, $99.97 = 66 ticks on 3"
     meter = d.meter("daily_realized_loss")
-    assert meter.sentence == "$140.00 left today = 28 MNQ ticks on 10"
-    assert (meter.current, meter.headroom) == (Decimal(360), Decimal(140))
+    assert (meter.current, meter.headroom) == (Decimal("418.03"), Decimal("81.97"))
+    await d.wait(seconds=31)
+    assert said(d) == "$81.97 left today"  # the price is too old
+
+
+async def test_the_meter_counts_a_short_and_several_contracts(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss=LIMIT)
+    await d.loss(400)
+    await d.position("MNQ", -2, 21000)
+    await d.quote("MNQ", 21010)
+    assert said(d) == "$100.00 left today; closed now, $60.00 = 60 ticks on 2"
+    await d.position("MES", 1, 6000)
+    assert said(d) == "$100.00 left today"
+    await d.quote("MES", 6001)
+    assert said(d) == "$100.00 left today; closed now, $65.00"
+
+
+async def test_an_open_result_that_counts_is_in_the_meter_once(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss={**LIMIT, "include_unrealized": True})
+    await d.loss("418.03")
+    await d.position("MNQ", 3, 21000)
+    await d.quote("MNQ", 20992.5)
+    assert said(d) == "$36.97 left today = 24 ticks on 3"
+    await d.position("MES", 1, 6000)
+    await d.quote("MES", 6000)
+    assert said(d) == "$36.97 left today"
 
 
 async def test_the_same_trade_reported_ten_times_counts_once(desk: DeskMaker) -> None:
@@ -340,6 +379,10 @@ async def test_in_profit_nothing_more_is_left_than_there_was(desk: DeskMaker) ->
     await d.quote("MNQ", 21002.5)
     assert d.meter("daily_unrealized_loss").sentence == (
         "open in profit by $5.00, $305.00 from the limit of $300.00"
+    )
+    assert said(d) == (
+        "in profit by $5.00 today, $305.00 from the limit of $300.00; "
+        "closed now, $310.00 from it = 620 ticks on 1"
     )
 
 

@@ -70,6 +70,25 @@ async def test_closed_trades_only(desk: DeskMaker) -> None:
     await open_profit(d, "0", "2000", "-500")
     assert d.locked_by() == {}
     assert d.meter(RULE).current == 0
+    assert d.meter(RULE).sentence == (
+        "armed: $0.00 of $600.00 given back, ends the day at $360.00; closed now, floor reached"
+    )
+    await open_profit(d, "-100")
+    assert d.meter(RULE).sentence == (
+        "armed: $0.00 of $600.00 given back, ends the day at $360.00; "
+        "closed now, $100.00 given back"
+    )
+
+
+async def test_what_would_arm_it_if_closed_now(desk: DeskMaker) -> None:
+    d = desk(giveback={**FORTY, "include_unrealized": False})
+    await trade(d, "300.00", fee="0")
+    await d.position("MNQ", 1, 21000)
+    await open_profit(d, "50")
+    sentence = "armed at $500.00, $200.00 to go; closed now, $150.00 to go"
+    assert d.meter(RULE).sentence == sentence
+    await open_profit(d, "200")
+    assert d.meter(RULE).sentence == "armed at $500.00, $200.00 to go; closed now, armed"
 
 
 async def test_the_peak_survives_a_restart_and_rolls_with_the_day(desk: DeskMaker) -> None:

@@ -162,12 +162,24 @@ async def test_a_bracket_entry_within_the_limit_keeps_its_sleeping_stop(
     assert d.actions == []
 
 
-@pytest.mark.parametrize("policy", ["flat", "no_entries"])
-async def test_there_is_no_room_while_barred(desk: DeskMaker, policy: str) -> None:
-    """F7.23: Under a lock on the account the meter says barred, and shows no room in green."""
+@pytest.mark.parametrize(
+    ("policy", "allows"),
+    [("flat", "locked flat"), ("no_entries", "locked, no new contracts")],
+)
+async def test_there_is_no_room_under_a_lock(desk: DeskMaker, policy: str, allows: str) -> None:
+    """F7.23: Under a lock on the account the meter says what it allows, and no room in green."""
     d = desk(max_contracts={"limit": 5}, max_contracts_per_instrument={"limits": {"MNQ": 2}})
     await d.admin("lock", policy=policy)
     held, each = d.meter("max_contracts"), d.meter("max_contracts_per_instrument")
-    assert held.sentence == "barred: 0 of 5 contracts held, no new ones"
-    assert each.sentence == "barred: nothing held; limits: MNQ 2"
+    assert held.sentence == f"{allows}: 0 of 5 contracts held"
+    assert each.sentence == f"{allows}: nothing held; limits: MNQ 2"
     assert (held.state, each.state) == (MeterState.WARN, MeterState.WARN)
+
+
+async def test_what_is_held_is_told_under_a_lock_on_entries(desk: DeskMaker) -> None:
+    d = desk(max_contracts={"limit": 5}, max_contracts_per_instrument={"limits": {"MNQ": 2}})
+    await d.position("MNQ", 1)
+    await d.admin("lock", policy="no_entries")
+    held, each = d.meter("max_contracts"), d.meter("max_contracts_per_instrument")
+    assert held.sentence == "locked, no new contracts: 1 of 5 contracts held"
+    assert each.sentence == "locked, no new contracts: 1 of 2 MNQ held"

@@ -188,4 +188,17 @@ async def test_a_product_without_a_limit_is_not_called_nothing(desk: DeskMaker) 
     assert meter.sentence == "MNQ: no limit of its own; limits: ES 3"
     await d.position("ES", 2)
     meter = d.meter("max_contracts_per_instrument")
-    assert meter.sentence == "2 of 3 ES held; MNQ: no limit of its own"
+    assert meter.sentence == "2 of 3 ES held, room for 1; MNQ: no limit of its own"
+
+
+async def test_the_meter_says_the_room_for_the_product_held(desk: DeskMaker) -> None:
+    d = desk(max_contracts_per_instrument={"limits": {"MNQ": 3, "ES": 1}})
+    await d.wait(seconds=1)
+    meter = d.meter("max_contracts_per_instrument")
+    assert (meter.sentence, meter.unit) == ("nothing held; limits: MNQ 3, ES 1", "contracts")
+    await d.position("MNQ", 2)
+    meter = d.meter("max_contracts_per_instrument")
+    assert (meter.sentence, meter.unit) == ("2 of 3 MNQ held, room for 1", "MNQ contracts")
+    assert meter.headroom == 1
+    await d.position("MNQ", 3)
+    assert d.meter("max_contracts_per_instrument").sentence == "3 of 3 MNQ held, room for 0"

@@ -94,6 +94,23 @@ async def test_open_positions_count_when_asked_for(desk: DeskMaker) -> None:
     assert (d.locked_by(), d.actions) == (LOCKED, ["close MNQ"])
 
 
+async def test_the_meter_says_what_closing_now_would_leave(desk: DeskMaker) -> None:
+    d = await monday(desk, **WEEK)
+    await trade(d, "-400.00", fee="0")
+    await d.position("MNQ", 1, 21000)
+    await open_profit(d, "-100")
+    sentence = "$600.00 left this week; closed now, $500.00 = 1000 ticks on 1"
+    assert d.meter(RULE).sentence == sentence
+    await open_profit(d, "-600")
+    assert d.meter(RULE).sentence == "$600.00 left this week; closed now, limit reached"
+
+    with_open = await monday(desk, **WEEK, include_unrealized=True)
+    await trade(with_open, "-400.00", fee="0")
+    await with_open.position("MNQ", 1, 21000)
+    await open_profit(with_open, "-100")
+    assert with_open.meter(RULE).sentence == "$500.00 left this week = 1000 ticks on 1"
+
+
 async def test_a_day_that_is_unknown_is_shown_and_excuses_no_known_loss(desk: DeskMaker) -> None:
     d = await monday(desk, **WEEK)
     await trade(d, "-400.00", fee="0")

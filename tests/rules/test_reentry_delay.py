@@ -230,7 +230,7 @@ async def test_an_exit_heard_of_late_counts_from_its_own_time(desk: DeskMaker) -
 async def test_the_meter_counts_down(desk: DeskMaker) -> None:
     d = desk(reentry_delay={"delay": "2m"})
     await held(d, 1)
-    assert d.meter(RULE).sentence == "an exit bars new entries in its product for 2m"
+    assert d.meter(RULE).sentence == "an exit pauses new entries in its product for 2m"
     await out(d, 1)
     await d.wait(seconds=20)
     assert d.meter(RULE).sentence == "no new entries in MNQ for another 1m40s"

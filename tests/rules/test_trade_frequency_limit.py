@@ -1,5 +1,6 @@
 """RULE-006, example by example (3 a minute, over)."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.records import OrderStatus, OrderType
+from risk_manager.domain.rule import MeterState
 from risk_manager.domain.rulebook import Mode
 
 MINUTE = {"name": "minute", "per": "1m", "max": 3, "cooldown": "1m"}
@@ -405,9 +407,42 @@ async def test_the_meter_says_what_is_left(desk: DeskMaker) -> None:
     await enter(d, 0, 10)
     meter = d.meter(RULE)
     assert meter.sentence == "entries 2 of 3 in 1m, 2 of 10 in 1h, 2 of 50 today; 1 left"
-    assert (meter.current, meter.headroom, meter.unit) == (Decimal(2), Decimal(1), "entries")
+    assert (meter.current, meter.headroom, meter.unit) == (Decimal(2), Decimal(1), "entries in 1m")
     await enter(d, 20, 30)
     assert d.meter(RULE).sentence == "no new entries for another 1m"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ago", "sentence", "used", "unit"),
+    [
+        # Only three more fit into this minute, though seven are left in the hour.
+        ((0, 90, 180), 61, "0 of 3 in 1m, 3 of 10 in 1h, 3 of 50 today; 3 left", 0.3, "1h"),
+        # The hour decides as soon as it has fewer left, and where both have the same.
+        (range(0, 560, 70), 61, "8 of 10 in 1h, 0 of 3 in 1m, 8 of 50 today; 2 left", 0.8, "1h"),
+        (range(0, 490, 70), 61, "7 of 10 in 1h, 0 of 3 in 1m, 7 of 50 today; 3 left", 0.7, "1h"),
+        # Of the hour more is used, and of the minute fewer are left.
+        (
+            (*range(0, 490, 70), 440),
+            1,
+            "2 of 3 in 1m, 8 of 10 in 1h, 8 of 50 today; 1 left",
+            0.8,
+            "1h",
+        ),
+        # One window is full: nothing is left, and all of it is used.
+        (range(0, 700, 70), 61, "10 of 10 in 1h, 0 of 3 in 1m, 10 of 50 today; 0 left", 1.0, "1h"),
+        ((0, 1, 2), 1, "3 of 3 in 1m, 3 of 10 in 1h, 3 of 50 today; 0 left", 1.0, "1m"),
+    ],
+)
+async def test_the_meter_names_the_window_first_that_lets_fewest_through(
+    desk: DeskMaker, seconds: Sequence[int], ago: int, sentence: str, used: float, unit: str
+) -> None:
+    d = desk(trade_frequency_limit={"windows": [MINUTE, HOUR, SESSION]})
+    await enter(d, *seconds)
+    await d.wait(seconds=ago)
+    meter = d.meter(RULE)
+    assert meter.sentence == f"entries {sentence}"
+    assert (meter.used, meter.unit) == (used, f"entries in {unit}")
+    assert (meter.state is MeterState.WARN) == (used == 1)
 
 
 @pytest.mark.parametrize(

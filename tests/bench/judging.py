@@ -68,6 +68,16 @@ SECTIONS: dict[str, dict[str, object]] = {
 }
 
 
+OF_THE_CALENDAR: dict[str, dict[str, object]] = {
+    "product_caps": {"caps": [{"roots": ["GC", "MGC"], "limit": 500}]},
+    "release_window": {
+        "before": "5m",
+        "after": "5m",
+        "windows": [{"at": "2026-12-10 07:30", "roots": ["ES", "NQ", "RTY"]}],
+    },
+    "own_pace": {},
+}
+"""The rest of the rules of one account."""
 FIRST_RULES = 14
 """The rules that the aims were set for; those after them came later."""
 
@@ -75,8 +85,9 @@ FIRST_RULES = 14
 def rules_of(number: int | None = None) -> list[Rule]:
     """The first so many rules of the sections above, with limits that nothing here reaches."""
     known = {cls.model_fields["rule"].default: cls for cls in RULES}
-    names = list(SECTIONS)[:number]
-    return [known[name].model_validate({"rule": name, **SECTIONS[name]}) for name in names]
+    sections = SECTIONS | OF_THE_CALENDAR
+    names = list(sections)[:number]
+    return [known[name].model_validate({"rule": name, **sections[name]}) for name in names]
 
 
 def position(account: int, symbol: str, size: int) -> PositionChanged:
@@ -175,7 +186,7 @@ def run(figures: Figures) -> None:
     for rules in (FIRST_RULES, None):
         for held in (1, 10):
             state = state_with(1, 1, SYMBOLS[:held], rules)
-            _one_account(figures, state, f", {rules or len(SECTIONS)} rules, 1 account x {held}")
+            _one_account(figures, state, f", {rules or len(rules_of())} rules, 1 account x {held}")
     for accounts, held_by in ((10, 1), (10, 10), (100, 1), (100, 100)):
         state = state_with(accounts, held_by)
         figures.line(

@@ -341,6 +341,11 @@ def test_the_course_adds_up_what_is_known_and_nothing_else(
     assert low[3][1] == low[2][1]
     assert began == ((1, -200),)
     assert course_chart([]) is None
+    assert [text[-2:] for _, text in chart.labels] == ["12", "22", "42"]
+    same = [replace(day, outcomes=(*day.outcomes[:2], day.outcomes[1], day.outcomes[2]))]
+    in_a_minute = course_chart(same)
+    assert in_a_minute is not None
+    assert [(at, text[-2:]) for at, text in in_a_minute.labels] == [(1, "12"), (2, "22"), (4, "42")]
 
 
 def test_the_curve_is_the_change_and_is_told_without_its_best_day(

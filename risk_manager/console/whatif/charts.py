@@ -114,10 +114,14 @@ def _ended(outcome: Outcome) -> datetime:
 
 
 def _labels(steps: Sequence[_Step]) -> Iterator[tuple[float, str]]:
-    """The days where each of them begins; times of day where there is one day alone."""
+    """The days where each of them begins; the minutes likewise where there is one day alone."""
     if len({step.day.day for step in steps}) == 1:
+        told = ""
         for number, step in enumerate(steps, 1):
-            yield float(number), f"{_ended(step.outcome).astimezone():%H:%M}"
+            minute = f"{_ended(step.outcome).astimezone():%H:%M}"
+            if minute != told:
+                told = minute
+                yield float(number), minute
         return
     before = None
     for number, step in enumerate(steps):

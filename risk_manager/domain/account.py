@@ -257,6 +257,20 @@ class Account:
         """Every contract with something open or working, in a stable order."""
         return self._contract_ids
 
+    def is_back(self, contract_id: str) -> bool:
+        """Whether the position held has the id and creation time of the one that ended last.
+
+        It may be a late message about the ended position, or the gateway may reuse ids. The two
+        cases cannot be told apart.
+        """
+        held, over = self.positions.get(contract_id), self.ended.get(contract_id)
+        return (
+            held is not None
+            and over is not None
+            and held.created_at is not None
+            and (held.gateway_id, held.created_at) == (over.gateway_id, over.created_at)
+        )
+
     def disputed(self, contract_id: str) -> datetime | None:
         """From when on a list decides the disputes in a contract; None where there are none."""
         if not self.disputes:

@@ -123,21 +123,6 @@ def _ended(account: Account, position: Position) -> Account:
     return fast_replace(account, ended={**account.ended, position.contract_id: position})
 
 
-def is_back(account: Account, contract_id: str) -> bool:
-    """Whether the position held has the id and creation time of the position that ended last.
-
-    It may be a late message about the ended position, or the gateway may reuse ids. The two cases
-    cannot be told apart.
-    """
-    held, over = account.positions.get(contract_id), account.ended.get(contract_id)
-    return (
-        held is not None
-        and over is not None
-        and held.created_at is not None
-        and (held.gateway_id, held.created_at) == (over.gateway_id, over.created_at)
-    )
-
-
 def _is_another(record: PositionRecord, held: Position) -> bool:
     """Whether the record is a newer position than the one held, whose end was never reported."""
     return (
@@ -406,7 +391,7 @@ def opened_freshly(account: Account, contract_id: str, asked_at: datetime) -> bo
         and heard is not None
         and heard >= held.opened_at
         and asked_at < held.opened_at + LIST_LAG
-        and not is_back(account, contract_id)
+        and not account.is_back(contract_id)
     )
 
 

@@ -7,7 +7,6 @@ from risk_manager.domain.decisions import Action, MoveStop, Outcome, PlaceExit
 from risk_manager.domain.events import Hub, HubState
 from risk_manager.domain.records import LIST_LAG, OrderStatus
 from risk_manager.domain.state import State
-from risk_manager.engine.account_updates import is_back
 
 # If no list has come for this long, the stream's word alone suffices that an exit is over.
 BORNE_OUT_WITHIN = timedelta(seconds=3)
@@ -90,7 +89,7 @@ def is_known_as_of_now(state: State, account: Account, contract_id: str) -> bool
     listed_as_of = account.reported_as_of
     if account.disputed(contract_id) is not None:
         return False
-    if is_back(account, contract_id) and (
+    if account.is_back(contract_id) and (
         listed_as_of is None or listed_as_of < account.positions[contract_id].opened_at
     ):
         return False

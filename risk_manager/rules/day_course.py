@@ -1,9 +1,10 @@
 """Shared by the rules over the course of results: their certain bounds, and when to wait."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Forget, LookAgain, Remember, Verdict, bookkeeping
 from risk_manager.domain.events import Tick
 from risk_manager.domain.holdings import Position
@@ -63,19 +64,32 @@ def is_in_step(view: View) -> bool:
     """Whether fills and positions tell the same.
 
     A close is told twice, as a fill and as a position. In between its result would count twice, or
-    not at all.
+    not at all. So it would while a late list or message shows a position that has ended.
     """
     account = view.account
     ledger, positions = account.ledger, account.positions
     if not ledger.entries:
         return True
-    for contract_id in positions:
-        newest = ledger.newest_in.get(contract_id)
-        if newest is not None and view.now - newest.received_at < SETTLED:
-            heard = account.heard.get(contract_id)
-            if heard is None or heard < newest.received_at:
-                return False
+    if any(account.is_back(c) or _is_fill_ahead(account, c, view.now) for c in positions):
+        return False
     return ledger.agrees_with({c: p.net for c, p in positions.items()})
+
+
+def may_have_ended(account: Account, contract_id: str, now: datetime) -> bool:
+    """Whether a position may have ended by a fill that is counted already. True for a moment only,
+    as what belongs together arrives within it."""
+    if account.is_back(contract_id):
+        return now - account.positions[contract_id].opened_at < SETTLED
+    return _is_fill_ahead(account, contract_id, now)
+
+
+def _is_fill_ahead(account: Account, contract_id: str, now: datetime) -> bool:
+    """Whether a fill has just arrived, and not yet the position that it led to."""
+    newest = account.ledger.newest_in.get(contract_id)
+    if newest is None or now - newest.received_at >= SETTLED:
+        return False
+    heard = account.heard.get(contract_id)
+    return heard is None or heard < newest.received_at
 
 
 def settling(view: View, rule_id: str) -> tuple[bool, tuple[Verdict, ...]]:

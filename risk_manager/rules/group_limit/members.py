@@ -20,6 +20,7 @@ from risk_manager.domain.money import ZERO
 from risk_manager.domain.open_pnl_bounds import last_unrealised
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View, valuing_price
+from risk_manager.rules.day_course import may_have_ended
 
 PATIENCE = timedelta(seconds=10)
 """A member may be unread or unseen for so long, as after a start, before that is told."""
@@ -137,14 +138,22 @@ def day_result(view: View, account_ids: Collection[int], *, counts_open: bool) -
     """Return the net result of the day of all known members together.
 
     A position without a fresh price counts at its last one where that is a loss. A gain that is not
-    certain excuses nothing.
+    certain excuses nothing. A position that a fill may have closed a moment ago does not count
+    beside the result of that fill.
     """
     state = view.state
     total = ZERO
     for account in members_known(state, account_ids):
         total += account.ledger.day(state.day.date).net
         if counts_open:
-            total += sum((_open_result(state, p) for p in account.positions.values()), ZERO)
+            total += sum(
+                (
+                    _open_result(state, position)
+                    for contract_id, position in account.positions.items()
+                    if not may_have_ended(account, contract_id, state.now)
+                ),
+                ZERO,
+            )
     return total
 
 

@@ -126,9 +126,12 @@ def _totals(counts: Iterable[EnforcementCount]) -> Iterable[EnforcementTotals]:
         calls = [c for c in alike if c.action != "decide"]
         done = [c for c in calls if c.outcome == "confirmed"]
         grave = [c for c in alike if c.action == "decide" and c.severity in ("breach", "critical")]
+        acted = [c for c in grave if c.outcome != "shadowed"]
         yield EnforcementTotals(
             rule_ids=rule_ids,
-            breaches=_count(c for c in grave if c.outcome != "shadowed"),
+            breaches=_count(acted),
+            locks=_count(c for c in acted if c.locks == "lock"),
+            pauses=_count(c for c in acted if c.locks == "pause"),
             shadowed=_count(c for c in grave if c.outcome == "shadowed"),
             closes=_count(c for c in done if c.action in ("close_position", "reduce_position")),
             cancels=_count(c for c in done if c.action == "cancel_order"),

@@ -1,11 +1,17 @@
 """The coming days as a trader asks of them: is it open now, what is the next edge, what differs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from risk_manager.feed.messages import AllowedHours, MarketRow, Outlook, ReleaseRow
+from risk_manager.feed.messages import (
+    AccountSnapshot,
+    AllowedHours,
+    MarketRow,
+    Outlook,
+    ReleaseRow,
+)
 
 EARLY = "early_close"
 DIFFERS = {"closed": "SHUT", EARLY: "EARLY CLOSE", "late_open": "LATE OPEN"}
@@ -69,12 +75,25 @@ def name_of(market: MarketRow) -> str:
     return market.group or ", ".join(market.products[:3])
 
 
+def held_by(account: AccountSnapshot | None) -> frozenset[str]:
+    """The products of which the account holds something."""
+    return frozenset() if account is None else frozenset(p.root for p in account.positions)
+
+
+def held_first[T: (MarketRow, AllowedHours)](rows: Iterable[T], held: Collection[str]) -> list[T]:
+    """What concerns a product that is held comes before the rest."""
+    return sorted(rows, key=lambda row: not any(product in held for product in row.products))
+
+
 def edges_ahead(
-    outlook: Outlook, account_id: int | None, now: datetime
+    outlook: Outlook, account_id: int | None, now: datetime, held: Collection[str] = ()
 ) -> Iterator[tuple[datetime, str]]:
-    """The next edges of the markets and of the rules' hours, in words, and the next early close."""
+    """The next edges of the markets and of the rules' hours, in words, and the next early close.
+
+    Of several products one that is held is named first.
+    """
     told: dict[tuple[datetime, str], list[str]] = {}
-    for market in outlook.markets:
+    for market in held_first(outlook.markets, held):
         edge = next_edge(market, now)
         if edge is not None:
             word = "opens" if edge.is_opening else "closes early" if edge.is_early else "closes"
@@ -91,7 +110,8 @@ def edges_ahead(
         if edge is not None:
             hours.setdefault((edge.at, edge.is_opening), []).extend(row.products)
     for (at, opening), products in sorted(hours.items()):
-        whose = "your hours" if len(hours) == 1 else f"your hours of {_several(products)}"
+        first = sorted(products, key=lambda product: product not in held)
+        whose = "your hours" if len(hours) == 1 else f"your hours of {_several(first)}"
         yield at, f"{whose} {'begin' if opening else 'end'}"
     yield from _release_edges(outlook, account_id, now)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.waiting_limits import news
-from risk_manager.dashboard.wording import clock, duration, release
+from risk_manager.dashboard.wording import clock, duration, lock_word, release
 from risk_manager.feed.messages import AccountSnapshot, DoubtRow, LockRow
 
 QUIET_S = 300.0
@@ -130,10 +130,8 @@ def _locks(whose: str, old: AccountSnapshot, new: AccountSnapshot) -> Iterator[A
 
 
 def _lock(lock: LockRow) -> str:
-    whole = lock.scope == "account"
-    where = "" if whole else f" {lock.scope.partition(':')[2]}"
-    flat = "LOCKED" if whole else "BLOCKED"
-    word = {"flat": flat, "no_entries": "NO NEW ENTRIES"}.get(lock.policy, lock.policy.upper())
+    where = "" if lock.scope == "account" else f" {lock.scope.partition(':')[2]}"
+    word = lock_word(lock.policy, lock.scope)
     if lock.expires_at is None:
         return f"{word}{where}: {lock.reason}; ends {release(lock.release)}"
     return f"{word}{where} until {clock(lock.expires_at)}: {lock.reason}"

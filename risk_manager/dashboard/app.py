@@ -22,7 +22,7 @@ from risk_manager.dashboard.choices import ChoicesFile
 from risk_manager.dashboard.copying import text_of_screen
 from risk_manager.dashboard.enforcement_facts import after, rules_to_choose
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.history_asking import pages_of
+from risk_manager.dashboard.history_asking import has_page_before, pages_of
 from risk_manager.dashboard.keys import KEYS, TABS, keys_of
 from risk_manager.dashboard.live_feed import LiveFeed
 from risk_manager.dashboard.main_screen import draw, draw_window, parts
@@ -104,6 +104,7 @@ class RiskDashboard(App[None]):
         self._dismissed: frozenset[datetime] = frozenset()
         self._befores: dict[tuple[str, int], str] = {}
         self._painted_at = 0.0
+        self._offered: tuple[bool, ...] = ()
         self.set_reactive(RiskDashboard.account_id, account)
 
     def compose(self) -> ComposeResult:
@@ -206,6 +207,10 @@ class RiskDashboard(App[None]):
         glance = self.glance()
         live = self.glance(self.feed.latest)  # a pause must never hide a lock or a lost stream
         draw(self.screen_stack[0], glance, live, is_lit=self.announcer.is_lit(self._painted_at))
+        offered = (glance.every_account, self._goes_back(), self._has_incidents())
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
         if self.screen.is_mounted:  # a window that is being opened has nothing to draw on
             draw_window(self.screen, glance, live)
 
@@ -214,7 +219,21 @@ class RiskDashboard(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A key acts, and stands in the footer, only on the tabs it is for."""
         keys = keys_of(action)
+        if action == "earlier" and not self._goes_back():
+            return False
+        if action == "explain" and self.tab == "log" and not self._has_incidents():
+            return False
         return not keys or any(key.acts_on(self.tab) for key in keys)
+
+    def _goes_back(self) -> bool:
+        return has_page_before(self._paged_glance())
+
+    def _paged_glance(self) -> Glance:
+        """The log is never held: its pages may be newer than the picture shown elsewhere."""
+        return self.glance(self.feed.latest if self.tab == "log" else None)
+
+    def _has_incidents(self) -> bool:
+        return any(log.has_incidents for log in self.screen_stack[0].query(LogView))
 
     def action_show_tab(self, tab: str) -> None:
         self.tab = tab
@@ -247,8 +266,7 @@ class RiskDashboard(App[None]):
             self.every_account = not self.every_account
 
     def action_earlier(self) -> None:
-        # The log is never held: its pages may be newer than the picture that is shown elsewhere.
-        self._befores = pages_of(self.glance(self.feed.latest if self.tab == "log" else None))
+        self._befores = pages_of(self._paged_glance())
         self.paint()
 
     def action_next_account(self) -> None:

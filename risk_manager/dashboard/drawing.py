@@ -40,7 +40,7 @@ class Marks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """What a plot shows. Levels in `beyond` lie outside of it and are only named at its edge.
+    """What a plot shows.
 
     A `kind` chooses the colour. What is drawn later lies on top.
     """
@@ -52,7 +52,6 @@ class Drawing:
     strokes: tuple[Stroke, ...]
     marks: tuple[Marks, ...] = ()
     levels: tuple[Level, ...] = ()
-    beyond: tuple[Level, ...] = ()
 
 
 STEPS_S = (1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)

@@ -71,7 +71,9 @@ def after(rules: list[str], rule: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    decisions: int = 0  # breaches that were acted on
+    decisions: int = 0  # of breaches, that were acted on
+    locks: int = 0  # of these
+    pauses: int = 0  # of these
     shadowed: int = 0
     reductions: int = 0  # closed or reduced, confirmed
     cancels: int = 0
@@ -87,8 +89,11 @@ def totals(shown: Iterable[EnforcementAction]) -> Totals:
     done = [e for e in told if e.phase == "confirmed" and not e.shadow]
     times = [e.duration_ms for e in done if e.duration_ms is not None]
     grave = [e for e in told if e.phase == "decided" and e.severity not in ("info", "warning")]
+    acted = [e for e in grave if not e.shadow]
     return Totals(
-        decisions=sum(not e.shadow for e in grave),
+        decisions=len(acted),
+        locks=sum(e.action in ("CLOSE_ALL_AND_LOCKOUT", "LOCKOUT") for e in acted),
+        pauses=sum(e.action == "COOLDOWN" for e in acted),
         shadowed=sum(e.shadow for e in grave),
         reductions=sum(e.action in ("CLOSE_POSITION", "REDUCE_POSITION") for e in done),
         cancels=sum(e.action == "CANCEL_ORDER" for e in done),
@@ -109,6 +114,8 @@ def exact_totals(glance: Glance) -> Totals | None:
         rows += [t for t in answer.totals if glance.rule_filter in ("", *t.rule_ids)]
     return Totals(
         decisions=sum(t.breaches for t in rows),
+        locks=sum(t.locks for t in rows),
+        pauses=sum(t.pauses for t in rows),
         shadowed=sum(t.shadowed for t in rows),
         reductions=sum(t.closes for t in rows),
         cancels=sum(t.cancels for t in rows),

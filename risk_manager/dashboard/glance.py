@@ -47,14 +47,30 @@ class Glance:
             account_id = self.account.account_id
         return None if account_id is None else self.picture.histories.get((kind, account_id))
 
+    @property
+    def why_not_told(self) -> str:
+        """Why an answer of the daemon has not come; it is asked wherever it is reached."""
+        if self.picture.line.up:
+            return "asked for; the daemon has not told it yet"
+        return "not told: the daemon is not reached"
+
     def why_no_history(self, kind: str) -> str:
         """Return a sentence for the place where an answer belongs that has not come."""
         if self.account is None:
             return "not known yet"
         answer = self.history(kind)
         if answer is None:
-            return "asked for; the daemon has not told it yet"
+            return self.why_not_told
         return answer.error or "nothing is told"
+
+    def last_heard(self, claim: str) -> str:
+        """Return a claim about now, which is one about then once the daemon is not heard."""
+        return claim if self.live else f"{claim} when the daemon was last heard"
+
+    def lasted_s(self, since: datetime) -> float:
+        """Return for how long something goes on: up to now, or to the last word of the daemon."""
+        until = self.now if self.live else self.picture.told_at
+        return 0.0 if until is None else max((until - since).total_seconds(), 0.0)
 
     def seconds_since(self, then: datetime) -> float:
         return 0.0 if self.now is None else max((self.now - then).total_seconds(), 0.0)

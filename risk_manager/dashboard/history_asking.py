@@ -56,19 +56,33 @@ PAGED = {"pnl": "days", "lockouts": "locks", "enforcement": "enforcements", "log
 """The kind of page that a tab goes back through."""
 
 
+def has_page_before(glance: Glance) -> bool:
+    """Whether there is something to go back to: an earlier page, or from one the newest again."""
+    kind = PAGED.get(glance.tab, "")
+    shown = [account.account_id for account in _paged_accounts(glance, kind)]
+    if any((kind, account_id) in glance.befores for account_id in shown):
+        return True
+    answers = (glance.history(kind, account_id) for account_id in shown)
+    can_ask = glance.picture.line.up
+    return can_ask and any(a is not None and a.next is not None for a in answers)
+
+
+def _paged_accounts(glance: Glance, kind: str) -> tuple[AccountSnapshot, ...]:
+    if kind == "days":
+        return () if glance.account is None else (glance.account,)
+    return accounts_shown(glance) if kind else ()
+
+
 def pages_of(glance: Glance) -> dict[tuple[str, int], str]:
     """Return which pages to look at once the open tab goes one page back.
 
     Behind the oldest page comes the newest again.
     """
     befores = dict(glance.befores)
-    kind = PAGED.get(glance.tab)
+    kind = PAGED.get(glance.tab, "")
     if kind == "story":
         return _day_before(glance, befores)
-    accounts = accounts_shown(glance) if kind != "days" else (glance.account,)
-    for account in accounts:
-        if kind is None or account is None:
-            continue
+    for account in _paged_accounts(glance, kind):
         answer = glance.history(kind, account.account_id)
         if answer is None:
             continue

@@ -13,8 +13,10 @@ from risk_manager.dashboard.wording import (
     called,
     clock,
     done,
+    lock_word,
     phase,
     release,
+    rules_named,
     to_the_ms,
 )
 from risk_manager.feed.messages import EnforcementAction, LockoutSet
@@ -24,6 +26,7 @@ _COLOURS = {
     "FAILED": "$text-error",
     "UNSURE": "$text-warning",
     "LOCKED": "$text-error",
+    "BLOCKED": "$text-error",
 }
 _INDENT = 4
 Phase = tuple[datetime, str, str]
@@ -42,26 +45,28 @@ def phases(incident: Incident, now: datetime | None, room: int) -> Iterator[Cont
             yield Content(" " * _INDENT + part)
         return
     began = min(at for at, _, _ in found)
+    wide = max(8, *(len(word) for _, word, _ in found))
     for at, word, told in sorted(found, key=lambda one: one[0]):
         since = (at - began) / timedelta(milliseconds=1)
         lead = f"{to_the_ms(at)} {f'+{since:,.0f} ms' if since >= 1 else '':>10}  "
-        width = max(room - _INDENT - len(lead) - 9, 20)
+        width = max(room - _INDENT - len(lead) - wide - 1, 20)
         first, *rest = textwrap.wrap(told, width) or [""]
         yield Content.assemble(
             " " * _INDENT,
             (lead, DIM),
-            (f"{word:<8} ", f"bold {_COLOURS.get(word, '')}".strip()),
+            (f"{word:<{wide}} ", f"bold {_COLOURS.get(word, '')}".strip()),
             first,
         )
         for part in rest:
-            yield Content(" " * (_INDENT + len(lead) + 9) + part)
+            yield Content(" " * (_INDENT + len(lead) + wide + 1) + part)
 
 
 def _decision(decision: EnforcementAction) -> Phase:
     count = decision.details.get("count")
     often = f"; {count} times that day" if isinstance(count, int) and count > 1 else ""
     does = "" if decision.action == "WARN" else f"{called(decision)}: "
-    rules = f" ({', '.join(decision.rule_ids)})" if decision.rule_ids else ""
+    named = rules_named(decision.rule_ids)
+    rules = f" ({named})" if named else ""
     return decision.timestamp, phase(decision), f"{does}{decision.reason}{rules}{often}"
 
 
@@ -89,7 +94,7 @@ def _call(call: EnforcementAction) -> Iterator[Phase]:
 
 
 def _lock(lock: LockoutSet, now: datetime | None) -> Phase:
-    word = {"flat": "LOCKED", "no_entries": "PAUSED"}.get(lock.policy, lock.policy.upper())
+    word = lock_word(lock.policy, lock.scope)
     where = "the whole account" if lock.scope == "account" else lock.scope.partition(":")[2]
     until = (
         f"ends {release(lock.release)}"

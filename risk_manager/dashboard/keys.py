@@ -102,6 +102,7 @@ class Key:
     shown: str
     action: str
     label: str  # in the footer
+    back: str = ""  # the label where every account is shown and a press ends that
     does: str  # in the help
     tabs: tuple[str, ...] = ()  # where it acts; empty: everywhere
     in_footer: bool = True
@@ -184,6 +185,7 @@ KEYS = (
         shown="e",
         action="every_account",
         label="Every account",
+        back="This account",
         does="Lockouts, Enforcement, Log: every account, or only this one again",
         tabs=_LISTS,
     ),

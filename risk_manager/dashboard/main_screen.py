@@ -66,6 +66,7 @@ def draw(screen: Screen[object], shown: Glance, live: Glance, *, is_lit: bool) -
     verdict.show(live)
     screen.query_one(Banner).show(live)
     screen.query_one(ConnectionLine).show(live)
+    screen.query_one(KeyFooter).show(shown)
     pane = screen.query_one(f"#{shown.tab}")
     for part in (pane, *pane.query("*")):  # a tab nobody looks at is not drawn
         if isinstance(part, Panel | Figures | Coming | DayPlot | DayLine):

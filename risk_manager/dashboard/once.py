@@ -13,7 +13,7 @@ from risk_manager.dashboard.ahead import DIFFERS, name_of, next_edge, next_hours
 from risk_manager.dashboard.drill import last_drill
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import Picture
-from risk_manager.dashboard.story import incidents
+from risk_manager.dashboard.story import WORD_WIDTH, incidents
 from risk_manager.dashboard.verdict import verdict, what_is_next
 from risk_manager.dashboard.waiting_limits import in_full
 from risk_manager.dashboard.wording import (
@@ -23,8 +23,10 @@ from risk_manager.dashboard.wording import (
     countdown,
     dollars,
     in_force,
+    lock_word,
     price,
     release,
+    rules_named,
     signed,
 )
 from risk_manager.feed.client import Connected, FeedUnreachable, read_once
@@ -175,7 +177,7 @@ def _account(snapshot: Snapshot, glance: Glance) -> Iterator[str]:
 
 def _locks(account: AccountSnapshot, now: datetime) -> Iterator[str]:
     for lock in account.locks:
-        word = "LOCKED" if lock.policy == "flat" else "NO NEW ENTRIES"
+        word = lock_word(lock.policy, lock.scope)
         ends = (
             f"released {release(lock.release)}"
             if lock.expires_at is None
@@ -247,10 +249,12 @@ def _log(picture: Picture, accounts: list[int], now: datetime) -> Iterator[str]:
     yield "log"
     found = incidents(picture.story, accounts)
     for incident in found:
-        rules = f"  ({', '.join(incident.rule_ids)})" if incident.rule_ids else ""
-        yield f"  {clock(incident.at, now)} {incident.word:<8} {incident.sentence(now)}{rules}"
+        named = rules_named(incident.rule_ids)
+        rules = f"  ({named})" if named else ""
+        word = f"{incident.word:<{WORD_WIDTH}}"
+        yield f"  {clock(incident.at, now)} {word} {incident.sentence(now)}{rules}"
     if not found:
-        yield "  nothing that the daemon still tells of"
+        yield "  nothing today"
 
 
 def _when(at: datetime) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from risk_manager.feed.messages import AccountSnapshot, OrderRow, PositionRow
+from risk_manager.feed.messages import AccountSnapshot, DeadlineRow, OrderRow, PositionRow
 
 _WORKING = ("open", "pending")
 _STOPS = ("stop", "stop_limit", "trailing_stop")
@@ -31,8 +31,15 @@ def covered(stops: Sequence[OrderRow]) -> int:
 def stop_due(account: AccountSnapshot, position: PositionRow) -> datetime | None:
     """The instant by which a rule wants a stop to be there; None: none is waited for."""
     waits = [
-        d.due_at
-        for d in account.deadlines
-        if d.value == _COUNTING and d.subject.startswith(f"{position.contract_id}:")
+        d.due_at for d in counting_down(account) if d.subject.startswith(f"{position.contract_id}:")
     ]
     return min(waits, default=None)
+
+
+def counting_down(account: AccountSnapshot) -> list[DeadlineRow]:
+    """Return the deadlines after which a position without its stop is closed.
+
+    A rule in shadow closes nothing.
+    """
+    shadows = {m.rule_id for m in account.meters if m.shadow}
+    return [d for d in account.deadlines if d.value == _COUNTING and d.rule_id not in shadows]

@@ -6,7 +6,7 @@ from textual.content import Content
 
 from risk_manager.dashboard.enforcement_facts import day_began
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.shades import percent, word_and_colour
+from risk_manager.dashboard.shades import is_pause, percent, word_and_colour
 from risk_manager.dashboard.story import incidents
 from risk_manager.dashboard.waiting_limits import in_words as change_in_words
 from risk_manager.dashboard.waiting_limits import of_account
@@ -54,7 +54,11 @@ def facts(glance: Glance, meter: MeterRow) -> Iterator[Content]:
     """The lines that explain one rule as it stands now."""
     account = glance.account
     assert account is not None
-    word, colour = word_and_colour(meter, account.locks)
+    word, colour = word_and_colour(meter, account)
+    used = percent(meter, account)
+    meaning = _MEANINGS.get(meter.state, meter.state)
+    if is_pause(meter, account):
+        meaning = "its pause of entries runs"
     yield Content.assemble((meter.title, "bold"), (f"   {meter.spec_id}  {meter.rule_id}", DIM))
     yield Content("")
     words = in_words(glance, account.account_id, meter.rule_id)
@@ -63,8 +67,7 @@ def facts(glance: Glance, meter: MeterRow) -> Iterator[Content]:
         yield Content("")
     yield Content.assemble(
         (word, f"bold {colour}"),
-        f"  {_MEANINGS.get(meter.state, meter.state)}"
-        + ("" if meter.used is None else f": {percent(meter)} of it is used"),
+        f"  {meaning}" + (f": {used} of it is used" if used else ""),
     )
     yield Content(meter.sentence)
     if meter.limit is not None:
@@ -128,7 +131,7 @@ def _today(glance: Glance, account: AccountSnapshot, meter: MeterRow) -> Iterato
             incident.sentence(glance.now),
         )
     if not done:
-        yield Content.styled("nothing that the daemon still tells of", DIM)
+        yield Content.styled("nothing", DIM)
 
 
 def _locks(glance: Glance, account: AccountSnapshot, meter: MeterRow) -> Iterator[Content]:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from risk_manager.dashboard.waiting_limits import LimitsNews
-from risk_manager.dashboard.wording import called, cleared, clock, done, duration, release
+from risk_manager.dashboard.wording import (
+    called,
+    cleared,
+    clock,
+    done,
+    duration,
+    lock_word,
+    release,
+)
 from risk_manager.feed.messages import (
     AlarmRow,
     DailyReset,
@@ -20,6 +28,8 @@ from risk_manager.feed.messages import (
     Snapshot,
 )
 
+WORD_WIDTH = len("NO NEW ENTRIES")
+"""Of the longest word of an incident."""
 KEPT = 500
 JOINED_WITHIN = timedelta(seconds=60)
 """A call that begins later than this after a decision is an incident of its own."""
@@ -124,7 +134,7 @@ class Incident:
 
     def sentence(self, now: datetime | None) -> str:
         """What happened and what came of it."""
-        done = [*_calls(self.calls), *(_lock(lock, now) for lock in self.locks)]
+        done = [*_calls(self.calls), *(_lock(lock, now, self.word) for lock in self.locks)]
         if not done and self.decision is not None:
             done = [_decided(self.decision)]
         came = ", ".join(filter(None, done))
@@ -220,7 +230,7 @@ def _plain(entry: Entry) -> Incident:
     match deed:
         case LockoutCleared():
             word, tone = "RELEASED", "good"
-            reason = f"{_where(deed.scope)}: {cleared(deed.cleared_by)}"
+            reason = f"lock on {_where(deed.scope)} ended: {cleared(deed.cleared_by)}"
             rule_ids = (deed.rule_id,)
         case DailyReset():
             word, tone = "NEW DAY", "dim"
@@ -278,7 +288,7 @@ def _judge(incident: Incident) -> None:
         whole = any(lock.scope == "account" for lock in incident.locks)
         incident.word, incident.tone = "LOCKED" if whole else "BLOCKED", "bad"
     elif incident.locks:
-        incident.word, incident.tone = "PAUSED", "care"
+        incident.word, incident.tone = lock_word(incident.locks[0].policy, "account"), "care"
     elif "started" in phases:
         incident.word, incident.tone = "SENT", "care"
     elif phases:
@@ -301,18 +311,19 @@ def _calls(calls: Iterable[EnforcementAction]) -> Iterator[str]:
     for call in calls:
         alike.setdefault((called(call), call.phase), []).append(call)
     for (what, phase), of_these in alike.items():
-        many = f"{len(of_these)} times " if len(of_these) > 1 else ""
+        many = f" {len(of_these)} times" if len(of_these) > 1 else ""
         took = max((c.duration_ms for c in of_these if c.duration_ms is not None), default=None)
         told = next((str(c.details["message"]) for c in of_these if c.details.get("message")), "")
         match phase:
             case "confirmed":
-                yield f"{many}{done(of_these[0])}" + ("" if took is None else f" in {took:,.0f} ms")
+                ms = "" if took is None else f" in {took:,.0f} ms"
+                yield f"{done(of_these[0], len(of_these))}{ms}"
             case "started":
                 yield f"{what} is under way"
             case "failed":
-                yield f"{what} FAILED {many}" + (f"({told})" if told else "")
+                yield f"{what} FAILED{many}" + (f" ({told})" if told else "")
             case _:
-                yield f"{what} {phase} {many}".rstrip()
+                yield f"{what} {phase}{many}"
 
 
 def _decided(decision: EnforcementAction) -> str:
@@ -321,12 +332,15 @@ def _decided(decision: EnforcementAction) -> str:
     return f"{'would ' if decision.shadow else ''}{called(decision)}"
 
 
-def _lock(lock: LockoutSet, now: datetime | None) -> str:
+def _lock(lock: LockoutSet, now: datetime | None, said: str) -> str:
+    """What a lock does and until when; a pause of entries is not `said` twice."""
     word = {"flat": "locked", "no_entries": "no new entries"}.get(lock.policy, lock.policy)
+    if lock.policy == "no_entries" and said == lock_word(lock.policy, lock.scope):
+        word = ""
     where = "" if lock.scope == "account" else f" {_where(lock.scope)}"
     if lock.locked_until is None:
-        return f"{word}{where}, ends {release(lock.release)}"
-    return f"{word}{where} until {clock(lock.locked_until, now)}"
+        return f"{word}{where}, ends {release(lock.release)}".strip(" ,")
+    return f"{word}{where} until {clock(lock.locked_until, now)}".strip()
 
 
 def _where(scope: str) -> str:

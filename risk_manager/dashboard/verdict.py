@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
-from risk_manager.dashboard.ahead import edges_ahead
+from risk_manager.dashboard.ahead import edges_ahead, held_by
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import STUCK_AFTER_S
-from risk_manager.dashboard.shades import is_harmless
+from risk_manager.dashboard.shades import is_counting_down, place
 from risk_manager.dashboard.waiting_limits import at_the_reset
-from risk_manager.dashboard.wording import clock, countdown, duration, release
+from risk_manager.dashboard.wording import clock, countdown, duration, lock_word, release
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot, LockRow, MeterRow
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -67,14 +67,11 @@ def _except(account: AccountSnapshot) -> str:
 def decisive(account: AccountSnapshot) -> LockRow | None:
     """The lock on the whole account that bars most, for longest."""
     locks = [lock for lock in account.locks if lock.scope == "account"]
-    return max(
-        locks,
-        key=lambda x: (
-            x.policy == "flat",
-            x.expires_at or _NEVER,
-        ),
-        default=None,
-    )
+    return max(locks, key=lambda x: (x.policy == "flat", _lasts(x)), default=None)
+
+
+def _lasts(lock: LockRow) -> datetime:
+    return lock.expires_at or _NEVER
 
 
 def _unguarded(glance: Glance) -> Verdict | None:
@@ -118,7 +115,7 @@ def broken_link(glance: Glance) -> str:
 
 
 def _locked(glance: Glance, lock: LockRow) -> Verdict:
-    word = {"flat": "LOCKED", "no_entries": "NO NEW ENTRIES"}.get(lock.policy, lock.policy.upper())
+    word = lock_word(lock.policy, lock.scope)
     tone = Tone.STOP if lock.policy == "flat" else Tone.CARE
     if lock.expires_at is None or glance.now is None:
         ends = release(lock.release)
@@ -140,9 +137,10 @@ def _free(account: AccountSnapshot) -> Verdict:
         why = f"rules that cannot judge: {', '.join(account.failed_rules)}"
         return Verdict(word="CARE", why=why, tone=Tone.CARE)
     if near:
-        near.sort(key=lambda m: (m.state != "breach", is_harmless(m), -(m.used or 0.0)))
+        near.sort(key=lambda m: place(m, account))
         why = "; ".join(m.sentence for m in near)
-        return Verdict(word="OK TO TRADE, CARE", why=why, tone=Tone.CARE)
+        tone = Tone.STOP if any(is_counting_down(m, account) for m in near) else Tone.CARE
+        return Verdict(word="OK TO TRADE, CARE", why=why, tone=tone)
     if account.mode != "enforce":
         return Verdict(
             word="OK TO TRADE",
@@ -204,7 +202,8 @@ def what_is_next(glance: Glance) -> list[tuple[timedelta, str]]:
         for lock in account.locks:
             if lock.expires_at is not None:
                 who = titles.get(lock.rule_id, lock.rule_id)
-                coming.append((lock.expires_at - now, f"lock ends: {who}"))
+                ends = _still_locked(account, lock, now) or f"lock ends: {who}"
+                coming.append((lock.expires_at - now, ends))
         locked_at = {(x.rule_id, x.expires_at) for x in account.locks}
         for deadline in account.deadlines:
             if (deadline.rule_id, deadline.due_at) not in locked_at:
@@ -216,5 +215,18 @@ def what_is_next(glance: Glance) -> list[tuple[timedelta, str]]:
         if waits and outlook.waiting is not None:
             coming.append((outlook.waiting.counts_from - now, waits))
         account_id = None if account is None else account.account_id
-        coming += [(at - now, what) for at, what in edges_ahead(outlook, account_id, now)]
+        edges = edges_ahead(outlook, account_id, now, held_by(account))
+        coming += [(at - now, what) for at, what in edges]
     return sorted(((left, what) for left, what in coming if left > timedelta(0)))
+
+
+def _still_locked(account: AccountSnapshot, lock: LockRow, now: datetime) -> str:
+    """The end of a lock while another one bars the same for longer; empty where none does."""
+    last = max(
+        (x for x in account.locks if x.scope in ("account", lock.scope)), key=_lasts, default=lock
+    )
+    if _lasts(last) <= _lasts(lock):
+        return ""
+    what = "pause" if lock.policy == "no_entries" else "lock"
+    until = "" if last.expires_at is None else f" until {clock(last.expires_at, now)}"
+    return f"{what} ends, still {lock_word(last.policy, last.scope)}{until}"

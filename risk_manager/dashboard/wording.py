@@ -1,15 +1,31 @@
 """Formats figures, ages and times for a trader. Unknown is a dash, never a zero."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from risk_manager.feed.messages import EnforcementAction, LockRow, MeterRow
 
 UNKNOWN = "–"
+MANUAL = "manual"
+"""Stands for a rule's id in what an administrator did."""
 
 GAIN = "$text-success"
 LOSS = "$text-error"
 FLAT = "$foreground"
 DIM = "dim"
+
+
+def whole_words(text: str, room: int) -> str:
+    """The text, or as many whole words as fit and an ellipsis: an amount is never cut."""
+    if len(text) <= room:
+        return text
+    words = text.split(" ")
+    for count in range(len(words) - 1, 0, -1):
+        fits = " ".join(words[:count]).rstrip(" ,;:=")
+        told = f"{fits}{'' if fits.rpartition(' ')[2].isalpha() else ' '}…"
+        if len(told) <= room:
+            return told
+    return text
 
 
 def signed(amount: float | None, *, cents: bool = True) -> str:
@@ -86,12 +102,23 @@ _DONE = {
     "PLACE_EXIT": "placed an exit of",
     "MOVE_STOP": "moved the stop of",
 }
+_DONE_OFTEN = {
+    "CANCEL_ORDER": "cancelled {} orders of",
+    "PLACE_EXIT": "placed {} exits of",
+    "MOVE_STOP": "moved {} stops of",
+}
 
 
-def done(entry: EnforcementAction) -> str:
-    """A call that was carried out: closed MNQZ6."""
+def done(entry: EnforcementAction, times: int = 1) -> str:
+    """Calls of one kind that were carried out: closed MNQZ6, cancelled 2 orders of MNQZ6."""
     verb = _DONE.get(entry.action)
-    return called(entry) if verb is None or entry.symbol is None else f"{verb} {entry.symbol}"
+    told = called(entry) if verb is None or entry.symbol is None else f"{verb} {entry.symbol}"
+    if times == 1:
+        return told
+    often = _DONE_OFTEN.get(entry.action)
+    if often is None or entry.symbol is None:
+        return f"{told} {times} times"
+    return f"{often.format(times)} {entry.symbol}"
 
 
 def to_the_ms(at: datetime) -> str:
@@ -143,7 +170,7 @@ RELEASES = {
     "session_start": "when the session opens",
     "can_trade": "when the platform allows trading again",
     "config": "when the configuration is changed",
-    "manual": "by an administrator only",
+    "manual": "when an administrator lifts it",
 }
 
 
@@ -165,6 +192,16 @@ def cleared(by: str) -> str:
     return _CLEARED.get(by, by.replace("_", " ").lower())
 
 
+def set_by(rule_id: str) -> str:
+    """Who set a lock: a rule by its id, or an administrator."""
+    return "an administrator" if rule_id == MANUAL else rule_id
+
+
+def rules_named(rule_ids: Iterable[str]) -> str:
+    """The rules by their ids; what an administrator did is of none."""
+    return ", ".join(rule for rule in rule_ids if rule != MANUAL)
+
+
 def in_force(meter: MeterRow, now: datetime | None) -> str:
     """Return which of two versions of a limit counts today; empty if there is only one."""
     if meter.counts_from is not None:
@@ -172,6 +209,12 @@ def in_force(meter: MeterRow, now: datetime | None) -> str:
     if meter.holds_until is not None:
         return f"holds until {clock(meter.holds_until, now)}"
     return ""
+
+
+def lock_word(policy: str, scope: str) -> str:
+    """What a lock is called: LOCKED, BLOCKED where it is of one product, or NO NEW ENTRIES."""
+    flat = "LOCKED" if scope == "account" else "BLOCKED"
+    return {"flat": flat, "no_entries": "NO NEW ENTRIES"}.get(policy, policy.upper())
 
 
 def lock_ends(lock: LockRow, now: datetime | None) -> str:
@@ -192,8 +235,11 @@ PHASES = {
 }
 
 
+WARNED = "WARNED"
+
+
 def phase(entry: EnforcementAction) -> str:
     """What became of an enforcement, in a word."""
     if entry.phase == "decided" and entry.action == "WARN" and not entry.shadow:
-        return "WARNED"
+        return WARNED
     return "SHADOW" if entry.shadow else PHASES.get(entry.phase, entry.phase.upper())

@@ -359,6 +359,8 @@ class EnforcementTotals:
     failed: int
     uncertain: int
     slowest_ms: float | None  # of the confirmed calls
+    locks: int = 0  # of the breaches: those that locked
+    pauses: int = 0  # of the breaches: those that paused entries for a while
 
 
 # --- what seldom changes --------------------------------------------------------------------------

@@ -29,9 +29,11 @@ FROM daily_summary WHERE account_id = ? AND trading_day < ? ORDER BY trading_day
 
 # The index on the instant finds the rows of the day; those of another date in it are left out.
 _TOTALS = """
-SELECT rule_id, action, severity, outcome, count(*), max(last_seen - at) / 1000.0
+SELECT rule_id, action, severity, outcome, count(*), max(last_seen - at) / 1000.0,
+    CASE WHEN action <> 'decide' THEN '' WHEN instr(details, '"kind":"cooldown"') THEN 'pause'
+        WHEN instr(details, '"is":"LockOut"') THEN 'lock' ELSE '' END AS locks
 FROM enforcement_log WHERE account_id = ? AND at >= ? AND trading_day = ?
-GROUP BY rule_id, action, severity, outcome"""
+GROUP BY rule_id, action, severity, outcome, locks"""
 
 
 class Page[T](NamedTuple):
@@ -80,6 +82,7 @@ class EnforcementCount:
     outcome: str
     count: int
     slowest_ms: float
+    locks: str  # lock, pause, or empty: what a decision set
 
 
 def locks(
@@ -128,6 +131,7 @@ def enforcement_counts(
             outcome=r[3],
             count=r[4],
             slowest_ms=r[5],
+            locks=r[6],
         )
         for r in found
     ]

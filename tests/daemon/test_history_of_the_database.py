@@ -115,8 +115,28 @@ async def test_enforcements_of_earlier_runs_and_the_exact_totals_of_today(tmp_pa
         slowest_ms=of_rule.slowest_ms,
     )
     assert of_rule.breaches == 61
+    assert of_rule.locks == of_rule.pauses == 0
     assert of_rule.closes == 1
     assert sum(e.phase == "started" for e in today) == 1
+
+
+async def test_the_totals_tell_locks_from_pauses(tmp_path: Path) -> None:
+    rules = {
+        "daily_realized_loss": {"limit": 500},
+        "cooldown_after_loss": {"tiers": [{"loss": 100, "cooldown": "5m"}]},
+    }
+    async with at(tmp_path) as store:
+        desk = await opened(stored_desk(store, **rules))
+        await desk.loss(200)
+        await desk.wait(minutes=20)
+        await desk.loss(400)
+        await desk.wait(minutes=1)
+        assert await settled(store)
+        totals = (await Told(desk, tmp_path).ask("totals")).totals
+    assert {t.rule_ids: (t.breaches, t.locks, t.pauses) for t in totals} == {
+        ("daily_realized_loss",): (1, 1, 0),
+        ("cooldown_after_loss",): (2, 0, 2),
+    }
 
 
 async def test_the_story_is_told_a_trading_day_a_page(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dashboard_screen import screen
 from feed_daemon import ES, FeedDaemon
 
-from risk_manager.dashboard.ahead import Edge, edges_ahead, next_edge
+from risk_manager.dashboard.ahead import Edge, edges_ahead, held_first, next_edge
 from risk_manager.dashboard.widgets.calendar import Calendar
 from risk_manager.dashboard.widgets.coming import Coming
 from risk_manager.domain.events import RulebookReplaced
@@ -157,6 +157,32 @@ def test_what_is_ahead_joins_markets_and_names_the_early_close_beyond_the_next_e
         (WEDNESDAY + 27 * HOUR, "oil closes early"),
     ]
     assert (WEDNESDAY + 2 * HOUR, "your hours end") in list(edges_ahead(told, 202, WEDNESDAY))
+
+
+def test_a_product_that_is_held_is_named_first() -> None:
+    def hours(*products: str) -> AllowedHours:
+        return AllowedHours(
+            rule_id="s",
+            title="Trading hours",
+            accounts=(101,),
+            products=products,
+            hours=(
+                OpenHours(opens_at=WEDNESDAY - HOUR, closes_at=WEDNESDAY + len(products) * HOUR),
+            ),
+        )
+
+    oil = market((WEDNESDAY - HOUR, WEDNESDAY + 7 * HOUR, ""))
+    metals = replace(oil, group="metals", products=("GC", "MGC"))
+    indices = replace(oil, group="equity index", products=("ES", "MNQ"))
+    rows = hours("GC"), hours("CL", "ES", "MNQ")
+    told = outlook(oil, metals, indices, allowed=rows)
+    assert [words for _, words in edges_ahead(told, 101, WEDNESDAY, {"MNQ"})] == [
+        "equity index and 2 more close",
+        "your hours of GC end",
+        "your hours of MNQ and 2 more end",
+    ]
+    assert held_first(told.allowed, {"MNQ"}) == [rows[1], rows[0]]
+    assert held_first(told.markets, ()) == [oil, metals, indices]
 
 
 async def test_releases_are_listed_with_what_their_windows_ask_for(

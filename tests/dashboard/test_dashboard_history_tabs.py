@@ -12,6 +12,7 @@ from feed_daemon import FeedDaemon, until
 from risk_manager.dashboard.enforcement_facts import Totals, after, day_began, totals
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
+from risk_manager.dashboard.widgets.enforcements import Enforcements
 from risk_manager.dashboard.widgets.lockouts import Lockouts
 from risk_manager.domain.decisions import Outcome
 from risk_manager.domain.events import AdminAsked
@@ -52,6 +53,8 @@ def test_totals_count_what_came_of_it() -> None:
             decision("breach"),
             decision("critical"),
             decision("warning"),
+            replace(decision("breach"), action="COOLDOWN"),
+            replace(decision("breach"), action="REDUCE_POSITION"),
             decision("breach", shadow=True),
             call("CLOSE_POSITION", "confirmed", 26),
             call("REDUCE_POSITION", "confirmed", 40.5),
@@ -62,7 +65,9 @@ def test_totals_count_what_came_of_it() -> None:
             call("PLACE_EXIT", "confirmed", 30),
         ]
     ) == Totals(
-        decisions=2,
+        decisions=4,
+        locks=2,
+        pauses=1,
         shadowed=1,
         reductions=2,
         cancels=1,
@@ -136,9 +141,11 @@ async def test_each_enforcement_has_its_outcome_its_reason_and_its_time(
     async with screen(tmp_path) as seen:
         await seen.shows(AccountHeader, "combine-50k")
         await seen.pilot.press("8")
-        await seen.shows(EnforcementLog, "0 breaches", "nothing had to be done")
+        await seen.shows(EnforcementLog, "0 decisions", "nothing had to be done")
         await daemon.trade("-600")
-        await seen.shows(EnforcementLog, "1 breaches", "DECIDED", "SENT", "close position MNQZ6")
+        await seen.shows(
+            EnforcementLog, "1 decision (1 lock)", "DECIDED", "SENT", "close position MNQZ6"
+        )
         [action] = daemon.enforcer.actions
         await daemon.settle(action, Outcome.REFUSED)
         await seen.shows(EnforcementLog, "1 FAILED", "the gateway said no", "lost $601.00 today")
@@ -146,7 +153,24 @@ async def test_each_enforcement_has_its_outcome_its_reason_and_its_time(
         await daemon.tick()
         await daemon.position(0)
         await daemon.settle(daemon.enforcer.actions[-1])
-        await seen.shows(EnforcementLog, "DONE", "(try 2)", " ms", "1 closes", "slowest")
+        await seen.shows(EnforcementLog, "DONE", "(try 2)", " ms", "1 close ", "slowest")
+
+
+@pytest.mark.wire
+async def test_both_tabs_tell_an_enforcement_alike(daemon: FeedDaemon, tmp_path: Path) -> None:
+    refusal = replace(call("CLOSE_POSITION", "failed", 3041), reason="locked: lost $530.53 today")
+    warning = replace(decision("warning"), action="WARN", reason="$416 of $500 is used")
+    async with screen(tmp_path, (160, 50)) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        latest = seen.app.feed.latest
+        account = replace(latest.accounts[0], enforcements=(refusal, warning))
+        shown = replace(seen.app.glance(latest), account=account)
+        for widget in (Enforcements, EnforcementLog):
+            lines = list(seen.app.screen.query_one(widget).lines(shown))
+            text = "\n".join(line.plain for line in lines)
+            assert "close position in 3,041 ms" in text
+            assert "the gateway told no reason; locked: lost $530.53 today" in text
+            assert "WARNED   $416 of $500 is used" in text
 
 
 @pytest.mark.wire
@@ -210,6 +234,8 @@ async def history(request: HistoryRequest) -> History:
                 failed=1,
                 uncertain=0,
                 slowest_ms=812.0,
+                locks=1,
+                pauses=9,
             )
             return replace(answer, totals=(one, replace(one, rule_ids=("a", "b"), slowest_ms=1e4)))
         case "locks":
@@ -237,14 +263,16 @@ async def test_the_days_totals_are_exact_and_follow_the_filter(
     async with FeedDaemon(tmp_path, history=history), screen(tmp_path, size) as seen:
         await seen.shows(AccountHeader, "combine-50k")
         await seen.pilot.press("8")
-        text = await seen.shows(EnforcementLog, "140 breaches", "128 closes", "6 cancels")
+        text = await seen.shows(
+            EnforcementLog, "140 decisions (2 locks, 18 pauses)", "128 closes", "6 cancels"
+        )
         assert "2 FAILED" in text
         assert "10,000 ms" in text
         assert "at least" not in text
         await seen.pilot.press("f", "f")
-        await seen.shows(EnforcementLog, "70 breaches", "slowest 10,000 ms")  # of a and b: b
+        await seen.shows(EnforcementLog, "70 decisions", "slowest 10,000 ms")  # of a and b: b
         await seen.pilot.press("f")
-        await seen.shows(EnforcementLog, "140 breaches")
+        await seen.shows(EnforcementLog, "140 decisions")
 
 
 @pytest.mark.wire
@@ -271,7 +299,7 @@ async def test_locks_of_earlier_days_say_how_long_and_how_they_ended(tmp_path: P
     async with FeedDaemon(tmp_path, history=history), screen(tmp_path) as seen:
         await seen.shows(AccountHeader, "combine-50k")
         await seen.pilot.press("7")
-        text = await seen.shows(Lockouts, "Over, the last one set first", "reason 1", "reason 2")
+        text = await seen.shows(Lockouts, "Over, the newest first", "reason 1", "reason 2")
         assert "reason 0" not in text  # it is in force, and told above by the daemon itself
         assert "LOCKED 2h00m  whole account: reason 1" in text
         assert "lifted by an administrator" in text

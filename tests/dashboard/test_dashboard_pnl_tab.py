@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Sparkline, Static
 
 from risk_manager.dashboard.widgets.account_header import AccountHeader
+from risk_manager.dashboard.widgets.day_plot import DayPlot
 from risk_manager.dashboard.widgets.pnl import DayLine, DaySums, DayTrades, EarlierDays
 from risk_manager.dashboard.widgets.verdict_line import VerdictLine
 from risk_manager.domain.events import AdminAsked, TradeExecuted
@@ -28,6 +29,8 @@ from risk_manager.feed.messages import (
     ResultStretch,
     TradeSums,
 )
+from risk_manager.rules.daily_profit_target import DailyProfitTarget
+from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 
 pytestmark = pytest.mark.wire
 
@@ -186,6 +189,40 @@ async def test_the_overview_has_the_curve_where_it_fits(daemon: FeedDaemon, tmp_
             else:
                 await seen.pilot.pause(1.0)
                 assert not seen.app.screen.query_one("#today-plot").display
+
+
+@pytest.mark.parametrize("size", [(120, 40), (200, 60)])
+async def test_a_limit_beyond_the_plot_is_named_in_its_frame_and_on_no_line(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    limits = (DailyRealizedLoss(limit=Decimal(500)), DailyProfitTarget(target=Decimal(3000)))
+    async with FeedDaemon(tmp_path, rules=lambda: limits) as daemon:
+        await traded(daemon)
+        async with screen(tmp_path, size) as seen:
+            await opened(seen)
+            await until(lambda: "high +" in seen.plot("pnl-plot"))
+            frame = seen.app.screen.query_one("#pnl-plot", DayPlot)
+            named = Content.from_markup(str(frame.border_subtitle)).plain
+            assert named.strip() == "↑ target +3,000.00"
+            assert "target" not in seen.plot("pnl-plot")
+
+
+async def test_the_entry_fees_of_what_is_open_explain_the_realised_result(
+    daemon: FeedDaemon, tmp_path: Path
+) -> None:
+    await traded(daemon)
+    async with screen(tmp_path, (120, 40)) as seen:
+        await opened(seen)
+        closed = await seen.shows(DayTrades, "+78.00")
+        assert "entry fees" not in closed
+        await daemon.position(2)
+        await fill(daemon, OrderSide.BUY, None)
+        await seen.shows(DayLine, "realised +77.50")
+        await seen.shows(DayTrades, "-0.50 entry fees since the last close", "+78.00")
+        daemon.clock.skip(minutes=13)
+        await fill(daemon, OrderSide.SELL, "-9")
+        text = await seen.shows(DayTrades, "+68.00")
+        assert "entry fees" not in text
 
 
 def days(*nets: float) -> tuple[DayResult, ...]:

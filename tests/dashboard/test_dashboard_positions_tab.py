@@ -94,6 +94,17 @@ async def test_the_time_left_to_place_a_stop_comes_first(tmp_path: Path) -> None
         await until(lambda: "NO STOP" not in seen.text(PositionSheet))
 
 
+async def test_a_rule_in_shadow_closes_nothing_and_counts_nothing_down(tmp_path: Path) -> None:
+    def watched() -> tuple[Rule, ...]:
+        return (NoStopLossGrace(grace=timedelta(seconds=30), shadow=True),)
+
+    async with FeedDaemon(tmp_path, rules=watched) as daemon, screen(tmp_path) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        await daemon.position(1)
+        text = await seen.shows(Positions, "NO STOP")
+        assert "NO STOP 0:" not in text
+
+
 async def test_a_price_goes_from_fresh_to_stale_to_no_data(tmp_path: Path) -> None:
     async with FeedDaemon(tmp_path, heartbeat_s=0.2) as daemon, screen(tmp_path) as seen:
         await daemon.position(-1)

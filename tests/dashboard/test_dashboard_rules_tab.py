@@ -1,5 +1,6 @@
 """The Rules tab: each rule in its place, what is left of it, and one explained on Enter."""
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -10,11 +11,14 @@ from feed_daemon import FeedDaemon, until
 
 from risk_manager.dashboard.shades import percent, word_and_colour
 from risk_manager.dashboard.widgets.account_header import AccountHeader
+from risk_manager.dashboard.widgets.meters import Meters
 from risk_manager.dashboard.widgets.rule_screen import RuleScreen
 from risk_manager.dashboard.widgets.rules import Rules
 from risk_manager.dashboard.widgets.text import Text
 from risk_manager.domain.rule import Rule
 from risk_manager.feed.messages import MeterRow
+from risk_manager.rules.consecutive_loss_limit import ConsecutiveLossLimit
+from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.max_contracts import MaxContracts
 
@@ -89,7 +93,7 @@ async def test_enter_explains_the_chosen_rule_with_its_figures(tmp_path: Path) -
         await seen.pilot.press("enter")
         text = await explained(seen, "Contracts held", "5 contracts", "SHADOW: this rule decides")
         assert "At most 5 contracts" in text
-        assert "nothing that the daemon still tells of" in text
+        assert text.endswith("Today\nnothing")
         await seen.pilot.press("escape")
         await until(lambda: not isinstance(seen.app.screen, RuleScreen))
         await seen.pilot.press("down")
@@ -105,6 +109,26 @@ async def test_enter_explains_the_chosen_rule_with_its_figures(tmp_path: Path) -
         await until(lambda: not isinstance(seen.app.screen, RuleScreen))
         await seen.pilot.press("up")
         await seen.shows(Rules, "▶ WARN    Contracts held")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_no_amount_is_cut_and_no_title_where_there_is_room(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    rules = (
+        ConsecutiveLossLimit(losses=3, shadow=True),
+        CooldownAfterLoss.model_validate({"tiers": [{"loss": 100, "cooldown": "5m"}]}),
+    )
+    async with FeedDaemon(tmp_path, rules=lambda: rules), screen(tmp_path, size) as seen:
+        text = await seen.shows(Meters, "a trade that loses", "shadow")
+        for row in text.splitlines():
+            assert len(row) <= seen.app.screen.query_one(Meters).room
+            assert not re.search(r"\$[\d.,]*…|\d…", row)
+        if size[0] > 100:
+            assert "Losses in a row (shadow) " in text
+        await seen.pilot.press("4")
+        told = await seen.shows(Rules, "$100.00 pauses entries")
+        assert not re.search(r"\d…", told)
 
 
 async def test_an_account_without_rules_says_so(tmp_path: Path) -> None:

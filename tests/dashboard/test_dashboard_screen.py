@@ -178,7 +178,7 @@ async def test_a_lock_without_an_end_says_who_can_end_it(
 ) -> None:
     await lock(daemon, "flat", "until I have slept")
     async with screen(tmp_path) as seen:
-        await seen.shows(VerdictLine, "LOCKED", "ends by an administrator only")
+        await seen.shows(VerdictLine, "LOCKED", "ends when an administrator lifts it")
 
 
 async def test_unknown_is_said_and_never_shown_as_zero(daemon: FeedDaemon, tmp_path: Path) -> None:

@@ -32,10 +32,12 @@ def decision(after: int, reason: str = "holding 6, limit 5", **more: Any) -> Enf
     )
 
 
-def call(after: int, phase: str, action_id: str = "a", **more: Any) -> EnforcementAction:
+def call(
+    after: int, phase: str, action_id: str = "a", action: str = "REDUCE_POSITION", **more: Any
+) -> EnforcementAction:
     return EnforcementAction(
         phase=phase,
-        action="REDUCE_POSITION",
+        action=action,
         reason="locked: holding 6",
         rule_ids=("r",),
         timestamp=AT + after * SECOND,
@@ -74,6 +76,23 @@ def test_a_decision_its_calls_and_its_lock_are_one_line() -> None:
     assert sentence.startswith("holding 6, limit 5: reduced MNQZ6 in 26 ms, locked until ")
 
 
+def test_calls_of_one_kind_are_counted_where_they_are_named() -> None:
+    orders = [
+        call(n, "confirmed", action="CANCEL_ORDER", action_id=str(n), duration_ms=200.0 + n)
+        for n in (1, 2)
+    ]
+    closes = [
+        call(3, "failed", action="CLOSE_POSITION", action_id="3"),
+        call(4, "failed", action="CLOSE_POSITION", action_id="4"),
+        call(5, "confirmed", action="CLOSE_POSITION", action_id="5"),
+    ]
+    [(_, sentence)] = told(decision(0), *orders, *closes)
+    assert sentence == (
+        "holding 6, limit 5: cancelled 2 orders of MNQZ6 in 202 ms, "
+        "close position MNQZ6 FAILED 2 times, closed MNQZ6"
+    )
+
+
 @pytest.mark.parametrize(
     ("deeds", "word", "words"),
     [
@@ -107,7 +126,12 @@ def test_a_decision_its_calls_and_its_lock_are_one_line() -> None:
         ((decision(0), call(1, "uncertain")), "UNSURE", "reduce position MNQZ6 uncertain"),
         ((decision(0), call(1, "confirmed")), "DONE", "reduced MNQZ6"),
         ((lock(0, "root:RTY"),), "BLOCKED", "too much: locked RTY until"),
-        ((lock(0, policy="no_entries"),), "PAUSED", "too much: no new entries until"),
+        (
+            (decision(0), lock(0, policy="no_entries"), call(1, "failed")),
+            "FAILED",
+            "FAILED, no new entries until",
+        ),
+        ((lock(0, policy="no_entries"),), "NO NEW ENTRIES", "too much: until"),
     ],
 )
 def test_the_word_is_the_gravest_of_what_came_of_it(
@@ -150,7 +174,7 @@ def test_what_nothing_joins_has_its_own_words() -> None:
             "NEW DAY",
             "trading day 2026-11-17 began; 2026-11-16 ended at -12.50 net, 4 fills; 1 lock ended",
         ),
-        ("RELEASED", "ES: daily reset"),
+        ("RELEASED", "lock on ES ended: daily reset"),
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import Line, Picture
-from risk_manager.dashboard.shades import word_and_colour
+from risk_manager.dashboard.shades import percent, place, word_and_colour
 from risk_manager.dashboard.verdict import Tone, verdict, what_is_next
 from risk_manager.feed.messages import (
     AccountSnapshot,
@@ -262,17 +262,22 @@ def test_hours_that_have_passed_are_no_danger() -> None:
 
 def test_a_pause_that_runs_is_no_breach() -> None:
     meter = replace(METER, state="breach", used=1.4)
-    assert word_and_colour(meter, [lock(policy="no_entries")]) == ("PAUSE", "$text-warning")
-    assert word_and_colour(meter, [lock(policy="flat")]) == ("BREACH", "$text-error")
-    assert word_and_colour(meter, [lock(policy="no_entries", rule_id="other")])[0] == "BREACH"
-    assert word_and_colour(meter, [lock(policy="no_entries", expires_at=None)])[0] == "BREACH"
+
+    def by(one: LockRow) -> tuple[str, str, str]:
+        account = replace(ACCOUNT, locks=(one,))
+        return *word_and_colour(meter, account), percent(meter, account)
+
+    assert by(lock(policy="no_entries")) == ("PAUSE", "$text-warning", "")
+    assert by(lock(policy="flat")) == ("BREACH", "$text-error", "140%")
+    assert by(lock(policy="no_entries", rule_id="other"))[0] == "BREACH"
+    assert by(lock(policy="no_entries", expires_at=None))[0] == "BREACH"
 
 
 def test_what_comes_next_the_soonest_first() -> None:
     account = replace(
         ACCOUNT,
         meters=(METER,),
-        locks=(lock(), lock(expires_at=None)),
+        locks=(lock(),),
         deadlines=(
             DeadlineRow(rule_id="loss", subject="x", due_at=NOW + timedelta(seconds=9)),
             DeadlineRow(rule_id="loss", subject="x", due_at=NOW - timedelta(seconds=9)),
@@ -286,3 +291,56 @@ def test_what_comes_next_the_soonest_first() -> None:
         (7 * 3600, "daily reset"),
     ]
     assert what_is_next(glance(Picture(), None)) == []
+
+
+def test_the_end_of_a_pause_says_what_still_bars() -> None:
+    hour = NOW + timedelta(hours=1)
+    pause = lock(policy="no_entries")
+    long, forever = lock(expires_at=hour), lock(expires_at=None)
+    elsewhere = lock(scope="root:ES", expires_at=hour)
+
+    def first(*locks: LockRow) -> str:
+        return what_is_next(with_locks(*locks))[0][1]
+
+    until = hour.astimezone().strftime("%H:%M:%S")
+    assert first(pause, long) == f"pause ends, still LOCKED until {until}"
+    assert first(pause, forever) == "pause ends, still LOCKED"
+    assert first(lock(), replace(long, policy="no_entries")) == (
+        f"lock ends, still NO NEW ENTRIES until {until}"
+    )
+    assert first(lock(scope="root:ES"), long) == f"lock ends, still LOCKED until {until}"
+    assert first(pause, elsewhere) == "lock ends: loss"
+
+
+COUNTING = replace(METER, rule_id="stop", title="Stop", state="warn", used=0.6, sentence="in 12 s")
+DUE = DeadlineRow(
+    rule_id="stop", subject="MNQ:1", due_at=NOW + timedelta(seconds=12), value="counting"
+)
+
+
+def test_a_deadline_that_closes_a_position_comes_first_and_is_red_everywhere() -> None:
+    loss = replace(METER, state="warn", used=0.84, unit="USD")
+    account = replace(ACCOUNT, meters=(loss, COUNTING), deadlines=(DUE,))
+    seen = verdict(glance(account=account))
+    assert (seen.why, seen.tone) == ("in 12 s; $165.59 left", Tone.STOP)
+    assert word_and_colour(COUNTING, account) == ("WARN", "$text-error")
+    assert word_and_colour(loss, account) == ("WARN", "$text-warning")
+    watched = replace(account, meters=(loss, replace(COUNTING, shadow=True)))
+    assert verdict(glance(account=watched)).tone is Tone.CARE  # a rule in shadow closes nothing
+    assert word_and_colour(watched.meters[1], watched) == ("WARN", "$text-warning")
+
+
+def test_limits_stand_by_their_urgency() -> None:
+    breach = replace(METER, rule_id="b", title="breach", state="breach", used=1.06)
+    pause = replace(METER, rule_id="p", title="pause", state="breach", used=1.46)
+    loss = replace(METER, rule_id="l", title="loss", state="warn", used=0.5)
+    shadow = replace(METER, rule_id="s", title="shadow", state="warn", used=0.9, shadow=True)
+    calm = replace(METER, rule_id="c", title="calm", used=0.99)
+    account = replace(
+        ACCOUNT,
+        meters=(calm, shadow, pause, COUNTING, loss, breach),
+        locks=(lock(rule_id="b"), lock(rule_id="p", policy="no_entries")),
+        deadlines=(DUE,),
+    )
+    shown = sorted(account.meters, key=lambda m: place(m, account))
+    assert [m.title for m in shown] == ["Stop", "breach", "pause", "loss", "shadow", "calm"]

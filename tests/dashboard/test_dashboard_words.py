@@ -16,7 +16,15 @@ from feed_daemon import FeedDaemon
 from risk_manager.dashboard.once import summary
 from risk_manager.dashboard.picture import Picture
 from risk_manager.dashboard.widgets.meters import bar
-from risk_manager.dashboard.wording import age, clock, countdown, dollars, price, signed
+from risk_manager.dashboard.wording import (
+    age,
+    clock,
+    countdown,
+    dollars,
+    price,
+    signed,
+    whole_words,
+)
 from risk_manager.domain.events import RulebookReplaced
 from risk_manager.domain.rulebook import AccountRules
 from risk_manager.feed.client import Connected, Disconnected, read_once
@@ -61,6 +69,21 @@ def test_other_figures() -> None:
     assert countdown(timedelta(hours=5)) == "5:00:00"
     assert countdown(timedelta(days=2, hours=1)) == "2d 1:00:00"
     assert countdown(timedelta(seconds=-5)) == "0:00"
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        (33, "a trade that loses $100.00 pauses"),
+        (32, "a trade that loses $100.00 …"),
+        (28, "a trade that loses $100.00 …"),
+        (27, "a trade that loses…"),
+        (8, "a trade…"),
+        (1, "a trade that loses $100.00 pauses"),  # no word fits: the pane cuts it
+    ],
+)
+def test_a_sentence_is_cut_between_words(room: int, text: str) -> None:
+    assert whole_words("a trade that loses $100.00 pauses", room) == text
 
 
 def test_a_bar_is_exact_at_its_ends_and_absent_when_unknown() -> None:
@@ -143,7 +166,7 @@ async def test_the_plain_summary_says_what_matters(tmp_path: Path) -> None:
     assert re.search(r"^  next [67]:\d\d:\d\d daily reset", text, re.MULTILINE)
     assert "MNQ (MNQ): open until" in text.partition("\ncalendar\n")[2]
     log = text.partition("\nlog\n")[2]
-    assert "LOCKED   lost $601.00 today" in log
+    assert re.search(r"LOCKED +lost \$601.00 today", log)
     json.dumps(raw)
     assert raw["outlook"]["rules"][0]["text"]
 

@@ -641,6 +641,10 @@ class Oracle:
             and self.world.streams.behind_s == 0.0
         )
 
+    def price_age_s(self, contract_id: str) -> float:
+        """How long ago a price of this contract was told."""
+        return self.world.now - self._told_prices_at.get(contract_id, -1e9)
+
     def told_net(self, key: tuple[int, str]) -> int:
         return self._told_net.get(key, 0)
 

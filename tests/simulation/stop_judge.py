@@ -22,6 +22,8 @@ PER_LOT_S = 6.0
 """One order is put back at a time, and a new one waits for a list that knows the last."""
 LEAST_LOSS = Decimal(10)
 """Dollars. Beside a smaller loss, a quote that was merged may have told of a profit."""
+FRESH_S = 3.0
+"""Without a price of the last seconds the daemon cannot tell that a position loses."""
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
 
 type Key = tuple[int, str]
@@ -32,7 +34,7 @@ class Guarded:
     """A position with its worst stop price times its side; None while a lot of it has no stop.
 
     `since` is when this began to hold, `worse_since` when it got worse, and `losing_since` when the
-    position began to lose clearly: None while it does not.
+    position began to lose clearly, by prices that the daemon was told: None while it does not.
     """
 
     position_id: int
@@ -76,7 +78,7 @@ class StopJudge:
             self._guarded[key] = Guarded(position.id, position.size, level, now)
             return
         result = self._world.open_result(position)
-        if result > -LEAST_LOSS:
+        if result > -LEAST_LOSS or self._oracle.price_age_s(key[1]) > FRESH_S:
             known.losing_since = None
         elif known.losing_since is None:
             known.losing_since = now

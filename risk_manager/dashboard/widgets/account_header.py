@@ -8,7 +8,7 @@ from textual.content import Content
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.verdict import broken_link, decisive
 from risk_manager.dashboard.widgets.text import Text
-from risk_manager.dashboard.wording import DIM, clock, countdown, dollars
+from risk_manager.dashboard.wording import DIM, clock, countdown, dollars, lock_word
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot
 
 LONGEST_NAME = 24
@@ -96,7 +96,7 @@ def _other_locks(glance: Glance, shown: AccountSnapshot) -> list[tuple[str, str]
         lock = decisive(other)
         if other.account_id != shown.account_id and lock is not None:
             flat = lock.policy == "flat"
-            word = "LOCKED" if flat else "NO NEW ENTRIES"
+            word = lock_word(lock.policy, lock.scope)
             colour = "$text-error" if flat else "$text-warning"
             name = _short(other.name or str(other.account_id))
             parts.append((f"  {name}: {word}", f"bold {colour}"))

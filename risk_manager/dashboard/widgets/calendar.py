@@ -9,6 +9,8 @@ from risk_manager.dashboard.ahead import (
     DIFFERS,
     asked,
     city,
+    held_by,
+    held_first,
     name_of,
     next_edge,
     next_hours,
@@ -50,13 +52,14 @@ class Calendar(Panel):
         there = zone(outlook.exchange_timezone)
         there_name = city(outlook.exchange_timezone)
         account_id = None if glance.account is None else glance.account.account_id
-        for allowed in outlook.allowed:
+        held = held_by(glance.account)
+        for allowed in held_first(outlook.allowed, held):
             if account_id is None or account_id in allowed.accounts:
                 yield list(_allowed_block(allowed, now, there, there_name))
         releases = of_account(outlook.releases, account_id)
         if releases:
             yield list(_releases_block(releases, now, there, there_name))
-        for market in outlook.markets:
+        for market in held_first(outlook.markets, held):
             yield list(_market_block(market, now, there, there_name))
         yield list(_resets_block(outlook, now))
 

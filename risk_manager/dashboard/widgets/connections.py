@@ -31,7 +31,9 @@ class Connections(Panel):
             yield Content("No daemon has been heard yet. The screen connects by itself.")
             yield Content("Start one with: risk-manager run")
             return
-        yield _line(daemon(glance), "daemon", glance.picture.message)
+        said = glance.picture.message
+        more = said if glance.live or not said else f"last said: {said}"
+        yield _line(daemon(glance), "daemon", more)
         yield from _about(glance)
         yield Content("")
         for name in dict.fromkeys(("user", "market", *glance.picture.hubs)):
@@ -75,7 +77,7 @@ def _about(glance: Glance) -> Iterator[Content]:
 def _rest(glance: Glance) -> Iterator[Content]:
     row = glance.picture.rest
     more = [row.message] if row.ok else []
-    if row.budget_left is not None:
+    if row.budget_left is not None and glance.live:
         more.append(f"{row.budget_left} requests left in the budget")
     yield _line(gateway_rest(glance), "gateway REST", "  ".join(filter(None, more)))
 
@@ -84,12 +86,14 @@ def _login(glance: Glance) -> Iterator[Content]:
     ends: datetime | None = glance.picture.token_expires_at
     if ends is None or glance.now is None:
         yield _line(("", "?", DOUBT), "gateway login", _NOT_TOLD)
+    elif not glance.live:  # it may have been renewed since
+        told = f"? was valid until {clock(ends, glance.now)}"
+        yield _line(("", told, DOUBT), "gateway login")
     elif ends <= glance.now:
         yield _line(("", "EXPIRED", BAD), "gateway login", f"at {clock(ends, glance.now)}")
     else:
         left = countdown(ends - glance.now)
-        colour = GOOD if glance.live else DOUBT
-        yield _line(("", f"valid for {left}", colour), "gateway login")
+        yield _line(("", f"valid for {left}", GOOD), "gateway login")
 
 
 def _database(glance: Glance) -> Iterator[Content]:
@@ -135,5 +139,4 @@ def _doubts(glance: Glance) -> Iterator[Content]:
             (f"  {whose}", DIM),
         )
     if not doubts:
-        said = "  nothing" if glance.live else "  nothing when the daemon was last heard"
-        yield Content.styled(said, DIM)
+        yield Content.styled(glance.last_heard("  nothing"), DIM)

@@ -15,9 +15,10 @@ from risk_manager.dashboard.drawing import Drawing, Marks, Stroke, ticks_of_time
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.plot import LEFT, Plot, fits
 from risk_manager.dashboard.widgets.text import Text
-from risk_manager.dashboard.wording import DIM
+from risk_manager.dashboard.wording import DIM, GAIN, LOSS
 
 FRAME = 2
+_COLOURS = {"limit": LOSS, "target": GAIN, "high": DIM}
 DRAWN_EVERY_S = 3.0
 SHARE_OF_TIME = 0.01  # of a core, that drawing again and again may take
 
@@ -59,6 +60,7 @@ class DayPlot(Vertical):
         now = glance.now if glance.live and not glance.paused else glance.picture.told_at
         if course is None or glance.account is None or now is None:
             told.put(Content.styled(glance.why_no_history("day"), DIM))
+            self.border_subtitle = ""
             return
         trades = glance.history("trades")
         made_of = (course, None if trades is None else trades.trades, room, self.app.theme)
@@ -74,6 +76,7 @@ class DayPlot(Vertical):
             total=glance.account.total,
             columns=max(room.width - LEFT - FRAME, 1),
         )
+        self.border_subtitle = _beyond(chart) if is_large else ""
         self._draw(chart, is_large)
         spent_s = time.monotonic() - mono + self.query_one(Plot).rendered_in_s
         self._due_at = mono + max(DRAWN_EVERY_S, spent_s / SHARE_OF_TIME)
@@ -91,6 +94,16 @@ class DayPlot(Vertical):
             self.query_one(Sparkline).data = [net for line in lines for _, net in line]
 
 
+def _beyond(chart: Chart) -> Content:
+    """The nearest limit above the plot and below it: words inside of it would belong to a line."""
+    above = [x for x in chart.beyond if x.net > chart.high]
+    below = [x for x in chart.beyond if x.net < chart.low]
+    nearest = [("↑", min(above, key=lambda x: x.net))] if above else []
+    nearest += [("↓", max(below, key=lambda x: x.net))] if below else []
+    parts = [(f" {sign} {level.words} ", _COLOURS[level.kind]) for sign, level in nearest]
+    return Content.assemble(*parts)
+
+
 def _drawing(chart: Chart) -> Drawing:
     return Drawing(
         start=chart.start,
@@ -106,7 +119,6 @@ def _drawing(chart: Chart) -> Drawing:
             Marks(points=chart.lost, sign="▼", kind="lost"),
         ),
         levels=chart.levels,
-        beyond=chart.beyond,
     )
 
 

@@ -7,6 +7,7 @@ from textual.content import Content
 
 from risk_manager.dashboard.enforcement_facts import (
     KEPT,
+    Totals,
     accounts_shown,
     day_began,
     entries,
@@ -14,9 +15,14 @@ from risk_manager.dashboard.enforcement_facts import (
     totals,
 )
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.widgets.enforcements import PHASE_COLOURS, alarm_line
+from risk_manager.dashboard.widgets.enforcements import (
+    PHASE_COLOURS,
+    alarm_line,
+    what_was_done,
+    why_not,
+)
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, called, day_and_clock, phase
+from risk_manager.dashboard.wording import DIM, day_and_clock, phase, rules_named
 from risk_manager.feed.messages import AccountSnapshot, EnforcementAction
 
 
@@ -45,7 +51,7 @@ class EnforcementLog(Panel):
                 if a.account_id in shown
             ]
         if not story:
-            yield Content.styled("nothing had to be done", DIM)
+            yield Content.styled(glance.last_heard("nothing had to be done"), DIM)
         for _, lines in sorted(story, key=lambda one: one[0], reverse=True):
             yield from lines
 
@@ -87,20 +93,14 @@ def _totals(glance: Glance) -> Iterator[Content]:
             for a in accounts_shown(glance)
         )
     plus = "+" if is_cut else ""
-    counts = (
-        (sums.decisions, "breaches", "bold"),
-        (sums.reductions, "closes", ""),
-        (sums.cancels, "cancels", ""),
-        (sums.stops, "stops", ""),
-        (sums.shadowed, "in shadow", "$text-accent"),
-    )
-    parts = [("today: ", DIM)]
-    parts += [
-        (f"{count}{plus} {noun}  ", style)
-        for count, noun, style in counts
-        if count or noun == "breaches"
+    counts = ((sums.reductions, "close"), (sums.cancels, "cancel"), (sums.stops, "stop"))
+    parts = [
+        (f"{glance.last_heard('today')}: ", DIM),
+        (f"{_many(sums.decisions, 'decision', plus)}{_set(sums, plus)}  ", "bold"),
     ]
+    parts += [(f"{_many(count, noun, plus)}  ", "") for count, noun in counts if count]
     parts += [
+        (f"{sums.shadowed}{plus} in shadow  " if sums.shadowed else "", "$text-accent"),
         (f"{sums.failed} FAILED  " if sums.failed else "", "bold $text-error"),
         (f"{sums.unsure} UNSURE  " if sums.unsure else "", "bold $text-warning"),
     ]
@@ -111,25 +111,31 @@ def _totals(glance: Glance) -> Iterator[Content]:
         yield Content.styled(f"+ at least: the daemon tells of the newest {KEPT} an account", DIM)
 
 
+def _many(count: int, noun: str, plus: str) -> str:
+    return f"{count}{plus} {noun}{'' if count == 1 else 's'}"
+
+
+def _set(sums: Totals, plus: str) -> str:
+    """How many of the decisions locked, and how many only paused entries."""
+    kinds = ((sums.locks, "lock"), (sums.pauses, "pause"))
+    told = ", ".join(_many(count, noun, plus) for count, noun in kinds if count)
+    return f" ({told})" if told else ""
+
+
 def _entry(glance: Glance, account: AccountSnapshot, entry: EnforcementAction) -> Iterator[Content]:
     word = phase(entry)
     colour = "$text-accent" if entry.shadow else PHASE_COLOURS.get(entry.phase, DIM)
-    took = ""
-    if entry.duration_ms is not None:
-        took = f" in {entry.duration_ms:,.0f} ms"
-    tries = f" (try {entry.attempt})" if entry.attempt is not None and entry.attempt > 1 else ""
-    told = entry.details.get("message")
+    why = Content.assemble(
+        (why_not(entry), "$text-error"),
+        entry.reason or "no reason told",
+        (f"  {rules_named(entry.rule_ids)}", DIM),
+    )
+    what = what_was_done(entry)
     yield Content.assemble(
         (f"{day_and_clock(entry.timestamp, glance.now):<12} ", DIM),
         (f"{word:<8} ", f"bold {colour}"),
-        (called(entry), "bold"),
-        tries,
-        took,
+        (what, "bold") if what else why,
         (f"  {account.name or account.account_id}" if glance.every_account else "", DIM),
     )
-    yield Content.assemble(
-        " " * 13,
-        (f"{told}; " if told and not entry.success else "", "$text-error"),
-        entry.reason or "no reason told",
-        ("  " + ", ".join(entry.rule_ids) if entry.rule_ids else "", DIM),
-    )
+    if what:
+        yield Content(" " * 13) + why

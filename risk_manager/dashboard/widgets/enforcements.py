@@ -7,7 +7,7 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.panel import Column, Panel, row
-from risk_manager.dashboard.wording import DIM, called, clock, phase
+from risk_manager.dashboard.wording import DIM, WARNED, called, clock, phase, rules_named
 from risk_manager.feed.messages import AlarmRow, EnforcementAction
 
 PHASE_COLOURS = {
@@ -39,22 +39,30 @@ class Enforcements(Panel):
     def _enforcement(self, glance: Glance, entry: EnforcementAction) -> Content:
         word = phase(entry)
         colour = "$text-accent" if entry.shadow else PHASE_COLOURS.get(entry.phase, DIM)
-        what = called(entry)
-        if entry.attempt is not None and entry.attempt > 1:
-            what += f" (try {entry.attempt})"
-        if entry.duration_ms is not None and entry.success:
-            what += f" in {entry.duration_ms:.0f} ms"
-        why = f"  {entry.reason}" if entry.reason else ""
-        told = entry.details.get("message")
-        if told and not entry.success:
-            why = f"  {told};{why}"
-        rules = "  " + ", ".join(entry.rule_ids) if entry.rule_ids else ""
+        what = what_was_done(entry)
         return Content.assemble(
             _start(glance, entry.timestamp, word, colour),
-            (what, "bold"),
-            (why, ""),
-            (rules, DIM),
+            (f"{what}  " if what else "", "bold"),
+            (f"{why_not(entry)}{entry.reason}", ""),
+            (f"  {rules_named(entry.rule_ids)}", DIM),
         )
+
+
+def what_was_done(entry: EnforcementAction) -> str:
+    """A decision or a call: close position MNQZ6 (try 2) in 3,041 ms. Empty for a warning."""
+    if phase(entry) == WARNED:
+        return ""
+    tries = f" (try {entry.attempt})" if entry.attempt is not None and entry.attempt > 1 else ""
+    took = "" if entry.duration_ms is None else f" in {entry.duration_ms:,.0f} ms"
+    return f"{called(entry)}{tries}{took}"
+
+
+def why_not(entry: EnforcementAction) -> str:
+    """What the gateway said of a call that was not carried out; empty of any other."""
+    told = "" if entry.success else entry.details.get("message")
+    if not told and entry.phase == "failed":
+        told = "the gateway told no reason"
+    return f"{told}; " if told else ""
 
 
 def alarm_line(glance: Glance, alarm: AlarmRow) -> Content:

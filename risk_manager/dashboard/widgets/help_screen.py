@@ -16,8 +16,8 @@ Words
   ENFORCING    the daemon acts     SHADOW  it decides and touches nothing
   OK, WARN, BREACH   how near a limit is; UNKNOWN: no figure to be trusted
   WARNED, DECIDED, SENT, DONE, FAILED, UNSURE   what became of an enforcement
-  PAUSED, RELEASED, LOST, BACK   in the log: no new entries; a lock ended; the
-               daemon was not heard; it is heard again
+  RELEASED, LOST, BACK   in the log: a lock ended; the daemon was not heard;
+               it is heard again
   WAITS, IN FORCE, CANCELLED   an edit counts only from the reset; it counts
                now; it was taken back
   –  or  ---   not known. It never stands for zero.

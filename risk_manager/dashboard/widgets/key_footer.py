@@ -6,16 +6,27 @@ from textual.widget import Widget
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-from risk_manager.dashboard.keys import SPARED_FIRST
+from risk_manager.dashboard.glance import Glance
+from risk_manager.dashboard.keys import KEYS, SPARED_FIRST
 
+_BACK = {key.action: key.back for key in KEYS if key.back}
 _PADDING = 3  # one before the key, one between key and label, one behind
 
 
 class KeyFooter(Footer):
     """Textual's footer, which would cut the last keys off."""
 
+    _every_account = False
+
+    def show(self, glance: Glance) -> None:
+        """Note what the keys would do now; the footer is made anew when the bindings change."""
+        self._every_account = glance.every_account
+
     def compose(self) -> ComposeResult:
         keys = list(super().compose())
+        for key in keys:
+            if isinstance(key, FooterKey) and self._every_account:
+                key.description = _BACK.get(key.action, key.description)
         for action in SPARED_FIRST:
             if sum(map(_width, keys)) <= self.app.size.width:
                 break

@@ -17,6 +17,9 @@ from risk_manager.dashboard.wording import (
     day_and_clock,
     duration,
     lock_ends,
+    lock_word,
+    rules_named,
+    set_by,
 )
 from risk_manager.feed.messages import AccountSnapshot, LockRow, PastLock
 
@@ -29,17 +32,17 @@ class Lockouts(Panel):
         super().show(glance)
 
     def lines(self, glance: Glance) -> Iterator[Content]:
-        yield Content.styled("In force", "bold")
         locks = [
             (account, lock)
             for account in accounts_shown(glance)
             for lock in account.locks
             if glance.rule_filter in ("", lock.rule_id)
         ]
+        yield Content.styled(glance.last_heard("In force") if locks else "In force", "bold")
         for account, lock in locks:
             yield from _lock(glance, account, lock)
         if not locks:
-            yield Content.styled("  none", DIM)
+            yield Content.styled(glance.last_heard("  none"), DIM)
         yield Content("")
         past = list(_past(glance))
         yield from past or _ended(glance)
@@ -54,8 +57,7 @@ def _name(glance: Glance, account: AccountSnapshot) -> str:
 
 def _lock(glance: Glance, account: AccountSnapshot, lock: LockRow) -> Iterator[Content]:
     flat = lock.policy == "flat"
-    full = "LOCKED" if lock.scope == "account" else "BLOCKED"
-    word = {"flat": full, "no_entries": "NO NEW ENTRIES"}.get(lock.policy, lock.policy.upper())
+    word = lock_word(lock.policy, lock.scope)
     where = "whole account" if lock.scope == "account" else scope(lock)
     yield Content.assemble(
         "  ",
@@ -66,9 +68,8 @@ def _lock(glance: Glance, account: AccountSnapshot, lock: LockRow) -> Iterator[C
     )
     yield Content(" " * 17 + lock.reason)
     lifts = "an administrator may lift it" if lock.admin_may_clear else "nobody can lift it"
-    yield Content.styled(
-        " " * 17 + f"since {clock(lock.set_at, glance.now)}, by {lock.rule_id}; {lifts}", DIM
-    )
+    since = f"since {clock(lock.set_at, glance.now)}, by {set_by(lock.rule_id)}"
+    yield Content.styled(f"{'':17}{since}; {lifts}", DIM)
 
 
 def _past(glance: Glance) -> Iterator[Content]:
@@ -87,7 +88,7 @@ def _past(glance: Glance) -> Iterator[Content]:
         ]
     if not is_told:
         return
-    yield Content.styled("Over, the last one set first", "bold")
+    yield Content.styled("Over, the newest first", "bold")
     if not found:
         yield Content.styled("  none on this page", DIM)
     for account, lock in sorted(found, key=lambda one: one[1].set_at, reverse=True):
@@ -98,14 +99,14 @@ def _past_lock(glance: Glance, account: AccountSnapshot, lock: PastLock) -> Iter
     assert lock.cleared_at is not None
     lasted = (lock.cleared_at - lock.set_at).total_seconds()
     where = "whole account" if lock.scope == "account" else lock.scope.partition(":")[2]
-    word = {"flat": "LOCKED", "no_entries": "NO ENTRIES"}.get(lock.policy, lock.policy.upper())
+    word = lock_word(lock.policy, lock.scope)
     yield Content.assemble(
         (f"  {day_and_clock(lock.set_at, glance.now):<12} ", DIM),
         (f"{word} {duration(lasted)}", "bold"),
         f"  {where}: {lock.reason}",
     )
     yield Content.styled(
-        f"{'':15}{lock.rule_id}; ended {day_and_clock(lock.cleared_at, glance.now)}:"
+        f"{'':15}{set_by(lock.rule_id)}; ended {day_and_clock(lock.cleared_at, glance.now)}:"
         f" {cleared(lock.cleared_by)}  {_name(glance, account)}",
         DIM,
     )
@@ -125,7 +126,7 @@ def _ended(glance: Glance) -> Iterator[Content]:
             (f"  {clock(lock.at, glance.now):<12} ", DIM),
             (cleared(lock.by), "bold"),
             f"  {where}  {lock.reason}",
-            (f"  {lock.rule_id}  {_name(glance, accounts[lock.account_id])}", DIM),
+            (f"  {set_by(lock.rule_id)}  {_name(glance, accounts[lock.account_id])}", DIM),
         )
     if not ended:
         yield Content.styled("  none", DIM)
@@ -144,7 +145,7 @@ def _decided(glance: Glance) -> Iterator[Content]:
             ("SHADOW  " if entry.shadow else "", "bold $text-accent"),
             (called(entry), "bold"),
             f"  {entry.reason}",
-            (f"  {', '.join(entry.rule_ids)}  {_name(glance, account)}", DIM),
+            (f"  {rules_named(entry.rule_ids)}  {_name(glance, account)}", DIM),
         )
     if not locking:
         yield Content.styled("  none that the daemon still tells of", DIM)

@@ -6,7 +6,7 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, countdown, release
+from risk_manager.dashboard.wording import DIM, countdown, lock_word, release
 from risk_manager.feed.messages import LockRow
 
 
@@ -25,9 +25,8 @@ class Locks(Panel):
         assert glance.account is not None
         for lock in glance.account.locks:
             flat = lock.policy == "flat"
-            word = "BLOCKED" if lock.scope != "account" else "LOCKED"
             yield Content.assemble(
-                (f" {word} " if flat else " NO NEW ENTRIES ", _badge(flat)),
+                (f" {lock_word(lock.policy, lock.scope)} ", _badge(flat)),
                 (f" {scope(lock)} ", "bold"),
                 (ends(glance, lock), "bold"),
             )

@@ -10,11 +10,11 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.incident_phases import phases
-from risk_manager.dashboard.story import Incident, incidents
+from risk_manager.dashboard.story import WORD_WIDTH, Incident, incidents
 from risk_manager.dashboard.story_pages import is_earlier, pages, story_shown
 from risk_manager.dashboard.widgets.enforcement_log import filter_words, page_words
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, clock, colour_of, signed
+from risk_manager.dashboard.wording import DIM, clock, colour_of, rules_named, signed
 
 _COLOURS = {"good": "$text-success", "care": "$text-warning", "bad": "$text-error", "dim": DIM}
 Key = tuple[object, ...]
@@ -31,6 +31,11 @@ class LogView(Panel, can_focus=False):
         self._chosen: Key | None = None  # None: the newest
         self._open: set[Key] = set()
         self._rows: dict[Key, tuple[int, int]] = {}  # the first line of each, and how many
+
+    @property
+    def has_incidents(self) -> bool:
+        """Whether there is one to choose."""
+        return bool(self._rows)
 
     def move(self, glance: Glance, by: int) -> None:
         """Choose the next incident, or the one before, and bring it into view."""
@@ -132,12 +137,12 @@ def _results(glance: Glance) -> Iterator[Content]:
 
 
 def _nothing(glance: Glance) -> str:
+    if not pages(glance):
+        return glance.why_not_told
     errors = [page.error for _, page in pages(glance) if page.error]
     if errors:
         return f"earlier entries cannot be told: {errors[0]}"
-    if is_earlier(glance) and not pages(glance):
-        return "asked for; the daemon has not told it yet"
-    return "nothing has happened that the daemon still tells of"
+    return "nothing that day" if is_earlier(glance) else "nothing today"
 
 
 def line(incident: Incident, now: datetime | None, whose: str = "", mark: str = " ") -> Content:
@@ -145,8 +150,8 @@ def line(incident: Incident, now: datetime | None, whose: str = "", mark: str = 
     return Content.assemble(
         (mark, "bold $text-accent"),
         (f"{clock(incident.at)} ", DIM),
-        (f"{incident.word:<9} ", f"bold {_COLOURS.get(incident.tone, '')}".strip()),
+        (f"{incident.word:<{WORD_WIDTH}} ", f"bold {_COLOURS.get(incident.tone, '')}".strip()),
         (f"{whose}  " if whose else "", "bold"),
         incident.sentence(now),
-        (f"  {', '.join(incident.rule_ids)}" if incident.rule_ids else "", DIM),
+        (f"  {rules_named(incident.rule_ids)}", DIM),
     )

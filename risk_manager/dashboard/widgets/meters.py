@@ -1,16 +1,17 @@
-"""How far the account is from each of its limits, the nearest first."""
+"""How far the account is from each of its limits, the most urgent first."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
-from risk_manager.dashboard.shades import is_harmless, percent, place, word_and_colour
+from risk_manager.dashboard.shades import percent, place, row_start
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, in_force
-from risk_manager.feed.messages import LockRow, MeterRow
+from risk_manager.dashboard.wording import DIM, in_force, whole_words
+from risk_manager.feed.messages import MeterRow
 
-_TITLE_WIDTH = 22
+_LEAST_BAR, _WIDEST_BAR = 12, 40
+_PERCENT_WIDTH = 5
 _ROOM_FOR_BARS = 50
 
 
@@ -19,49 +20,47 @@ class Meters(Panel):
     empty = "no rules are in force for this account"
 
     def lines(self, glance: Glance) -> Iterator[Content]:
-        assert glance.account is not None
-        nearest_first = sorted(
-            glance.account.meters,
-            key=lambda m: (
-                m.counts_from is not None,
-                place(m),
-                is_harmless(m),
-                -(m.used or 0.0),
-                m.unit != "USD",
-                m.spec_id,
-            ),
-        )
-        for meter in nearest_first:
+        account = glance.account
+        assert account is not None
+        width = max((len(_title(meter)) for meter in account.meters), default=0)
+        for meter in sorted(account.meters, key=lambda m: place(m, account)):
             if self.room < _ROOM_FOR_BARS:  # more limits in sight are worth more than bars
-                yield _one_line(glance, meter)
+                yield self._one_line(glance, meter)
                 continue
-            yield self._bar_line(meter, glance.account.locks)
-            indent = " " * 8
-            since = in_force(meter, glance.now)
-            yield Content.styled(indent + (f"{since}: " if since else "") + meter.sentence, DIM)
+            yield self._bar_line(glance, meter, width)
+            indent = " " * len(row_start(glance, meter)[0])
+            yield Content.styled(indent + _told(glance, meter, self.room - len(indent)), DIM)
 
-    def _bar_line(self, meter: MeterRow, locks: Iterable[LockRow]) -> Content:
-        word, colour = word_and_colour(meter, locks)
-        title = meter.title + (" (shadow)" if meter.shadow else "")
-        width = min(_TITLE_WIDTH, max(self.room - 20, 10))
-        shown = Content(title).truncate(width, ellipsis=True)
-        bar_width = min(max(self.room - 8 - width - 6, 4), 40)
+    def _bar_line(self, glance: Glance, meter: MeterRow, longest: int) -> Content:
+        start, colour = row_start(glance, meter)
+        room = self.room - len(start) - 1 - _PERCENT_WIDTH
+        width = min(longest, max(room - _LEAST_BAR, 10))
+        title = Content(_title(meter)).truncate(width, ellipsis=True)
         return Content.assemble(
-            (f"{word:<7} ", f"bold {colour}"),
-            shown.pad_right(width - shown.cell_length + 1),
-            bar(meter.used, bar_width, colour),
-            (f"{percent(meter):>5}", f"bold {colour}"),
+            (start, f"bold {colour}"),
+            title.pad_right(width - title.cell_length + 1),
+            bar(meter.used, min(max(room - width, 4), _WIDEST_BAR), colour),
+            (f"{percent(meter, glance.account):>{_PERCENT_WIDTH}}", f"bold {colour}"),
+        )
+
+    def _one_line(self, glance: Glance, meter: MeterRow) -> Content:
+        start, colour = row_start(glance, meter)
+        lead = f"{start}{percent(meter, glance.account):>4} "
+        shadow = "shadow: " if meter.shadow else ""
+        return Content.assemble(
+            (lead, f"bold {colour}"),
+            (shadow, "$text-accent"),
+            _told(glance, meter, self.room - len(lead) - len(shadow)),
         )
 
 
-def _one_line(glance: Glance, meter: MeterRow) -> Content:
-    word, colour = word_and_colour(meter, () if glance.account is None else glance.account.locks)
+def _title(meter: MeterRow) -> str:
+    return meter.title + (" (shadow)" if meter.shadow else "")
+
+
+def _told(glance: Glance, meter: MeterRow, room: int) -> str:
     since = in_force(meter, glance.now)
-    return Content.assemble(
-        (f"{word:<7}{percent(meter):>5} ", f"bold {colour}"),
-        ("shadow: " if meter.shadow else "", "$text-accent"),
-        (f"{since}: " if since else "") + meter.sentence,
-    )
+    return whole_words((f"{since}: " if since else "") + meter.sentence, room)
 
 
 def bar(used: float | None, width: int, colour: str) -> Content:

@@ -36,7 +36,8 @@ class Panel(VerticalScroll):
         if glance.account is None:  # "flat" would be a claim
             self.put_lines([Content.styled("not known yet", "dim")])
         else:
-            self.put_lines(self.lines(glance))
+            empty = Content.styled(glance.last_heard(self.empty), "dim")
+            self.put_lines(list(self.lines(glance)) or [empty])
 
     def note(self, text: str) -> None:
         """Show this in the border below. It is data, and the same text again costs nothing."""
@@ -45,8 +46,7 @@ class Panel(VerticalScroll):
             self.border_subtitle = Content(text)
 
     def put_lines(self, lines: Iterable[Content]) -> None:
-        shown = list(lines) or [Content.styled(self.empty, "dim")]
-        self.query_one(Text).put(Content("\n").join(shown))
+        self.query_one(Text).put(Content("\n").join(lines))
 
     @property
     def text(self) -> str:

@@ -127,14 +127,6 @@ class Plot(PlotWidget, can_focus=False):
             if row not in taken:
                 taken.add(row)
                 self._write_at(canvas, row, f" {level.words} ", level.kind)
-        above = [x for x in drawing.beyond if x.net > drawing.high]
-        below = [x for x in drawing.beyond if x.net < drawing.low]
-        if above:
-            nearest = min(above, key=lambda x: x.net)
-            self._write_at(canvas, 1, f" ↑ {nearest.words} ", nearest.kind)
-        if below:
-            nearest = max(below, key=lambda x: x.net)
-            self._write_at(canvas, canvas.size.height - 2, f" ↓ {nearest.words} ", nearest.kind)
 
     def _write_at(self, canvas: Canvas, row: int, words: str, kind: str) -> None:
         """Write at the left or at the right, where less of the curves is covered."""

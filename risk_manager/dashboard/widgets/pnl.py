@@ -21,8 +21,10 @@ from risk_manager.dashboard.wording import (
     UNKNOWN,
     colour_of,
     dollars,
+    duration,
     price,
     signed,
+    whole_words,
 )
 from risk_manager.feed.messages import DayTrade, ResultAt, TradeSums
 
@@ -117,8 +119,10 @@ class HistoryPanel(Panel):
         self._made_of: object = None
 
     def show(self, glance: Glance) -> None:
-        shown = None if glance.account is None else glance.account.account_id
-        made_of = (shown, self.room, self.app.size, [glance.history(kind) for kind in self.kinds])
+        account = glance.account
+        shown = account and (account.account_id, account.realised_net, bool(account.positions))
+        answers = [glance.history(kind) for kind in self.kinds]
+        made_of = (shown, glance.live, self.room, self.app.size, answers)
         if made_of != self._made_of:
             self._made_of = made_of
             super().show(glance)
@@ -140,10 +144,14 @@ class DayTrades(HistoryPanel):
         if answer is None or answer.error:
             yield Content.styled(glance.why_no_history("trades"), DIM)
             return
+        fees = _entry_fees(glance, answer.trades)
+        told = [Content.styled(whole_words(fees, self.room), DIM)] if fees else []
         if not answer.trades:
+            yield from told
             return
         columns = self._columns(answer.trades)
         yield headings(columns)
+        yield from told
         for trade in answer.trades:
             cells = _trade_cells(glance, trade)
             yield row(columns, [cells[column.heading] for column in columns])
@@ -172,12 +180,27 @@ class DayTrades(HistoryPanel):
         return needed
 
 
+def _entry_fees(glance: Glance, trades: Sequence[DayTrade]) -> str:
+    """The fees of entries that no trade has yet, but the realised result; empty without any.
+
+    While the account knows of a newer trade than these, they cannot be told.
+    """
+    account = glance.account
+    if account is None or not account.positions:
+        return ""
+    if [t.closed_at for t in account.trades[:1]] != [t.closed_at for t in trades[:1]]:
+        return ""
+    paid = round(account.realised_net - (trades[0].realised_after if trades else 0.0), 2)
+    since = " since the last close" if trades else ""
+    return f"{signed(paid)} entry fees{since}" if paid else ""
+
+
 def _trade_cells(glance: Glance, trade: DayTrade) -> dict[str, tuple[str, str]]:
     held = max((trade.closed_at - trade.opened_at).total_seconds(), 0.0)
     return {
         "closed": (f"{trade.closed_at.astimezone():%H:%M:%S}", DIM),
         "trade": (_lots(trade), "bold"),
-        "held": (_span(held), DIM),
+        "held": (duration(held), DIM),
         "price": (price(trade.price), ""),
         "net": (signed(trade.net), colour_of(trade.net)),
         "fees": (dollars(trade.fees), DIM),
@@ -189,12 +212,6 @@ def _lots(trade: DayTrade) -> str:
     """The lots closed, signed as they were held; `…`: others are still open."""
     side = {"long": "+", "short": "-"}.get(trade.side, "")
     return f"{side}{trade.size} {trade.symbol}{'' if trade.is_over else '…'}"
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}:{rest:02d}"
 
 
 class DaySums(HistoryPanel):

@@ -62,7 +62,7 @@ def _position(glance: Glance, position: PositionRow) -> Content:
         ("  CLOSING" if position.closing else "", "bold $text-warning"),
         ("  now ", DIM),
         *_quote(glance, position),
-        (f"  held {age(glance.seconds_since(position.opened_at))}", DIM),
+        (f"  held {age(glance.lasted_s(position.opened_at))}", DIM),
     )
 
 

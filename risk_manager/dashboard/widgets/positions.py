@@ -57,7 +57,7 @@ class Positions(Panel):
                 **_now(glance, position),
                 "open P&L": _open(position),
                 "at stop": _at_stop(glance, glance.account, position),
-                "held": (age(glance.seconds_since(position.opened_at)), DIM),
+                "held": (age(glance.lasted_s(position.opened_at)), DIM),
             }
             yield row([_COLUMNS[part] for part in shows], [cells[part] for part in shows])
 

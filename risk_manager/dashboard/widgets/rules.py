@@ -7,11 +7,11 @@ from textual.content import Content
 
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.rule_facts import last_breach
-from risk_manager.dashboard.shades import percent, word_and_colour
+from risk_manager.dashboard.shades import percent, row_start
 from risk_manager.dashboard.waiting_limits import in_full
 from risk_manager.dashboard.widgets.meters import bar
 from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, clock, countdown, in_force
+from risk_manager.dashboard.wording import DIM, clock, countdown, in_force, whole_words
 from risk_manager.feed.messages import AccountSnapshot, MeterRow
 
 _TITLE_WIDTH = 26
@@ -65,34 +65,37 @@ class Rules(Panel, can_focus=False):
         chosen = self.chosen(glance)
         for meter in in_order(glance.account):
             mark = "▶ " if meter is chosen else "  "
-            line = self._bar_line(glance.account, meter)
+            line = self._bar_line(glance, meter)
             yield Content.assemble((mark, "bold $text-accent")) + line
             yield self._told(glance, meter)
 
-    def _bar_line(self, account: AccountSnapshot, meter: MeterRow) -> Content:
-        word, colour = word_and_colour(meter, account.locks)
-        width = min(_TITLE_WIDTH, max(self.room - 26, 10))
+    def _bar_line(self, glance: Glance, meter: MeterRow) -> Content:
+        start, colour = row_start(glance, meter)
+        width = min(_TITLE_WIDTH, max(self.room - 18 - len(start), 10))
         tag = "SHADOW" if meter.shadow else ""
         title = Content(meter.title).truncate(width, ellipsis=True)
-        bar_width = min(max(self.room - 30 - width, 4), 60)
+        bar_width = min(max(self.room - 22 - len(start) - width, 4), 60)
         return Content.assemble(
-            (f"{word:<7} ", f"bold {colour}"),
+            (start, f"bold {colour}"),
             title.pad_right(width - title.cell_length + 1),
             bar(meter.used, bar_width, colour),
-            (f"{percent(meter):>6} ", f"bold {colour}"),
+            (f"{percent(meter, glance.account):>6} ", f"bold {colour}"),
             (tag, "bold $text-accent"),
         )
 
     def _told(self, glance: Glance, meter: MeterRow) -> Content:
         assert glance.account is not None
-        since = in_force(meter, glance.now)
+        indent = " " * (2 + len(row_start(glance, meter)[0]))
         breach = last_breach(glance.account, meter.rule_id)
         when = "" if breach is None else f"last acted {clock(breach.timestamp, glance.now)}  "
+        since = in_force(meter, glance.now)
+        since = f"{since}: " if since else ""
+        room = self.room - len(indent) - len(when) - len(since)
         return Content.assemble(
-            " " * 10,
+            indent,
             (when, "$text-warning"),
-            (f"{since}: " if since else "", "bold"),
-            (meter.sentence, DIM),
+            (since, "bold"),
+            (whole_words(meter.sentence, room), DIM),
         )
 
 

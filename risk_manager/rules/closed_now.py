@@ -22,8 +22,15 @@ def left_if_closed(view: View, left: Decimal, of: str = "") -> str:
         return ""
     left += open_pnl
     if left <= 0:
-        return "; closed now, limit reached"
+        past = f"{dollars(-left)} past the limit" if left else "limit reached"
+        return f"; closed now, {past}"
     return f"; closed now, {dollars(left)}{of}{ticks_from_here(view, left)}"
+
+
+def is_reached_if_closed(view: View, left: Decimal) -> bool:
+    """Whether a loss limit of which so much is left is reached once all is closed."""
+    open_pnl = open_result(view)
+    return open_pnl is not None and left + open_pnl <= 0
 
 
 def to_go_if_closed(view: View, to_go: Decimal, reached: str) -> str:

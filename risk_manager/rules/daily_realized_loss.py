@@ -10,7 +10,7 @@ from risk_manager.domain.decisions import Severity, Verdict
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.rule import Meter, MeterState
 from risk_manager.domain.view import View
-from risk_manager.rules.closed_now import left_if_closed, ticks_from_here
+from risk_manager.rules.closed_now import is_reached_if_closed, left_if_closed, ticks_from_here
 from risk_manager.rules.day_result import DayResultRule
 
 Fraction = Annotated[Decimal, Field(gt=0, lt=1)]
@@ -108,7 +108,9 @@ class DailyRealizedLoss(DayResultRule):
         state = MeterState.OK
         if left <= 0:
             state = MeterState.BREACH
-        elif any(lost >= w * self.limit for w in self.warn_at):
+        elif any(lost >= w * self.limit for w in self.warn_at) or (
+            not self.include_unrealized and is_reached_if_closed(view, left)
+        ):
             state = MeterState.WARN
         return self.reading(
             current=lost,

@@ -16,7 +16,7 @@ from risk_manager.domain.rule import Meter, MeterState, Rule
 from risk_manager.domain.rulebook import PnlBasis
 from risk_manager.domain.trading_days import weekdays
 from risk_manager.domain.view import View
-from risk_manager.rules.closed_now import left_if_closed, ticks_from_here
+from risk_manager.rules.closed_now import is_reached_if_closed, left_if_closed, ticks_from_here
 from risk_manager.rules.day_course import (
     Course,
     day_course,
@@ -183,7 +183,9 @@ class PeriodLoss(Rule):
             )
         lost, left = max(-result, ZERO), self.limit + result
         state = MeterState.OK
-        if any(lost >= w * self.limit for w in self.warn_at):
+        if any(lost >= w * self.limit for w in self.warn_at) or (
+            not self.include_unrealized and is_reached_if_closed(view, left)
+        ):
             state = MeterState.WARN
         sentence = f"{dollars(left)} left this {self.period}"
         if result > 0:

@@ -8,6 +8,7 @@ import pytest
 from desk import MORNING, Desk, DeskMaker, rules_from
 
 from risk_manager.domain.decisions import Outcome, Severity
+from risk_manager.domain.rule import MeterState
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.trading_calendar import TradingDay
 
@@ -314,6 +315,17 @@ def said(d: Desk) -> str:
     return d.meter("daily_realized_loss").sentence
 
 
+async def test_the_meter_warns_where_closing_now_would_reach_the_limit(desk: DeskMaker) -> None:
+    d = desk(daily_realized_loss={"limit": 500, "warn_at": []})
+    await d.loss("334.41")
+    await d.position("MNQ", 5, 21000)
+    await d.quote("MNQ", 20990)
+    assert d.meter("daily_realized_loss").state is MeterState.OK
+    await d.quote("MNQ", 20973.75)
+    assert said(d) == "$165.59 left today; closed now, $96.91 past the limit"
+    assert d.meter("daily_realized_loss").state is MeterState.WARN
+
+
 async def test_the_meter_counts_ticks_from_the_present_price(desk: DeskMaker) -> None:
     """The position is $45.00 down, which no closed trade shows: 24 ticks are left, not 54."""
     d = desk(daily_realized_loss=LIMIT)
@@ -326,7 +338,7 @@ async def test_the_meter_counts_ticks_from_the_present_price(desk: DeskMaker) ->
     await d.quote("MNQ", 20992.5 - 24 * 0.25)
     assert said(d) == "$81.97 left today; closed now, $0.97 = 0 ticks on 3"
     await d.quote("MNQ", 20992.5 - 25 * 0.25)
-    assert said(d) == "$81.97 left today; closed now, limit reached"
+    assert said(d) == "$81.97 left today; closed now, $0.53 past the limit"
     await d.quote("MNQ", 21000 + 12 * 0.25)
     assert said(d) == "$81.97 left today; closed now, $99.97 = 66 ticks on 3"
     meter = d.meter("daily_realized_loss")

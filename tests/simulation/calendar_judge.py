@@ -5,6 +5,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from simulation.day_judge import FIRED_MARGIN, SEEN_S
+
+from risk_manager.domain.decisions import Decision, LockOut
+
 if TYPE_CHECKING:
     from simulation.oracle import Oracle
 
@@ -13,7 +17,7 @@ CAP = 3
 GROUP = (101, 102)
 """Both, also on days on which the second account is not in the login and therefore unknown."""
 HELD_TOGETHER = {1: 4, 2: 7}
-LOST_TOGETHER = Decimal(700)
+LOST_TOGETHER = Decimal(500)
 BEFORE, AFTER = timedelta(minutes=4), timedelta(minutes=6)
 SLACK = timedelta(seconds=10)
 """Nobody can tell a clock that is wrong by less."""
@@ -27,6 +31,7 @@ def limits_for(seed: int, release_at: datetime, accounts: tuple[int, ...]) -> di
         "release_at": release_at.isoformat(),
         "release_action": ("block_entries", "flat")[seed % 2],
         "held_together": HELD_TOGETHER[len(accounts)],
+        "lost_with_open": seed % 2 == 0,
     }
 
 
@@ -51,6 +56,7 @@ def sections(own: dict[str, Any]) -> dict[str, Any]:
                 "accounts": GROUP,
                 "measure": "day_loss",
                 "limit": LOST_TOGETHER,
+                "include_unrealized": own["lost_with_open"],
             },
         ],
         "own_pace": {"armed": True, "min_days": 1},
@@ -93,6 +99,28 @@ class CalendarJudge:
         if lost >= LOST_TOGETHER + MARGIN:
             for account_id, contract_id in holders:
                 yield ("group loss", account_id, contract_id), 0.0
+
+    def judge(self, decision: Decision) -> None:
+        """A loss of the group must have been there at the exchange, within the last seconds.
+
+        Only the first lock is judged; the others follow it.
+        """
+        accounts = self._world.account_ids
+        is_lock = any(isinstance(ask, LockOut) for ask in decision.asks)
+        is_first = is_lock and not decision.reason.startswith("locked with")
+        if decision.rule_id != "lost-together" or not is_first:
+            return
+        if not all(self._oracle.knows_everything(a, SEEN_S) for a in accounts):
+            return
+        lowest = sum(
+            (self._oracle.days.lowest(a, with_open=self._own["lost_with_open"]) for a in accounts),
+            Decimal(0),
+        )
+        if lowest > -LOST_TOGETHER + FIRED_MARGIN * len(accounts):
+            self._oracle.violate(
+                "a group was locked without a reason",
+                f"{decision.reason}; at the exchange {lowest} at least",
+            )
 
     def look(self) -> None:
         """In the window every account that has been read is locked."""

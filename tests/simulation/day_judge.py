@@ -83,6 +83,12 @@ class DayJudge:
                 course.judged_at = self._world.now
                 self._judge_due(account_id, course)
 
+    def lowest(self, account_id: int, *, with_open: bool) -> Decimal:
+        """The lowest result of the day at the exchange within the last seconds."""
+        self.look()
+        seen = self._course(account_id).seen
+        return min(equity if with_open else realised for _, equity, realised in seen)
+
     def _course(self, account_id: int) -> Course:
         today = self._oracle.today_of_the_exchange()
         course = self._courses.get(account_id)

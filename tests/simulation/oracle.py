@@ -884,6 +884,8 @@ class Oracle:
         self.days.judge(decision)
         if self.behaviour is not None:
             self.behaviour.judge(decision)
+        if self.calendar is not None:
+            self.calendar.judge(decision)
         if decision.rule_id == "no_stop_loss_grace":
             for ask in decision.asks:
                 if not isinstance(ask, Close):

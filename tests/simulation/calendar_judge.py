@@ -103,8 +103,11 @@ class CalendarJudge:
     def judge(self, decision: Decision) -> None:
         """A loss of the group must have been there at the exchange, within the last seconds.
 
-        Only the first lock is judged; the others follow it.
+        Only the first lock is judged; the others follow it. Results are followed only on days with
+        the rules over the course of days.
         """
+        if self._world.limits.get("over_days") is None:
+            return
         accounts = self._world.account_ids
         is_lock = any(isinstance(ask, LockOut) for ask in decision.asks)
         is_first = is_lock and not decision.reason.startswith("locked with")

@@ -1,7 +1,6 @@
 """One life of the daemon: its real parts, from a start to a crash or a stop."""
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -298,8 +297,13 @@ class Life:
         )
 
     async def _guarded(self, work: Any) -> None:
-        with contextlib.suppress(Crashed):
+        try:
             await work
+        except Crashed:
+            return
+        except Exception as error:  # a fault of the daemon or of the judge, never of the weather
+            self.world.oracle.violate("a task has failed", f"{type(error).__name__}: {error}")
+            raise
 
     @property
     def is_judging(self) -> bool:

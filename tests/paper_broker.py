@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import httpx
-from project_x_py.exceptions import ProjectXConnectionError, ProjectXDataError
+import aiohttp
 
 from risk_manager.broker.replies import StatusError
 from risk_manager.broker.single_requests import Lane
+from risk_manager.broker.warm_connections import UnreadableAnswer
 
 type Effect = Callable[[], dict[str, Any]]
 type Fault = Callable[[Effect], Awaitable[object]]
@@ -58,7 +58,7 @@ def answer(body: object) -> Fault:
 async def lost_reply(effect: Effect) -> object:
     """It happens, and nobody hears of it."""
     effect()
-    raise ProjectXConnectionError("Server disconnected without sending a response.")
+    raise aiohttp.ServerDisconnectedError
 
 
 async def fails_after_effect(effect: Effect) -> object:
@@ -68,15 +68,15 @@ async def fails_after_effect(effect: Effect) -> object:
 
 async def garbled(effect: Effect) -> object:
     effect()
-    raise ProjectXDataError("Failed to parse JSON")
+    raise UnreadableAnswer("unexpected end of data")
 
 
 async def no_line(effect: Effect) -> object:
-    raise ProjectXConnectionError("All connection attempts failed")
+    raise aiohttp.ClientOSError("connection reset")
 
 
 async def never_left(effect: Effect) -> object:
-    raise httpx.ConnectError("Connection refused")
+    raise aiohttp.ConnectionTimeoutError("Connection timeout")
 
 
 def hang(gate: asyncio.Event) -> Fault:

@@ -13,6 +13,7 @@ from risk_manager.broker.single_requests import Body, Gateway, Lane
 from risk_manager.broker.task_group import OnError, TaskGroup, log_error
 from risk_manager.clock import Clock
 from risk_manager.domain.call_codes import CANCEL
+from risk_manager.right_of_way import RightOfWay
 
 READ_AGAIN_AFTER_SECONDS = (0.15, 0.5)
 
@@ -43,7 +44,8 @@ class _Attempt:
 class Lanes(AsyncClosing):
     """The only access to the gateway's REST, as an async context manager.
 
-    Nothing the gateway or the network does raises an exception here: see `Answer`.
+    Nothing the gateway or the network does raises an exception here: see `Answer`. Reads wait while
+    the `right_of_way` is taken, closes and cancels do not.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class Lanes(AsyncClosing):
         limits: Limits | None = None,
         on_call: Callable[[Call], None] = lambda _: None,
         on_error: OnError = log_error,
+        right_of_way: RightOfWay | None = None,
     ) -> None:
         self._gateway = gateway
         self._clock = clock
+        self._right_of_way = right_of_way or RightOfWay()
         self._limits = limits or Limits()
         self._on_call = on_call
         self._on_error = on_error
@@ -135,7 +139,11 @@ class Lanes(AsyncClosing):
         return reply
 
     async def look(self, path: str, body: Body, limit_seconds: float | None = None) -> Reply:
-        """Make a read that enforcement waits for: ahead of all others, one try, a short wait."""
+        """Make a read that enforcement waits for: ahead of all others, one try, a short wait.
+
+        It leaves once the facts that have arrived are judged, as every read does.
+        """
+        await self._right_of_way.give_way()
         limit = self._limits.look_seconds if limit_seconds is None else limit_seconds
         now = self._clock.monotonic()
         lane = self._budget.lane_of_look(now)
@@ -167,6 +175,8 @@ class Lanes(AsyncClosing):
 
     async def _read_in_turn(self, path: str, body: Body, ends: float) -> Reply:
         while True:
+            # Before the budget is asked: between the answer and the request nothing may wait.
+            await self._right_of_way.give_way()
             now = self._clock.monotonic()
             wait = self._budget.read_in_seconds(now)
             if wait <= 0:

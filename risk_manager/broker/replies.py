@@ -11,15 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 import aiohttp
-import httpx
-from project_x_py.exceptions import (
-    OrderSubmissionUncertainError,
-    ProjectXAuthenticationError,
-    ProjectXConnectionError,
-    ProjectXDataError,
-    ProjectXRateLimitError,
-    ProjectXServerError,
-)
 
 from risk_manager.broker.surrogates import without_surrogates
 from risk_manager.broker.warm_connections import UnreadableAnswer
@@ -74,11 +65,6 @@ class StatusError(Exception):
 
 # Raised before any byte of the request has been sent.
 _NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
@@ -117,17 +103,9 @@ def reply_of_error(path: str, error: BaseException) -> Reply:
     if any(isinstance(e, _NEVER_SENT) for e in _causes(error)):
         return Reply(answer=Answer.UNSENT, message=f"no connection to the gateway{_because(error)}")
     match error:
-        case ProjectXAuthenticationError():
-            return Reply(answer=Answer.UNAUTHORISED, message="the login is no longer accepted")
-        case ProjectXRateLimitError():
-            return Reply(answer=Answer.LIMITED, message="too many requests")
-        case OrderSubmissionUncertainError():
-            return _reply_of_uncertain(path, error)
-        case ProjectXConnectionError() | httpx.HTTPError() | aiohttp.ClientError() | TimeoutError():
+        case aiohttp.ClientError() | TimeoutError():
             return _unknown(f"connection trouble in {path}{_because(error)}")
-        case ProjectXServerError():
-            return _unknown(f"the gateway has a problem{_because(error)}")
-        case ProjectXDataError() | UnreadableAnswer():
+        case UnreadableAnswer():
             return _unknown(f"the answer to {path} cannot be read{_because(error)}")
     return _unknown(f"{path} ended in {type(error).__name__}{_because(error)}")
 
@@ -167,16 +145,6 @@ def _reply_of_status(path: str, error: StatusError) -> Reply:
         case status if status >= 500:
             return _unknown(f"the gateway has a problem{_because(error)}")
     return _unknown(f"{path} was answered oddly{_because(error)}")
-
-
-def _reply_of_uncertain(path: str, error: OrderSubmissionUncertainError) -> Reply:
-    # Only reached when no status was seen on the wire: the message is then the only information.
-    words = str(error)
-    if "rate-limited" in words:
-        return Reply(answer=Answer.LIMITED, message="too many requests")
-    if "received 401" in words:
-        return Reply(answer=Answer.UNAUTHORISED, message="the login is no longer accepted")
-    return _unknown(f"no clear answer to {path}{_because(error.__cause__ or error)}")
 
 
 def _unknown(message: str) -> Reply:

@@ -83,7 +83,7 @@ class SessionTimings:
     request: int = 5
     """How long enforcement's connections wait for each part of an answer."""
     read: int = 10
-    """The same for the SDK's client, which reads what can wait."""
+    """The same for reads that can wait, and for the SDK's client, which logs in."""
     login: float = 15.0
     logout: float = 2.0
     between_logins: float = 1.0
@@ -143,9 +143,10 @@ class Token:
 class GatewaySession(AsyncClosing):
     """The login. An async context manager: entering builds the clients, it does not log in.
 
-    `connections` are for enforcement, `client` is for reads; they share the token but no
-    connection. Call `log_in` until it succeeds, then run `run` in the daemon's task group: it
-    renews the token in time and keeps the connections open. A caller that gets a 401 calls `renew`.
+    `connections` are for enforcement, `read_connections` for reads that can wait, and `client` for
+    the login and the list of accounts; they share the token but no connection. Call `log_in` until
+    it succeeds, then run `run` in the daemon's task group: it renews the token in time and keeps
+    the connections of enforcement open. A caller that gets a 401 calls `renew`.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class GatewaySession(AsyncClosing):
         self.address = address
         self.client: ProjectX
         self.connections: WarmConnections
+        self.read_connections: WarmConnections
         self.logins = 0
         self.trouble: str | None = None
         """Why the last renewal failed, for the status display; None while all is well."""
@@ -179,9 +181,11 @@ class GatewaySession(AsyncClosing):
         # 20-50 ms.
         self.client = self._build(self.address, self._timings.read)
         self.connections = self._connect(self.address, self._timings.request)
+        self.read_connections = self._connect(self.address, self._timings.read)
         try:
             await self._opened.enter_async_context(self.client)
             await self._opened.enter_async_context(self.connections)
+            await self._opened.enter_async_context(self.read_connections)
         except BaseException:
             await self._opened.aclose()
             raise

@@ -181,11 +181,17 @@ async def assemble(
     calls = CallAudit(store)
     stack.push_async_callback(calls.write)
     gateway = SessionGateway(session, on_date=venue.note if venue else _ignore)
+    right_of_way = RightOfWay()
     lanes = await stack.enter_async_context(
-        Lanes(gateway, clock, limits=limits, on_call=partial(_note_call, calls))
+        Lanes(
+            gateway,
+            clock,
+            limits=limits,
+            on_call=partial(_note_call, calls),
+            right_of_way=right_of_way,
+        )
     )
     lanes.take_up(clock.now() - at for a in restored.accounts.values() for at in a.brake.calls)
-    right_of_way = RightOfWay()
     reconciler = Reconciler(lanes, clock, put, state, on_accounts=wishes.on_accounts)
     enforcer = Enforcer(
         lanes,

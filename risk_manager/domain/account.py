@@ -292,6 +292,11 @@ class Account:
         """The marks of one rule, oldest first."""
         return self._marks_of.get(rule_id, ()) if self.marks else ()
 
+    @property
+    def has_own_marks(self) -> bool:
+        """Whether enforcement itself, and not only a rule, remembers something."""
+        return bool(self.marks and self._marks_by_kind)
+
     def own_marks(self, kind: str) -> Sequence[Mark]:
         """The enforcer's own marks of one kind ("left" for "left:CON..."), oldest first."""
         return self._marks_by_kind.get(kind, ()) if self.marks else ()

@@ -7,14 +7,17 @@ from typing import Any
 _NOTHING: Mapping[str, frozenset[str]] = {}
 
 
-_FIELD_COUNTS: dict[type, int] = {}
+class _FieldCounts(dict[type[Any], int]):
+    """The number of fields of each class, counted once."""
+
+    def __missing__(self, kind: type[Any]) -> int:
+        count = self[kind] = len(fields_of(kind))
+        return count
 
 
-def _how_many_fields(kind: type[Any]) -> int:
-    known = _FIELD_COUNTS.get(kind)
-    if known is None:
-        known = _FIELD_COUNTS[kind] = len(fields_of(kind))
-    return known
+_FIELD_COUNTS = _FieldCounts()
+_new = object.__new__
+_set_attribute = object.__setattr__
 
 
 def fast_replace[T](value: T, **changes: Any) -> T:
@@ -26,7 +29,7 @@ def fast_replace[T](value: T, **changes: Any) -> T:
     """
     kind = type(value)
     fields = value.__dict__ | changes
-    surplus = len(fields) - _how_many_fields(kind)
+    surplus = len(fields) - _FIELD_COUNTS[kind]
     if surplus:
         follows_from = getattr(kind, "FOLLOWS_FROM", _NOTHING)
         kept = {}
@@ -38,6 +41,6 @@ def fast_replace[T](value: T, **changes: Any) -> T:
                 kept[name] = worked_out
             surplus -= 1
         fields |= kept
-    new = object.__new__(kind)
-    object.__setattr__(new, "__dict__", fields)
+    new = _new(kind)
+    _set_attribute(new, "__dict__", fields)
     return new

@@ -173,7 +173,7 @@ class _Working:
             account = self._grant(account, rule, verdict, shadow, wanted)
         if account.breaches:
             account = _calm(account, rules, {(r.id, v.subject) for r, v in answers})
-        if account.marks and not is_quote:
+        if account.has_own_marks and not is_quote:
             account = cancel_all.demanded(account, wanted, self.state.root)
             account = left_behind.demanded(account, wanted)
             account = unproven_cancels.demanded(account, wanted)
@@ -370,10 +370,11 @@ def _with_failures(account: Account, asked: set[str], failed: set[str]) -> Accou
 
 def _calm(account: Account, rules: tuple[Rule, ...], seen: set[tuple[str, str]]) -> Account:
     """End the breaches of the rules just asked that were not seen; they may be told again later."""
+    unseen = [k for k, b in account.breaches.items() if b.active and k not in seen]
+    if not unseen:
+        return account
     asked = {rule.id for rule in rules}
     over = {
-        key: fast_replace(breach, active=False)
-        for key, breach in account.breaches.items()
-        if breach.active and key not in seen and key[0] in asked
+        key: fast_replace(account.breaches[key], active=False) for key in unseen if key[0] in asked
     }
     return fast_replace(account, breaches={**account.breaches, **over}) if over else account

@@ -4,10 +4,10 @@ import asyncio
 import random
 from collections.abc import Callable
 
+import aiohttp
 import pytest
 from enforcement_bench import Bench, bench
 from paper_broker import CLOSE, MNQ, Effect, PaperBroker
-from project_x_py.exceptions import ProjectXConnectionError
 from virtual_time import LoopClock, in_virtual_time
 
 from risk_manager.broker.replies import StatusError
@@ -37,10 +37,10 @@ class Weather:
             raise StatusError(401)
         if draw < 0.08:
             effect()
-            raise ProjectXConnectionError("reset by peer")
+            raise aiohttp.ClientOSError("reset by peer")
         if draw < 0.10:
             await asyncio.sleep(60)
-            raise ProjectXConnectionError("timed out")
+            raise aiohttp.SocketTimeoutError("timed out")
         return effect()
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
 
-import httpx
+import aiohttp
 import pytest
 from paper_broker import (
     CANCEL,
@@ -25,15 +25,6 @@ from paper_broker import (
     slow,
     status,
 )
-from project_x_py.exceptions import (
-    OrderSubmissionUncertainError,
-    ProjectXAuthenticationError,
-    ProjectXConnectionError,
-    ProjectXDataError,
-    ProjectXError,
-    ProjectXRateLimitError,
-    ProjectXServerError,
-)
 from virtual_time import LoopClock, in_virtual_time
 
 from risk_manager.broker.lanes import Call, Lanes
@@ -46,6 +37,8 @@ from risk_manager.broker.replies import (
 )
 from risk_manager.broker.request_budget import Limits
 from risk_manager.broker.single_requests import Lane
+from risk_manager.broker.warm_connections import UnreadableAnswer
+from risk_manager.right_of_way import RightOfWay
 
 ABOUT = {"accountId": 101, "contractId": MNQ}
 
@@ -108,30 +101,14 @@ def test_each_body_has_one_meaning_and_only_a_plain_success_is_success(
         (StatusError(502), Answer.UNKNOWN),
         (StatusError(503), Answer.UNKNOWN),
         (StatusError(504), Answer.UNKNOWN),
-        (ProjectXAuthenticationError("x"), Answer.UNAUTHORISED),
-        (ProjectXRateLimitError("x"), Answer.LIMITED),
-        (ProjectXServerError("x"), Answer.UNKNOWN),
-        (ProjectXDataError("x"), Answer.UNKNOWN),
-        (ProjectXError("x"), Answer.UNKNOWN),
-        (ProjectXConnectionError("x"), Answer.UNKNOWN),
-        (caused_by(ProjectXConnectionError("x"), httpx.ConnectError("x")), Answer.UNSENT),
-        (caused_by(ProjectXConnectionError("x"), httpx.ConnectTimeout("x")), Answer.UNSENT),
-        (caused_by(ProjectXConnectionError("x"), httpx.ReadTimeout("x")), Answer.UNKNOWN),
-        (OrderSubmissionUncertainError("Mutating request received 401 after"), Answer.UNAUTHORISED),
-        (OrderSubmissionUncertainError("Mutating request was rate-limited"), Answer.LIMITED),
-        (OrderSubmissionUncertainError("cancelled after"), Answer.UNKNOWN),
-        (
-            caused_by(
-                OrderSubmissionUncertainError("transport error"),
-                caused_by(ProjectXConnectionError("x"), httpx.ConnectError("x")),
-            ),
-            Answer.UNSENT,
-        ),
-        (httpx.WriteError("x"), Answer.UNKNOWN),
-        (httpx.LocalProtocolError("x"), Answer.UNKNOWN),
-        (httpx.ProxyError("x"), Answer.UNKNOWN),
-        (httpx.PoolTimeout("x"), Answer.UNSENT),
-        (httpx.InvalidURL("x"), Answer.UNSENT),
+        (aiohttp.ConnectionTimeoutError("x"), Answer.UNSENT),
+        (aiohttp.InvalidURL("x"), Answer.UNSENT),
+        (aiohttp.ServerDisconnectedError("x"), Answer.UNKNOWN),
+        (aiohttp.SocketTimeoutError("x"), Answer.UNKNOWN),
+        (aiohttp.ClientOSError("x"), Answer.UNKNOWN),
+        (aiohttp.ClientPayloadError("x"), Answer.UNKNOWN),
+        (UnreadableAnswer("x"), Answer.UNKNOWN),
+        (caused_by(ValueError("x"), aiohttp.ConnectionTimeoutError("x")), Answer.UNSENT),
         (TimeoutError(), Answer.UNKNOWN),
         (OSError("x"), Answer.UNKNOWN),
         (ValueError("x"), Answer.UNKNOWN),
@@ -171,7 +148,14 @@ class Desk:
     def __init__(self, broker: PaperBroker, limits: Limits | None = None) -> None:
         self.broker = broker
         self.calls: list[Call] = []
-        self.lanes = Lanes(broker, LoopClock(), limits=limits, on_call=self.calls.append)
+        self.right_of_way = RightOfWay()
+        self.lanes = Lanes(
+            broker,
+            LoopClock(),
+            limits=limits,
+            on_call=self.calls.append,
+            right_of_way=self.right_of_way,
+        )
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -210,6 +194,48 @@ async def test_a_close_leaves_at_once_though_sixty_polls_wait_and_reads_are_paus
         assert broker.calls(CLOSE)[0].at == before
         assert all(poll.result().answer is Answer.LIMITED for poll in polls)
         assert desk.now() < 1.0  # nobody slept for a minute
+
+
+@in_virtual_time
+async def test_a_close_leaves_at_once_while_facts_wait_and_reads_follow_when_they_are_judged() -> (
+    None
+):
+    broker = PaperBroker()
+    broker.hold(101, MNQ, 2)
+    async with lanes(broker) as desk:
+        desk.right_of_way.take()
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(desk.lanes.read(POSITIONS, ABOUT))
+            looking = group.create_task(desk.lanes.look(POSITIONS, ABOUT))
+            await asyncio.sleep(0.02)
+            assert (await desk.lanes.act(CLOSE, ABOUT)).ok
+            assert [a.path for a in broker.asked] == [CLOSE]
+            desk.right_of_way.give_back()
+        assert reading.result().ok
+        assert looking.result().ok
+
+
+@in_virtual_time
+async def test_reads_wait_for_facts_no_longer_than_a_tenth_of_a_second() -> None:
+    broker = PaperBroker()
+    async with lanes(broker) as desk:
+        desk.right_of_way.take()  # and never given back
+        before = desk.now()
+        assert (await desk.lanes.read(POSITIONS, ABOUT)).ok
+        assert desk.now() - before == pytest.approx(0.1, abs=0.01)
+
+
+@in_virtual_time
+async def test_reads_that_waited_together_keep_to_their_budget() -> None:
+    broker = PaperBroker()
+    async with lanes(broker, Limits(reads=20, looks=10)) as desk:
+        desk.right_of_way.take()
+        async with asyncio.TaskGroup() as group:
+            reads = [group.create_task(desk.lanes.read(POSITIONS, ABOUT)) for _ in range(30)]
+            await asyncio.sleep(0)
+            desk.right_of_way.give_back()
+        assert sum(read.result().ok for read in reads) == 20
+        assert len(broker.asked) == 20
 
 
 @in_virtual_time

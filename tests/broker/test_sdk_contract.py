@@ -52,15 +52,7 @@ COROUTINES = [
     (SignalRClient, "send"),
     (WebsocketTransport, "_keepalive"),
 ]
-EXCEPTIONS = [
-    "ProjectXError",
-    "ProjectXAuthenticationError",
-    "ProjectXConnectionError",
-    "ProjectXDataError",
-    "ProjectXRateLimitError",
-    "ProjectXServerError",
-    "OrderSubmissionUncertainError",
-]
+EXCEPTIONS = ["ProjectXError", "ProjectXAuthenticationError"]
 
 
 def client() -> Any:

@@ -102,11 +102,13 @@ async def test_client_and_connections_are_built_on_entering_and_closed_on_leavin
     api: FakeApi, clock: MovableClock
 ) -> None:
     async with GatewaySession(address(), clock=clock, build=api.build, connect=api.connect):
-        assert [api.clients[0].opened, api.connections[0].opened] == [True, True]
+        assert [c.opened for c in api.clients] == [True]
+        assert [c.opened for c in api.connections] == [True, True]
         assert [client.config.timeout_seconds for client in api.clients] == [10]
         assert all(client.config.requests_per_minute > 100_000 for client in api.clients)
         assert {client.config.api_url for client in api.clients} == {"http://127.0.0.1:9/api"}
-    assert [api.clients[0].closed, api.connections[0].closed] == [True, True]
+    assert [c.closed for c in api.clients] == [True]
+    assert [c.closed for c in api.connections] == [True, True]
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 7, 9, 10])
@@ -383,7 +385,7 @@ async def gateway() -> AsyncIterator[PracticeGateway]:
 
 
 @pytest.mark.wire
-async def test_the_real_sdk_logs_in_and_reads_while_enforcement_has_connections_of_its_own(
+async def test_the_real_sdk_logs_in_while_enforcement_and_reads_have_connections_of_their_own(
     gateway: PracticeGateway,
 ) -> None:
     async with GatewaySession(address_of(gateway), clock=SystemClock()) as session:
@@ -391,8 +393,9 @@ async def test_the_real_sdk_logs_in_and_reads_while_enforcement_has_connections_
         assert [one.id for one in await session.accounts()] == [101, 102]
         path, body = "/Position/searchOpen", {"accountId": 101}
         assert (await ask_once(session.client, path, body))["success"] is True
-        answered = await session.connections.post(path, body, session.token)
-        assert (answered.status, answered.body["success"]) == (200, True)
+        for connections in (session.connections, session.read_connections):
+            answered = await connections.post(path, body, session.token)
+            assert (answered.status, answered.body["success"]) == (200, True)
     assert [one.path for one in gateway.requests].count(LOGIN) == 1
 
 

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import httpx
-from project_x_py.exceptions import ProjectXConnectionError, ProjectXDataError
+import aiohttp
 
 from risk_manager.broker.replies import StatusError
 from risk_manager.broker.session import GatewayUnavailable
 from risk_manager.broker.single_requests import Lane
+from risk_manager.broker.warm_connections import UnreadableAnswer
 from risk_manager.clock import VenueTime
 from risk_manager.domain.call_codes import CANCEL, CLOSE, MODIFY, PARTIAL_CLOSE, PLACE
 from risk_manager.practice.words import Words
@@ -135,7 +135,7 @@ class SimulatedGateway:
             self.note(fate, {"hang": 5.0, "limited": 20.0}.get(fate, 2.0))
         if fate == "unsent":
             await asyncio.sleep(up)
-            raise httpx.ConnectError("All connection attempts failed")
+            raise aiohttp.ConnectionTimeoutError("Connection timeout")
         loop.call_later(up, self._arrive, token, path, dict(body), fate, luck, down, answer)
         return await answer
 
@@ -168,12 +168,12 @@ class SimulatedGateway:
         if fate == "refused" and path in WRITES:
             return {"success": False, "errorCode": 7 if path == CLOSE else 5}, None, now
         if fate == "hang" and luck < 0.5:
-            return None, ProjectXConnectionError("timed out"), now
+            return None, aiohttp.SocketTimeoutError("timed out"), now
         result, as_of = self._do(path, body)
         after: dict[str, Exception] = {
             "error_after": StatusError(500, "oops"),
-            "lost_after": ProjectXConnectionError("Server disconnected without a response."),
-            "garbled": ProjectXDataError("Failed to parse JSON"),
+            "lost_after": aiohttp.ServerDisconnectedError(),
+            "garbled": UnreadableAnswer("unexpected end of data"),
         }
         return (None, after[fate], as_of) if fate in after else (result, None, as_of)
 
@@ -182,7 +182,7 @@ class SimulatedGateway:
         if fate == "error_before":
             return StatusError(503 if luck < 0.5 else 500)
         if fate == "lost_before":
-            return ProjectXConnectionError("connection reset")
+            return aiohttp.ClientOSError("connection reset")
         reads_refused = path not in WRITES and self.world.now < self.reads_refused_until
         if fate == "limited" or self._is_over_the_limit() or reads_refused:
             return StatusError(429, retry_after=str(round(1 + 9 * luck)) if luck < 0.7 else None)

@@ -193,7 +193,10 @@ class Life:
         world = self.world
         self.store = await InlineStore.begin(world.folder / "state.db", self.clock)
         self.login = Login(world.gateway, self.dead, self.venue)
-        self.lanes = Lanes(self.login, self.clock, on_error=self._on_error)
+        right_of_way = RightOfWay()
+        self.lanes = Lanes(
+            self.login, self.clock, on_error=self._on_error, right_of_way=right_of_way
+        )
         self.reconciler = Reconciler(
             self.lanes, self.clock, self.put, self.state, on_error=self._on_error
         )
@@ -215,7 +218,6 @@ class Life:
         if world.journal is not None:
             self.store.keep_journal_of(world.journal)
         self.contracts = ContractBook(self.lanes, self.clock, self.put, on_error=self._on_error)
-        right_of_way = RightOfWay()
         address: Any = None  # whoever builds the sockets knows where to
         self.hubs = HubSupervisor(
             address,

@@ -40,6 +40,11 @@ class Mark:
     due_at: datetime | None = None
     value: str = ""
 
+    @cached_property
+    def memo(self) -> Memo[Any]:
+        """See `Account.days`."""
+        return Memo()
+
 
 MarkKey = tuple[str, str]
 
@@ -196,6 +201,8 @@ class Account:
         "_marks_of": frozenset({"marks"}),
         "_marks_by_kind": frozenset({"marks"}),
         "days": frozenset({"marks"}),
+        "breached": frozenset({"breaches"}),
+        "priced": frozenset({"positions"}),
     }
     """Cached properties, with the fields each is derived from: see `fast_replace`."""
 
@@ -240,7 +247,27 @@ class Account:
     @cached_property
     def days(self) -> TradingDays:
         """The trading days that have ended, and the balance with which today began."""
-        return TradingDays.of((m.subject, m.value) for m in self.marks_of(DAYS))
+        marks = self.marks_of(DAYS)
+        if not marks:
+            return TradingDays.of(())
+        # Kept with the newest of them, as most changes of marks are none of these.
+        *earlier, newest = marks
+        known = newest.memo.get(DAYS)
+        if known is None or known[0] != earlier:
+            days = TradingDays.of([(m.subject, m.value) for m in marks])
+            known = newest.memo[DAYS] = (earlier, days)
+        kept: TradingDays = known[1]
+        return kept
+
+    @cached_property
+    def breached(self) -> frozenset[str]:
+        """The ids of the rules with an active breach."""
+        return frozenset([b.rule_id for b in self.breaches.values() if b.active])
+
+    @cached_property
+    def priced(self) -> Memo[Any]:
+        """The open P&L of these positions, as `View` has worked it out last."""
+        return Memo()
 
     @cached_property
     def memo(self) -> Memo[tuple[object, Band, datetime]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from typing import Any
 
 from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import Valuation
@@ -51,6 +52,11 @@ class Position:
     def subject(self) -> str:
         """The name of the episode, for marks and verdicts of rules."""
         return f"{self.contract_id}:{self.episode}"
+
+    @cached_property
+    def priced(self) -> Memo[Any]:
+        """The open P&L at the quote it was asked for last: see `View.unrealised`."""
+        return Memo()
 
     @cached_property
     def memo(self) -> Memo[tuple[object, ...]]:

@@ -137,6 +137,12 @@ class Ledger:
         increasing = before.__dict__.get("_increasing")
         if increasing is not None:
             worked_out["_increasing"] = _with_first_fills(dict(increasing), added)
+        newest = before.__dict__.get("newest_in")
+        if newest is not None:
+            worked_out["newest_in"] = _with_newest(dict(newest), added)
+        traded = {e.contract_id for e in added}
+        agreements = before.__dict__.get("_agreements", {})
+        worked_out["_agreements"] = {k: v for k, v in agreements.items() if k[0] not in traded}
 
     def carried_over(self, day: TradingDay, old: date, today: date) -> "Ledger":
         """Move executions that counted on `old`, as their own date had not begun, to that date."""
@@ -219,30 +225,26 @@ class Ledger:
 
         False while an execution or the position it led to has not arrived yet.
         """
-        known = self._agreements.get("nets")
-        if known is None or known[0] != nets:
-            agrees = all(
-                _leads_to(
-                    (e for e in reversed(self._oldest_first) if e.contract_id == contract_id),
-                    nets.get(contract_id, 0),
+        known = self._agreements
+        for contract_id in self.newest_in:
+            net = nets.get(contract_id, 0)
+            agrees = known.get((contract_id, net))
+            if agrees is None:
+                agrees = known[contract_id, net] = _leads_to(
+                    (e for e in reversed(self._oldest_first) if e.contract_id == contract_id), net
                 )
-                for contract_id in self.newest_in
-            )
-            known = self._agreements["nets"] = (dict(nets), agrees)
-        return known[1]
+            if not agrees:
+                return False
+        return True
 
     @cached_property
     def newest_in(self) -> Mapping[str, Execution]:
         """The execution received last of each contract."""
-        newest: dict[str, Execution] = {}
-        for e in self._oldest_first:
-            known = newest.get(e.contract_id)
-            if known is None or e.received_at >= known.received_at:
-                newest[e.contract_id] = e
-        return newest
+        return _with_newest({}, self._oldest_first)
 
     @cached_property
-    def _agreements(self) -> dict[str, tuple[Mapping[str, int], bool]]:
+    def _agreements(self) -> dict[tuple[str, int], bool]:
+        """Whether the executions of a contract lead to a signed net."""
         return {}
 
     def average_of(self, contract_id: str, net: int) -> Decimal | None:
@@ -280,6 +282,16 @@ def _with_first_fills(
         if execution.pnl is None:
             first.setdefault(execution.order_id, execution)
     return MappingProxyType(first)
+
+
+def _with_newest(
+    newest: dict[str, Execution], executions: Iterable[Execution]
+) -> Mapping[str, Execution]:
+    for e in executions:
+        known = newest.get(e.contract_id)
+        if known is None or e.received_at >= known.received_at:
+            newest[e.contract_id] = e
+    return newest
 
 
 def _average(newest_first: list[Execution], opened: int, side: int) -> Decimal:

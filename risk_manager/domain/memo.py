@@ -6,5 +6,6 @@ class Memo[T](dict[str, T]):
 
     A memo is the only thing that the pure code writes into a value. It saves time and never changes
     a result: a reader compares the stored inputs before using one. A changed value begins with an
-    empty memo. Memos are not compared, copied, stored or replayed.
+    empty memo, except where `FOLLOWS_FROM` of its class names the only fields that count (see
+    `fast_replace`). Memos are not compared, stored or replayed.
     """

@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import NamedTuple
 
-from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.state import State
@@ -26,21 +25,31 @@ class OpenBetween(NamedTuple):
 
 def open_between(view: View) -> OpenBetween:
     """Return bounds of the open P&L of the account, for when `View.unrealised_total` is None."""
+    known: OpenBetween | None = view.memo.get("open between")
+    if known is None:
+        known = view.memo["open between"] = _open_between(view)
+    return known
+
+
+def _open_between(view: View) -> OpenBetween:
     likely = least = most = ZERO
     bounded_below = bounded_above = True
     doubts = []
-    for position in view.account.positions.values():
+    positions = view.account.positions.values()
+    for position, value in zip(positions, view.open_results(), strict=True):
+        if value is not None:
+            likely += value
+            least += value
+            most += value
+            continue
         name = view.name(position.contract_id)
-        value = view.unrealised(position)
-        swing = ZERO
-        if value is None:
-            value, swing = last_unrealised(view.state, position), _swing(view.state, position)
-            bounded_above &= not _may_come(view, position)
-            # A position that was never priced removes the lower bound only: it must neither
-            # excuse a known loss nor create a profit.
-            bounded_below &= value is not None
-            doubts.append(f"{name} {'has no' if value is None else 'at its last'} price")
-            value = ZERO if value is None else value
+        value, swing = last_unrealised(view.state, position), _swing(view.state, position)
+        bounded_above &= not _may_come(view, position)
+        # A position that was never priced removes the lower bound only: it must neither
+        # excuse a known loss nor create a profit.
+        bounded_below &= value is not None
+        doubts.append(f"{name} {'has no' if value is None else 'at its last'} price")
+        value = ZERO if value is None else value
         likely += value
         least += value - swing
         most += value + swing
@@ -71,11 +80,12 @@ def _swing(state: State, position: Position) -> Decimal:
 
 def _may_come(view: View, position: Position) -> bool:
     """Whether a first price may still arrive, shortly after an entry, start or opening."""
-    account, state = view.account, view.state
-    since = [position.opened_at]
-    since += [at for at in (account.resumed_at, state.awake_since) if at is not None]
-    session = trading_since(state.rulebook.calendar, view.root(position.contract_id), view.now)
-    if session is not None:
-        since.append(session)
-    quote, began = state.quotes.get(position.contract_id), max(since)
-    return (quote is None or quote.at < began) and began > view.oldest_fresh_at
+    account, state, after = view.account, view.state, view.oldest_fresh_at
+    quote = state.quotes.get(position.contract_id)
+    if quote is not None:
+        after = max(after, quote.at)
+    for since in (position.opened_at, account.resumed_at, state.awake_since):
+        if since is not None and since > after:
+            return True
+    session = view.trading_since(position.contract_id)
+    return session is not None and session > after

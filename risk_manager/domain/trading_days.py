@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from risk_manager.domain.memo import Memo
+from risk_manager.domain.money import ZERO
 
 DAYS = "days"
 """The rule id of the marks that keep an account's trading days; they belong to no rule."""
@@ -56,6 +57,13 @@ class Opening(NamedTuple):
         return f"{self.day.isoformat()} {self.balance}{second}"
 
 
+class Made(NamedTuple):
+    """What the known days of a period made together, and the best of them (None: no day)."""
+
+    total: Decimal
+    best: Decimal | None
+
+
 NOT_KNOWN = EndedDay()
 
 
@@ -72,9 +80,14 @@ class TradingDays:
         return _days_of(tuple(marks))
 
     @cached_property
-    def _memo(self) -> Memo[Any]:
-        """Answers given before; some are asked for with every event."""
+    def memo(self) -> Memo[tuple[Any, ...]]:
+        """Results by rule id, for rules that follow from the days before."""
         return Memo()
+
+    @cached_property
+    def _answers(self) -> dict[tuple[object, ...], Any]:
+        """Answers given before, by question; some are asked for with every event."""
+        return {}
 
     def opened_with(self, today: date) -> Decimal | None:
         """Return the balance at the beginning of today; None if unknown."""
@@ -90,9 +103,9 @@ class TradingDays:
 
     def highest(self, today: date, since: date | None = None) -> Decimal | None:
         """Return the highest balance at the end of a day before today; None if none is known."""
-        key = f"highest {today} {since}"
-        if key not in self._memo:
-            self._memo[key] = max(
+        known, question = self._answers, ("highest", today, since)
+        if question not in known:
+            known[question] = max(
                 (
                     d.balance
                     for day, d in self.ended.items()
@@ -100,30 +113,31 @@ class TradingDays:
                 ),
                 default=None,
             )
-        found: Decimal | None = self._memo[key]
+        found: Decimal | None = known[question]
         return found
 
-    def results(self, since: date, today: date, *, after_fees: bool) -> Mapping[date, Decimal]:
-        """Return the known results of the days since a date, today left out."""
-        key = f"results {today} {since} {after_fees}"
-        if key not in self._memo:
-            self._memo[key] = {
-                day: made
+    def made(self, since: date, today: date, *, after_fees: bool) -> Made:
+        """Return what the days since a date made, unknown ones and today left out."""
+        known, question = self._answers, ("made", today, since, after_fees)
+        if question not in known:
+            results = [
+                result
                 for day, d in self.ended.items()
-                if since <= day < today and (made := d.made(after_fees=after_fees)) is not None
-            }
-        found: Mapping[date, Decimal] = self._memo[key]
+                if since <= day < today and (result := d.made(after_fees=after_fees)) is not None
+            ]
+            known[question] = Made(sum(results, ZERO), max(results, default=None))
+        found: Made = known[question]
         return found
 
     def unknown(self, since: date, today: date) -> tuple[date, ...]:
         """Return the trading days since a date, today left out, whose result is unknown."""
-        key = f"unknown {today} {since}"
-        if key not in self._memo:
+        known, question = self._answers, ("unknown", today, since)
+        if question not in known:
             ended = self.ended
-            self._memo[key] = tuple(
+            known[question] = tuple(
                 d for d in weekdays(since, today) if ended.get(d, NOT_KNOWN).pnl is None
             )
-        found: tuple[date, ...] = self._memo[key]
+        found: tuple[date, ...] = known[question]
         return found
 
 

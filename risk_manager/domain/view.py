@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from risk_manager.domain.account import Account, Mark
 from risk_manager.domain.decisions import Ask, Close, Flatten, Forget, LockOut, ReduceTo
+from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.executions import ROUND_TURN_SETTLE, Execution
 from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
 from risk_manager.domain.ledger import DayTotals
 from risk_manager.domain.locks import Lock, LockPolicy, strictest
+from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import ZERO
 from risk_manager.domain.records import OrderStatus
 from risk_manager.domain.rulebook import PnlBasis, PriceBasis
@@ -20,6 +22,27 @@ from risk_manager.domain.state import State
 
 if TYPE_CHECKING:
     from risk_manager.domain.events import Event, QuoteChanged
+
+
+class _OpenPnl(NamedTuple):
+    """The open P&L of the positions of an account, and what it follows from besides them.
+
+    It holds for as long as the same quotes are too old to judge by: those up to `too_old`, and not
+    those from `fresh` on. None: there are no such quotes.
+    """
+
+    quotes: Mapping[str, "QuoteChanged"]
+    basis: PriceBasis
+    too_old: datetime | None
+    fresh: datetime | None
+    by_contract: Mapping[str, Decimal | None]
+    results: tuple[Decimal | None, ...]
+    total: Decimal | None
+
+    def holds(self, oldest_fresh_at: datetime) -> bool:
+        return (self.too_old is None or self.too_old < oldest_fresh_at) and (
+            self.fresh is None or self.fresh >= oldest_fresh_at
+        )
 
 
 class View:
@@ -31,12 +54,13 @@ class View:
     __slots__ = (
         "_in_play",
         "_left_by_asks",
+        "_net_today",
         "_open_pnl",
         "_projected_nets",
         "_results",
-        "_total",
         "account",
         "event",
+        "memo",
         "now",
         "oldest_fresh_at",
         "state",
@@ -51,9 +75,11 @@ class View:
         # Cached, as several rules ask for the same results.
         self._projected_nets: Mapping[str, int] | None = None
         self._in_play: Mapping[str, str] | None = None
-        self._results: tuple[Decimal | None, ...] | None = None
-        self._open_pnl: dict[str, Decimal | None] = {}
-        self._total: tuple[Decimal | None] | None = None
+        self._open_pnl: _OpenPnl | None = None
+        self._results: dict[str, Decimal | None] = {}
+        self._net_today: Decimal | None = None
+        self.memo: Memo[Any] = Memo()
+        """Results that several rules ask for, by name."""
         self.oldest_fresh_at = state.now - state.rulebook.defaults.quote_max_age
 
     # --- positions ---
@@ -167,35 +193,83 @@ class View:
     def unrealised(self, position: Position) -> Decimal | None:
         """Return the open P&L of one position before fees; None when it is unknown now."""
         contract_id = position.contract_id
-        known = self._open_pnl
+        known = self._results
         if contract_id not in known:
-            valuation = position.valuation
-            price = None if valuation is None else self.price(position)
-            known[contract_id] = (
-                None if price is None or valuation is None else valuation.unrealised(price)
-            )
+            quote = self.quote(contract_id)
+            known[contract_id] = None if quote is None else self._unrealised_at(quote, position)
         return known[contract_id]
+
+    def _unrealised_at(self, quote: "QuoteChanged", position: Position) -> Decimal | None:
+        basis, memo = self.state.rulebook.defaults.pnl_price, position.priced
+        known = memo.get("open")
+        if known is None or known[0] is not quote or known[1] is not basis:
+            valuation, price = position.valuation, valuing_price(quote, position, basis)
+            priced = None if price is None or valuation is None else valuation.unrealised(price)
+            known = memo["open"] = (quote, basis, priced)
+        result: Decimal | None = known[2]
+        return result
 
     def open_results(self) -> tuple[Decimal | None, ...]:
         """Return the open P&L of each position."""
-        if self._results is None:
-            self._results = tuple(map(self.unrealised, self.account.positions.values()))
-        return self._results
+        return (self._open_pnl or self._all_priced()).results
 
     def unrealised_total(self) -> Decimal | None:
         """Return the open P&L of the account; None if that of any position is unknown."""
-        if self._total is None:
-            self._total = (self._sum_of_open(),)
-        return self._total[0]
+        return (self._open_pnl or self._all_priced()).total
 
-    def _sum_of_open(self) -> Decimal | None:
-        total = ZERO
-        for position in self.account.positions.values():
-            value = self.unrealised(position)
-            if value is None:
-                return None
-            total += value
-        return total
+    def _all_priced(self) -> _OpenPnl:
+        """Price all positions, unless that was done before and neither they nor the quotes have
+        changed since: few events change either."""
+        state, oldest = self.state, self.oldest_fresh_at
+        quotes, basis = state.quotes, state.rulebook.defaults.pnl_price
+        memo = self.account.priced
+        known: _OpenPnl | None = memo.get("open")
+        if (
+            known is None
+            or known.quotes is not quotes
+            or known.basis is not basis
+            or not known.holds(oldest)
+        ):
+            known = memo["open"] = self._priced_at(quotes, basis, oldest)
+        self._open_pnl = known
+        self._results = dict(known.by_contract)
+        return known
+
+    def _priced_at(
+        self, quotes: Mapping[str, "QuoteChanged"], basis: PriceBasis, oldest: datetime
+    ) -> _OpenPnl:
+        by_contract: dict[str, Decimal | None] = {}
+        total: Decimal | None = ZERO
+        stale: list[datetime] = []
+        fresh: list[datetime] = []
+        for contract_id, position in self.account.positions.items():
+            result, quote = None, quotes.get(contract_id)
+            if quote is not None:
+                if quote.at < oldest:
+                    stale.append(quote.at)
+                else:
+                    fresh.append(quote.at)
+                    result = self._unrealised_at(quote, position)
+            by_contract[contract_id] = result
+            total = None if total is None or result is None else total + result
+        return _OpenPnl(
+            quotes=quotes,
+            basis=basis,
+            too_old=max(stale, default=None),
+            fresh=min(fresh, default=None),
+            by_contract=by_contract,
+            results=tuple(by_contract.values()),
+            total=total,
+        )
+
+    def trading_since(self, contract_id: str) -> datetime | None:
+        """Return since when a contract has traded without a break; None while it does not."""
+        known, root = self.memo, self.root(contract_id)
+        question = f"trading {root}"
+        if question not in known:
+            known[question] = trading_since(self.state.rulebook.calendar, root, self.now)
+        since: datetime | None = known[question]
+        return since
 
     @property
     def today(self) -> DayTotals:
@@ -204,7 +278,11 @@ class View:
     def realised_today(self, basis: PnlBasis | None = None) -> Decimal:
         """Return the realised P&L of the trading day, on the configured basis by default."""
         basis = basis or self.state.rulebook.defaults.pnl_basis
-        return self.today.net if basis is PnlBasis.NET else self.today.pnl
+        if basis is not PnlBasis.NET:
+            return self.today.pnl
+        if self._net_today is None:
+            self._net_today = self.today.net
+        return self._net_today
 
     # --- memory and locks ---
 
@@ -228,13 +306,13 @@ class View:
 
     def stands(self, rule_id: str, subject: str | None = None) -> bool:
         """Whether a breach of the rule, of this subject or of any, is active."""
-        breaches = self.account.breaches
-        if not breaches:
+        account = self.account
+        if rule_id not in account.breached:
             return False
-        if subject is not None:
-            known = breaches.get((rule_id, subject))
-            return known is not None and known.active
-        return any(b.active and b.rule_id == rule_id for b in breaches.values())
+        if subject is None:
+            return True
+        known = account.breaches.get((rule_id, subject))
+        return known is not None and known.active
 
     def being_closed_by(self, rule_id: str, position: Position) -> bool:
         """Whether this rule is closing the position and it is not flat yet."""

@@ -78,6 +78,8 @@ class ConsecutiveLossLimit(Rule):
         return 80
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
+        if self._row_is_short(view):
+            return None
         turns = view.account.ledger.finished_turns
         if not turns:
             return None
@@ -92,9 +94,31 @@ class ConsecutiveLossLimit(Rule):
                     verdicts.append(bookkeeping(Remember(scope, value=_mark(newest))))
                 continue
             row = self._row(view, scope, own)
-            if len(row) >= self.losses and (verdict := self._breach(view, scope, row)):
+            if len(row) < self.losses:
+                self._remember_short(view)
+            elif verdict := self._breach(view, scope, row):
                 verdicts.append(verdict)
         return tuple(verdicts) or None
+
+    def _row_is_short(self, view: View) -> bool:
+        """Whether the row of the whole account was not full when these trades were looked at last,
+        and it was counted from where it would be now."""
+        account = view.account
+        known = account.ledger.memo.get(self.id)
+        return (
+            known is not None
+            and known[0] is self
+            and known[1] is view.state.rulebook
+            and known[2] == account.trading_date
+            and known[3] == self._counted_to(view, ACCOUNT_SCOPE)
+            and view.lock(self.id) is None
+        )
+
+    def _remember_short(self, view: View) -> None:
+        if self.scope == "account":
+            account, counted_to = view.account, self._counted_to(view, ACCOUNT_SCOPE)
+            now = (self, view.state.rulebook, account.trading_date, counted_to)
+            account.ledger.memo[self.id] = now
 
     def _breach(self, view: View, scope: str, row: list[RoundTurn]) -> Verdict | None:
         """None while the newest trade may still be filling, and for one long past."""

@@ -2,7 +2,7 @@
 
 from datetime import date
 from decimal import ROUND_FLOOR, Decimal
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -10,18 +10,12 @@ from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Severity, Verdict
 from risk_manager.domain.money import CENT, ZERO, dollars
 from risk_manager.domain.rule import Meter, MeterState
+from risk_manager.domain.trading_days import Made
 from risk_manager.domain.view import View
 from risk_manager.rules.day_course import is_net
 from risk_manager.rules.day_result import DayResultRule
 
 Share = Annotated[Decimal, Field(gt=0, lt=1)]
-
-
-class Earlier(NamedTuple):
-    """The known days before today since the beginning. `best` is None before the first."""
-
-    total: Decimal
-    best: Decimal | None
 
 
 class Consistency(DayResultRule):
@@ -70,16 +64,15 @@ class Consistency(DayResultRule):
     def history_from(self, account: Account) -> date:
         return self.since
 
-    def earlier(self, view: View) -> Earlier | None:
+    def earlier(self, view: View) -> Made | None:
         """Return what the days before today made; None where one of them is unknown."""
         account = view.account
         days, today = account.days, account.trading_date
         if days.unknown(self.since, today):
             return None
-        results = days.results(self.since, today, after_fees=is_net(view, self.pnl_basis))
-        return Earlier(sum(results.values(), ZERO), max(results.values(), default=None))
+        return days.made(self.since, today, after_fees=is_net(view, self.pnl_basis))
 
-    def most_today(self, earlier: Earlier) -> Decimal | None:
+    def most_today(self, earlier: Made) -> Decimal | None:
         """Return the profit of today at which it has made what it may; None if undefined."""
         if self.profit_target is not None:
             allowed = self.share * self.profit_target

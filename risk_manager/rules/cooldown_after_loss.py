@@ -167,15 +167,10 @@ class CooldownAfterLoss(Rule):
         """Whether every loss in this same ledger had asked for its pause at the last check, and no
         mark has become too old since."""
         known = view.account.ledger.memo.get(self.id)
-        if known is None:
+        if known is None or known[0] is not self:
             return False
-        rule, rulebook, known_marks, until = known
-        return (
-            rule is self
-            and rulebook is view.state.rulebook
-            and view.now <= until
-            and known_marks == marks
-        )
+        _, rulebook, known_marks, until = known
+        return rulebook is view.state.rulebook and view.now <= until and known_marks == marks
 
     def _has_asked(self, view: View, loser: Loser) -> bool:
         if self.tier(loser.net) is None:

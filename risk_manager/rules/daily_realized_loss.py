@@ -45,27 +45,29 @@ class DailyRealizedLoss(DayResultRule):
 
     def judge(self, view: View) -> Verdict | tuple[Verdict, ...] | None:
         kept: tuple[Verdict, ...] = ()
-        if view.realised_today(self.pnl_basis) > -self.limit:
+        if self.include_unrealized and view.realised_today(self.pnl_basis) > self._floor:
             waits, kept = self.settling(view)
             if waits:
                 return kept or None
         result, doubts = self._result(view)
         if result is None:
             return kept or None
-        if result <= -self.limit:
+        if result <= self._floor:
             lost = f"lost {dollars(-result)} today{doubts}"
             ended = self.end_the_day(view, result, f"{lost}, limit {dollars(self.limit)}")
             return (*kept, ended) if kept and ended is not None else ended
         return (*kept, *self.armed_anew(view), *self._warning(view, result)) or None
 
     def _warning(self, view: View, result: Decimal) -> tuple[Verdict, ...]:
+        if result >= 0:
+            return ()
         used = -result / self.limit
-        passed = max((w for w in self.warn_at if used >= w), default=None)
-        if passed is None:
+        passed = [w for w in self.warn_at if used >= w]
+        if not passed:
             return ()
         warning = Verdict(
             reason=f"{dollars(-result)} of the daily loss limit {dollars(self.limit)} is used",
-            subject=f"warning:{view.account.trading_date.isoformat()}:{passed}",
+            subject=f"warning:{view.account.trading_date.isoformat()}:{max(passed)}",
             severity=Severity.WARNING,
         )
         return (warning,)

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from risk_manager.domain.decisions import Close, Forget, Remember, Severity, Verdict, bookkeeping
 from risk_manager.domain.durations import Duration, plain_duration
 from risk_manager.domain.events import QuoteChanged
-from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.missing_data import MissingData, flatten_after
 from risk_manager.domain.money import ZERO, Band, dollars
@@ -97,11 +96,13 @@ class DailyUnrealizedLoss(OpenPnlRule):
         )
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        results = self.results_alone(view)
-        if results is not None and self.confirm.quotes == 1 and self._bears(results):
-            return None  # the usual case
-        verdicts: list[Verdict] = []
         on_quote = type(view.event) is QuoteChanged
+        results = self.results_alone(view)
+        if results is not None and self.confirm.quotes == 1 and not self._is_reached(results):
+            if on_quote or view.unrealised_total() is not None:
+                return None  # the usual case
+            return None if self.locked(view) else tuple(self._judge_blindness(view)) or None
+        verdicts: list[Verdict] = []
         if view.account.positions and not self.locked(view):
             if self.scope == "account":
                 verdicts += self._judge_account(view)
@@ -127,10 +128,10 @@ class DailyUnrealizedLoss(OpenPnlRule):
     def _floor(self) -> Decimal:
         return -self.limit
 
-    def _bears(self, results: tuple[Decimal | None, ...]) -> bool:
-        """Whether all are known and none has reached the limit."""
+    def _is_reached(self, results: tuple[Decimal | None, ...]) -> bool:
+        """Whether one of those that are known has reached the limit."""
         floor = self._floor
-        return all([r is not None and r > floor for r in results])
+        return any([r is not None and r <= floor for r in results])
 
     def _judge_position(self, view: View, position: Position) -> Iterator[Verdict]:
         subject = f"episode:{position.episode}"
@@ -216,13 +217,14 @@ class DailyUnrealizedLoss(OpenPnlRule):
     def _judge_blindness(self, view: View) -> Iterator[Verdict]:
         """Report positions that cannot be valued, and close them if so configured."""
         flatten = self._flatten_after(view)
+        marked = bool(view.marks(self.id))
         for position in view.account.positions.values():
+            is_priced = view.unrealised(position) is not None
+            if is_priced and not marked:
+                continue
             subject = f"blind:{position.episode}"
             mark = view.mark(self.id, subject)
-            session = None
-            if view.unrealised(position) is None:
-                book, root = view.state.rulebook, view.root(position.contract_id)
-                session = trading_since(book.calendar, root, view.now)
+            session = None if is_priced else view.trading_since(position.contract_id)
             if session is None:  # priced, or no price to be expected
                 if mark is not None:
                     yield bookkeeping(Forget(subject))

@@ -32,13 +32,17 @@ class Course(NamedTuple):
 
     @property
     def known(self) -> Decimal | None:
-        return self.likely if self.least == self.most == self.likely else None
+        likely, least, most = self.likely, self.least, self.most
+        return likely if least is most is likely or least == most == likely else None
 
     @property
     def told_doubts(self) -> str:
         return f" ({self.doubts})" if self.doubts else ""
 
     def plus(self, amount: Decimal) -> "Course":
+        if self.least is self.most is self.likely:
+            sum_ = self.likely + amount
+            return Course(sum_, sum_, sum_, self.doubts)
         return Course(
             self.likely + amount,
             None if self.least is None else self.least + amount,
@@ -52,12 +56,17 @@ def day_course(view: View, basis: PnlBasis | None, *, with_open: bool) -> Course
     realised = view.realised_today(basis)
     if not with_open or not view.account.positions:
         return Course(realised, realised, realised)
-    open_pnl = view.unrealised_total()
-    if open_pnl is not None:
-        result = realised + open_pnl
-        return Course(result, result, result)
-    between = open_between(view)
-    return Course(between.likely, between.least, between.most, between.doubts).plus(realised)
+    memo, question = view.memo, "course after fees" if is_net(view, basis) else "course before fees"
+    course: Course | None = memo.get(question)
+    if course is None:
+        open_pnl = view.unrealised_total()
+        if open_pnl is not None:
+            result = realised + open_pnl
+            course = Course(result, result, result)
+        else:
+            course = Course(*open_between(view)).plus(realised)
+        memo[question] = course
+    return course
 
 
 def is_in_step(view: View) -> bool:
@@ -66,12 +75,22 @@ def is_in_step(view: View) -> bool:
     A close is told twice, as a fill and as a position. In between its result would count twice, or
     not at all. So it would while a late list or message shows a position that has ended.
     """
-    account = view.account
+    known: bool | None = view.memo.get("in step")
+    if known is None:
+        known = view.memo["in step"] = _agree(view.account, view.now)
+    return known
+
+
+def _agree(account: Account, now: datetime) -> bool:
     ledger, positions = account.ledger, account.positions
     if not ledger.entries:
         return True
-    if any(account.is_back(c) or _is_fill_ahead(account, c, view.now) for c in positions):
-        return False
+    ended = account.ended
+    for contract_id in positions:
+        if contract_id in ended and account.is_back(contract_id):
+            return False
+        if _is_fill_ahead(account, contract_id, now):
+            return False
     return ledger.agrees_with({c: p.net for c, p in positions.items()})
 
 
@@ -86,10 +105,10 @@ def may_have_ended(account: Account, contract_id: str, now: datetime) -> bool:
 def _is_fill_ahead(account: Account, contract_id: str, now: datetime) -> bool:
     """Whether a fill has just arrived, and not yet the position that it led to."""
     newest = account.ledger.newest_in.get(contract_id)
-    if newest is None or now - newest.received_at >= SETTLED:
+    if newest is None:
         return False
-    heard = account.heard.get(contract_id)
-    return heard is None or heard < newest.received_at
+    heard, received_at = account.heard.get(contract_id), newest.received_at
+    return (heard is None or heard < received_at) and now - received_at < SETTLED
 
 
 def settling(view: View, rule_id: str) -> tuple[bool, tuple[Verdict, ...]]:
@@ -107,6 +126,8 @@ def settling(view: View, rule_id: str) -> tuple[bool, tuple[Verdict, ...]]:
 
 def _told_already(view: View, rule_id: str) -> tuple[Verdict, ...]:
     """Return what stands again, as it would end otherwise and be told a second time."""
+    if not view.stands(rule_id):
+        return ()
     return tuple(
         Verdict(reason="", subject=b.subject, severity=b.severity)
         for b in view.account.breaches.values()

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 from risk_manager.domain.decisions import Flatten, Remember, Verdict, bookkeeping
@@ -83,8 +84,8 @@ class DayPeakRule(Rule):
         mark = view.mark(self.id, PEAK)
         if mark is None:
             return None
-        day, _, peak = mark.value.partition(" ")
-        return Decimal(peak) if date.fromisoformat(day) == view.account.trading_date else None
+        day, peak = _peak(mark.value)
+        return peak if day == view.account.trading_date else None
 
     def result(self, view: View) -> Course:
         return day_course(view, self.pnl_basis, with_open=self.counts_open)
@@ -100,16 +101,18 @@ class DayPeakRule(Rule):
         best = self._for_the_peak(view, result)
         if best is not None and best >= self.first_peak and (peak is None or best > peak):
             kept, peak = (*kept, bookkeeping(Remember(PEAK, value=f"{day} {best}"))), best
-        if peak is None or result.most is None or result.most > self.floor_below(peak):
+        if peak is None or result.most is None:
             return kept or None
         floor = self.floor_below(peak)
+        if result.most > floor:
+            return kept or None
         reason = self.why(result.likely, peak, floor, result.told_doubts)
         return (*kept, self._end(view, reason, day))
 
     def _for_the_peak(self, view: View, result: Course) -> Decimal | None:
         if self.peak_counts_open:
             return result.known
-        return day_course(view, self.pnl_basis, with_open=False).known
+        return view.realised_today(self.pnl_basis)
 
     def _end(self, view: View, reason: str, day: str) -> Verdict:
         if self.action == "close_all":
@@ -135,3 +138,10 @@ class DayPeakRule(Rule):
         """Add the net result of the day at which the floor is reached."""
         at = floor if is_net(view, self.pnl_basis) else floor - view.today.fees
         return replace(meter, day_result=at, counts_open=self.counts_open)
+
+
+@lru_cache(maxsize=256)
+def _peak(text: str) -> tuple[date, Decimal]:
+    """Read back the value of the mark."""
+    day, _, peak = text.partition(" ")
+    return date.fromisoformat(day), Decimal(peak)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property, lru_cache
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -28,6 +29,13 @@ from risk_manager.rules.day_course import (
 
 Fraction = Annotated[Decimal, Field(gt=0, lt=1)]
 WEEK = timedelta(days=7)
+
+
+@lru_cache(maxsize=16)
+def _beginning(period: str, day: date) -> tuple[date, str]:
+    """Return the first day of the week or month of this day, and its name."""
+    first = day.replace(day=1) if period == "month" else day - timedelta(days=day.weekday())
+    return first, first.isoformat()
 
 
 class PeriodLoss(Rule):
@@ -83,28 +91,31 @@ class PeriodLoss(Rule):
         return self._began(account.trading_date)
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        since = self._began(view.account.trading_date)
-        subject = since.isoformat()
+        since, subject = _beginning(self.period, view.account.trading_date)
         before = self._before(view, since)
         realised = before + view.realised_today(self.pnl_basis)
-        if realised <= -self.limit:  # unknown prices do not excuse it
+        if realised <= self._floor:  # unknown prices do not excuse it
             return (self._end(view, realised, subject, ""),)
+        if not self.include_unrealized:
+            return self._warning(realised, subject) or None
         kept: tuple[Verdict, ...] = ()
-        if self.include_unrealized and not view.stands(self.id, subject):
+        if not view.stands(self.id, subject):
             waits, kept = settling(view, self.id)
             if waits:
                 return kept or None
         result = self._result(view, before)
         if result.most is None:
             return kept or None
-        if result.most <= -self.limit:
+        if result.most <= self._floor:
             return (*kept, self._end(view, result.likely, subject, result.told_doubts))
         return (*kept, *self._warning(result.most, subject)) or None
 
+    @cached_property
+    def _floor(self) -> Decimal:
+        return -self.limit
+
     def _began(self, day: date) -> date:
-        if self.period == "month":
-            return day.replace(day=1)
-        return day - timedelta(days=day.weekday())
+        return _beginning(self.period, day)[0]
 
     def _opens_again(self, view: View) -> datetime:
         """Return when the next week or month opens."""
@@ -117,10 +128,8 @@ class PeriodLoss(Rule):
 
     def _before(self, view: View, since: date) -> Decimal:
         account = view.account
-        results = account.days.results(
-            since, account.trading_date, after_fees=is_net(view, self.pnl_basis)
-        )
-        return sum(results.values(), ZERO)
+        after_fees = is_net(view, self.pnl_basis)
+        return account.days.made(since, account.trading_date, after_fees=after_fees).total
 
     def _result(self, view: View, before: Decimal) -> Course:
         return day_course(view, self.pnl_basis, with_open=self.include_unrealized).plus(before)
@@ -142,14 +151,16 @@ class PeriodLoss(Rule):
         return Verdict(reason=f"{reason}; locked flat", subject=subject, asks=(lock,))
 
     def _warning(self, result: Decimal, subject: str) -> tuple[Verdict, ...]:
+        if result >= 0:
+            return ()
         used = -result / self.limit
-        passed = max((w for w in self.warn_at if used >= w), default=None)
-        if passed is None:
+        passed = [w for w in self.warn_at if used >= w]
+        if not passed:
             return ()
         warning = Verdict(
             reason=f"{dollars(-result)} of the {self.period}'s loss limit {dollars(self.limit)} "
             "is used",
-            subject=f"warning:{subject}:{passed}",
+            subject=f"warning:{subject}:{max(passed)}",
             severity=Severity.WARNING,
         )
         return (warning,)

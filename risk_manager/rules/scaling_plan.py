@@ -11,6 +11,7 @@ from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Verdict
 from risk_manager.domain.money import ZERO, dollars
 from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.symbols import Symbols
 from risk_manager.domain.view import View
 from risk_manager.rules.max_contracts import MaxContracts
@@ -114,8 +115,30 @@ class ScalingPlan(Rule):
         return known
 
     @cached_property
+    def _highest_tier(self) -> int:
+        return max(t.max for t in self.tiers)
+
+    @cached_property
     def _limits(self) -> dict[int, MaxContracts]:
         return {}
+
+    def _always_allowed(self, view: View) -> Decimal:
+        """Return how many contracts are within the limit of today, whichever products they are."""
+        account, rulebook = view.account, view.state.rulebook
+        memo, today = account.days.memo, account.trading_date
+        known = memo.get(self.id)
+        if known is None or known[0] is not self or known[1] is not rulebook or known[2] != today:
+            limit = self._in_force(view)[0].limit
+            known = memo[self.id] = (self, rulebook, today, limit // self._heaviest(rulebook))
+        most: Decimal = known[3]
+        return most
+
+    def _heaviest(self, rulebook: Rulebook) -> Decimal:
+        """Return the most that one contract of any product counts as."""
+        if self.count == "contracts":
+            return Decimal(1)
+        symbols = rulebook.symbols
+        return max(symbols.default_mini, symbols.default_micro, *symbols.weights.values())
 
     def _in_force(self, view: View) -> tuple[MaxContracts, Decimal | None]:
         """Return the limit of today and the balance it follows from.
@@ -123,12 +146,15 @@ class ScalingPlan(Rule):
         While the balance is unknown, only what exceeds every tier is certain to be too much.
         """
         balance = view.account.days.before(view.account.trading_date)
-        most = max(t.max for t in self.tiers) if balance is None else self.allowed(balance).max
+        most = self._highest_tier if balance is None else self.allowed(balance).max
         return self.limit_of(self.lots(most, view.state.rulebook.symbols)), balance
 
     def judge(self, view: View) -> Verdict | None:
-        if not view.account.positions:
+        positions = view.account.positions
+        if not positions:
             return None
+        if sum([abs(p.net) for p in positions.values()]) <= self._always_allowed(view):
+            return None  # the usual case
         limit, balance = self._in_force(view)
         verdict = limit.judge(view)
         if verdict is None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -126,10 +127,12 @@ class TrailingMaxDrawdown(Rule):
 
     def _highest(self, view: View) -> Decimal | None:
         account = view.account
-        found = [account.days.highest(account.trading_date, self.floor_from)]
+        evening = account.days.highest(account.trading_date, self.floor_from)
         mark = view.mark(self.id, self._mark) if self.mode != "eod" else None
-        found.append(None if mark is None else Decimal(mark.value))
-        return max((h for h in found if h is not None), default=None)
+        if mark is None:
+            return evening
+        marked = Decimal(mark.value)
+        return marked if evening is None else max(evening, marked)
 
     @property
     def _mark(self) -> str:
@@ -137,11 +140,15 @@ class TrailingMaxDrawdown(Rule):
 
     def floor_under(self, highest: Decimal | None) -> Decimal:
         """Return the floor where this is the highest balance that counts."""
+        floor = self._least_floor
+        return floor if highest is None else max(floor, min(self._lock_at, highest - self.distance))
+
+    @cached_property
+    def _least_floor(self) -> Decimal:
+        """The floor before any balance has raised it."""
         floors = [] if self.floor is None else [self.floor]
         if self.floor_from is None:
             floors.append(min(self._lock_at, self.start_balance - self.distance))
-        if highest is not None:
-            floors.append(min(self._lock_at, highest - self.distance))
         return max(floors)
 
     # --- the judgement ---
@@ -155,15 +162,18 @@ class TrailingMaxDrawdown(Rule):
             waits, kept = settling(view, self.id)
             if waits:
                 return kept or None
-        equity = self._equity(view, balance)
-        highest = self._highest(view)
-        counted = {"eod": None, "intraday_balance": balance, "intraday_equity": equity.known}
-        now = counted[self.mode]
-        if now is not None and self._moves_the_floor(highest, now):
-            kept, highest = (*kept, bookkeeping(Remember(self._mark, value=str(now)))), now
-        floor = self.floor_under(highest)
-        if equity.most is None or equity.most > floor + self.buffer:
+        day, moved = self._day(view), balance - view.realised_today()
+        if self.mode == "eod":
+            floor = self._floor_of_today(view)
+        else:
+            highest = self._highest(view)
+            now = balance if self.mode == "intraday_balance" else day.plus(moved).known
+            if now is not None and self._moves_the_floor(highest, now):
+                kept, highest = (*kept, bookkeeping(Remember(self._mark, value=str(now)))), now
+            floor = self.floor_under(highest)
+        if day.most is None or day.most + moved > floor + self.buffer:
             return kept or None
+        equity = day.plus(moved)
         reason = (
             f"balance and open positions are {dollars(equity.likely)}{equity.told_doubts}, "
             f"floor {dollars(floor)}"
@@ -181,9 +191,22 @@ class TrailingMaxDrawdown(Rule):
     def _moves_the_floor(self, highest: Decimal | None, now: Decimal) -> bool:
         return self.floor_under(now) > self.floor_under(highest)
 
+    def _floor_of_today(self, view: View) -> Decimal:
+        """Return the floor where it stays as it is for the whole day."""
+        account = view.account
+        memo, today = account.days.memo, account.trading_date
+        known = memo.get(self.id)
+        if known is None or known[0] is not self or known[1] != today:
+            known = memo[self.id] = (self, today, self.floor_under(self._highest(view)))
+        floor: Decimal = known[2]
+        return floor
+
+    def _day(self, view: View) -> Course:
+        """Return the result of today, open positions included."""
+        return day_course(view, None, with_open=True)
+
     def _equity(self, view: View, balance: Decimal) -> Course:
-        moved = balance - view.realised_today()
-        return day_course(view, None, with_open=True).plus(moved)
+        return self._day(view).plus(balance - view.realised_today())
 
     def quiet_between(self, view: View, position: Position) -> Band | None:
         balance = self.balance(view)

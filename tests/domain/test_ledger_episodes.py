@@ -1,11 +1,15 @@
 """What one position has realised since it was opened, told from the executions."""
 
+from datetime import timedelta
 from decimal import Decimal
+from random import Random
 
 import pytest
-from desk import DeskMaker
+from desk import MORNING, DeskMaker
 
+from risk_manager.domain.executions import Execution
 from risk_manager.domain.ledger import Ledger
+from risk_manager.domain.records import OrderSide
 
 MNQ = "CON.F.US.MNQ.Z26"
 Fill = tuple[int, int | None]
@@ -43,3 +47,39 @@ async def test_the_fees_of_what_was_closed_are_known(desk: DeskMaker) -> None:
     found = (await ledger(desk, [(3, None), (-1, -50)])).episode(MNQ, 2)
     assert (found.net, found.heard_at is not None) == (Decimal("-50.50"), True)
     assert Ledger().episode(MNQ, 1).heard_at is None
+
+
+def test_what_agrees_is_the_same_however_it_was_asked_before() -> None:
+    """From fill to fill it is kept for the contracts that are not traded."""
+    dice, met = Random(7), set()
+    for _ in range(30):
+        ledger, nets = Ledger(), dict.fromkeys("ABC", 0)
+        for number in range(1, 40):
+            contract_id = dice.choice("ABC")
+            net, lots = nets[contract_id], dice.choice([-2, -1, 1, 2])
+            closes = net * lots < 0
+            nets[contract_id] += lots
+            late = timedelta(seconds=dice.choice([0, 0, 0, 90]))
+            fill = Execution(
+                id=dice.choice([number, number, number, max(number - 2, 1)]),
+                contract_id=contract_id,
+                order_id=number,
+                side=OrderSide.BUY if lots > 0 else OrderSide.SELL,
+                size=abs(lots),
+                price=Decimal(100),
+                pnl=Decimal(5) if closes and dice.random() < 0.9 else None,
+                fees=Decimal(0),
+                voided=dice.random() < 0.05,
+                executed_at=MORNING + timedelta(seconds=number) - late,
+                received_at=MORNING + timedelta(seconds=number),
+                trading_date=MORNING.date(),
+            )
+            ledger = ledger.record(fill)
+            fresh = Ledger(ledger.entries, ledger.totals)
+            assert ledger.newest_in == fresh.newest_in
+            for _ in range(dice.choice([0, 1, 3])):
+                asked = {c: n + dice.choice([0, 0, 0, 1]) for c, n in nets.items()}
+                found = ledger.agrees_with(asked)
+                assert found == Ledger(ledger.entries, ledger.totals).agrees_with(asked)
+                met.add(found)
+    assert met == {True, False}

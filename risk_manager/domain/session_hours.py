@@ -104,38 +104,54 @@ def shared_schedule(
 
     A product that the calendar does not know is never open.
     """
-    if calendar is not None and not all(r == EVERY or calendar.knows(r) for r in roots):
+    if calendar is None:  # then all products have the same hours
+        return schedule(hours, zone, None, EVERY, around)
+    if not all(r == EVERY or calendar.knows(r) for r in roots):
         return Schedule.of(())
     shared = open_intervals(hours, zone, calendar, roots[0], around)
-    for root in roots[1:]:
-        found = open_intervals(hours, zone, calendar, root, around)
-        shared = tuple(
-            Interval(max(a.starts_at, b.starts_at), min(a.ends_at, b.ends_at))
-            for a in shared
-            for b in found
-            if a.starts_at < b.ends_at and b.starts_at < a.ends_at
-        )
+    for root in dict.fromkeys(roots[1:]):
+        shared = _in_both(shared, open_intervals(hours, zone, calendar, root, around))
     return Schedule.of(shared)
 
 
+def _in_both(one: tuple[Interval, ...], other: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """Return the times that are in an interval of each. Both are in order and apart."""
+    found: list[Interval] = []
+    left, right = list(reversed(one)), list(reversed(other))
+    while left and right:
+        a, b = left[-1], right[-1]
+        starts_at, ends_at = max(a.starts_at, b.starts_at), min(a.ends_at, b.ends_at)
+        if starts_at < ends_at:
+            found.append(Interval(starts_at, ends_at))
+        (left if a.ends_at <= b.ends_at else right).pop()
+    return tuple(found)
+
+
+@lru_cache(maxsize=1024)
 def open_intervals(
     hours: WeeklyHours, zone: str, calendar: MarketCalendar | None, root: str, around: date
 ) -> tuple[Interval, ...]:
     """Return when a product may be traded around a date, in order, joined where they touch.
 
     For `EVERY` product: when at least one may be traded. Without a calendar every day is ordinary.
+    Cached, as products are combined anew whenever one is entered or left.
     """
     pieces: list[Interval] = []
     roots: Iterable[str] = (root,)
     if calendar is not None and root == EVERY:
         roots = calendar.representatives() or (EVERY,)
     for one in roots:
-        for whole in _whole(hours, ZoneInfo(zone), around):
+        for whole in _whole(hours, zone, around):
             pieces += [whole] if calendar is None else _trimmed(whole, calendar, one)
     return _joined(pieces)
 
 
-def _whole(hours: WeeklyHours, zone: ZoneInfo, around: date) -> Iterator[Interval]:
+@lru_cache(maxsize=64)
+def _whole(hours: WeeklyHours, zone: str, around: date) -> tuple[Interval, ...]:
+    return tuple(_windows(hours, ZoneInfo(zone), around))
+
+
+def _windows(hours: WeeklyHours, zone: ZoneInfo, around: date) -> Iterator[Interval]:
     day = around - BEHIND
     while day <= around + AHEAD:
         for window in hours.windows:

@@ -141,6 +141,8 @@ class PatternSet:
 
         A wildcard over contract ids may match a contract of any product.
         """
+        if not self._contract_ids:
+            return self._parts_all
         return self._parts_all or any(root_of(name) == root for name in self._contract_ids)
 
     @cached_property

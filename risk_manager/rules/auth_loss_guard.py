@@ -22,6 +22,7 @@ from risk_manager.domain.lockout import new_lock
 from risk_manager.domain.locks import LockKind, LockPolicy, Release
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.rule import Meter, MeterState, Rule
+from risk_manager.domain.scope import ACCOUNT_SCOPE
 from risk_manager.domain.view import View
 
 # Marks: the last record left out `canTrade`, or said that the account is not visible.
@@ -135,7 +136,7 @@ class AuthLossGuard(Rule):
         if self.can_trade.enabled and self._has_word(view):
             verdicts += self._notes(view)
             verdicts += self._permission(view)
-        if self.connection_loss.enabled and view.state.hubs:
+        if self.connection_loss.enabled and not _all_is_heard(view):
             verdicts += self._connection(view)
         return tuple(verdicts) or None
 
@@ -145,7 +146,7 @@ class AuthLossGuard(Rule):
         return (
             type(view.event) in (AccountChanged, AccountReported)
             or account.can_trade is False
-            or bool(account.locks)
+            or (ACCOUNT_SCOPE, self.id) in account.locks
             or (self.id, MISSING) in account.marks
             or (self.id, HIDDEN) in account.marks
         )
@@ -327,6 +328,15 @@ def _blind(hub: Hub, since: str, at_stake: bool) -> Verdict:
         subject=f"{hub}:{since}",
         severity=Severity.CRITICAL if at_stake else Severity.WARNING,
     )
+
+
+def _all_is_heard(view: View) -> bool:
+    """Whether every stream is up and the account was read since: the usual case."""
+    read_at = view.account.reported_at
+    for status in view.state.hubs.values():
+        if status.state is not HubState.UP or read_at is None or read_at < status.since:
+            return False
+    return True
 
 
 def _record(view: View) -> AccountRecord | None:

@@ -99,6 +99,10 @@ class CappedProducts(BaseModel):
                 break
         return found
 
+    def is_in_play(self, view: View) -> bool:
+        """Whether anything is held or ordered in these products."""
+        return not frozenset(self.roots).isdisjoint(view.in_play().values())
+
     def names(self, view: View, contract_id: str) -> bool:
         return view.root(contract_id) in self.roots
 

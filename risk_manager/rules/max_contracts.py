@@ -74,6 +74,8 @@ class MaxContracts(Rule):
     def judge(self, view: View) -> Verdict | None:
         if not view.account.positions and not self.count_working_entries:
             return None
+        if self._all_together_are_within(view):
+            return None
         held = view.projected()
         count = self._count(view, held)
         if count > self.limit:
@@ -81,6 +83,12 @@ class MaxContracts(Rule):
         if self.count_working_entries:
             return self._too_many_with_entries(view, count)
         return None
+
+    def _all_together_are_within(self, view: View) -> bool:
+        """Whether the limit holds even before what was asked so far is done: the usual case."""
+        if self.count != "gross" or self.count_working_entries:
+            return False
+        return view.account.contracts_held <= self.limit
 
     def _too_many_held(self, view: View, held: Mapping[str, int], count: Decimal) -> Verdict:
         asks: list[Ask] = []

@@ -135,15 +135,18 @@ class MaxContractsPerInstrument(Rule):
 
     def allowed(self, view: View, contract_id: str) -> int | None:
         """The limit for a contract's product; None is no limit."""
-        key = self._patterns.best(view.root(contract_id), contract_id)
+        return self._limit_of(view.root(contract_id), contract_id)
+
+    def _limit_of(self, root: str, contract_id: str) -> int | None:
+        key = self._patterns.best(root, contract_id)
         return self.limits[key] if key is not None else self.unknown_symbol.allowed
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         if not view.account.positions and not self.count_working_entries:
             return None
-        held = dict(view.projected())
-        if self._all_within(view, held):
+        if self._all_within(view):
             return None
+        held = dict(view.projected())
         verdicts: list[Verdict] = []
         cancelled: set[int] = set()
         for name, limit, members in self._counts(view, held):
@@ -166,17 +169,22 @@ class MaxContractsPerInstrument(Rule):
         verdicts += self._groups(view, held)
         return tuple(verdicts) or None
 
-    def _all_within(self, view: View, held: dict[str, int]) -> bool:
-        """Whether each product is within the limit of each of its contracts: the usual case."""
+    def _all_within(self, view: View) -> bool:
+        """Whether each product is within the limit of each of its contracts: the usual case.
+
+        What was asked so far only makes positions smaller, so that it does not matter here.
+        """
         if self.count_working_entries or self.group_limits:
             return False
+        roots, positions = view.in_play(), view.account.positions
         counts: dict[str, int] = {}
-        for contract_id, net in held.items():
-            root = view.root(contract_id)
-            counts[root] = counts.get(root, 0) + abs(net)
-        for contract_id in held:
-            limit = self.allowed(view, contract_id)
-            if limit is not None and counts[view.root(contract_id)] > limit:
+        for contract_id, position in positions.items():
+            root = roots[contract_id]
+            counts[root] = counts.get(root, 0) + abs(position.net)
+        for contract_id in positions:
+            root = roots[contract_id]
+            limit = self._limit_of(root, contract_id)
+            if limit is not None and counts[root] > limit:
                 return False
         return True
 

@@ -94,20 +94,21 @@ class MaxRiskAtEntry(Rule):
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         verdicts: list[Verdict] = []
-        for position in view.account.positions.values():
-            verdicts += self._judge_position(view, position)
+        account, contracts = view.account, view.state.contracts
+        for contract_id, position in account.positions.items():
+            given = (self, contracts.get(contract_id), account.orders_in(contract_id))
+            known = position.memo.get(self.id)
+            if known is not None and known[0] is self and known == given:
+                continue  # the same position and the same orders, within the limit before
+            risk = self.risk(view, position)
+            if risk is None or risk.amount <= self.limit:
+                position.memo[self.id] = given
+            else:
+                verdicts += self._above_limit(view, position, risk)
         return tuple(verdicts) or None
 
-    def _judge_position(self, view: View, position: Position) -> Iterator[Verdict]:
+    def _above_limit(self, view: View, position: Position, risk: Risk) -> Iterator[Verdict]:
         contract_id = position.contract_id
-        given = (self, view.state.contracts.get(contract_id), view.account.orders_in(contract_id))
-        known = position.memo.get(self.id)
-        if known is not None and known[0] is self and known == given:
-            return
-        risk = self.risk(view, position)
-        if risk is None or risk.amount <= self.limit:
-            position.memo[self.id] = given
-            return
         if view.now < position.increased_at + self.grace or not view.projected()[contract_id]:
             return
         # Where stream and list differ about an order, the list of a moment later decides.

@@ -33,11 +33,12 @@ def life_of(view: View, position: Position) -> tuple[Change, ...] | None:
     None while executions and position do not agree: one of them has not arrived yet, or the ledger
     does not reach back to the opening.
     """
-    if not position.sided:
+    ledger = view.account.ledger
+    if not position.sided or position.contract_id not in ledger.newest_in:
         return None
     side, net = position.side, position.net
     newest_first: list[Change] = []
-    for e in reversed(view.account.ledger.standing()):
+    for e in reversed(ledger.standing()):
         if e.contract_id != position.contract_id:
             continue
         if not newest_first and not view.landed(e):

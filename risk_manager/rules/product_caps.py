@@ -95,11 +95,15 @@ class ProductCaps(Rule):
         account = view.account
         if not account.positions and not account.orders:
             return None
-        return tuple(self._verdicts(view)) or None
+        in_force = self._in_force(view)
+        for cap in in_force:
+            if cap.is_in_play(view):
+                return tuple(self._verdicts(view, in_force)) or None
+        return None
 
-    def _verdicts(self, view: View) -> Iterator[Verdict]:
+    def _verdicts(self, view: View, in_force: list[Cap]) -> Iterator[Verdict]:
         held = dict(view.projected())
-        for cap in self._in_force(view):
+        for cap in in_force:
             reductions = cap.reductions(view, held)
             has_no_room = not cap.limit or (bool(reductions) and self.cancel_entry_orders)
             entries = cap.entries(view) if has_no_room else ()
@@ -122,9 +126,10 @@ class ProductCaps(Rule):
     def _in_force(self, view: View) -> list[Cap]:
         """Return the caps of today. A cap begins by the later clock and ends by the earlier one."""
         state = view.state
-        days = [state.day.date]
-        if state.lead:
-            days.append(state.rulebook.day.date_of(state.latest))
+        today = state.day.date
+        if not state.lead:
+            return [cap for cap in self.caps if cap.holds_on(today)]
+        days = (today, state.rulebook.day.date_of(state.latest))
         return [cap for cap in self.caps if any(map(cap.holds_on, days))]
 
     def meter(self, view: View) -> Meter:

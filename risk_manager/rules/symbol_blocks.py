@@ -101,10 +101,8 @@ class SymbolBlocks(Rule):
         named = self._patterns.best(root, contract_id) is not None
         return named if self.allow_only is None else not named
 
-    def _scope(self, view: View, root: str, contract_id: str = "") -> str | None:
-        """The scope of the lock that blocks this contract; None where it is not blocked."""
-        if not self.blocks(root, contract_id):
-            return None
+    def _scope(self, view: View, root: str, contract_id: str) -> str:
+        """The scope of the lock that blocks this contract, which is blocked."""
         # A lock on the product would also catch a contract of it that is not blocked.
         if self.allow_only is None:
             whole = self.blocks(root, "")
@@ -116,9 +114,10 @@ class SymbolBlocks(Rule):
         verdicts: list[Verdict] = []
         account = view.account
         turned_up: dict[str, list[str]] = {}
+        blocks = self.blocks
         for contract_id, root in view.in_play().items():
-            scope = self._scope(view, root, contract_id)
-            if scope is not None:
+            if blocks(root, contract_id):
+                scope = self._scope(view, root, contract_id)
                 turned_up.setdefault(scope, []).append(contract_id)
         for scope, contract_ids in turned_up.items():
             if self.working_orders == "cancel":
@@ -136,7 +135,7 @@ class SymbolBlocks(Rule):
         root, contract_id = scoped_root(scope), scoped_contract(scope) or ""
         if root is None:
             root = view.root(contract_id)
-        return self._scope(view, root, contract_id) == scope
+        return self.blocks(root, contract_id) and self._scope(view, root, contract_id) == scope
 
     def _block(self, view: View, scope: str, contract_ids: list[str]) -> Verdict:
         account = view.account
@@ -161,9 +160,12 @@ class SymbolBlocks(Rule):
             ),
         )
         episodes = sorted(account.positions[c].episode for c in open_now)
-        orders = sorted(o.id for c in contract_ids for o in account.orders_in(c))
         name = scope_name(scope)
-        subject = f"{name}:episode:{episodes[0]}" if episodes else f"{name}:order:{orders[0]}"
+        if episodes:
+            subject = f"{name}:episode:{episodes[0]}"
+        else:
+            first_order = min(o.id for c in contract_ids for o in account.orders_in(c))
+            subject = f"{name}:order:{first_order}"
         return Verdict(reason=reason, subject=subject, asks=asks)
 
     def _close_fills(self, view: View, scope: str, contract_ids: list[str]) -> Verdict:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Literal
@@ -164,7 +165,7 @@ class TradeFrequencyLimit(Rule):
         return 80
 
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
-        if self._has_no_news(view):
+        if self._has_no_news(view) or self._is_far_from_any(view):
             return None
         verdicts: list[Verdict] = []
         if self.count == "orders" and (noted := to_note(view, self.id, self._longest)):
@@ -181,6 +182,24 @@ class TradeFrequencyLimit(Rule):
             return False
         newest = view.account.ledger.newest
         return newest is None or view.now - newest.received_at > NEWS_LASTS
+
+    def _is_far_from_any(self, view: View) -> bool:
+        """Whether fewer things have happened in all than the smallest window allows."""
+        ledger = view.account.ledger
+        match self.count:
+            case "entries":
+                most = len(ledger.increasing_orders())
+            case "round_turns":
+                most = len(ledger.round_turns())
+            case "executions":
+                most = len(ledger.entries)
+            case "orders":  # each has to be noted
+                return False
+        return most < self._least
+
+    @cached_property
+    def _least(self) -> int:
+        return min(map(self._threshold, self.windows))
 
     def _breach(self, view: View, excesses: list[Excess]) -> Verdict:
         counts = ", ".join(

@@ -7,6 +7,7 @@ from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.rule import Meter
 from risk_manager.domain.view import View
 from risk_manager.rules.no_stop_loss_grace.configuration import Configuration
+from risk_manager.rules.no_stop_loss_grace.cover import is_covered_as_before, keep_cover
 from risk_manager.rules.no_stop_loss_grace.deadlines import is_counting_down, mark_to_keep
 from risk_manager.rules.no_stop_loss_grace.enforcement import leftover_verdicts, uncovered_verdicts
 from risk_manager.rules.no_stop_loss_grace.meter import read_meter
@@ -69,13 +70,18 @@ class NoStopLossGrace(Configuration):
             mark = account.marks.get((self.id, position.subject))
             if mark is not None:
                 known += 1
-                if is_counting_down(view, position, mark):
+                if is_covered_as_before(self, view, position, mark) or is_counting_down(
+                    view, position, mark
+                ):
                     continue
             uncovered = self.uncovered(view, position)
             ask = mark_to_keep(self, view, position, uncovered, mark, since)
             if ask is not None:
                 memory.append(ask)
-            verdicts += leftover_verdicts(view, position)
+            leftover = tuple(leftover_verdicts(view, position))
+            verdicts += leftover
+            if not (uncovered or ask or leftover):
+                keep_cover(self, view, position)
             if uncovered:
                 counting = ask or mark
                 due_at = counting.due_at if counting is not None else None

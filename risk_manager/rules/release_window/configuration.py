@@ -180,8 +180,12 @@ class Windows(Rule):
             found.append((starts_at, ends_at))
         return tuple(found)
 
+    @cached_property
+    def _starts(self) -> tuple[datetime, ...]:
+        return tuple(starts_at for starts_at, _ in self._unions)
+
     def is_in_some_window(self, at: datetime) -> bool:
-        number = bisect_right(self._unions, at, key=lambda union: union[0])
+        number = bisect_right(self._starts, at)
         return number > 0 and at < self._unions[number - 1][1]
 
     def in_force(self, *instants: datetime) -> list[Span]:

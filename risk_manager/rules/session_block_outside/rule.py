@@ -20,7 +20,11 @@ from risk_manager.domain.view import View
 from risk_manager.rules.session_block_outside.hours import WHOLE_ACCOUNT, Hours, Place
 from risk_manager.rules.session_block_outside.meter import read_meter
 from risk_manager.rules.session_block_outside.outside import outside_verdicts
-from risk_manager.rules.session_block_outside.session_locks import lock_verdicts, release_verdicts
+from risk_manager.rules.session_block_outside.session_locks import (
+    has_session_lock,
+    lock_verdicts,
+    release_verdicts,
+)
 from risk_manager.rules.session_block_outside.sessions import Sessions
 
 
@@ -121,15 +125,32 @@ class SessionBlockOutside(Sessions):
 
     def _all_is_open(self, view: View) -> bool:
         """Whether every product in play is open and not about to close: the usual case."""
-        book, calendar = view.state.rulebook, self.calendar(view)
-        if self.per_symbol or view.account.locks or view.state.lead:
+        if has_session_lock(self, view):
             return False
-        if calendar is not None and calendar.ends_soon(view.now):
+        state, now = view.state, view.now
+        calendar = self.calendar_in(state.rulebook)
+        if calendar is not None and calendar.ends_soon(now):
             return False
-        zone = self.timezone or book.day.timezone
+        if self.per_symbol:
+            return self._each_is_open(view)
+        zone = self.timezone or state.rulebook.day.timezone
         hours, roots = self.global_hours.weekly, (EVERY, *view.in_play().values())
-        shared = shared_schedule(hours, zone, calendar, roots, view.now.date()).at(view.now).current
-        return shared is not None and shared.ends_at - view.now > self.pre_close_warning
+        shared = shared_schedule(hours, zone, calendar, roots, now.date()).at(now).current
+        if shared is None or shared.ends_at - now <= self.pre_close_warning:
+            return False
+        if not state.lead:
+            return True
+        latest = state.latest
+        there = shared_schedule(hours, zone, calendar, roots, latest.date()).at(latest)
+        return there.current is not None
+
+    def _each_is_open(self, view: View) -> bool:
+        """The same where products have hours of their own."""
+        for contract_id in view.in_play():
+            current = self.standing(view, *self.place(view, contract_id)).current
+            if current is None or current.ends_at - view.now <= self.pre_close_warning:
+                return False
+        return True
 
     def _place_verdicts(
         self, view: View, place: Place, contract_ids: list[str], account_shut: bool

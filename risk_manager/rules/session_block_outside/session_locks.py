@@ -38,6 +38,14 @@ def lock_verdicts(rule: Sessions, view: View, place: Place, where: Standing) -> 
     )
 
 
+def has_session_lock(rule: Sessions, view: View) -> bool:
+    """Whether a lock of this rule is in force that the beginning of a session ends."""
+    for lock in view.account.locks.values():
+        if lock.rule_id == rule.id and lock.release is Release.SESSION_START:
+            return True
+    return False
+
+
 def release_verdicts(rule: Sessions, view: View, *, account_shut: bool) -> Iterator[Verdict]:
     """End the locks of this rule whose session has begun or whose scope no longer exists."""
     for lock in view.account.locks.values():

@@ -64,6 +64,17 @@ def levels_of(stops: Iterable[Stop], size: int) -> tuple[int, ...]:
     return tuple(sorted(levels, reverse=True)[-size:])
 
 
+def stand_as_before(reference: Sequence[int], stops: Sequence[Stop], size: int) -> bool:
+    """Whether each lot stands at exactly its level of before: the usual case.
+
+    Then `compared` finds none unmet, and `raised` leaves the reference as it is.
+    """
+    for stop in stops:
+        if stop.is_elastic:
+            return False
+    return levels_of(stops, size) == reference
+
+
 def compared(reference: Sequence[int], stops: Sequence[Stop]) -> Comparison:
     """Compare the stops with the levels that stood before, one per lot, highest first."""
     free = list(reference)

@@ -18,6 +18,7 @@ from risk_manager.rules.stop_guard.levels import (
     compared,
     levels_of,
     raised,
+    stand_as_before,
     stops_of,
 )
 from risk_manager.rules.stop_guard.memory import Memory, recalled
@@ -63,15 +64,19 @@ class StopGuard(Configuration):
         if not account.positions and not account.marks:
             return None
         verdicts: list[Verdict] = []
-        alive: set[str] = set()
+        known = 0
         for position in account.positions.values():
-            alive.add(position.subject)
             mark = account.marks.get((self.id, position.subject))
+            if mark is not None:
+                known += 1
             if not self._is_known(view, position, mark):
                 verdicts += self._judge_position(view, position, mark)
-        gone = [m.subject for m in view.marks(self.id) if m.subject not in alive]
-        if gone:
-            verdicts.append(bookkeeping(*map(Forget, gone)))
+        marks = view.marks(self.id)
+        if len(marks) > known:
+            alive = {p.subject for p in account.positions.values()}
+            verdicts.append(
+                bookkeeping(*(Forget(m.subject) for m in marks if m.subject not in alive))
+            )
         return tuple(verdicts) or None
 
     def meter(self, view: View) -> Meter:
@@ -95,26 +100,28 @@ class StopGuard(Configuration):
             return
         orders = view.account.orders_in(position.contract_id)
         stops = stops_of(position, orders, contract)
-        known = Memory(position.size) if mark is None else recalled(mark.value)
-        lots_gone = known.size - position.size
-        memory = replace(
-            known,
-            size=position.size,
-            reference=after_reduction(known.reference, lots_gone),
-            seen=None if known.seen is None else after_reduction(known.seen, lots_gone),
-        )
-        found = compared(memory.reference, stops)
-        due_at = None if mark is None else mark.due_at
-        if found.unmet:
-            memory, due_at = self._missed(view, position, memory, due_at, stops)
-        else:
-            reference = raised(memory.reference, found, stops, position.size)
-            memory, due_at = memory.settled(reference), None
+        memory = Memory(position.size) if mark is None else recalled(mark.value)
+        lots_gone = memory.size - position.size
+        if lots_gone:
+            memory = replace(
+                memory,
+                size=position.size,
+                reference=after_reduction(memory.reference, lots_gone),
+                seen=None if memory.seen is None else after_reduction(memory.seen, lots_gone),
+            )
+        found, due_at = None, None
+        if memory.seen is not None or not stand_as_before(memory.reference, stops, position.size):
+            found = compared(memory.reference, stops)
+            if found.unmet:
+                due_at = None if mark is None else mark.due_at
+                memory, due_at = self._missed(view, position, memory, due_at, stops)
+            else:
+                memory = memory.settled(raised(memory.reference, found, stops, position.size))
         if mark is None or (mark.value, mark.due_at) != (str(memory), due_at):
             yield bookkeeping(Remember(position.subject, due_at=due_at, value=str(memory)))
         elif memory.seen is None:
             position.memo[self.id] = (self, mark, orders)
-        if memory.seen is not None and due_at is not None and view.now >= due_at:
+        if found is not None and due_at is not None and view.now >= due_at:
             yield from Restoring(
                 self, view, position, contract, memory, due_at, stops, found
             ).verdicts()

@@ -64,21 +64,21 @@ class TradeManagement(Configuration):
         if not account.positions and not account.marks:
             return None
         verdicts: list[Verdict] = []
-        alive: set[str] = set()
+        known = 0
         for position in account.positions.values():
-            subject = position.subject
-            alive.add(subject)
-            mark = account.marks.get((self.id, subject))
+            mark = account.marks.get((self.id, position.subject))
             if mark is not None:
+                known += 1
                 memory = recalled(mark.value)
                 if type(event) is Tick and is_in_quiet_band(self, view, position, memory):
                     continue
                 if self._still_holds(view, position, mark, memory):
                     continue
             verdicts += self._position(view, position, mark)
-        gone = [m.subject for m in view.marks(self.id) if m.subject not in alive]
-        if gone:
-            asks = tuple(Forget(subject) for subject in gone)
+        marks = view.marks(self.id)
+        if len(marks) > known:
+            alive = {p.subject for p in account.positions.values()}
+            asks = tuple(Forget(m.subject) for m in marks if m.subject not in alive)
             verdicts.append(bookkeeping(*asks))
         return tuple(verdicts) or None
 
@@ -94,13 +94,11 @@ class TradeManagement(Configuration):
     def _still_holds(self, view: View, position: Position, mark: Mark, memory: Memory) -> bool:
         """Whether this same position was judged before in the same circumstances, and waits only
         for a price that has not been reached."""
-        if not is_in_quiet_band(self, view, position, memory):
-            return False
         known = position.memo.get(self.id)
-        return (
-            known is not None
-            and known[0] is self
-            and known == self._circumstances(view, position, mark, memory)
+        if known is None or known[0] is not self:
+            return False
+        return is_in_quiet_band(self, view, position, memory) and known == self._circumstances(
+            view, position, mark, memory
         )
 
     def _circumstances(

@@ -16,7 +16,7 @@ from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, LockKey
 from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import Band
-from risk_manager.domain.records import LIST_LAG
+from risk_manager.domain.records import LIST_LAG, PositionRecord
 from risk_manager.domain.trading_days import DAYS, TradingDays
 
 # After a start enforcement waits for the first read of the broker, but no longer than this.
@@ -290,12 +290,21 @@ class Account:
         It may be a late message about the ended position, or the gateway may reuse ids. The two
         cases cannot be told apart.
         """
-        held, over = self.positions.get(contract_id), self.ended.get(contract_id)
+        held = self.positions.get(contract_id)
+        return held is not None and self._is_the_ended(
+            contract_id, held.gateway_id, held.created_at
+        )
+
+    def is_of_ended(self, record: PositionRecord) -> bool:
+        """Whether a record has the id and creation time of the position that ended last."""
+        return self._is_the_ended(record.contract_id, record.id, record.creation_timestamp)
+
+    def _is_the_ended(self, contract_id: str, gateway_id: int, created_at: datetime | None) -> bool:
+        over = self.ended.get(contract_id)
         return (
-            held is not None
-            and over is not None
-            and held.created_at is not None
-            and (held.gateway_id, held.created_at) == (over.gateway_id, over.created_at)
+            over is not None
+            and created_at is not None
+            and (gateway_id, created_at) == (over.gateway_id, over.created_at)
         )
 
     def disputed(self, contract_id: str) -> datetime | None:

@@ -339,8 +339,8 @@ def with_positions_reported(
     """Return the account after a full list of positions.
 
     The list does not override what the stream reported after it was asked for. Nor does it override
-    a size that the stream reported within `LIST_LAG` before, or remove a position that the stream
-    reported as new within that time.
+    a size or an end that the stream reported within `LIST_LAG` before, or remove a position that
+    the stream reported as new within that time.
     """
     stated = {r.contract_id: r for r in records}
     for contract_id in sorted({*stated, *account.positions}):
@@ -365,14 +365,15 @@ def with_positions_reported(
 def _disputed_size(account: Account, record: PositionRecord, asked_at: datetime) -> Dispute | None:
     """Return the dispute about the size of this position; None if this list decides it.
 
-    A list asked for within `LIST_LAG` after the stream stated another size may be the older one.
-    The first such difference sets the time, as a stream that is late goes on stating old sizes.
+    A list asked for within `LIST_LAG` after the stream stated another size, or the end, may be the
+    older one. The first such difference sets the time, as a stream that is late goes on stating old
+    sizes.
     """
     contract_id = record.contract_id
     held, heard = account.positions.get(contract_id), account.heard.get(contract_id)
-    if held is None or heard is None or asked_at >= heard + LIST_LAG or record.net == held.net:
+    if heard is None or asked_at >= heard + LIST_LAG or record.net == account.net(contract_id):
         return None
-    if _is_another(record, held):
+    if not account.is_of_ended(record) if held is None else _is_another(record, held):
         return None
     known = account.disputes.get(contract_id)
     decided_from = heard + LIST_LAG if known is None else known.decided_from

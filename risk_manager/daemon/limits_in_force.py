@@ -18,6 +18,7 @@ from risk_manager.settings.changes import changes
 from risk_manager.settings.commitment import Commitment
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
+from risk_manager.settings.private_file import replace_file
 
 log = structlog.get_logger("risk_manager.daemon")
 
@@ -127,7 +128,9 @@ class LimitsInForce:
     async def _keep_commitment(self) -> None:
         await self._parts.store.notes.put(LIMITS_NOTE, self.commitment.text())
         try:
-            (self._place.folder / LIMITS_FILE).write_text(self.commitment.text(), encoding="utf-8")
+            replace_file(
+                self._place.folder / LIMITS_FILE, self.commitment.text().encode(), mode=0o644
+            )
         except OSError as error:
             log.warning("limits_file_unwritable", reason=str(error))
         await self._parts.store.audit(

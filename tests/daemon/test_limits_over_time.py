@@ -1,6 +1,7 @@
 """Edited limits, the reset, and a file that is something else by then: nothing counts early."""
 
 import asyncio
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,3 +197,22 @@ async def test_before_the_gateway_has_told_the_time_no_limits_are_read_again(
                 await admin.call("reload_config", {})
     finally:
         await daemon.kill()
+
+
+async def test_the_limits_beside_the_database_are_never_half_written(
+    folder: ConfigFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, or the end of the process, in the middle of writing: the older text stays."""
+    limits, _ = limits_on(folder, THURSDAY, Notes())
+    await limits.commit(None)
+    beside = folder.path.parent / "limits.json"
+    kept = Commitment.read(beside.read_text())
+    folder.write("risk_config.yaml", LIMIT.format(6))
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    later, _ = limits_on(folder, THURSDAY, Notes())
+    await later.commit(None)
+    assert Commitment.read(beside.read_text()) == kept

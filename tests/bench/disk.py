@@ -4,12 +4,14 @@ import asyncio
 import os
 import sqlite3
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
 
 from bench.broker import ACCOUNTS
 from bench.figures import Figures
+from bench.wire import PACE_S
 from desk import contract_id, rules_from
 from stored_desk import StoredDesk, opened
 
@@ -20,6 +22,7 @@ from risk_manager.engine.step import step
 from risk_manager.store.store import Store
 
 LOCKS = 300
+RESTED = 100
 TRADES = 1_000_000
 STARTS = 7
 OLD_TRADES = """
@@ -37,7 +40,10 @@ FROM numbers
 
 async def run(figures: Figures) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        figures.line("the disk itself: fdatasync of 4 KB", _syncs(Path(folder)), "us")
+        path = Path(folder)
+        figures.line("the disk itself: fdatasync of 4 KB", _syncs(path, LOCKS), "us")
+        rested = _syncs(path, RESTED, after_s=PACE_S)
+        figures.line(f"the same, each after {PACE_S:g} s without work", rested, "us")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         direct, ours = await _locks(Path(folder))
     beside = ("sqlite3 FULL, one row direct", direct)
@@ -50,11 +56,12 @@ async def run(figures: Figures) -> None:
     figures.line("the whole file looked through, beside the login", checked, "ms")
 
 
-def _syncs(folder: Path) -> list[float]:
-    """Microseconds until the disk says that it has so much."""
+def _syncs(folder: Path, number: int, *, after_s: float = 0.0) -> list[float]:
+    """Microseconds until the disk says that it has so much, each after a rest of `after_s`."""
     found = []
     with (folder / "file").open("wb", buffering=0) as file:
-        for _ in range(LOCKS):
+        for _ in range(number):
+            time.sleep(after_s)
             file.write(b"x" * 4096)
             begun = perf_counter_ns()
             os.fdatasync(file.fileno())

@@ -550,6 +550,35 @@ async def test_no_exit_is_placed_for_a_position_that_is_gone_or_has_turned(net: 
 
 
 @in_virtual_time
+async def test_while_looks_pause_no_stop_is_placed_beside_one_that_only_a_list_shows() -> None:
+    """The stream has not told of the trader's stop, and the gateway refuses lists for a moment."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await holding(broker, b, 2)
+        await asyncio.sleep(1)
+        broker.add_order(101, MNQ, size=2, type=4, side=1, stopPrice=20980.0)
+        broker.faults[POSITIONS].append(status(429, "1"))
+        refused = await b.lanes.look(POSITIONS, {"accountId": 101})
+        assert refused.answer is Answer.LIMITED
+        settled = await settle(b, stop_exit())
+        assert settled.outcome is Outcome.GONE
+        assert broker.calls(PLACE) == []
+
+
+@in_virtual_time
+async def test_while_lists_are_refused_for_long_a_stop_is_placed_without_them() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await holding(broker, b, 2)
+        await asyncio.sleep(1)
+        broker.always[POSITIONS] = status(429, "30")
+        asked = b.clock.monotonic()
+        b.enforcer.submit(stop_exit())
+        await b.until(lambda: bool(broker.calls(PLACE)))
+        assert b.clock.monotonic() - asked < 4
+
+
+@in_virtual_time
 async def test_an_exit_whose_position_closed_meanwhile_is_withdrawn() -> None:
     broker = PaperBroker(latency=0.05)
     broker.hold(101, MNQ, 2)

@@ -1,6 +1,7 @@
 """After contact with the daemon is lost, what is shown says in words that it is old."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from feed_daemon import FeedDaemon, until
 
 from risk_manager.dashboard.app import RiskDashboard
 from risk_manager.dashboard.widgets.account_header import AccountHeader
+from risk_manager.dashboard.widgets.coming import Coming
 from risk_manager.dashboard.widgets.connections import Connections
 from risk_manager.dashboard.widgets.enforcement_log import EnforcementLog
 from risk_manager.dashboard.widgets.enforcements import Enforcements
@@ -99,6 +101,27 @@ async def test_the_connections_say_what_was(tmp_path: Path) -> None:
         )
         assert "valid for" not in text
         assert "requests left" not in text
+        judged = re.search(r"judged last +(.*)", text)
+        assert judged is not None
+        assert re.fullmatch(r"\? \d\d:\d\d:\d\d or later", judged[1].strip())
+        await seen.pilot.press("1")
+        await seen.shows(Coming, "next ? ", "daily reset")
+
+
+async def test_the_time_of_the_last_judgement_stands_still(tmp_path: Path) -> None:
+    skipped: list[float] = []
+    async with FeedDaemon(tmp_path) as daemon, opened(tmp_path, skipped) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        await seen.pilot.press("5")
+        await seen.shows(Connections, "judged last", "ago", "● NEVER HELD")
+        await lost(daemon, seen)
+        await seen.shows(Connections, "or later", "● ? NEVER HELD")
+        before = seen.text(Connections)
+        skipped.append(600.0)
+        seen.app.paint()
+        await seen.pilot.pause()
+        judged = [t for t in before.splitlines() if "or later" in t]
+        assert judged == [t for t in seen.text(Connections).splitlines() if "or later" in t]
 
 
 async def test_ages_of_what_is_held_stand_still(tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ BRAKED_LIMIT_S = 60.0
 """With so many calls in a minute the daemon cancels less often, to be able to close."""
 BLIND_LIMIT_S = 5.0
 LOCKED_S = 2.0
+TOLD_WITHIN_S = 0.5
+"""A loss counts as told once it has stood for so long. The trades of one list, and of a burst whose
+messages are still on their way, are judged together: a loss and a gain of the same moment may never
+have been a loss."""
 PER_FALSE_WORD_S = 5.0
 """One reading more for each cancel of an order that was confirmed and did not take. While the
 daemon's last word of an order is Cancelled, only a list or the stream can tell it otherwise: the
@@ -190,6 +194,7 @@ class Oracle:
         self._locks: dict[LockKey, Held] = {}
         self._lost_day: dict[int, date] = {}
         self._lost_since: dict[int, float] = {}
+        self._losing_since: dict[int, float] = {}
         self._open: dict[tuple[Any, ...], Overdue] = {}
         self._prompts: dict[tuple[str, int], Prompt] = {}
         self._episodes: dict[tuple[int, str], Episode] = {}
@@ -1264,9 +1269,11 @@ class Oracle:
             counts_open = self.world.limits["open_loss_counts"] and any(
                 n for (a, _), n in self._net.items() if a == account_id
             )
-            if total <= -self.world.limits["daily_loss"] and not counts_open:
+            if total > -self.world.limits["daily_loss"] or counts_open:
+                self._losing_since.pop(account_id, None)
+            elif now - self._losing_since.setdefault(account_id, now) >= TOLD_WITHIN_S:
                 self._lost_day[account_id] = today
-                self._lost_since[account_id] = now
+                self._lost_since[account_id] = self._losing_since.pop(account_id)
         if account_id in self._lost_day:
             since = self._lost_since[account_id]
             found.append(since)

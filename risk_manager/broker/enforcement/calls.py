@@ -1,5 +1,6 @@
 """Makes the call to the broker that belongs to each kind of action, and reads its effect back."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
@@ -123,9 +124,7 @@ class Calls:
         return await self._effects.conclude(job, reply, ORDERS, is_gone)
 
     async def _place(self, job: Job, action: PlaceExit) -> Result:
-        reading = await self._reader.read_back(
-            action.account_id, EXPOSURE, self._patience.before_seconds
-        )
+        reading = await self._read_before_placing(action)
         held, verified = self._positions.held_by(reading, action)
         if not held.is_on(action.side):
             return Result(
@@ -147,6 +146,22 @@ class Calls:
         if placed.is_flat and order_id is not None:
             return await self._withdraw(job, action, order_id)
         return replace(result, order_id=order_id)
+
+    async def _read_before_placing(self, action: PlaceExit) -> Reading | None:
+        """Read what is held and which orders work, for longer than before other actions.
+
+        An exit placed beside one that only a list shows could open a position.
+        """
+        patience = self._patience
+        ends = self._clock.monotonic() + patience.placing_seconds
+        while True:
+            reading = await self._reader.read_back(
+                action.account_id, EXPOSURE, patience.before_seconds
+            )
+            left = ends - self._clock.monotonic()
+            if left <= 0 or (reading is not None and reading.has(EXPOSURE)):
+                return reading
+            await asyncio.sleep(min(patience.between_placing_seconds, left))
 
     async def _withdraw(self, job: Job, action: PlaceExit, order_id: int) -> Result:
         """Cancel a placed exit at once, as without its position it would open a new one."""

@@ -14,6 +14,8 @@ class Patience:
     `look_seconds` limits one look, and `looks_seconds` all looks together. For a close of unknown
     outcome that limit counts from the sending.
     `before_seconds` limits the look before an action that depends on the size of the position.
+    `placing_seconds`: how long looks are tried before an exit is placed without one, each
+    `between_placing_seconds` after the other. Looks pause no longer than 2 s after a 429.
     `sure_seconds`: a call whose answer took longer may have closed a position opened meanwhile.
     `between_seconds` limits the look for that. It is short, as the new position stays open.
     `not_known_yet_seconds`: the wait before answering, if the gateway does not know yet what the
@@ -25,6 +27,8 @@ class Patience:
     look_seconds: float = 1.2
     looks_seconds: float = 3.0
     before_seconds: float = 1.0
+    placing_seconds: float = 2.5
+    between_placing_seconds: float = 0.25
     between_seconds: float = 0.25
     sure_seconds: float = 0.1
     not_known_yet_seconds: float = 0.2

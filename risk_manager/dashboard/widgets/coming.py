@@ -13,7 +13,8 @@ _LEAST_WORDS = 12  # of room; with less an entry is left out
 class Coming(Text):
     def show(self, glance: Glance) -> None:
         told = what_is_next(glance)
-        line = Content.styled(" next ", DIM)
+        # What comes by itself comes by the daemon.
+        line = Content.styled(" next " if glance.live or not told else " next ?", DIM)
         for left, what in told:
             lead = f" {countdown(left)} "
             room = self.size.width - line.cell_length - len(lead)

@@ -1,7 +1,7 @@
 """Every connection the guard stands on, what is in doubt and since when, and which daemon it is."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from textual.content import Content
 
@@ -71,7 +71,14 @@ def _about(glance: Glance) -> Iterator[Content]:
             yield _fact("running for", f"{ran}, since {began}")
         else:
             yield _fact("started", f"{began}, if it still runs")
-    yield _fact("judged last", f"{age(picture.judgement_age_s(glance.mono))} ago")
+    yield _fact("judged last", _judged_last(glance))
+
+
+def _judged_last(glance: Glance) -> str:
+    ago_s = glance.picture.judgement_age_s(glance.mono)
+    if glance.live or glance.now is None:
+        return f"{age(ago_s)} ago"
+    return f"? {clock(glance.now - timedelta(seconds=ago_s), glance.now)} or later"
 
 
 def _rest(glance: Glance) -> Iterator[Content]:
@@ -121,6 +128,8 @@ def _drill(glance: Glance) -> Iterator[Content]:
         yield _line(("", "?", DOUBT), "fire drill", _NOT_TOLD)
         return
     word, good, more = last_drill(outlook.drill, glance.now)
+    if not glance.live:  # the limits may have been edited since
+        word, good = f"? {word}", False
     yield _line(("", word, GOOD if good else DOUBT), "fire drill", more)
 
 

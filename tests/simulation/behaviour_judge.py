@@ -147,7 +147,8 @@ class BehaviourJudge:
     def _was_left(self, account_id: int, root: str) -> bool:
         """Whether a trade of this product ended lately with nothing held by the same order."""
         world = self.oracle.world
-        since = world.utc() - DELAY - TOLD_AFTER
+        # A delay is over once both clocks say so, and the machine's may have been turned back.
+        since = min(world.utc(), world.daemon_now()) - DELAY - TOLD_AFTER
         for contract in world.exchange.contracts.values():
             lives = self._lives((account_id, contract.id)) if contract.root == root else []
             if lives is None:

@@ -373,7 +373,8 @@ def _disputed_size(account: Account, record: PositionRecord, asked_at: datetime)
     held, heard = account.positions.get(contract_id), account.heard.get(contract_id)
     if heard is None or asked_at >= heard + LIST_LAG or record.net == account.net(contract_id):
         return None
-    if not account.is_of_ended(record) if held is None else _is_another(record, held):
+    is_news = _is_another(record, held) if held is not None else not account.is_of_ended(record)
+    if is_news:
         return None
     known = account.disputes.get(contract_id)
     decided_from = heard + LIST_LAG if known is None else known.decided_from

@@ -411,9 +411,24 @@ async def test_a_routine_pass_that_hangs_gives_way_to_a_read_back_and_is_made_up
         assert b.clock.monotonic() < 0.2
         gate.set()
         await asyncio.sleep(2)
-        whole = [r for r in b.of(AccountReported) if r.account is not None]
+        whole = [r for r in b.of(AccountReported) if r.account is not None and r.positions == ()]
         assert len(whole) == 1
         assert since(broker)[0] == since(broker)[-1]  # the whole day is still owed
+
+
+@in_virtual_time
+async def test_what_a_dropped_pass_has_been_told_is_reported() -> None:
+    """Lists may be refused afterwards, and a fee in this one may be what a limit waits for."""
+    broker = PaperBroker()
+    broker.trades = [trade(1, 10)]
+    broker.faults[POSITIONS].append(slow(0.4))
+    async with bench(broker, LoopClock()) as b:
+        await b.until(lambda: bool(broker.calls(TRADES)))
+        await asyncio.sleep(0.1)
+        broker.always[TRADES] = status(429)
+        await b.reconciler.read_back(101, POSITIONS_ONLY, 1)
+        assert b.clock.monotonic() < 0.4
+        assert list(b.account().ledger.entries) == [1]
 
 
 @in_virtual_time

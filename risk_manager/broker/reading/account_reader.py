@@ -99,9 +99,13 @@ class AccountReader:
             while fetches:
                 # Parts already read are reported even if another part hangs. They are reported
                 # again with the rest, as orders are only judged together with positions.
-                done, _ = await asyncio.wait(
-                    fetches.values(), timeout=patience, return_when=wait_for
-                )
+                try:
+                    done, _ = await asyncio.wait(
+                        fetches.values(), timeout=patience, return_when=wait_for
+                    )
+                except asyncio.CancelledError:
+                    self._report_dropped(progress, reading, fetches)
+                    raise
                 wait_for, patience = asyncio.FIRST_COMPLETED, None
                 replies = {part: fetch.result() for part, fetch in fetches.items() if fetch in done}
                 fetches = {part: fetch for part, fetch in fetches.items() if fetch not in done}
@@ -123,6 +127,22 @@ class AccountReader:
         )
         report(reading, self._put)
         return reading
+
+    def _report_dropped(
+        self, progress: ReadProgress, reading: Reading, fetches: dict[Part, asyncio.Task[Reply]]
+    ) -> None:
+        """Report the parts that had been answered when the pass was dropped.
+
+        The next list may be refused for a while, and a limit may depend on this one.
+        """
+        answered = {
+            part: fetch.result()
+            for part, fetch in fetches.items()
+            if fetch.done() and not fetch.cancelled() and fetch.exception() is None
+        }
+        if answered:
+            found, _ = self._parse(progress, answered)
+            report(replace(reading, at=self._clock.now(), **found), self._put)
 
     def _parse(
         self, progress: ReadProgress, replies: dict[Part, Reply]

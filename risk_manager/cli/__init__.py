@@ -6,15 +6,17 @@ import sys
 import traceback
 import zoneinfo
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from risk_manager.cli import admin, dashboard, demo, doctor, init, practice, run
 from risk_manager.cli.exits import CommandFailed, Exit
 from risk_manager.cli.places import add_debug
 from risk_manager.cli.terminal import show_plain_signs
 
 DESCRIPTION = "A guard for funded futures accounts: enforces the limits you set in a calm moment."
+COMMANDS = ("init", "run", "dashboard", "demo", "practice", "doctor", "admin")
+"""Each is a module of this package that registers itself."""
 ENDINGS = """\
 exit codes: 0 done, 1 refused or failed check, 2 usage, 3 daemon unreachable,
 4 gateway credentials, 5 configuration, 6 database, 7 already running, 70 internal"""
@@ -25,9 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_plain_signs()
     # Use the bundled time zones: PYTHONTZPATH must not change when the trading day begins.
     zoneinfo.reset_tzpath(to=())
-    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in words
     try:
-        arguments, unknown = command_parser().parse_known_args(argv)
+        chosen = words[:1] if words and words[0] in COMMANDS else COMMANDS
+        arguments, unknown = command_parser(chosen).parse_known_args(words)
         if unknown:
             arguments.usage(f"unrecognized arguments: {' '.join(unknown)}")
         return _begin(arguments)
@@ -104,7 +108,8 @@ class _Version(argparse.Action):
         parser.exit(Exit.DONE)
 
 
-def command_parser() -> argparse.ArgumentParser:
+def command_parser(registered: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of these commands. The daemon keeps its parser, and needs no other's."""
     parser = argparse.ArgumentParser(
         prog="risk-manager",
         description=DESCRIPTION,
@@ -117,6 +122,6 @@ def command_parser() -> argparse.ArgumentParser:
     )
     add_debug(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (init, run, dashboard, demo, practice, doctor, admin):
-        module.register(commands)
+    for name in registered:
+        import_module(f"{__name__}.{name}").register(commands)
     return parser

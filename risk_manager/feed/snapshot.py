@@ -1,7 +1,7 @@
 """Builds snapshots of the state for the feed, of one account or of everything."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -340,28 +340,36 @@ def _order(state: State, order: Order, part: _Part) -> OrderRow:
 def _meters(account: Account, in_force: AccountRules, view: View) -> Iterable[MeterRow]:
     reset = view.state.day.ends_at
     for rule in in_force.rules:
-        acts = in_force.enforces(rule, simulated=account.simulated)
-        row = _meter(account, rule, view, not acts)
-        if row is None:
-            continue
-        yield replace(
-            row,
+        row = _meter(
+            account,
+            rule,
+            view,
+            shadow=not in_force.enforces(rule, simulated=account.simulated),
             counts_from=reset if rule.id in in_force.waiting else None,
             holds_until=reset if is_older(rule.id) else None,
         )
+        if row is not None:
+            yield row
 
 
-def _meter(account: Account, rule: Rule, view: View, shadow: bool) -> MeterRow | None:
+def _meter(
+    account: Account,
+    rule: Rule,
+    view: View,
+    *,
+    shadow: bool,
+    counts_from: datetime | None,
+    holds_until: datetime | None,
+) -> MeterRow | None:
     try:
         meter = rule.meter(view)
     except Exception as error:  # an error in one rule must not lose the whole screen
-        return _blind(rule, shadow, f"cannot be worked out: {type(error).__name__}: {error}")
-    if rule.id in account.failed_rules:
-        return _blind(rule, shadow, "this rule failed and is not judging; see the log")
-    return None if meter is None else _shown(meter, shadow)
-
-
-def _shown(meter: Meter, shadow: bool) -> MeterRow:
+        meter = _blind(rule, f"cannot be worked out: {type(error).__name__}: {error}")
+    else:
+        if rule.id in account.failed_rules:
+            meter = _blind(rule, "this rule failed and is not judging; see the log")
+    if meter is None:
+        return None
     used = meter.used
     return MeterRow(
         rule_id=meter.rule_id,
@@ -375,15 +383,19 @@ def _shown(meter: Meter, shadow: bool) -> MeterRow:
         headroom=price(meter.headroom),
         unit=meter.unit,
         shadow=shadow,
+        counts_from=counts_from,
+        holds_until=holds_until,
     )
 
 
-def _blind(rule: Rule, shadow: bool, sentence: str) -> MeterRow:
-    return MeterRow(
+def _blind(rule: Rule, sentence: str) -> Meter:
+    return Meter(
         rule_id=rule.id,
         spec_id=rule.spec_id,
         title=rule.title,
-        state=MeterState.UNKNOWN.value,
+        current=None,
+        limit=None,
+        unit="",
+        state=MeterState.UNKNOWN,
         sentence=sentence,
-        shadow=shadow,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from risk_manager.clock import Clock
 from risk_manager.store.audit import Entry
-from risk_manager.store.batch import Batch
+from risk_manager.store.batch import PUT_META, Batch
 from risk_manager.store.changes import everything
 from risk_manager.store.connection import Connection
 from risk_manager.store.memory import Memory
@@ -183,6 +183,8 @@ class Backlog:
         latest = self._memory.latest
         if latest is not None:
             batch.statements += everything(latest, self._clock.now()).statements
+            if not self._has_foreign_rows:  # edited notes are told by the seal
+                batch.statements += [(PUT_META, note) for note in self._memory.notes.items()]
             batch.puts_right, self._has_foreign_rows = self._has_foreign_rows, False
             self._memory.restored(latest)
         return batch

@@ -55,6 +55,8 @@ class Lifecycle:
         opened = await self._connection.open(damage)
         self._trust.take_up(opened)
         self._memory.opened_locks = opened.locks
+        with suppress(StoreError):  # damage is found by the check of the file
+            await self._notes.take_up()
         await self._backlog.put(
             self._backlog.entry(
                 "daemon",

@@ -9,11 +9,15 @@ from risk_manager.store.batch import Persisted
 
 @dataclass(slots=True)
 class Memory:
-    """`latest` is None until the state is restored; until then `opened_locks` are in force."""
+    """`latest` is None until the state is restored; until then `opened_locks` are in force.
+
+    `notes` are those found at the opening and those put since, by their key in the database.
+    """
 
     latest: State | None = None
     persisted: Persisted = field(default_factory=Persisted)
     opened_locks: tuple[Lock, ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)
 
     def restored(self, state: State) -> None:
         """Take over a state that the database holds exactly."""

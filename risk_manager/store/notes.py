@@ -3,14 +3,18 @@
 from risk_manager.store.backlog import Backlog
 from risk_manager.store.batch import PUT_META, Batch
 from risk_manager.store.connection import Connection
+from risk_manager.store.memory import Memory
 from risk_manager.store.trust import Trust
 
 
 class Notes:
     """The notes. Reading raises `StoreError`; writing waits like every commit."""
 
-    def __init__(self, connection: Connection, backlog: Backlog, trust: Trust) -> None:
+    def __init__(
+        self, connection: Connection, memory: Memory, backlog: Backlog, trust: Trust
+    ) -> None:
         self._connection = connection
+        self._memory = memory
         self._backlog = backlog
         self._trust = trust
 
@@ -18,6 +22,7 @@ class Notes:
         """Keep a text under a key; True once it is durable."""
         batch = Batch()
         batch.put(PUT_META, f"note:{key}", value)
+        self._memory.notes[f"note:{key}"] = value
         self._trust.note_was_put(key, value)
         return await self._backlog.put(batch)
 
@@ -41,7 +46,12 @@ class Notes:
     async def put_rows(self, rows: list[tuple[str, str]]) -> None:
         """Take over the notes of another database."""
         if rows:
+            self._memory.notes.update(rows)
             batch = Batch()
             for row in rows:
                 batch.put(PUT_META, *row)
             await self._backlog.put(batch)
+
+    async def take_up(self) -> None:
+        """Remember the notes of a database just opened, in case its file is lost."""
+        self._memory.notes.update(await self.rows())

@@ -75,7 +75,7 @@ class Store:
             connection, self._memory, self.trust, self.mirror, self.backlog, clock
         )
         self.keeper = Keeper(connection, self.backlog, self.mirror, clock, self._trouble)
-        self.notes = Notes(connection, self.backlog, self.trust)
+        self.notes = Notes(connection, self._memory, self.backlog, self.trust)
         self.side_records = SideRecords(self.backlog)
         self._lifecycle = Lifecycle(
             connection,

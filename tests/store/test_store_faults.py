@@ -189,6 +189,7 @@ async def test_more_than_memory_may_hold_ends_in_a_rewrite_of_the_state(tmp_path
     disk = Disk()
     async with at(tmp_path, connection_class=disk.connection_class(), backlog_limit=5) as store:
         desk = await locked_while_broken(store, disk)
+        assert not await store.notes.put("password", "as agreed")
         for size in range(1, 20):
             await desk.position("MNQ", size)
         await desk.position("MNQ", 0)
@@ -200,6 +201,7 @@ async def test_more_than_memory_may_hold_ends_in_a_rewrite_of_the_state(tmp_path
         assert (found.locks, found.positions, found.ledger) == (
             kept.locks, kept.positions, kept.ledger,
         )  # fmt: skip
+        assert await store.notes.get("password") == "as agreed"
         assert "database.rewritten" in {r.action for r in await audit_tail(store)}
         assert verify_audit(store.path) is None
 
@@ -244,6 +246,34 @@ async def test_a_database_deleted_while_running_is_written_anew(
         found = (await store.restore(Rulebook(), MORNING)).accounts[101]
         assert not found.positions
         assert found.locks
+
+
+async def test_the_notes_come_along_when_nothing_can_be_saved_of_a_broken_file(
+    tmp_path: Path,
+) -> None:
+    """Without the note of the password in force, one put into its file counts at once."""
+
+    class CannotBeCopied(sqlite3.Connection):
+        def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            if sql.startswith("VACUUM"):
+                raise sqlite3.DatabaseError("database disk image is malformed")
+            return super().execute(sql, parameters)
+
+    async with at(tmp_path) as store:
+        await store.notes.put("of an earlier run", "kept")
+    async with at(tmp_path, connection_class=CannotBeCopied) as store:
+        await opened(stored_desk(store, **LOSS))
+        await store.notes.put("password", "as agreed")
+        (tmp_path / "state.db").unlink()
+        await store.keeper.look_around()
+        assert await settled(store)
+        assert "database.replaced" in {r.action for r in await audit_tail(store)}
+        assert await store.notes.get("password") == "as agreed"
+        assert await store.notes.get("of an earlier run") == "kept"
+    async with at(tmp_path) as store:
+        assert store.opened_as.is_trusted
+        assert await store.notes.get("password") == "as agreed"
+        assert store.notes.is_as_sealed("password", "as agreed")
 
 
 async def test_another_database_put_in_place_while_running_is_put_aside(tmp_path: Path) -> None:

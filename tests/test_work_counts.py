@@ -20,27 +20,27 @@ COLUMNS = "rules decimals figures statements transactions hops frames requests"
 PINNED = {
     # Each of the five frames is judged by itself, by all 25 rules. What is kept of them is one
     # transaction in one hop to the database's thread. Nothing is asked of the gateway.
-    "fill, calm": (125, 204, 578, 28, 1, 1, 5, 0),
+    "fill, calm": (125, 204, 580, 28, 1, 1, 5, 0),
     # The first four of the five frames: the account is judged after the close is sent. A decision,
     # an action and their record are added to the transaction. The one request is the close: nothing
     # was read first, and no screen has been told yet.
     "fill over a limit, until the close is sent": (100, 171, 4, 35, 1, 1, 0, 1),
     # The account frame of the fill and the five frames of the close's fill are one turn; what was
     # read back (positions, orders, trades) and the end of the action are another.
-    "the close filled and read back": (200, 334, 1208, 49, 2, 2, 13, 3),
+    "the close filled and read back": (200, 334, 1212, 49, 2, 2, 13, 3),
     # One order frame, by all rules.
-    "order": (25, 30, 559, 9, 1, 1, 2, 0),
+    "order": (25, 30, 561, 9, 1, 1, 2, 0),
     # Between two prices worked out before, no rule is asked. What is left is the screen's figures:
     # the quote and the account, at most ten times a second.
-    "quote, calm": (0, 0, 562, 0, 0, 0, 2, 0),
+    "quote, calm": (0, 0, 564, 0, 0, 0, 2, 0),
     # The six rules that go by prices. Of several positions the bands are worked out again, once a
     # second at most.
-    "quote, near a limit": (6, 172, 598, 0, 0, 0, 2, 0),
+    "quote, near a limit": (6, 172, 600, 0, 0, 0, 2, 0),
     # A lock that has nothing to demand leaves the band as it is.
-    "quote, under a lock": (0, 0, 600, 0, 0, 0, 2, 0),
+    "quote, under a lock": (0, 0, 602, 0, 0, 0, 2, 0),
     # All rules, each second; nothing is kept, and the figures of an account that holds are told.
     # Of the figures, what each exit order makes at its price is worked out for the screen alone.
-    "tick": (25, 30, 556, 0, 0, 0, 1, 0),
+    "tick": (25, 30, 558, 0, 0, 0, 1, 0),
 }
 
 

@@ -182,10 +182,12 @@ def _room_for(product: MeterRow, total: MeterRow) -> str:
     name, room, rest = _product(product), product.headroom or 0.0, total.headroom or 0.0
     if total.unit == "contracts":
         room = min(room, rest)
+    left = f"room for {room:g}" if room else "no room for more"
+    in_all = f"{rest:g} in all" if rest else "none in all"
     return (
         f"{product.current:g} of {product.limit:g} {name}, "
         f"{total.current:g} of {total.limit:g} {total.unit} held, "
-        f"room for {room:g} {name}, {rest:g} in all"
+        f"{left} {name}, {in_all}"
     )
 
 

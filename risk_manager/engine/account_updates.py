@@ -17,8 +17,9 @@ from risk_manager.domain.decisions import (
     MoveStop,
     ReducePosition,
 )
+from risk_manager.domain.exit_orders import is_exit_stop
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.holdings import TERMINAL, Order, Position
+from risk_manager.domain.holdings import STOP_TYPES, TERMINAL, Order, Position
 from risk_manager.domain.money import Valuation
 from risk_manager.domain.records import (
     LIST_LAG,
@@ -395,6 +396,33 @@ def opened_freshly(account: Account, contract_id: str, asked_at: datetime) -> bo
         and asked_at < held.opened_at + LIST_LAG
         and not account.is_back(contract_id)
     )
+
+
+def judgeable_without_positions(
+    account: Account, records: Iterable[OrderRecord]
+) -> tuple[OrderRecord, ...]:
+    """Return the orders of a list that came without the positions, as far as they can be judged.
+
+    These are the known ones, and stops that fit a known position. Any other may protect a position
+    that is not known yet; it would be taken for an entry and cancelled.
+    """
+    chosen: list[OrderRecord] = []
+    free = dict.fromkeys(account.positions, 0)
+    for contract_id, position in account.positions.items():
+        stops = [o for o in account.orders_in(contract_id) if is_exit_stop(o, position)]
+        free[contract_id] = position.size - sum(o.remaining for o in stops)
+    for record in records:
+        if record.id in account.orders:
+            chosen.append(record)
+            continue
+        held = account.positions.get(record.contract_id)
+        if held is None or not held.sided or record.side.sign == held.side:
+            continue
+        remaining = record.size - record.fill_volume
+        if record.type in STOP_TYPES and 0 < remaining <= free[record.contract_id]:
+            free[record.contract_id] -= remaining
+            chosen.append(record)
+    return tuple(chosen)
 
 
 def with_orders_reported(

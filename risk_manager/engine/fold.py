@@ -400,9 +400,7 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
     if event.orders is not None:
         orders = event.orders
         if event.positions is None:
-            # A new order may protect a position that is not known yet. Without the positions the
-            # order would be taken for an entry and cancelled.
-            orders = tuple(o for o in orders if o.id in account.orders)
+            orders = accounts.judgeable_without_positions(account, orders)
         account = accounts.with_orders_reported(account, orders, event.asked_at, event.at)
     if event.positions is not None and event.orders is not None:
         horizon = event.asked_at - HEARD_FOR

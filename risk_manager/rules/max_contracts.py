@@ -186,7 +186,7 @@ class MaxContracts(Rule):
         if left < 0:
             sentence = f"{_plain(count)} {self._unit} held, {_plain(-left)} above the limit"
         elif not locked:
-            sentence += f", room for {_plain(left)}"
+            sentence += f", room for {_plain(left)}" if left else ", no room"
         return self.reading(
             current=count,
             limit=Decimal(self.limit),

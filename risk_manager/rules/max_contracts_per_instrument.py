@@ -306,7 +306,7 @@ class MaxContractsPerInstrument(Rule):
         used, name, count, limit = tightest
         sentence = f"{locked}{count} of {limit} {name} held"
         if count <= limit and not locked:
-            sentence += f", room for {limit - count}"
+            sentence += f", room for {limit - count}" if limit > count else ", no room"
         state = MeterState.WARN if used == 1 or locked else MeterState.OK
         return self.reading(
             current=Decimal(count),

@@ -157,6 +157,29 @@ async def test_each_reentry_into_a_blocked_product_is_closed_like_the_first(
         assert b.enforcer.under_way == 0
 
 
+@in_virtual_time
+async def test_a_storm_leaves_room_for_the_closes_that_come_after_it() -> None:
+    """The gateway takes 200 requests a minute. Reading back each close at once used most of them,
+    and a close that came later in that minute was refused."""
+    broker = PaperBroker(fill_seconds=0.05)
+    storm = 50
+    async with trading(broker, NO_NQ) as (b, stream):
+        await asyncio.sleep(61)
+        known, began = len(broker.asked), b.clock.monotonic()
+        for number in range(1, storm + 1):
+            entered = stream.enter(1 if number % 2 else -1)
+            assert await called(broker, CLOSE, number) - entered < 0.005
+            await held(broker, 0)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10)
+        sent = [each for each in broker.asked[known:] if each.at - began < 60]
+        reads = [each for each in sent if each.path in READS]
+        assert len(reads) <= 90
+        settled = b.settled()
+        assert len(settled) == storm
+        assert all(s.verified for s in settled)
+
+
 @pytest.mark.parametrize("reads", ["well", "429", "500"])
 @in_virtual_time
 async def test_each_lot_above_the_size_cap_is_closed_like_the_first(reads: str) -> None:

@@ -165,7 +165,9 @@ async def test_both_tabs_tell_an_enforcement_alike(daemon: FeedDaemon, tmp_path:
         latest = seen.app.feed.latest
         account = replace(latest.accounts[0], enforcements=(refusal, warning))
         shown = replace(seen.app.glance(latest), account=account)
-        for widget in (Enforcements, EnforcementLog):
+        for widget, key in ((Enforcements, "1"), (EnforcementLog, "8")):
+            await seen.pilot.press(key)
+            await seen.pilot.pause()
             lines = list(seen.app.screen.query_one(widget).lines(shown))
             text = "\n".join(line.plain for line in lines)
             assert "close position in 3,041 ms" in text

@@ -159,6 +159,10 @@ def test_the_room_for_a_product_is_no_larger_than_the_room_in_all() -> None:
     seen = glance(account=replace(ACCOUNT, meters=(each, micros)))
     told = "2 of 9 MNQ, 40 of 45 micro-equivalents held, room for 7 MNQ, 5 in all"
     assert verdict(seen).why == told
+    full = replace(held, sentence="5 of 5 contracts held, no room", current=5.0, headroom=0.0)
+    seen = glance(account=replace(ACCOUNT, meters=(each, full)))
+    told = "2 of 9 MNQ, 5 of 5 contracts held, no room for more MNQ, none in all"
+    assert verdict(seen).why == told
 
 
 def test_locks_are_told_with_the_countdown_first_and_what_ends_them() -> None:

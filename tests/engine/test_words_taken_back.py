@@ -102,6 +102,44 @@ async def test_a_stop_told_cancelled_that_every_list_shows_is_a_stop(
     assert ORDER in d.account().orders
 
 
+@pytest.mark.parametrize("action", [{}, {"action": "place_stop", "place_stop_ticks": 20}])
+@pytest.mark.parametrize("is_known_of", [True, False])
+async def test_a_stop_that_a_list_without_the_positions_shows_is_a_stop(
+    desk: DeskMaker, action: dict[str, Any], is_known_of: bool
+) -> None:
+    """F1.1: The positions cannot be read, but the position that the stop protects is known."""
+    d = desk(no_stop_loss_grace={"grace": "8s", "rearm_grace": "8s", **action})
+    await d.position("MES", 1, 6000)
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now)
+    if is_known_of:
+        await says(d, OrderStatus.OPEN)
+        await says(d, OrderStatus.CANCELLED, updated_at=d.now - timedelta(seconds=1))
+    await d.wait(seconds=4)
+    await d.report(positions=None, orders=[], listed=[works])
+    await d.wait(seconds=3)
+    assert ORDER in d.account().orders
+    assert (d.actions, d.reasons) == ([], [])
+
+
+async def test_a_list_without_the_positions_shows_no_order_that_could_be_an_entry(
+    desk: DeskMaker,
+) -> None:
+    """It may protect what is not known yet, and would be cancelled under the lock."""
+    d = desk(no_stop_loss_grace={"grace": "1h"})
+    await d.position("MES", 1, 6000)
+    await d.admin("lock", policy="no_entries")
+    shown = [
+        frame(d, OrderStatus.OPEN, updated_at=d.now, order_id=1),
+        frame(d, OrderStatus.OPEN, updated_at=d.now, order_id=2),  # the first covers it all
+        frame(d, OrderStatus.OPEN, updated_at=d.now, order_id=3, side=OrderSide.BUY),
+        frame(d, OrderStatus.OPEN, updated_at=d.now, order_id=4, stop=None, limit=6010.0),
+        frame(d, OrderStatus.OPEN, updated_at=d.now, order_id=5, symbol="ES"),
+    ]
+    await d.report(positions=None, orders=[], listed=shown)
+    assert list(d.account().orders) == [1]
+    assert not any(action.startswith("cancel") for action in d.actions)
+
+
 async def test_an_entry_told_cancelled_and_then_open_again_is_cancelled_under_a_lock(
     desk: DeskMaker,
 ) -> None:

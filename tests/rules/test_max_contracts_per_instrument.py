@@ -201,4 +201,4 @@ async def test_the_meter_says_the_room_for_the_product_held(desk: DeskMaker) -> 
     assert (meter.sentence, meter.unit) == ("2 of 3 MNQ held, room for 1", "MNQ contracts")
     assert meter.headroom == 1
     await d.position("MNQ", 3)
-    assert d.meter("max_contracts_per_instrument").sentence == "3 of 3 MNQ held, room for 0"
+    assert d.meter("max_contracts_per_instrument").sentence == "3 of 3 MNQ held, no room"

@@ -256,8 +256,13 @@ class Oracle:
             if before * signed >= 0 or abs(signed) > abs(before):
                 # Nobody takes back an exit before hearing that there is nothing left to exit.
                 heard = self._told_at.get(key, 0.0) if self._told_net.get(key) == before else 1e9
-                since = self.world.now - max(self._moved[key], heard)
-                if order_id in self._closes or since > RACE_S:
+                began = max(self._moved[key], heard)
+                # A cancel that the gateway refused, or took without effect, is sent again.
+                failed = self.world.gateway.calls_failed(key[0], began)
+                again_s = PER_FAILED_CALL_S * failed
+                again_s += PER_FALSE_WORD_S * self._false_words[order_id]
+                is_race = self.world.now - began <= RACE_S + again_s
+                if order_id in self._closes or not is_race:
                     self.violate(
                         "an action enlarged a position",
                         f"{key} held {before:+d}, our order {order_id} filled {signed:+d}",

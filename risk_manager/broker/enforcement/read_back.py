@@ -1,6 +1,7 @@
 """Reads the account for an action: the position before its call, and the effect after it."""
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable
 from itertools import chain, repeat
 from typing import Protocol
@@ -18,6 +19,10 @@ from risk_manager.domain.holdings import Position
 POSITIONS: Parts = frozenset({Part.POSITIONS})
 ORDERS: Parts = frozenset({Part.ORDERS})
 FIRST_LOOK: Parts = EXPOSURE | {Part.TRADES}
+AT_ONCE, WITHIN_SECONDS, THEN_EVERY_SECONDS = 10, 5.0, 0.5
+"""So many looks at an account in so many seconds are taken at once. In a storm of entries the calls
+after them share a look, so that the gateway's requests last for the closes still to come."""
+SHARED_WITHIN_SECONDS = 0.02
 
 
 class Reader(Protocol):
@@ -66,6 +71,7 @@ class EffectReader:
         self._reader = reader
         self._clock = clock
         self._patience = patience
+        self._looked_at: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=AT_ONCE))
 
     async def conclude(
         self,
@@ -88,8 +94,10 @@ class EffectReader:
                 break
             if number >= len(pauses) and (verified or not pause):
                 break
-            if pause:
-                await asyncio.sleep(min(pause, left))
+            wait = max(pause, self._next_look_in_seconds(action.account_id))
+            if wait:
+                await asyncio.sleep(min(wait, left))
+            self._note_look(action.account_id)
             limit = min(self._patience.look_seconds, max(ends - self._clock.monotonic(), 0.05))
             reading = await self._reader.read_back(action.account_id, wanted, limit)
             if reading is None or not reading.has(parts):
@@ -102,6 +110,19 @@ class EffectReader:
         if wanted is not FIRST_LOOK or not verified:
             self._reader.ask_routine(action.account_id)
         return judge(action, reply, verified=verified, shows=shows)
+
+    def _next_look_in_seconds(self, account_id: int) -> float:
+        """Return how long until the effect of another call is looked for; 0 for now."""
+        looked_at, now = self._looked_at[account_id], self._clock.monotonic()
+        if len(looked_at) < AT_ONCE or now - looked_at[0] > WITHIN_SECONDS:
+            return 0.0
+        return max(looked_at[-1] + THEN_EVERY_SECONDS - now, 0.0)
+
+    def _note_look(self, account_id: int) -> None:
+        """Note a look, unless it is shared with one that has just begun."""
+        looked_at, now = self._looked_at[account_id], self._clock.monotonic()
+        if not looked_at or now - looked_at[-1] >= SHARED_WITHIN_SECONDS:
+            looked_at.append(now)
 
     def _pauses(self, action: Action, reply: Reply) -> tuple[float, ...]:
         if reply.answer in (Answer.OK, Answer.PENDING):

@@ -1,7 +1,7 @@
 """Reads the parts of one account in one pass: sends the requests and reports what they bring."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,13 +31,20 @@ class Pass:
     """One pass over one account, shared by all who wait for it.
 
     `is_urgent`: it uses the enforcement lane. `is_whole_day`: it asks for the trades of the whole
-    day and of the day before.
+    day and of the day before. `is_under_way`: its requests may have left.
     """
 
     parts: set[Part]
     is_urgent: bool
     is_whole_day: bool
     done: "asyncio.Future[Reading]"
+    is_under_way: bool = False
+
+    def widen(self, parts: Iterable[Part], *, is_urgent: bool, is_whole_day: bool) -> None:
+        """Have it read these parts too."""
+        self.parts.update(parts)
+        self.is_urgent |= is_urgent
+        self.is_whole_day |= is_whole_day
 
 
 class AccountReader:

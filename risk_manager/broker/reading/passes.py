@@ -60,16 +60,18 @@ class Passes:
         is_whole_day: bool = False,
     ) -> Pass:
         """Return the next pass over the account, these parts added. It may begin now."""
-        queue = self._queues[account_id]
+        queue, progress = self._queues[account_id], self._progress[account_id]
+        begun = queue.running
+        if begun is not None and not begun.is_under_way and (begun.is_urgent or not is_urgent):
+            begun.widen(parts, is_urgent=is_urgent, is_whole_day=is_whole_day)
+            self._note_begun(begun, progress)
+            return begun
         following = queue.following
         if following is None:
             done: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
             following = queue.following = Pass(set(parts), is_urgent, is_whole_day, done)
         else:
-            following.parts.update(parts)
-            following.is_urgent |= is_urgent
-            following.is_whole_day |= is_whole_day
-        progress = self._progress[account_id]
+            following.widen(parts, is_urgent=is_urgent, is_whole_day=is_whole_day)
         if queue.running is not None and is_urgent and not queue.running.is_urgent:
             self._drop(queue, progress)
         if queue.running is None:
@@ -107,12 +109,16 @@ class Passes:
         if begun is None:
             return
         queue.running = begun
-        progress.note_begun(begun.parts, self._clock.monotonic(), is_urgent=begun.is_urgent)
+        self._note_begun(begun, progress)
         queue.task = self._tasks.start(
             f"read account {progress.account_id}", self._carry_out(queue, progress, begun)
         )
 
+    def _note_begun(self, begun: Pass, progress: ReadProgress) -> None:
+        progress.note_begun(begun.parts, self._clock.monotonic(), is_urgent=begun.is_urgent)
+
     async def _carry_out(self, queue: _Queue, progress: ReadProgress, current: Pass) -> None:
+        current.is_under_way = True
         begun_at = self._clock.now()
         reading = Reading(account_id=progress.account_id, asked_at=begun_at, at=begun_at)
         try:

@@ -21,7 +21,7 @@ from risk_manager.dashboard.widgets.enforcements import (
     what_was_done,
     why_not,
 )
-from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.widgets.panel import Panel, hanging
 from risk_manager.dashboard.wording import DIM, day_and_clock, phase, rules_named
 from risk_manager.feed.messages import AccountSnapshot, EnforcementAction
 
@@ -39,14 +39,14 @@ class EnforcementLog(Panel):
         yield from _totals(glance)
         yield Content("")
         story: list[tuple[datetime, list[Content]]] = [
-            (entry.timestamp, list(_entry(glance, account, entry)))
+            (entry.timestamp, _entry(glance, account, entry, self.room))
             for account, entry in entries(glance)
         ]
         shown = (None, *(a.account_id for a in accounts_shown(glance)))
         is_newest = not page_words(glance, "enforcements").startswith(EARLIER)
         if not glance.rule_filter and is_newest:  # an alarm is of no rule
             story += [
-                (a.at, [alarm_line(glance, a)])
+                (a.at, hanging(*alarm_line(glance, a), self.room))
                 for a in glance.picture.alarms
                 if a.account_id in shown
             ]
@@ -122,7 +122,9 @@ def _set(sums: Totals, plus: str) -> str:
     return f" ({told})" if told else ""
 
 
-def _entry(glance: Glance, account: AccountSnapshot, entry: EnforcementAction) -> Iterator[Content]:
+def _entry(
+    glance: Glance, account: AccountSnapshot, entry: EnforcementAction, room: int
+) -> list[Content]:
     word = phase(entry)
     colour = "$text-accent" if entry.shadow else PHASE_COLOURS.get(entry.phase, DIM)
     why = Content.assemble(
@@ -131,11 +133,13 @@ def _entry(glance: Glance, account: AccountSnapshot, entry: EnforcementAction) -
         (f"  {rules_named(entry.rule_ids)}", DIM),
     )
     what = what_was_done(entry)
-    yield Content.assemble(
+    lead = Content.assemble(
         (f"{day_and_clock(entry.timestamp, glance.now):<12} ", DIM),
         (f"{word:<8} ", f"bold {colour}"),
+    )
+    told = Content.assemble(
         (what, "bold") if what else why,
         (f"  {account.name or account.account_id}" if glance.every_account else "", DIM),
     )
-    if what:
-        yield Content(" " * 13) + why
+    lines = hanging(lead, told, room)
+    return lines + hanging(Content(" " * 13), why, room) if what else lines

@@ -29,7 +29,7 @@ class Enforcements(Panel):
         assert glance.account is not None
         entries = [(e.timestamp, self._enforcement(glance, e)) for e in glance.account.enforcements]
         entries += [
-            (a.at, alarm_line(glance, a))
+            (a.at, Content("").join(alarm_line(glance, a)))
             for a in glance.picture.alarms
             if a.account_id in (None, glance.account.account_id)
         ]
@@ -65,14 +65,15 @@ def why_not(entry: EnforcementAction) -> str:
     return f"{told}; " if told else ""
 
 
-def alarm_line(glance: Glance, alarm: AlarmRow) -> Content:
+def alarm_line(glance: Glance, alarm: AlarmRow) -> tuple[Content, Content]:
+    """When and in a word; and what it says."""
     colour = _SEVERITIES.get(alarm.severity, "$text-warning")
     word = "NOTE" if alarm.severity == "info" else "ALARM"
     over = ""
     if alarm.over_at is not None and alarm.severity != "info":
         colour, over = DIM, f"over {clock(alarm.over_at, glance.now)}: "
     start = _start(glance, alarm.at, word, colour)
-    return start + Content.styled(over + alarm.message, colour)
+    return start, Content.styled(over + alarm.message, colour)
 
 
 def _start(glance: Glance, at: datetime, word: str, colour: str) -> Content:

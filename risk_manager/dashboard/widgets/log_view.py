@@ -13,7 +13,7 @@ from risk_manager.dashboard.incident_phases import phases
 from risk_manager.dashboard.story import WORD_WIDTH, Incident, incidents
 from risk_manager.dashboard.story_pages import is_earlier, pages, story_shown
 from risk_manager.dashboard.widgets.enforcement_log import filter_words, page_words
-from risk_manager.dashboard.widgets.panel import Panel
+from risk_manager.dashboard.widgets.panel import Panel, hanging
 from risk_manager.dashboard.wording import DIM, clock, colour_of, rules_named, signed
 
 _COLOURS = {"good": "$text-success", "care": "$text-warning", "bad": "$text-error", "dim": DIM}
@@ -110,10 +110,13 @@ class LogView(Panel, can_focus=False):
             opened = (
                 list(phases(incident, glance.now, self.room)) if incident.key in self._open else []
             )
-            self._rows[incident.key] = (number, 1 + len(opened))
-            number += 1 + len(opened)
-            mark = "▶" if incident.key == chosen else " "
-            yield line(incident, glance.now, whose, mark)
+            is_chosen = incident.key == chosen
+            lead, what = line(incident, glance.now, whose, "▶" if is_chosen else " ")
+            # The chosen one is told whole.
+            told = hanging(lead, what, self.room) if is_chosen and not opened else [lead + what]
+            self._rows[incident.key] = (number, len(told) + len(opened))
+            number += len(told) + len(opened)
+            yield from told
             yield from opened
 
 
@@ -145,13 +148,18 @@ def _nothing(glance: Glance) -> str:
     return "nothing that day" if is_earlier(glance) else "nothing today"
 
 
-def line(incident: Incident, now: datetime | None, whose: str = "", mark: str = " ") -> Content:
-    """One incident: when, in a word, whose, and what came of it."""
-    return Content.assemble(
+def line(
+    incident: Incident, now: datetime | None, whose: str = "", mark: str = " "
+) -> tuple[Content, Content]:
+    """One incident: when, in a word and whose; and what came of it."""
+    lead = Content.assemble(
         (mark, "bold $text-accent"),
         (f"{clock(incident.at)} ", DIM),
         (f"{incident.word:<{WORD_WIDTH}} ", f"bold {_COLOURS.get(incident.tone, '')}".strip()),
         (f"{whose}  " if whose else "", "bold"),
+    )
+    what = Content.assemble(
         incident.sentence(now),
         (f"  {rules_named(incident.rule_ids)}", DIM),
     )
+    return lead, what

@@ -81,6 +81,16 @@ def row(columns: Sequence[Column], cells: Sequence[Cell]) -> Content:
     )
 
 
+def hanging(lead: Content, told: Content, room: int) -> list[Content]:
+    """Return `told` beside `lead`, wrapped where it is longer than the rest of the line."""
+    width = max(room - lead.cell_length, 20)
+    if told.cell_length <= width:
+        return [lead + told]
+    first, *rest = told.wrap(width)
+    indent = Content(" " * lead.cell_length)
+    return [lead + first, *(indent + part for part in rest)]
+
+
 def headings(columns: Sequence[Column]) -> Content:
     return row(columns, [(c.heading, "dim") for c in columns])
 

@@ -10,8 +10,8 @@ from risk_manager.dashboard.rule_facts import last_breach
 from risk_manager.dashboard.shades import percent, row_start
 from risk_manager.dashboard.waiting_limits import in_full
 from risk_manager.dashboard.widgets.meters import bar
-from risk_manager.dashboard.widgets.panel import Panel
-from risk_manager.dashboard.wording import DIM, clock, countdown, in_force, whole_words
+from risk_manager.dashboard.widgets.panel import Panel, hanging
+from risk_manager.dashboard.wording import DIM, clock, countdown, in_force
 from risk_manager.feed.messages import AccountSnapshot, MeterRow
 
 _TITLE_WIDTH = 26
@@ -25,7 +25,10 @@ def in_order(account: AccountSnapshot | None) -> list[MeterRow]:
 
 
 class Rules(Panel, can_focus=False):
-    """Two lines a rule. Arrow keys choose one, which stays chosen when others come or go."""
+    """Two lines a rule, or more for a long sentence.
+
+    Arrow keys choose one, which stays chosen when others come or go.
+    """
 
     heading = "Rules"
     empty = "no rules are in force for this account"
@@ -33,6 +36,7 @@ class Rules(Panel, can_focus=False):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._chosen = ""  # a rule's id
+        self._rows: dict[str, tuple[int, int]] = {}  # the first line of each, and how many
 
     def chosen(self, glance: Glance) -> MeterRow | None:
         meters = in_order(glance.account)
@@ -47,12 +51,12 @@ class Rules(Panel, can_focus=False):
         at = min(max(meters.index(now) + by, 0), len(meters) - 1)
         self._chosen = meters[at].rule_id
         self.show(glance)
-        above = sum(1 for _ in _waiting(glance))
-        top, height = above + 2 * at, self.scrollable_content_region.height
+        top, lines = self._rows[self._chosen]
+        height = self.scrollable_content_region.height
         if top < self.scroll_y:
             self.scroll_to(y=top if at else 0, animate=False)
-        elif top + 2 > self.scroll_y + height:
-            self.scroll_to(y=top + 2 - height, animate=False)
+        elif top + lines > self.scroll_y + height:
+            self.scroll_to(y=top + lines - height, animate=False)
 
     def show(self, glance: Glance) -> None:
         super().show(glance)
@@ -61,13 +65,16 @@ class Rules(Panel, can_focus=False):
 
     def lines(self, glance: Glance) -> Iterator[Content]:
         assert glance.account is not None
-        yield from _waiting(glance)
-        chosen = self.chosen(glance)
+        waiting = list(_waiting(glance, self.room))
+        yield from waiting
+        chosen, row = self.chosen(glance), len(waiting)
+        self._rows.clear()
         for meter in in_order(glance.account):
-            mark = "▶ " if meter is chosen else "  "
-            line = self._bar_line(glance, meter)
-            yield Content.assemble((mark, "bold $text-accent")) + line
-            yield self._told(glance, meter)
+            mark = Content.styled("▶ " if meter is chosen else "  ", "bold $text-accent")
+            lines = [mark + self._bar_line(glance, meter), *self._told(glance, meter)]
+            self._rows[meter.rule_id] = (row, len(lines))
+            row += len(lines)
+            yield from lines
 
     def _bar_line(self, glance: Glance, meter: MeterRow) -> Content:
         start, colour = row_start(glance, meter)
@@ -83,23 +90,21 @@ class Rules(Panel, can_focus=False):
             (tag, "bold $text-accent"),
         )
 
-    def _told(self, glance: Glance, meter: MeterRow) -> Content:
+    def _told(self, glance: Glance, meter: MeterRow) -> list[Content]:
         assert glance.account is not None
         indent = " " * (2 + len(row_start(glance, meter)[0]))
         breach = last_breach(glance.account, meter.rule_id)
         when = "" if breach is None else f"last acted {clock(breach.timestamp, glance.now)}  "
         since = in_force(meter, glance.now)
-        since = f"{since}: " if since else ""
-        room = self.room - len(indent) - len(when) - len(since)
-        return Content.assemble(
-            indent,
+        told = Content.assemble(
             (when, "$text-warning"),
-            (since, "bold"),
-            (whole_words(meter.sentence, room), DIM),
+            (f"{since}: " if since else "", "bold"),
+            (meter.sentence, DIM),
         )
+        return hanging(Content(indent), told, self.room)
 
 
-def _waiting(glance: Glance) -> Iterator[Content]:
+def _waiting(glance: Glance, room: int) -> Iterator[Content]:
     """The edited limits that count only from the reset, above the rules."""
     outlook = glance.picture.outlook
     if glance.account is None or outlook is None or outlook.waiting is None or glance.now is None:
@@ -113,5 +118,5 @@ def _waiting(glance: Glance) -> Iterator[Content]:
         (f", {clock(at, glance.now)}; `admin config cancel` takes them back", DIM),
     )
     for line in lines:
-        yield Content.assemble(("WAITS   ", "bold $text-warning"), line)
+        yield from hanging(Content.styled("WAITS   ", "bold $text-warning"), Content(line), room)
     yield Content("")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from risk_manager.dashboard.widgets.text import Text
 from risk_manager.domain.rule import Rule
 from risk_manager.feed.messages import MeterRow
 from risk_manager.rules.consecutive_loss_limit import ConsecutiveLossLimit
-from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss
+from risk_manager.rules.cooldown_after_loss import CooldownAfterLoss, Tier
 from risk_manager.rules.daily_realized_loss import DailyRealizedLoss
 from risk_manager.rules.max_contracts import MaxContracts
 
@@ -83,6 +84,36 @@ async def test_every_rule_has_its_place_its_sentence_and_its_last_breach(tmp_pat
         await daemon.trade("-600")
         text = await seen.shows(Rules, "BREACH", "last acted", "120%")
         assert (text.index("Contracts held") < text.index("Loss today")) == (places[0] < places[1])
+
+
+def tall() -> tuple[Rule, ...]:
+    """More rules than fit, with sentences that are longer than a line of 80 columns."""
+    tiers = tuple(
+        Tier(loss=Decimal(100 * n), cooldown=timedelta(minutes=5 * n)) for n in range(1, 6)
+    )
+    paused = [CooldownAfterLoss(id=f"pause-{n}", tiers=tiers) for n in range(6)]
+    return (MaxContracts(limit=5), *paused, DailyRealizedLoss(limit=Decimal(500)))
+
+
+async def test_a_long_sentence_is_whole_and_the_chosen_rule_stays_in_view(tmp_path: Path) -> None:
+    async with FeedDaemon(tmp_path, rules=tall), screen(tmp_path, (80, 24)) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        await seen.pilot.press("4")
+        text = await seen.shows(Rules, "▶", "from $400, 25m from $500")
+        assert "…" not in text
+        rules = seen.app.screen.query_one(Rules)
+        height = rules.scrollable_content_region.height
+        for key in ("down",) * 8 + ("up",) * 8:
+            await seen.pilot.press(key)
+            await seen.pilot.pause()
+            lines = rules.text.split("\n")
+            at = next(n for n, line in enumerate(lines) if line.startswith("▶"))
+            last = next(
+                (n for n in range(at + 1, len(lines)) if not lines[n].startswith(" " * 9)),
+                len(lines),
+            )
+            assert rules.scroll_y <= at
+            assert last <= rules.scroll_y + height
 
 
 async def test_enter_explains_the_chosen_rule_with_its_figures(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from risk_manager.clock import Clock, tick
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import AccountOpened, ActionSettled, AdminAsked, AnyEvent
-from risk_manager.domain.holdings import Position
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Rulebook
@@ -144,10 +143,6 @@ async def bench(
         read=lambda account_id: reconciler.look_again(account_id),
     )
 
-    def position_of(account_id: int, contract_id: str) -> Position | None:
-        account = pipeline.state.accounts.get(account_id)
-        return account.positions.get(contract_id) if account else None
-
     def for_news(action: Action) -> bool:
         account = pipeline.state.accounts.get(action.account_id)
         return account is not None and is_for_news(account, action, clock.now())
@@ -168,7 +163,7 @@ async def bench(
         reconciler,
         clock,
         put,
-        position_of,
+        lambda account_id: pipeline.state.accounts.get(account_id),
         run_id="test",
         is_for_news=for_news,
         patience=patience,

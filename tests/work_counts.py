@@ -328,7 +328,7 @@ async def trading(folder: Path) -> AsyncIterator[Trading]:
         reconciler,
         clock,
         put,
-        lambda account_id, id_: pipeline.state.accounts[account_id].positions.get(id_),
+        lambda account_id: pipeline.state.accounts[account_id],
         run_id="count",
         is_for_news=lambda action: is_for_news(
             pipeline.state.accounts[action.account_id], action, clock.now()

@@ -43,7 +43,6 @@ from risk_manager.daemon.time_clock import StoredTimeClock
 from risk_manager.daemon.watchdog import Watchdog
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import AnyEvent, Hub
-from risk_manager.domain.holdings import Position
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
 from risk_manager.engine.account_updates import is_for_news
@@ -198,7 +197,7 @@ async def assemble(
         reconciler,
         clock,
         settle,
-        lambda account_id, contract_id: _position_in(state(), account_id, contract_id),
+        lambda account_id: state().accounts.get(account_id),
         run_id=run_id,
         is_for_news=lambda action: _is_for_news(state(), action, clock.now()),
     )
@@ -436,11 +435,6 @@ def _note_the_key(
     if (reminder := age.reminder(now)) is not None:
         announce(f"warning: {reminder}")
         log.warning("key_is_old", days=age.days(now))
-
-
-def _position_in(state: State, account_id: int, contract_id: str) -> Position | None:
-    account = state.accounts.get(account_id)
-    return account.positions.get(contract_id) if account is not None else None
 
 
 def _is_for_news(state: State, action: Action, now: datetime) -> bool:

@@ -15,6 +15,7 @@ from risk_manager.domain.records import OrderStatus
 from risk_manager.engine.wanted import Wanted
 
 PREFIX = "cancel not borne out:"
+STILL_LISTED = "a list shows the order although its cancel was confirmed"
 PAUSES = tuple(timedelta(seconds=s) for s in (1, 3, 10, 30))
 
 
@@ -58,6 +59,34 @@ def reported_over(before: Account, after: Account, event: OrderChanged) -> Accou
     if not isinstance(action, CancelOrder) or attempt.outcome in (None, Outcome.GONE):
         return after
     return _with_mark(after, action, attempt, event.at, PAUSES[0])
+
+
+def doubted_over(before: Account, after: Account, at: datetime) -> Account:
+    """Return the account after a list, with a mark for each order that the list shows although our
+    cancel was confirmed, so soon after that the list may be the older statement.
+
+    The next list decides, but the gateway may refuse it.
+    """
+    if after.disputes is before.disputes:
+        return after
+    for key, dispute in after.disputes.items():
+        kind, _, number = key.partition(":")
+        if key in before.disputes or kind != "order" or dispute.left_out:
+            continue
+        ended, attempt = after.finished.get(int(number)), after.attempts.get(key)
+        is_under_way = attempt is not None and attempt.in_flight  # its own end sets the mark
+        marked = _key(int(number))
+        if ended is None or not ended.cancelled or is_under_way or marked in after.marks:
+            continue
+        mark = Mark(
+            rule_id=marked[0],
+            subject=marked[1],
+            set_at=at,
+            due_at=dispute.decided_from + PAUSES[0],
+            value=f"{dispute.contract_id} protection {STILL_LISTED}",
+        )
+        after = fast_replace(after, marks={**after.marks, marked: mark})
+    return after
 
 
 def _with_mark(
@@ -120,7 +149,7 @@ def due_at(account: Account, action: Action) -> datetime | None:
     return None if mark is None else mark.due_at or mark.set_at
 
 
-def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:
+def demanded(account: Account, wanted: dict[str, Wanted], now: datetime) -> Account:
     """Add a cancel of each marked order to `wanted`; return the account without finished marks.
 
     Nothing is repeated while a position is held, as the order may be an exit of that position.
@@ -132,6 +161,8 @@ def demanded(account: Account, wanted: dict[str, Wanted]) -> Account:
         if not is_open_question or order_id in account.orders:
             over.add((ENFORCER, mark.subject))
             continue
+        if f"order:{order_id}" not in account.attempts and now < (mark.due_at or now):
+            continue  # otherwise the attempt keeps the pause
         contract_id, names, reason = mark.value.split(" ", 2)
         if account.net(contract_id) == 0:
             want = wanted.setdefault(contract_id, Wanted())

@@ -565,6 +565,28 @@ async def test_while_looks_pause_no_stop_is_placed_beside_one_that_only_a_list_s
         assert broker.calls(PLACE) == []
 
 
+@pytest.mark.parametrize("refused", [(ORDERS,), (POSITIONS, ORDERS)])
+@in_virtual_time
+async def test_while_lists_are_waited_for_the_stream_may_tell_of_a_stop(
+    refused: tuple[str, ...],
+) -> None:
+    """The trader's stop comes while ours waits for a list: ours is not placed beside it."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await holding(broker, b, 2)
+        await asyncio.sleep(1)
+        for path in refused:
+            broker.always[path] = status(429, "30")
+        b.enforcer.submit(stop_exit())
+        await asyncio.sleep(1)
+        order = broker.add_order(101, MNQ, size=2, type=4, side=1, stopPrice=20980.0)
+        record = {**broker.orders[order], "at": b.clock.now()}
+        b.pipeline.inbox.put_nowait(OrderChanged.model_validate(record))
+        await b.until(lambda: bool(b.settled()))
+        assert [s.outcome for s in b.settled()] == [Outcome.GONE]
+        assert broker.calls(PLACE) == []
+
+
 @in_virtual_time
 async def test_while_lists_are_refused_for_long_a_stop_is_placed_without_them() -> None:
     broker = PaperBroker()
@@ -737,7 +759,7 @@ class Unit:
             edges,
             LoopClock(),
             self.events.append,
-            lambda account_id, contract_id: None,
+            lambda account_id: None,
             run_id="test",
             on_error=lambda name, error: self.errors.append(f"{name}: {error}"),
         )

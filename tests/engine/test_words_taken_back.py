@@ -897,6 +897,33 @@ async def test_a_cancel_that_a_list_has_confirmed_is_not_sent_again(desk: DeskMa
     assert d.actions == [f"cancel {ORDER}"]
 
 
+@pytest.mark.parametrize("shown_after_s", [0.1, 1.5])
+async def test_a_cancel_that_a_lagging_list_confirmed_and_the_next_one_doubts_is_sent_again(
+    desk: DeskMaker, shown_after_s: float
+) -> None:
+    """The first list is older than the order itself. The next one shows the order, so soon after
+    the stream's word that it may be old; after that no list can be had."""
+    d = desk()
+    d.rest = False
+    await d.admin("lock")
+    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
+    await says(d, OrderStatus.OPEN, **entry)
+    await d.wait(seconds=0.05)
+    await says(d, OrderStatus.CANCELLED, **entry)
+    await lists(d)
+    await d.settle(d.enforcer.actions[-1])
+    await d.wait(seconds=shown_after_s)
+    await lists(d, works)
+    await d.wait(seconds=1)
+    assert d.actions == [f"cancel {ORDER}"], "the next list may decide"
+    await d.wait(seconds=3)
+    assert d.actions == [f"cancel {ORDER}"] * 2
+    await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, verified=False, code=5)
+    await d.wait(seconds=60)
+    assert d.actions == [f"cancel {ORDER}"] * 2, "the gateway says the same: the order is over"
+
+
 async def test_an_order_that_a_list_shows_does_not_wait_for_the_next_repeating(
     desk: DeskMaker,
 ) -> None:

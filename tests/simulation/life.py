@@ -18,9 +18,9 @@ from risk_manager.broker.reading.pacing import is_exposed
 from risk_manager.broker.reading.reconciler import Reconciler
 from risk_manager.clock import SystemClock, VenueTime
 from risk_manager.daemon.watchdog import Watchdog
+from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import AccountOpened, AnyEvent, Hub, Tick
-from risk_manager.domain.holdings import Position
 from risk_manager.domain.state import State
 from risk_manager.engine.account_updates import is_for_news
 from risk_manager.engine.step import Step
@@ -205,7 +205,7 @@ class Life:
             self.reconciler,
             self.clock,
             self.put,
-            self._position_of,
+            self._account_of,
             run_id=f"s{self.number}",
             is_for_news=self._is_for_news,
             on_error=self._on_error,
@@ -320,9 +320,8 @@ class Life:
     def state(self) -> State:
         return self.pipeline.state
 
-    def _position_of(self, account_id: int, contract_id: str) -> Position | None:
-        account = self.state().accounts.get(account_id)
-        return account.positions.get(contract_id) if account is not None else None
+    def _account_of(self, account_id: int) -> Account | None:
+        return self.state().accounts.get(account_id)
 
     def _is_for_news(self, action: Action) -> bool:
         account = self.state().accounts.get(action.account_id)

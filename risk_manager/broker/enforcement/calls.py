@@ -132,7 +132,7 @@ class Calls:
             )
         # An exit may still work although it was reported as ended. A second one beside it could
         # open a position on the other side.
-        room = held.size - exit_lots(reading, action)
+        room = held.size - exit_lots(reading, self._positions.account(action), action)
         if room <= 0:
             message = "an exit for all of the position works already; none was placed"
             return Result(outcome=Outcome.GONE, verified=True, message=message)

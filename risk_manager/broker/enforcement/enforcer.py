@@ -8,8 +8,8 @@ from risk_manager.broker.enforcement.calls import Actor, Calls
 from risk_manager.broker.enforcement.jobs import Job
 from risk_manager.broker.enforcement.patience import Patience
 from risk_manager.broker.enforcement.read_back import (
+    AccountOf,
     EffectReader,
-    PositionOf,
     PositionReader,
     Reader,
 )
@@ -26,7 +26,7 @@ class Enforcer(AsyncClosing):
     An async context manager. For every action the inbox gets the account as read back, and then
     one `ActionSettled`. No call is repeated here; the engine decides about that. There is one call
     at a time per key. An action that `follows` another waits for that call's answer, not for its
-    read-back. `position_of` returns the position known from the stream, for when reads fail.
+    read-back. `account_of` returns the account known from the stream, for when reads fail.
     `is_for_news` says whether REST may not know the action's subject yet, as the stream has only
     just reported it.
     """
@@ -37,7 +37,7 @@ class Enforcer(AsyncClosing):
         reader: Reader,
         clock: Clock,
         put: Callable[[AnyEvent], None],
-        position_of: PositionOf,
+        account_of: AccountOf,
         *,
         run_id: str,
         is_for_news: Callable[[Action], bool] = lambda action: False,
@@ -49,7 +49,7 @@ class Enforcer(AsyncClosing):
         self._is_for_news = is_for_news
         self._patience = patience or Patience()
         self._on_error = on_error
-        self._positions = PositionReader(reader, position_of)
+        self._positions = PositionReader(reader, account_of)
         self._calls = Calls(
             lanes,
             reader,

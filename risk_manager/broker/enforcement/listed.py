@@ -1,11 +1,12 @@
-"""Finds positions and orders in a reading of the account. Pure."""
+"""Finds positions and orders in a reading of the account, or in what is known of it. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from risk_manager.broker.reading.readings import Reading
+from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action, PlaceExit
-from risk_manager.domain.holdings import STOP_TYPES, TERMINAL
+from risk_manager.domain.holdings import STOP_TYPES, TERMINAL, Order
 from risk_manager.domain.records import OrderRecord, OrderStatus, PositionRecord, PositionType
 
 
@@ -52,17 +53,30 @@ def working_order(reading: Reading, order_id: int) -> OrderRecord | None:
     )
 
 
-def exit_lots(reading: Reading | None, action: PlaceExit) -> int:
-    """Return the lots of listed working exits of the same kind (stops or targets)."""
-    orders = reading.orders if reading is not None else None
-    return sum(
-        max(o.size - o.fill_volume, 0)
-        for o in orders or ()
-        if o.contract_id == action.contract_id
-        and o.side.sign != action.side
-        and o.status not in TERMINAL
-        and o.status is not OrderStatus.SUSPENDED
-        and (o.type in STOP_TYPES) == (action.stop_price is not None)
+def exit_lots(reading: Reading | None, account: Account | None, action: PlaceExit) -> int:
+    """Return the lots of working exits of the same kind (stops or targets).
+
+    Those listed count, and those that the stream has told of since; without a list, all that the
+    account is known to have.
+    """
+    listed = reading.orders if reading is not None else None
+    lots = {
+        o.id: max(o.size - o.fill_volume, 0) for o in listed or () if _is_such_an_exit(o, action)
+    }
+    for order in account.orders.values() if account is not None else ():
+        is_news = listed is None or (reading is not None and order.seen_at > reading.asked_at)
+        if is_news and _is_such_an_exit(order, action):
+            lots[order.id] = order.remaining
+    return sum(lots.values())
+
+
+def _is_such_an_exit(order: OrderRecord | Order, action: PlaceExit) -> bool:
+    return (
+        order.contract_id == action.contract_id
+        and order.side.sign != action.side
+        and order.status not in TERMINAL
+        and order.status is not OrderStatus.SUSPENDED
+        and (order.type in STOP_TYPES) == (action.stop_price is not None)
     )
 
 

@@ -13,6 +13,7 @@ from risk_manager.broker.enforcement.results import Result, judge
 from risk_manager.broker.reading.readings import EXPOSURE, Part, Parts, Reading
 from risk_manager.broker.replies import Answer, Reply
 from risk_manager.clock import Clock
+from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action, CancelOrder
 from risk_manager.domain.holdings import Position
 
@@ -23,6 +24,7 @@ AT_ONCE, WITHIN_SECONDS, THEN_EVERY_SECONDS = 10, 5.0, 0.5
 """So many looks at an account in so many seconds are taken at once. In a storm of entries the calls
 after them share a look, so that the gateway's requests last for the closes still to come."""
 SHARED_WITHIN_SECONDS = 0.02
+"""Looks that begin within so long count as one, as one read serves them."""
 
 
 class Reader(Protocol):
@@ -35,19 +37,24 @@ class Reader(Protocol):
     def ask_routine(self, account_id: int) -> None: ...
 
 
-type PositionOf = Callable[[int, str], Position | None]
-"""Returns the position known from the stream, by account and contract."""
+type AccountOf = Callable[[int], Account | None]
+"""Returns an account as it is known from the stream."""
 
 
 class PositionReader:
     """Says which position is held: as read from the broker, else as known from the stream."""
 
-    def __init__(self, reader: Reader, position_of: PositionOf) -> None:
+    def __init__(self, reader: Reader, account_of: AccountOf) -> None:
         self._reader = reader
-        self._position_of = position_of
+        self._account_of = account_of
+
+    def account(self, action: Action) -> Account | None:
+        """Return the account of an action as the stream has told it."""
+        return self._account_of(action.account_id)
 
     def streamed(self, action: Action) -> Position | None:
-        return self._position_of(action.account_id, action.contract_id)
+        account = self.account(action)
+        return None if account is None else account.positions.get(action.contract_id)
 
     async def held(self, action: Action, limit_seconds: float) -> tuple[Held, bool]:
         """Return the position, and True if it was read from the broker, False if only streamed."""
@@ -94,7 +101,7 @@ class EffectReader:
                 break
             if number >= len(pauses) and (verified or not pause):
                 break
-            wait = max(pause, self._next_look_in_seconds(action.account_id))
+            wait = max(pause, self._next_look_in_seconds(action, reply))
             if wait:
                 await asyncio.sleep(min(wait, left))
             self._note_look(action.account_id)
@@ -111,9 +118,15 @@ class EffectReader:
             self._reader.ask_routine(action.account_id)
         return judge(action, reply, verified=verified, shows=shows)
 
-    def _next_look_in_seconds(self, account_id: int) -> float:
-        """Return how long until the effect of another call is looked for; 0 for now."""
-        looked_at, now = self._looked_at[account_id], self._clock.monotonic()
+    def _next_look_in_seconds(self, action: Action, reply: Reply) -> float:
+        """Return how long until the effect of a call is looked for; 0 for now.
+
+        A call that failed is looked for at once, as it may be sent again after that.
+        """
+        is_over = reply.answer is Answer.GONE and isinstance(action, CancelOrder)
+        if not is_over and reply.answer not in (Answer.OK, Answer.PENDING):
+            return 0.0
+        looked_at, now = self._looked_at[action.account_id], self._clock.monotonic()
         if len(looked_at) < AT_ONCE or now - looked_at[0] > WITHIN_SECONDS:
             return 0.0
         return max(looked_at[-1] + THEN_EVERY_SECONDS - now, 0.0)

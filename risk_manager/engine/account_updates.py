@@ -407,10 +407,11 @@ def judgeable_without_positions(
     that is not known yet; it would be taken for an entry and cancelled.
     """
     chosen: list[OrderRecord] = []
-    free = dict.fromkeys(account.positions, 0)
-    for contract_id, position in account.positions.items():
-        stops = [o for o in account.orders_in(contract_id) if is_exit_stop(o, position)]
-        free[contract_id] = position.size - sum(o.remaining for o in stops)
+    free = {
+        held.contract_id: held.size
+        - sum(o.remaining for o in account.orders_in(held.contract_id) if is_exit_stop(o, held))
+        for held in account.positions.values()
+    }
     for record in records:
         if record.id in account.orders:
             chosen.append(record)

@@ -401,9 +401,8 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
         orders = event.orders
         if event.positions is None:
             orders = accounts.judgeable_without_positions(account, orders)
-        before = account
-        account = accounts.with_orders_reported(account, orders, event.asked_at, event.at)
-        account = unproven_cancels.doubted_over(before, account, event.at)
+        listed = accounts.with_orders_reported(account, orders, event.asked_at, event.at)
+        account = unproven_cancels.doubted_over(account, listed, event.at)
     if event.positions is not None and event.orders is not None:
         horizon = event.asked_at - HEARD_FOR
         heard = {k: t for k, t in account.heard.items() if t > horizon}

@@ -121,6 +121,7 @@ class PaperBroker:
     fill_seconds: float = 0.0
     token: str = "token-1"
     held: dict[tuple[int, str], int] = field(default_factory=dict)
+    identities: dict[tuple[int, str], tuple[int, datetime]] = field(default_factory=dict)
     orders: dict[int, dict[str, Any]] = field(default_factory=dict)
     trades: list[dict[str, Any]] = field(default_factory=list)
     accounts: list[dict[str, Any]] = field(
@@ -165,7 +166,16 @@ class PaperBroker:
     def calls(self, *paths: str) -> list[Asked]:
         return [a for a in self.asked if a.path in paths]
 
-    def hold(self, account_id: int, contract_id: str, net: int) -> None:
+    def hold(
+        self,
+        account_id: int,
+        contract_id: str,
+        net: int,
+        identity: tuple[int, datetime] | None = None,
+    ) -> None:
+        """The account holds this. `identity`: the position's id and its time of creation."""
+        if identity is not None:
+            self.identities[account_id, contract_id] = identity
         if net:
             self.held[account_id, contract_id] = net
         else:
@@ -237,7 +247,7 @@ class PaperBroker:
     def _positions(self, account_id: int) -> list[dict[str, Any]]:
         return [
             {
-                "id": 5000,
+                **self._identity(holder, contract_id),
                 "accountId": account_id,
                 "contractId": contract_id,
                 "type": 1 if net > 0 else 2,
@@ -247,6 +257,12 @@ class PaperBroker:
             for (holder, contract_id), net in self.held.items()
             if holder == account_id
         ]
+
+    def _identity(self, account_id: int, contract_id: str) -> dict[str, Any]:
+        known = self.identities.get((account_id, contract_id))
+        if known is None:
+            return {"id": 5000}
+        return {"id": known[0], "creationTimestamp": known[1].isoformat()}
 
     def _close(self, path: str, body: Mapping[str, Any], size: int | None) -> dict[str, Any]:
         key = (body["accountId"], body["contractId"])

@@ -121,12 +121,14 @@ class Ended:
     """The statement that an order no longer works.
 
     `at` is when it arrived, `updated_at` the gateway's own timestamp (None: not given).
-    `cancelled`: we had sent a cancel.
+    `cancelled`: we had sent a cancel. `seen_at`: when the order was first reported to us as working
+    (None: it never was).
     """
 
     at: datetime
     updated_at: datetime | None = None
     cancelled: bool = False
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,13 @@ from typing import Any
 
 from risk_manager.domain.memo import Memo
 from risk_manager.domain.money import Valuation
-from risk_manager.domain.records import OWN_TAG, OrderSide, OrderStatus, OrderType
+from risk_manager.domain.records import (
+    OWN_TAG,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PositionRecord,
+)
 
 TERMINAL = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
@@ -47,6 +53,15 @@ class Position:
     def side(self) -> int:
         """+1 long, -1 short."""
         return 1 if self.net > 0 else -1
+
+    def precedes(self, record: PositionRecord) -> bool:
+        """Whether the record is a later position, so that this one has ended."""
+        return (
+            record.id != self.gateway_id
+            and record.creation_timestamp is not None
+            and self.created_at is not None
+            and record.creation_timestamp > self.created_at
+        )
 
     @cached_property
     def subject(self) -> str:

@@ -5,6 +5,7 @@ neither is known to be newer, a dispute is kept until a list decides.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -53,7 +54,7 @@ def with_position(
         account = fast_replace(account, positions=_without(account.positions, record.contract_id))
         return _ended(account, held)
     sided = record.type is not PositionType.UNDEFINED
-    goes_on = held is not None and (held.net > 0) == (net > 0) and not _is_another(record, held)
+    goes_on = held is not None and (held.net > 0) == (net > 0) and not held.precedes(record)
     known = held.average_price if held is not None and goes_on else None
     average, by_fills = record.average_price or None, None
     if sided and (average is None or average != known):
@@ -124,16 +125,6 @@ def _ended(account: Account, position: Position) -> Account:
     return fast_replace(account, ended={**account.ended, position.contract_id: position})
 
 
-def _is_another(record: PositionRecord, held: Position) -> bool:
-    """Whether the record is a newer position than the one held, whose end was never reported."""
-    return (
-        record.id != held.gateway_id
-        and record.creation_timestamp is not None
-        and held.created_at is not None
-        and record.creation_timestamp > held.created_at
-    )
-
-
 def _is_of_an_earlier_one(record: PositionRecord, held: Position) -> bool:
     """Whether the record is a late message about a position older than the one held."""
     return (
@@ -177,7 +168,7 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
             if not _is_older(ended.updated_at, record.update_timestamp):
                 return account
             # A repeat keeps the first arrival time, so that lists asked for since then may decide.
-            ended = Ended(ended.at, record.update_timestamp, ended.cancelled)
+            ended = replace(ended, updated_at=record.update_timestamp)
             return fast_replace(account, finished={**account.finished, record.id: ended})
         if _is_older(record.update_timestamp, known.updated_at):
             return _disputed(account, known.id, known.contract_id, at + LIST_LAG)
@@ -374,7 +365,7 @@ def _disputed_size(account: Account, record: PositionRecord, asked_at: datetime)
     held, heard = account.positions.get(contract_id), account.heard.get(contract_id)
     if heard is None or asked_at >= heard + LIST_LAG or record.net == account.net(contract_id):
         return None
-    is_news = _is_another(record, held) if held is not None else not account.is_of_ended(record)
+    is_news = held.precedes(record) if held is not None else not account.is_of_ended(record)
     if is_news:
         return None
     known = account.disputes.get(contract_id)
@@ -529,15 +520,19 @@ def _over(
     account: Account, order: Order, at: datetime, updated_at: datetime | None = None
 ) -> Account:
     account = _without_working(account, order, at)
-    return _with_ended(account, order.id, at, updated_at)
+    return _with_ended(account, order.id, at, updated_at, order.seen_at)
 
 
 def _with_ended(
-    account: Account, order_id: int, at: datetime, updated_at: datetime | None
+    account: Account,
+    order_id: int,
+    at: datetime,
+    updated_at: datetime | None,
+    seen_at: datetime | None = None,
 ) -> Account:
     attempt = account.attempts.get(f"order:{order_id}")
     cancelled = attempt is not None and isinstance(attempt.action, CancelOrder)
-    ended = Ended(at, updated_at, cancelled)
+    ended = Ended(at, updated_at, cancelled, seen_at)
     return fast_replace(account, finished=_capped({**account.finished, order_id: ended}))
 
 

@@ -11,12 +11,14 @@ from risk_manager.domain.account import ENFORCER, Account, Attempt, Mark
 from risk_manager.domain.decisions import Action, CancelOrder, Outcome
 from risk_manager.domain.events import ActionSettled, OrderChanged
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.records import OrderStatus
+from risk_manager.domain.records import LIST_LAG, OrderStatus
 from risk_manager.engine.wanted import Wanted
 
 PREFIX = "cancel not borne out:"
 STILL_LISTED = "a list shows the order although its cancel was confirmed"
 PAUSES = tuple(timedelta(seconds=s) for s in (1, 3, 10, 30))
+LIST_PATIENCE = PAUSES[1]
+"""How long a list may take that is asked for at the next tick."""
 
 
 def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Account:
@@ -37,6 +39,12 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
         if known is None:
             return account
         return fast_replace(account, marks={k: m for k, m in account.marks.items() if k != key})
+    if event.verified:
+        # Another list is asked for once it can tell. The cancel is repeated if none comes.
+        asked_for = account.finished[action.order_id].at + LIST_LAG
+        return _with_mark(
+            account, action, attempt, max(event.at, asked_for), max(pause, LIST_PATIENCE)
+        )
     return _with_mark(account, action, attempt, event.at, pause)
 
 
@@ -132,9 +140,16 @@ def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) ->
     if event.outcome is Outcome.GONE:
         return False
     dispute = account.disputes.get(f"order:{order_id}")
-    unread = not event.verified or (dispute is not None and not dispute.left_out)
     told_over = order_id in account.finished and order_id not in account.orders
+    unread = not event.verified or (dispute is not None and not dispute.left_out)
+    unread = unread or _may_be_too_new(account, order_id, event.at)
     return unread and told_over and not account.is_gone(order_id)
+
+
+def _may_be_too_new(account: Account, order_id: int, read_at: datetime) -> bool:
+    """Whether a list read by then may lack the order only because it is older than the order."""
+    ended = account.finished.get(order_id)
+    return ended is not None and ended.seen_at is not None and read_at < ended.seen_at + LIST_LAG
 
 
 def is_marked(account: Account, action: Action) -> bool:

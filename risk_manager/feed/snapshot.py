@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from risk_manager.domain.account import Account
+from risk_manager.domain.account import ENFORCER, Account
 from risk_manager.domain.events import Tick
 from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
@@ -146,7 +146,7 @@ def account_snapshot(
                 rule_id=m.rule_id, subject=m.subject, due_at=m.due_at.astimezone(UTC), value=m.value
             )
             for m in account.marks.values()
-            if m.due_at is not None and m.due_at > state.now
+            if m.due_at is not None and m.due_at > state.now and m.rule_id != ENFORCER
         ),
         meters=tuple(_meters(account, rules, view)),
         trades=closed,

@@ -95,7 +95,8 @@ class Stream:
         if not self.broker.held.get((101, MNQ)):
             self.number += 1
             self.created = self.b.clock.now()
-        self.broker.hold(101, MNQ, net)
+        identity = None if self.created is None else (self.number, self.created)
+        self.broker.hold(101, MNQ, net, identity)
         self.say(net)
         return asyncio.get_running_loop().time()
 
@@ -210,6 +211,30 @@ async def test_the_same_position_told_twice_more_is_not_closed_a_second_time() -
             await asyncio.sleep(0.01)
         await asyncio.sleep(60)
         assert len(broker.executed) == len(broker.calls(CLOSE)) == 1
+
+
+@in_virtual_time
+async def test_a_denied_close_is_over_once_a_list_shows_the_next_position() -> None:
+    """F2.3: The broker knows nothing to close, as the trader was out by himself. He is in again
+    before the list is read: that is another position, and the denied close is not waited for."""
+    broker = PaperBroker()
+    async with trading(broker) as (b, stream):
+
+        async def out_and_in_again(effect: object) -> object:
+            broker.hold(101, MNQ, 0)
+            denied = effect() if callable(effect) else None
+            broker.hold(101, MNQ, 2, (stream.number + 1, b.clock.now()))
+            return denied
+
+        broker.faults[CLOSE].append(out_and_in_again)
+        stream.enter(2)
+        await b.until(lambda: b.account().net(MNQ) == 2)
+        asked_at = b.clock.monotonic()
+        b.enforcer.submit(ClosePosition(id="101-x1", account_id=101, contract_id=MNQ, episode=1))
+        await b.until(lambda: len(b.settled()) == 1)
+        assert b.clock.monotonic() - asked_at < 0.1
+        assert (b.settled()[0].outcome, b.settled()[0].verified) == (Outcome.GONE, True)
+        assert b.account().positions[MNQ].episode == 2
 
 
 @in_virtual_time

@@ -77,6 +77,7 @@ async def test_what_is_opened_after_the_hour_is_closed_and_may_be_opened_after_t
     order = await d.order("MNQ", 1, price=20900)
     assert d.taken() == [f"cancel {order}"]
     await d.obey()
+    await d.wait(seconds=5)  # a list confirms it
     await d.wait_until(chicago("2026-11-19 16:59:59"))
     assert d.locked_by() == {"flat_by": "account"}
     await d.wait(seconds=1)

@@ -1,12 +1,18 @@
 """Makes the call to the broker that belongs to each kind of action, and reads its effect back."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from risk_manager.broker.enforcement.jobs import Job
-from risk_manager.broker.enforcement.listed import PlacedExit, at_most, exit_lots, working_order
+from risk_manager.broker.enforcement.listed import (
+    PlacedExit,
+    at_most,
+    exit_lots,
+    has_later,
+    working_order,
+)
 from risk_manager.broker.enforcement.patience import Patience
 from risk_manager.broker.enforcement.read_back import (
     ORDERS,
@@ -29,6 +35,7 @@ from risk_manager.domain.decisions import (
     PlaceExit,
     ReducePosition,
 )
+from risk_manager.domain.holdings import Position
 from risk_manager.domain.records import OWN_TAG, OrderSide, OrderType
 
 
@@ -96,7 +103,7 @@ class Calls:
             # position closes nothing, so trying again is better than more waiting.
             took = self._clock.monotonic() - sent
             looks_seconds = max(looks_seconds - took, self._patience.look_seconds)
-        is_flat = at_most(action, side, 0)
+        is_flat = _or_later(at_most(action, side, 0), reply, known)
         return await self._effects.conclude(job, reply, POSITIONS, is_flat, looks_seconds)
 
     async def _reduce(self, job: Job, action: ReducePosition) -> Result:
@@ -104,13 +111,14 @@ class Calls:
         if not held.is_on(action.side) or held.size <= action.keep:
             message = f"holding {held.size}, nothing above {action.keep} to close"
             return Result(outcome=Outcome.GONE, verified=verified, message=message)
+        known = self._positions.streamed(action)
         body = _about_position(action)
         if action.keep == 0:
             reply = await self._send(job, CLOSE, body)
         else:
             size = held.size - action.keep
             reply = await self._send(job, PARTIAL_CLOSE, {**body, "size": size})
-        is_reduced = at_most(action, action.side, action.keep)
+        is_reduced = _or_later(at_most(action, action.side, action.keep), reply, known)
         return await self._effects.conclude(job, reply, POSITIONS, is_reduced)
 
     # --- orders ---
@@ -200,6 +208,18 @@ class Calls:
             return action.stop_price in (None, order.stop_price) and order.size == size
 
         return await self._effects.conclude(job, reply, ORDERS, is_moved)
+
+
+def _or_later(
+    is_met: Callable[[Reading], bool], reply: Reply, known: Position | None
+) -> Callable[[Reading], bool]:
+    """Return the test, which a later position than the one known at the sending also meets.
+
+    That holds only if the gateway denied the call: any other may still close the later position.
+    """
+    if reply.answer is not Answer.GONE or known is None:
+        return is_met
+    return lambda reading: is_met(reading) or has_later(reading, known)
 
 
 def _about_position(action: Action) -> dict[str, Any]:

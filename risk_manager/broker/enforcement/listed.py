@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from risk_manager.broker.reading.readings import Reading
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action, PlaceExit
-from risk_manager.domain.holdings import STOP_TYPES, TERMINAL, Order
+from risk_manager.domain.holdings import STOP_TYPES, TERMINAL, Order, Position
 from risk_manager.domain.records import OrderRecord, OrderStatus, PositionRecord, PositionType
 
 
@@ -25,11 +25,15 @@ FLAT = Held(size=0, side=0)
 
 
 def held_in(positions: tuple[PositionRecord, ...], contract_id: str) -> Held:
-    for record in positions:
-        if record.contract_id == contract_id and record.size:
-            side = {PositionType.LONG: 1, PositionType.SHORT: -1}.get(record.type, 0)
-            return Held(size=record.size, side=side)
-    return FLAT
+    record = _stated_in(positions, contract_id)
+    if record is None:
+        return FLAT
+    side = {PositionType.LONG: 1, PositionType.SHORT: -1}.get(record.type, 0)
+    return Held(size=record.size, side=side)
+
+
+def _stated_in(positions: tuple[PositionRecord, ...], contract_id: str) -> PositionRecord | None:
+    return next((p for p in positions if p.contract_id == contract_id and p.size), None)
 
 
 def at_most(action: Action, side: int, keep: int) -> Callable[[Reading], bool]:
@@ -45,6 +49,12 @@ def at_most(action: Action, side: int, keep: int) -> Callable[[Reading], bool]:
         return side != 0 and held.side == -side
 
     return is_met
+
+
+def has_later(reading: Reading, position: Position) -> bool:
+    """Whether a reading shows a later position in the same contract."""
+    record = _stated_in(reading.positions or (), position.contract_id)
+    return record is not None and position.precedes(record)
 
 
 def working_order(reading: Reading, order_id: int) -> OrderRecord | None:

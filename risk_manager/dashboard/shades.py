@@ -7,6 +7,8 @@ from risk_manager.feed.messages import AccountSnapshot, MeterRow
 
 NEAR = 0.70
 VERY_NEAR = 0.90
+SIZES = ("contracts", "micro-equivalents")
+"""The units of limits on size, after the name of the product or group where there is one."""
 
 _PAUSE = "PAUSE"
 _STATES = {
@@ -64,7 +66,7 @@ def is_counting_down(meter: MeterRow, account: AccountSnapshot | None) -> bool:
 
 def is_harmless(meter: MeterRow) -> bool:
     """Whether a high figure threatens nothing by itself: contracts held, hours of the session."""
-    return meter.state != "breach" and (meter.unit == "min" or "contract" in meter.unit)
+    return meter.state != "breach" and (meter.unit == "min" or meter.unit.endswith(SIZES))
 
 
 def place(meter: MeterRow, account: AccountSnapshot) -> tuple[object, ...]:

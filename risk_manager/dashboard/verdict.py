@@ -7,14 +7,13 @@ from enum import Enum
 from risk_manager.dashboard.ahead import edges_ahead, held_by
 from risk_manager.dashboard.glance import Glance
 from risk_manager.dashboard.picture import STUCK_AFTER_S
-from risk_manager.dashboard.shades import is_counting_down, place
+from risk_manager.dashboard.shades import SIZES, is_counting_down, place
 from risk_manager.dashboard.waiting_limits import at_the_reset
 from risk_manager.dashboard.wording import clock, countdown, duration, lock_word, release
 from risk_manager.feed.messages import DEGRADED, RUNNING, AccountSnapshot, LockRow, MeterRow
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-LONGEST_ROOM = 48  # a list of all limits is for the tab Rules
-SIZES = ("contracts", "micro-equivalents")
+LONGEST_ROOM = 52  # a list of all limits is for the tab Rules
 IN_ALL = "RULE-001"  # counts the contracts of all products
 START = "start it with: risk-manager run"
 
@@ -155,10 +154,7 @@ def _room(account: AccountSnapshot) -> str:
     sizes = [
         m
         for m in account.meters
-        if (m.unit in SIZES or _product(m))
-        and m.limit is not None
-        and m.counts_from is None
-        and not m.shadow
+        if m.unit.endswith(SIZES) and m.limit is not None and m.counts_from is None and not m.shadow
     ]
     told = []
     counted = [m for m in sizes if m.current is not None]

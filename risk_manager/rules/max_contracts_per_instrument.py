@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
@@ -263,58 +263,94 @@ class MaxContractsPerInstrument(Rule):
                 asks.append(Cancel(entries))
         closing = ", ".join(_told(view, ask, held) for ask in asks if not isinstance(ask, Cancel))
         return Verdict(
-            reason=f"holding {told.normalize():f} {name}, limit {limit}; closing {closing}",
+            reason=f"holding {_plain(told)} {name}, limit {limit}; closing {closing}",
             subject=f"episode:{newest[0].episode}:{name}",
             asks=tuple(asks),
         )
 
-    def _groups(self, view: View, held: dict[str, int]) -> list[Verdict]:
+    def _counted_groups(
+        self, view: View, held: dict[str, int]
+    ) -> Iterator[tuple[str, Decimal, GroupLimit, dict[str, Decimal]]]:
+        """Yield each group's count, in its unit, and the weight of each contract held in it."""
         symbols = view.state.rulebook.symbols
-        verdicts = []
         for name, group in self.group_limits.items():
             roots = symbols.groups.get(name, ())
-            members = [c for c in sorted(held) if held[c] and view.root(c) in roots]
             micro = group.count == "micro_equivalents"
-            weight = {c: symbols.weight(view.root(c)) if micro else Decimal(1) for c in members}
-            count = sum((abs(held[c]) * weight[c] for c in members), ZERO)
-            if count > group.limit:
-                verdicts.append(
-                    self._too_many(view, name, members, held, count, group.limit, weight)
-                )
-        return verdicts
+            weight = {
+                c: symbols.weight(view.root(c)) if micro else Decimal(1)
+                for c in sorted(held)
+                if held[c] and view.root(c) in roots
+            }
+            yield name, sum((abs(held[c]) * w for c, w in weight.items()), ZERO), group, weight
+
+    def _groups(self, view: View, held: dict[str, int]) -> list[Verdict]:
+        return [
+            self._too_many(view, name, list(weight), held, count, group.limit, weight)
+            for name, count, group, weight in self._counted_groups(view, held)
+            if count > group.limit
+        ]
 
     def meter(self, view: View) -> Meter:
         held = {c: p.net for c, p in view.account.positions.items()}
         free = ", ".join(sorted({view.root(c) for c in held if self.allowed(view, c) is None}))
         unlimited = f"{free}: no limit of its own" if free else ""
-        tightest: tuple[float, str, int, int] | None = None
-        for name, limit, members in self._counts(view, held):
-            count = sum(abs(held[c]) for c in members)
-            used = count / limit if limit else float(count) * 2
-            if tightest is None or used > tightest[0]:
-                tightest = (used, name, count, limit)
+        counts = [
+            _Count(name, sum(abs(held[c]) for c in members), limit)
+            for name, limit, members in self._counts(view, held)
+        ]
+        counts += [
+            _Count(name, count, group.limit, _GROUP_UNITS[group.count])
+            for name, count, group, _ in self._counted_groups(view, held)
+            if count
+        ]
         locked = lock_allows(view)
-        if tightest is None:
+        if not counts:
             shown = ", ".join(f"{k} {v}" for k, v in self.limits.items())
             return self.reading(
                 current=ZERO,
-                limit=Decimal(1),
+                limit=Decimal(min(self.limits.values())),
                 unit="contracts",
                 sentence=f"{locked}{unlimited or 'nothing held'}; limits: {shown}",
                 state=MeterState.WARN if locked else MeterState.OK,
             )
-        used, name, count, limit = tightest
-        sentence = f"{locked}{count} of {limit} {name} held"
-        if count <= limit and not locked:
-            sentence += f", room for {limit - count}" if limit > count else ", no room"
-        state = MeterState.WARN if used == 1 or locked else MeterState.OK
+        tightest = max(counts, key=lambda c: c.used)
+        sentence = f"{locked}{tightest.in_words}"
+        if tightest.used <= 1 and not locked:
+            room = tightest.limit - tightest.held
+            sentence += f", room for {_plain(room)}" if room else ", no room"
+        state = MeterState.WARN if tightest.used == 1 or locked else MeterState.OK
         return self.reading(
-            current=Decimal(count),
-            limit=Decimal(limit),
-            unit=f"{name} contracts",
+            current=Decimal(tightest.held),
+            limit=Decimal(tightest.limit),
+            unit=f"{tightest.name} {tightest.unit}",
             sentence=f"{sentence}; {unlimited}" if unlimited else sentence,
-            state=MeterState.BREACH if used > 1 else state,
+            state=MeterState.BREACH if tightest.used > 1 else state,
         )
+
+
+_GROUP_UNITS = {"gross": "contracts", "micro_equivalents": "micro-equivalents"}
+
+
+class _Count(NamedTuple):
+    """What is held against one limit."""
+
+    name: str
+    held: Decimal | int
+    limit: int
+    unit: str = "contracts"
+
+    @property
+    def used(self) -> float:
+        return float(self.held) / self.limit if self.limit else 2 * float(self.held)
+
+    @property
+    def in_words(self) -> str:
+        unit = "" if self.unit == "contracts" else f" {self.unit}"
+        return f"{_plain(self.held)} of {self.limit} {self.name}{unit} held"
+
+
+def _plain(count: Decimal | int) -> str:
+    return str(count) if isinstance(count, int) else f"{count.normalize():f}"
 
 
 def _as_if_done(verdict: Verdict, held: dict[str, int], cancelled: set[int]) -> None:

@@ -145,6 +145,9 @@ def test_the_room_for_the_product_held_is_told_before_the_room_in_all() -> None:
     assert why(cap, each, held, cap) == f"{both}; 1 of 4 GC held, always"
     assert why(each) == "2 of 3 MNQ held, room for 1"
     assert why(each, replace(held, shadow=True)) == "2 of 3 MNQ held, room for 1"
+    group = "10 of 25 sp500 micro-equivalents held, room for 15"
+    micros = size(group, "sp500 micro-equivalents", 10, 25, "RULE-002")
+    assert why(micros, held) == f"{group}; 2 of 5 contracts held, room for 3"
     free = replace(each, sentence="nothing held; limits: MNQ 3", unit="contracts")
     assert why(free, held) == "nothing held; limits: MNQ 3; 2 of 5 contracts held, room for 3"
 
@@ -256,6 +259,12 @@ def test_near_limits_are_named_with_the_most_dangerous_first() -> None:
     assert seen.why == "$165.59 left; closed in 12 s; 3 of 3 held"
     assert [word_and_colour(m) for m in (held, stop, loss)] == [("WARN", "$text-warning")] * 3
     assert word_and_colour(replace(loss, used=0.95)) == ("WARN", "$text-error")
+
+
+@pytest.mark.parametrize("unit", ["contracts", "MNQ contracts", "sp500 micro-equivalents"])
+def test_a_limit_on_size_that_is_used_up_threatens_nothing(unit: str) -> None:
+    held = replace(METER, used=1.0, unit=unit)
+    assert word_and_colour(held) == ("OK", "$text-success")
 
 
 def test_hours_that_have_passed_are_no_danger() -> None:

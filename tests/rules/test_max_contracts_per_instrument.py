@@ -1,5 +1,7 @@
 """RULE-002, example by example."""
 
+from decimal import Decimal
+
 import pytest
 from desk import DeskMaker, rules_from
 from pydantic import ValidationError
@@ -202,3 +204,37 @@ async def test_the_meter_says_the_room_for_the_product_held(desk: DeskMaker) -> 
     assert meter.headroom == 1
     await d.position("MNQ", 3)
     assert d.meter("max_contracts_per_instrument").sentence == "3 of 3 MNQ held, no room"
+
+
+async def test_with_nothing_held_the_meter_measures_against_the_smallest_limit(
+    desk: DeskMaker,
+) -> None:
+    d = desk(max_contracts_per_instrument={"limits": {"MNQ": 6, "ES": 2}})
+    await d.wait(seconds=1)
+    meter = d.meter("max_contracts_per_instrument")
+    assert (meter.current, meter.limit) == (Decimal(0), Decimal(2))
+
+
+async def test_the_meter_tells_of_a_group_that_is_nearer_to_its_limit(desk: DeskMaker) -> None:
+    d = desk(
+        symbols=Symbols(groups={"sp500": ("ES", "MES")}),
+        max_contracts_per_instrument={
+            "limits": {"ES": 5, "MES": 50},
+            "group_limits": {"sp500": {"limit": 25, "count": "micro_equivalents"}},
+        },
+    )
+    await d.position("ES", 1, 6000)
+    meter = d.meter("max_contracts_per_instrument")
+    assert (meter.sentence, meter.unit) == (
+        "10 of 25 sp500 micro-equivalents held, room for 15",
+        "sp500 micro-equivalents",
+    )
+    await d.position("MES", 15, 6000)
+    meter = d.meter("max_contracts_per_instrument")
+    assert (meter.sentence, meter.headroom) == (
+        "25 of 25 sp500 micro-equivalents held, no room",
+        Decimal(0),
+    )
+    await d.position("MES", 0)
+    await d.position("ES", 0)
+    assert d.meter("max_contracts_per_instrument").sentence == "nothing held; limits: ES 5, MES 50"

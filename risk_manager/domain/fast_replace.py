@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
+from functools import cached_property
 from typing import Any
 
 _NOTHING: Mapping[str, frozenset[str]] = {}
@@ -15,7 +16,30 @@ class _FieldCounts(dict[type[Any], int]):
         return count
 
 
+class _Dropped(dict[tuple[Any, ...], tuple[str, ...]]):
+    """By class and names of changed fields: the cached properties to work out again."""
+
+    def __missing__(self, key: tuple[Any, ...]) -> tuple[str, ...]:
+        kind, *names = key
+        unknown = set(names).difference(field.name for field in fields_of(kind))
+        if unknown:
+            raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
+        follows_from = getattr(kind, "FOLLOWS_FROM", _NOTHING)
+        cached = {
+            name
+            for each in kind.__mro__
+            for name, value in vars(each).items()
+            if isinstance(value, cached_property)
+        }
+        kept = {
+            name for name in cached & follows_from.keys() if follows_from[name].isdisjoint(names)
+        }
+        self[key] = tuple(sorted(cached - kept))
+        return self[key]
+
+
 _FIELD_COUNTS = _FieldCounts()
+_DROPPED = _Dropped()
 _new = object.__new__
 _set_attribute = object.__setattr__
 
@@ -29,18 +53,9 @@ def fast_replace[T](value: T, **changes: Any) -> T:
     """
     kind = type(value)
     fields = value.__dict__ | changes
-    surplus = len(fields) - _FIELD_COUNTS[kind]
-    if surplus:
-        follows_from = getattr(kind, "FOLLOWS_FROM", _NOTHING)
-        kept = {}
-        while surplus:  # entries that are no fields come last: cached properties, unknown names
-            name, worked_out = fields.popitem()
-            if name in changes:
-                raise TypeError(f"{kind.__name__} has no field {name}")
-            if name in follows_from and follows_from[name].isdisjoint(changes):
-                kept[name] = worked_out
-            surplus -= 1
-        fields |= kept
+    if len(fields) != _FIELD_COUNTS[kind]:  # cached properties, or a name that is no field
+        for name in _DROPPED[kind, *changes]:
+            fields.pop(name, None)
     new = _new(kind)
     _set_attribute(new, "__dict__", fields)
     return new

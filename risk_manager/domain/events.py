@@ -77,6 +77,24 @@ class QuoteChanged(Event):
     best_bid: float | None = None
     best_ask: float | None = None
 
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the bid is above the ask: no one can trade at either, so the last price counts.
+
+        A feed that states one side only leaves the other where it was, until the market passes it.
+        """
+        bid, ask = self.best_bid, self.best_ask
+        return bid is not None and ask is not None and bid > ask
+
+    def near(self, side: int) -> float | None:
+        """Return the price at which a position of this side (+1 long) could be closed now."""
+        price = self.best_bid if side > 0 else self.best_ask
+        return self.last_price if price is None or self.is_crossed else price
+
+    def far(self, side: int) -> float | None:
+        """Return the price of the other side of the book; None if it is not stated."""
+        return self.last_price if self.is_crossed else self.best_ask if side > 0 else self.best_bid
+
     def completed_by(self, older: "QuoteChanged") -> "QuoteChanged":
         """Return this quote with the prices it leaves out taken from an older quote."""
         if not (self.last_price is None or self.best_bid is None or self.best_ask is None):

@@ -134,9 +134,7 @@ def _is_in_place(
 
 def _passed_by(price: Decimal, side: int, quote: "QuoteChanged | None") -> bool:
     """Whether the market is already beyond the stop price. Such a stop protects nothing."""
-    if quote is None:
-        return False
-    far = quote.best_ask if side > 0 else quote.best_bid
+    far = None if quote is None else quote.far(side)
     return far is not None and (float(price) - far) * side > 0
 
 
@@ -165,8 +163,5 @@ def target_ticks(price: Decimal, side: int, tick_size: Decimal) -> int:
 
 def is_through(quote: "QuoteChanged | None", side: int, price: Decimal) -> bool:
     """Whether a stop at this price would fill at once, by the newest quote known."""
-    if quote is None:
-        return False
-    near = quote.best_bid if side > 0 else quote.best_ask
-    market = quote.last_price if near is None else near
+    market = None if quote is None else quote.near(side)
     return market is not None and (float(price) - market) * side >= 0

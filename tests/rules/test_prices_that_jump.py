@@ -228,6 +228,46 @@ async def test_a_book_that_stays_crossed_is_valued_at_the_last_price(desk: DeskM
 # --- F3.2 and F3.3: negative prices, no price -----------------------------------------------------
 
 
+@pytest.mark.parametrize("side", [1, -1])
+async def test_a_side_that_is_no_longer_stated_has_passed_no_stop(
+    desk: DeskMaker, side: int
+) -> None:
+    """The feed states the side that the market moves towards, and the last price. The other side
+    stays where it was: the stop that follows the market is beyond it, and protects."""
+    d = desk(no_stop_loss_grace={"grace": "5s", "rearm_grace": "3s"})
+    await d.position("MES", side, 6000)
+    await d.quote("MES", 6000)
+    stop = await d.stop("MES", -side, 6000 - 20 * side)
+    stated = "best_bid" if side > 0 else "best_ask"
+    for point in range(1, 61):
+        await d.wait(seconds=1)
+        price = 6000.0 + point * side
+        await raw(d, "MES", **{stated: price, "last_price": price})
+    await d.stop("MES", -side, 6000 + 40 * side, order_id=stop)
+    for _ in range(10):
+        await d.wait(seconds=1)
+        await raw(d, "MES", **{stated: price, "last_price": price})
+    assert d.actions == []
+    await raw(d, "MES", last_price=6000.0 + 30 * side)
+    await d.wait(seconds=5)
+    assert d.actions == ["close MES"], "the last price has passed it"
+
+
+@pytest.mark.parametrize("side", [1, -1])
+async def test_a_stop_is_not_placed_beyond_the_last_price_of_a_crossed_book(
+    desk: DeskMaker, side: int
+) -> None:
+    d = desk(no_stop_loss_grace={"grace": "70s", "action": "place_stop", "place_stop_ticks": 20})
+    await d.position("MES", side, 6000)
+    await d.quote("MES", 6000)
+    stated = "best_ask" if side > 0 else "best_bid"
+    for point in range(1, 80):
+        await d.wait(seconds=1)
+        price = 6000.0 - point * side
+        await raw(d, "MES", **{stated: price, "last_price": price})
+    assert d.actions == ["close MES"], "its stop would fill at once"
+
+
 async def test_negative_prices_are_prices(desk: DeskMaker) -> None:
     """F3.2: Long 1 MCL from 5.00 while bids walk through zero to -37.63: closed at the limit."""
     d = desk(daily_unrealized_loss=LIMIT)

@@ -34,8 +34,7 @@ def is_covered_as_before(rule: Configuration, view: View, position: Position, ma
     ):
         return False
     quote = view.quote(contract_id)
-    if quote is None or not isinstance(passed_first, float):
+    far = None if quote is None else quote.far(position.side)
+    if far is None or not isinstance(passed_first, float):
         return True
-    if position.net > 0:
-        return quote.best_ask is None or not passed_first > quote.best_ask
-    return quote.best_bid is None or not passed_first < quote.best_bid
+    return not (passed_first - far) * position.side > 0

@@ -49,10 +49,7 @@ def price_of(config: Configuration, quote: QuoteChanged | None, position: Positi
     valuation = position.valuation
     if quote is None or valuation is None:
         return None
-    price = quote.last_price
-    if config.price == "executable":
-        near = quote.best_bid if position.net > 0 else quote.best_ask
-        price = price if near is None else near
+    price = quote.near(position.side) if config.price == "executable" else quote.last_price
     if price is None:
         return None
     ticks = round(price / valuation.tick_size)

@@ -234,10 +234,7 @@ class Plan:
     def _near(self) -> int | None:
         """The price a stop would trigger against now."""
         quote = self.view.quote(self.position.contract_id)
-        if quote is None:
-            return None
-        near = quote.best_bid if self.position.net > 0 else quote.best_ask
-        price = quote.last_price if near is None else near
+        price = None if quote is None else quote.near(self.position.side)
         if price is None:
             return None
         return self.position.side * round(price / float(self.contract.tick_size))

@@ -475,7 +475,7 @@ def _with_listed(
         decided_from = ended.at + LIST_LAG
         if asked_at < ended.at and _is_older(record.update_timestamp, ended.updated_at):
             return account
-        if asked_at < decided_from:
+        if asked_at < decided_from and not _knows_of_the_end(record, ended, asked_at):
             # A list asked for before the message arrived may have been compiled after it.
             return _disputed(account, record.id, record.contract_id, decided_from)
     elif (
@@ -486,6 +486,20 @@ def _with_listed(
     ):
         return account
     return _working(account, record, at)
+
+
+def _knows_of_the_end(record: OrderRecord, ended: Ended, asked_at: datetime) -> bool:
+    """Whether a list shows an order changed at the very moment that the stream calls its end.
+
+    A list that lags would not know of that change. An order may be placed and filled in one moment,
+    so its placing does not count as a change.
+    """
+    changed_at = record.update_timestamp
+    return (
+        asked_at >= ended.at
+        and changed_at is not None
+        and changed_at == ended.updated_at != record.creation_timestamp
+    )
 
 
 def with_dispute(account: Account, key: str, dispute: Dispute) -> Account:

@@ -176,7 +176,7 @@ class _Working:
         if account.has_own_marks and not is_quote:
             account = cancel_all.demanded(account, wanted, self.state.root)
             account = left_behind.demanded(account, wanted)
-            account = unproven_cancels.demanded(account, wanted, self.state.now)
+            account = unproven_cancels.demanded(account, wanted, self.state.root, self.state.now)
         if account.locks or account.closings:
             account = cancel_all.with_let_go(account, demands(self.state, account, wanted))
         if account.orders and not is_quote:

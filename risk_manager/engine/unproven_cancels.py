@@ -1,10 +1,12 @@
-"""Orders that we cancelled and that have ended by the stream, but not yet by any list.
+"""Orders that have ended by the stream, but not yet by any list, and that must not work.
 
-A gateway may confirm a cancel without carrying it out. If lists are available, the next one shows
-the order again. If none is available, the cancel is repeated a few times, which is harmless for an
-order that has ended. These orders are kept as marks of the account and survive a restart.
+A gateway may confirm a cancel without carrying it out, or report an order as cancelled that works
+on. If lists are available, the next one shows the order again. If none is available, it is
+cancelled (again) a few times, which is harmless for an order that has ended. These orders are kept
+as marks of the account and survive a restart.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from risk_manager.domain.account import ENFORCER, Account, Attempt, Mark
@@ -16,6 +18,7 @@ from risk_manager.engine.wanted import Wanted
 
 PREFIX = "cancel not borne out:"
 STILL_LISTED = "a list shows the order although its cancel was confirmed"
+NOT_ENDED = "a list shows the order although it was reported as ended"
 PAUSES = tuple(timedelta(seconds=s) for s in (1, 3, 10, 30))
 LIST_PATIENCE = PAUSES[1]
 """How long a list may take that is asked for at the next tick."""
@@ -70,10 +73,11 @@ def reported_over(before: Account, after: Account, event: OrderChanged) -> Accou
 
 
 def doubted_over(before: Account, after: Account, at: datetime) -> Account:
-    """Return the account after a list, with a mark for each order that the list shows although our
-    cancel was confirmed, so soon after that the list may be the older statement.
+    """Return the account after a list, with a mark for each order that the list shows although it
+    has ended, so soon after that the list may be the older statement.
 
-    The next list decides, but the gateway may refuse it.
+    The next list decides, but the gateway may refuse it. Of orders that we did not cancel, only
+    those of a locked account are marked.
     """
     if after.disputes is before.disputes:
         return after
@@ -84,14 +88,17 @@ def doubted_over(before: Account, after: Account, at: datetime) -> Account:
         ended, attempt = after.finished.get(int(number)), after.attempts.get(key)
         is_under_way = attempt is not None and attempt.in_flight  # its own end sets the mark
         marked = _key(int(number))
-        if ended is None or not ended.cancelled or is_under_way or marked in after.marks:
+        if ended is None or is_under_way or marked in after.marks:
+            continue
+        if not ended.cancelled and not after.locks:
             continue
         mark = Mark(
             rule_id=marked[0],
             subject=marked[1],
             set_at=at,
             due_at=dispute.decided_from + PAUSES[0],
-            value=f"{dispute.contract_id} protection {STILL_LISTED}",
+            value=f"{dispute.contract_id} protection "
+            + (STILL_LISTED if ended.cancelled else NOT_ENDED),
         )
         after = fast_replace(after, marks={**after.marks, marked: mark})
     return after
@@ -164,10 +171,14 @@ def due_at(account: Account, action: Action) -> datetime | None:
     return None if mark is None else mark.due_at or mark.set_at
 
 
-def demanded(account: Account, wanted: dict[str, Wanted], now: datetime) -> Account:
+def demanded(
+    account: Account, wanted: dict[str, Wanted], root: Callable[[str], str], now: datetime
+) -> Account:
     """Add a cancel of each marked order to `wanted`; return the account without finished marks.
 
-    Nothing is repeated while a position is held, as the order may be an exit of that position.
+    Nothing is cancelled while a position is held, as the order may be an exit of that position. An
+    order that we did not cancel before is cancelled if a lock covers its product. `root` names the
+    product of a contract.
     """
     over = set()
     for mark in account.own_marks(PREFIX.removesuffix(":")):
@@ -179,7 +190,10 @@ def demanded(account: Account, wanted: dict[str, Wanted], now: datetime) -> Acco
         if f"order:{order_id}" not in account.attempts and now < (mark.due_at or now):
             continue  # otherwise the attempt keeps the pause
         contract_id, names, reason = mark.value.split(" ", 2)
-        if account.net(contract_id) == 0:
+        is_barred = account.finished[order_id].cancelled or any(
+            lock.covers(root(contract_id), contract_id) for lock in account.locks.values()
+        )
+        if is_barred and account.net(contract_id) == 0:
             want = wanted.setdefault(contract_id, Wanted())
             want.cancel_again.add(order_id)
             want.reason = want.reason or reason

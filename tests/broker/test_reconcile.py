@@ -1,7 +1,7 @@
 """The broker's word on each account: whole or not at all, fresh, and never twice at once."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -695,6 +695,55 @@ async def test_a_look_of_which_one_half_failed_asks_for_that_half_again_at_once(
         broker.faults[POSITIONS].append(status(500))
         await asyncio.sleep(0.3)
         assert order in b.account().orders
+
+
+@in_virtual_time
+async def test_orders_are_judged_with_positions_that_were_read_a_moment_before() -> None:
+    """The gateway allows one read at a time: one look brings the positions, the next the orders."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        order = broker.add_order(101, MNQ)
+        broker.faults[ORDERS].append(status(429, retry_after="40"))
+        b.reconciler.ask()
+        await b.until(
+            lambda: any(r.positions == () and r.orders is None for r in b.of(AccountReported))
+        )
+        broker.always[POSITIONS] = status(500)
+        await b.until(lambda: order in b.account().orders)
+        assert b.clock.monotonic() < 10
+
+
+@in_virtual_time
+async def test_orders_are_not_judged_with_positions_that_were_read_long_before() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        order = broker.add_order(101, MNQ)
+        broker.always[ORDERS] = status(500)
+        b.reconciler.ask()
+        await b.until(
+            lambda: any(r.positions == () and r.orders is None for r in b.of(AccountReported))
+        )
+        broker.always[POSITIONS] = status(500)
+        await asyncio.sleep(12)
+        broker.always.pop(ORDERS)
+        await b.until(lambda: any(r.orders for r in b.of(AccountReported)))
+        await asyncio.sleep(10)
+        assert order not in b.account().orders
+
+
+@in_virtual_time
+async def test_what_was_missing_of_the_last_look_is_asked_for_first() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await strange_order(broker, b)
+        broker.faults[POSITIONS] = deque([status(500)] * 2)
+        await asyncio.sleep(0.5)
+        assert not broker.faults[POSITIONS]
+        broker.asked.clear()
+        await asyncio.sleep(1)
+        assert [each.path for each in broker.asked][:2] == [POSITIONS, ORDERS]
 
 
 @in_virtual_time

@@ -404,6 +404,7 @@ async def test_a_list_from_before_the_end_of_an_order_does_not_bring_it_back(
     works = frame(
         d, OrderStatus.OPEN, stop=None, limit=5950.0, side=OrderSide.BUY, updated_at=d.now
     )
+    await d.wait(seconds=0.05)
     await d.obey()
     await d.wait(seconds=0.4)
     await lists(d, works)
@@ -953,6 +954,64 @@ async def test_a_cancel_that_a_lagging_list_confirmed_and_the_next_one_doubts_is
     await d.settle(d.enforcer.actions[-1], Outcome.REFUSED, verified=False, code=5)
     await d.wait(seconds=60)
     assert d.actions == [f"cancel {ORDER}"] * 2, "the gateway says the same: the order is over"
+
+
+async def test_a_list_that_knows_of_the_change_called_the_end_shows_that_the_stop_works(
+    desk: DeskMaker,
+) -> None:
+    """The trader moves his stop, the stream reports it as cancelled at that moment. A list asked
+    for afterwards shows it, moved at that same moment; after that no list can be had."""
+    d = desk(no_stop_loss_grace={"grace": "3s", "rearm_grace": "3s"})
+    d.rest = False
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN)
+    await d.wait(seconds=5)
+    moved_at = d.now
+    await says(d, OrderStatus.CANCELLED, stop=5991.0)
+    await d.wait(seconds=0.1)
+    await lists(d, frame(d, OrderStatus.OPEN, stop=5991.0, updated_at=moved_at), MES=1)
+    assert d.account().orders[ORDER].stop_price == Decimal(5991)
+    await d.wait(seconds=30)
+    assert d.actions == []
+
+
+@pytest.mark.parametrize("locked", [True, False])
+async def test_an_order_reported_as_cancelled_that_lists_show_does_not_work_in_a_locked_account(
+    desk: DeskMaker, locked: bool
+) -> None:
+    """The gateway reports a new order as cancelled and never takes that back. The lists of the next
+    two seconds show it, and after that none can be had."""
+    d = desk()
+    d.rest = False
+    if locked:
+        await d.admin("lock")
+    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
+    await d.wait(seconds=0.1)
+    await says(d, OrderStatus.CANCELLED, **entry)
+    for _ in range(3):
+        await d.wait(seconds=0.1)
+        await lists(d, works)
+    await d.wait(seconds=1)
+    assert d.actions == [], "the next list may decide"
+    await d.wait(seconds=3)
+    assert d.actions == ([f"cancel {ORDER}"] if locked else [])
+
+
+async def test_an_exit_reported_as_cancelled_that_lists_show_is_left_to_its_position(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    d.rest = False
+    await d.position("MES", 1, 6000)
+    await d.admin("lock", policy="no_entries")
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now)
+    await d.wait(seconds=0.1)
+    await says(d, OrderStatus.CANCELLED)
+    await d.wait(seconds=0.1)
+    await lists(d, works, MES=1)
+    await d.wait(seconds=30)
+    assert d.actions == []
 
 
 async def test_an_order_that_a_list_shows_does_not_wait_for_the_next_repeating(

@@ -88,10 +88,8 @@ class AccountReader:
         reading = Reading(
             account_id=progress.account_id, asked_at=begun_at, at=begun_at, trades_since=since
         )
-        listed = progress.owed.listed if Part.POSITIONS not in wanted.parts else None
-        if listed is not None and Part.ORDERS in wanted.parts:
-            # Orders are only judged together with positions: both count as of the earlier list.
-            reading = replace(reading, asked_at=listed[0], positions=listed[1])
+        listed = progress.listed_at(begun_at)
+        first = Part.POSITIONS if progress.lacks_positions else None
         problems: list[str] = []
         async with asyncio.TaskGroup() as group:
             fetches = {
@@ -99,7 +97,7 @@ class AccountReader:
                     self._fetch(progress, part, wanted, since),
                     name=f"read {part} {progress.account_id}",
                 )
-                for part in sorted(wanted.parts)
+                for part in sorted(wanted.parts, key=lambda part: (part is not first, part))
             }
             patience: float | None = PARTS_ARE_TOGETHER_FOR_SECONDS
             wait_for = asyncio.ALL_COMPLETED
@@ -119,6 +117,11 @@ class AccountReader:
                 found, new_problems = self._parse(progress, replies)
                 problems += new_problems
                 reading = replace(reading, at=self._clock.now(), **found)
+                is_half = reading.positions is None and Part.POSITIONS not in fetches
+                if is_half and reading.orders is not None and listed is not None:
+                    # Orders are only judged together with positions: both count as of the earlier
+                    # list.
+                    reading = replace(reading, asked_at=listed[0], positions=listed[1])
                 self._note_exposure(progress, wanted, reading, is_last=not fetches)
                 if fetches and found:
                     report(reading, self._put)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from risk_manager.broker.reading.readings import (
     EVERYTHING,
@@ -19,6 +19,9 @@ LOOK_AGAIN_AFTER_SECONDS = (0.0, 1.0, *[2.0] * 8, 3.0, 5.0)
 ANSWERED_WITHIN_SECONDS = (1.0, 5.0, 10.0)
 """How long a routine pass has before a look drops it: more once looks have failed. A gateway that
 answers later than a look waits would otherwise never be read."""
+HALVES_BELONG_FOR = timedelta(seconds=10)
+"""Orders that can be read, while the positions are refused, are judged with positions read so long
+before. The gateway may go on to allow one read at a time for a minute."""
 ABSENT_AFTER_LISTS = 2
 """An account is absent after this many lists without it, as a single list may be cut short."""
 ONE_BY_ONE = (Part.POSITIONS, Part.ORDERS, Part.TRADES)
@@ -32,14 +35,12 @@ class OwedParts:
     parts: set[Part] = field(default_factory=set)
     since: float = -math.inf
     begun_at: float = -math.inf  # when the last of these parts was begun
-    listed: tuple[datetime, tuple[PositionRecord, ...]] | None = None
-    """The positions already read and when they were asked for, until the orders are known."""
 
     def __bool__(self) -> bool:
         return bool(self.parts)
 
     def renew(self, parts: Parts, now: float) -> None:
-        self.parts, self.since, self.listed = set(parts), now, None
+        self.parts, self.since = set(parts), now
 
     @property
     def next_part(self) -> Part | None:
@@ -81,6 +82,9 @@ class ReadProgress:
     lists_without: int = 0  # lists of the login in a row that did not contain this account
     is_seen: bool = False
     owed: OwedParts = field(default_factory=OwedParts)
+    listed: tuple[datetime, tuple[PositionRecord, ...]] | None = None
+    """The positions that were read without the orders, and when they were asked for."""
+    lacks_positions: bool = False  # the last pass over both read the orders alone
     freshness: ReadStatus = field(default_factory=ReadStatus)
 
     @property
@@ -139,7 +143,18 @@ class ReadProgress:
     def prepare_one_by_one(self, parts: Parts, now: float) -> None:
         """Owe these parts, to be read one by one."""
         self.owed.renew(parts, now)
+        self.listed = None
         self.is_requested, self.look_due_at = False, math.inf
+
+    def listed_at(self, now: datetime) -> tuple[datetime, tuple[PositionRecord, ...]] | None:
+        """Return the positions that orders read now may be judged with, and as of when.
+
+        Where single parts are read in turn, that may be long ago.
+        """
+        if self.listed is None or self.owed:
+            return self.listed
+        is_recent = timedelta(0) <= now - self.listed[0] <= HALVES_BELONG_FOR
+        return self.listed if is_recent else None
 
     def note_begun(self, parts: Iterable[Part], now: float, *, is_urgent: bool) -> None:
         begun = frozenset(parts)
@@ -235,9 +250,11 @@ class ReadProgress:
     ) -> None:
         """Note the parts that a finished pass has read."""
         self.is_seen |= reading.has(EXPOSURE)
+        if Part.POSITIONS in parts:
+            self.lacks_positions = reading.positions is None and reading.orders is not None
         if Part.POSITIONS in parts and reading.positions is not None:
-            is_ahead = self.owed and reading.orders is None
-            self.owed.listed = (reading.asked_at, reading.positions) if is_ahead else None
+            is_ahead = reading.orders is None
+            self.listed = (reading.asked_at, reading.positions) if is_ahead else None
         self.note_read((part for part in parts if getattr(reading, part) is not None), now, at)
 
     def note_read(self, parts: Iterable[Part], now: float, at: datetime) -> None:

@@ -115,7 +115,10 @@ def _ended_by(state: State, account: Account, attempt: Attempt, event: ActionSet
 def _with_size(
     account: Account, held: Position, size: int, at: datetime, contract: Contract | None
 ) -> Account:
-    """Return the account after our call has brought a disputed position to this size."""
+    """Return the account after our call has brought a disputed position to this size.
+
+    The dispute stays: the list that agrees with the call may be older than the position.
+    """
     record = PositionRecord(
         id=held.gateway_id,
         account_id=account.id,
@@ -124,9 +127,7 @@ def _with_size(
         size=size,
         average_price=held.average_price if held.average_stated else None,
     )
-    account = accounts.with_position(account, record, at, contract)
-    disputes = {k: d for k, d in account.disputes.items() if k != held.contract_id}
-    return lower_ceilings(fast_replace(account, disputes=disputes))
+    return lower_ceilings(accounts.with_position(account, record, at, contract))
 
 
 def _is_left_out(account: Account, key: str, asked_at: datetime) -> bool:

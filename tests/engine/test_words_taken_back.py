@@ -394,6 +394,25 @@ async def test_a_list_taken_before_an_order_existed_says_nothing_about_it(desk: 
     assert d.reads == 1
 
 
+async def test_a_list_that_is_older_than_a_position_does_not_confirm_its_close(
+    desk: DeskMaker,
+) -> None:
+    """F1.4: The gateway accepts a close and forgets it, and a list that lags does not show the
+    position yet. The next list is asked for as soon as it must know the position."""
+    d = desk(symbol_blocks={"blocked": ["MNQ"]})
+    d.rest = False
+    await d.position("MNQ", 2, 21000)
+    await d.wait(seconds=0.3)
+    await d.report(positions={}, orders=[])
+    await d.settle(d.enforcer.actions[-1])
+    assert (d.account().positions, d.taken()) == ({}, ["close MNQ"])
+    d.rest = True
+    await d.wait(seconds=2)
+    assert d.reads == 1
+    await d.report(positions={"MNQ": 2}, orders=[])
+    assert d.taken() == ["close MNQ"]
+
+
 async def test_a_list_from_before_the_end_of_an_order_does_not_bring_it_back(
     desk: DeskMaker,
 ) -> None:

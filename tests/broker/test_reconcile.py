@@ -27,7 +27,7 @@ from paper_broker import (
 from virtual_time import BEGAN, LoopClock, in_virtual_time
 
 from risk_manager.broker.reading.pacing import Intervals
-from risk_manager.broker.reading.readings import EVERYTHING, Part, Reading
+from risk_manager.broker.reading.readings import EVERYTHING, EXPOSURE, Part, Reading
 from risk_manager.broker.request_budget import Limits
 from risk_manager.broker.single_requests import Lane
 from risk_manager.domain.events import (
@@ -712,6 +712,11 @@ async def test_orders_are_judged_with_positions_that_were_read_a_moment_before()
         broker.always[POSITIONS] = status(500)
         await b.until(lambda: order in b.account().orders)
         assert b.clock.monotonic() < 10
+        for wanted in (EXPOSURE, frozenset({Part.ORDERS})):
+            reading = await b.reconciler.read_back(101, wanted, 3)
+            assert reading is not None
+            assert reading.orders
+            assert reading.positions is None, "enforcement is not given old positions as read"
 
 
 @in_virtual_time

@@ -70,7 +70,10 @@ class AccountReader:
         self._on_look_due = on_look_due
 
     async def read(self, progress: ReadProgress, wanted: Pass, begun_at: datetime) -> Reading:
-        """Read the parts of this pass, report them, and note the result in `progress`."""
+        """Read the parts of this pass, report them, and note the result in `progress`.
+
+        Returns what was read now. What is reported may contain positions read a moment before.
+        """
         loop = asyncio.get_running_loop()
         late = loop.call_later(LATE_AFTER_SECONDS, self._note_late, progress)
         try:
@@ -91,6 +94,7 @@ class AccountReader:
         listed = progress.listed_at(begun_at)
         first = Part.POSITIONS if progress.lacks_positions else None
         problems: list[str] = []
+        told = reading
         async with asyncio.TaskGroup() as group:
             fetches = {
                 part: group.create_task(
@@ -117,14 +121,15 @@ class AccountReader:
                 found, new_problems = self._parse(progress, replies)
                 problems += new_problems
                 reading = replace(reading, at=self._clock.now(), **found)
+                told = reading
                 is_half = reading.positions is None and Part.POSITIONS not in fetches
                 if is_half and reading.orders is not None and listed is not None:
                     # Orders are only judged together with positions: both count as of the earlier
-                    # list.
-                    reading = replace(reading, asked_at=listed[0], positions=listed[1])
-                self._note_exposure(progress, wanted, reading, is_last=not fetches)
+                    # list. Only the core is told so, which knows what has been said since.
+                    told = replace(reading, asked_at=listed[0], positions=listed[1])
+                self._note_exposure(progress, wanted, told, is_last=not fetches)
                 if fetches and found:
-                    report(reading, self._put)
+                    report(told, self._put)
         progress.note_trades(
             reading,
             begun_at,
@@ -135,7 +140,7 @@ class AccountReader:
         progress.note_result(
             problems, self._clock.now(), parts=wanted.parts, is_urgent=wanted.is_urgent
         )
-        report(reading, self._put)
+        report(told, self._put)
         return reading
 
     def _report_dropped(

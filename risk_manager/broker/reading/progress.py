@@ -193,6 +193,7 @@ class ReadProgress:
         that these orders cannot be judged.
         """
         if reading.has(EXPOSURE):
+            self.is_seen = True
             self.is_unsure, self.looks, self.look_due_at = False, 0, math.inf
             return False
         if has_new_orders:
@@ -249,7 +250,6 @@ class ReadProgress:
         self, reading: Reading, now: float, at: datetime, *, parts: Iterable[Part]
     ) -> None:
         """Note the parts that a finished pass has read."""
-        self.is_seen |= reading.has(EXPOSURE)
         if Part.POSITIONS in parts:
             self.lacks_positions = reading.positions is None and reading.orders is not None
         if Part.POSITIONS in parts and reading.positions is not None:

@@ -299,6 +299,92 @@ async def test_working_orders_are_cancelled_beside_the_close() -> None:
         assert broker.held == {}
 
 
+# --- a list that lags behind the stream ----------------------------------------------------------
+
+
+async def told(b: Bench, broker: PaperBroker, *sizes: int) -> None:
+    """The stream tells these sizes one after the other; the broker's list shows the first."""
+    opened_at = b.clock.now()
+    broker.hold(101, MNQ, sizes[0], (5001, opened_at))
+    for size in sizes:
+        b.pipeline.inbox.put_nowait(
+            PositionChanged(
+                at=b.clock.now(),
+                id=5001,
+                account_id=101,
+                contract_id=MNQ,
+                creation_timestamp=opened_at,
+                type=PositionType.LONG,
+                size=size,
+            )
+        )
+        await b.pipeline.inbox.join()
+        await asyncio.sleep(0.01)
+    assert b.account().net(MNQ) == sizes[-1]
+
+
+@pytest.mark.parametrize(("net", "closed"), [(7, [2]), (6, [1]), (5, []), (0, [])])
+@in_virtual_time
+async def test_no_more_is_taken_off_than_the_stream_has_left(net: int, closed: list[int]) -> None:
+    """The trader has sold some himself; the list does not know it yet."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await told(b, broker, 7, net)
+        await settle(b, reducing(keep=5))
+        assert [each.body["size"] for each in broker.calls(PARTIAL_CLOSE)] == closed
+
+
+@pytest.mark.parametrize(("net", "placed"), [(3, [3]), (2, [2]), (0, [])])
+@in_virtual_time
+async def test_no_exit_is_placed_for_more_than_the_stream_has_left(
+    net: int, placed: list[int]
+) -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await told(b, broker, 3, net)
+        await settle(b, stop_exit(size=3))
+        assert [each.body["size"] for each in broker.calls(PLACE)] == placed
+
+
+@pytest.mark.parametrize(("told_before_s", "placed"), [(0.5, [2]), (2.5, [3])])
+@in_virtual_time
+async def test_a_stop_that_the_list_may_not_know_yet_counts(
+    told_before_s: float, placed: list[int]
+) -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await told(b, broker, 3)
+        order_stated(b, 7, OrderStatus.OPEN)
+        await b.until(lambda: 7 in b.account().orders)
+        await asyncio.sleep(told_before_s)
+        await settle(b, stop_exit(size=3))
+        assert [each.body["size"] for each in broker.calls(PLACE)] == placed
+
+
+@in_virtual_time
+async def test_a_stop_is_not_withdrawn_because_a_list_does_not_know_its_position_yet() -> None:
+    """The list read before the placing knew the position, the one after it is an older one."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await told(b, broker, 3)
+
+        async def from_before(effect: object) -> object:
+            return {"success": True, "errorCode": 0, "positions": []}
+
+        b.enforcer.submit(stop_exit(size=3))
+        await asyncio.sleep(1.5 * broker.latency)
+        assert broker.calls(PLACE)
+        broker.faults[POSITIONS].append(from_before)
+        broker.faults[ORDERS].append(lambda _: _orders_from_before())
+        await b.until(lambda: bool(b.settled()))
+        assert broker.calls(CANCEL) == []
+        assert b.settled()[0].outcome is Outcome.DONE
+
+
+async def _orders_from_before() -> object:
+    return {"success": True, "errorCode": 0, "orders": []}
+
+
 # --- one action at a time ------------------------------------------------------------------------
 
 

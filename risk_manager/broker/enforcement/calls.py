@@ -146,7 +146,8 @@ class Calls:
             return Result(outcome=Outcome.GONE, verified=True, message=message)
         tag = f"{OWN_TAG}{self._run_id}-{action.id}"
         reply = await self._send(job, PLACE, _exit_order(action, min(action.size, room), tag))
-        placed = PlacedExit(action, tag)
+        known = self._positions.streamed(action)
+        placed = PlacedExit(action, tag, None if known is None else known.opened_at)
         result = await self._effects.conclude(job, reply, EXPOSURE, placed.shows_in)
         order_id = _order_id(reply) or placed.order_id
         if placed.order_id is not None and result.outcome is Outcome.UNKNOWN:

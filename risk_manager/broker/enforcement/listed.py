@@ -2,12 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from risk_manager.broker.reading.readings import Reading
 from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action, PlaceExit
 from risk_manager.domain.holdings import STOP_TYPES, TERMINAL, Order, Position
-from risk_manager.domain.records import OrderRecord, OrderStatus, PositionRecord, PositionType
+from risk_manager.domain.records import (
+    LIST_LAG,
+    OrderRecord,
+    OrderStatus,
+    PositionRecord,
+    PositionType,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +73,19 @@ def working_order(reading: Reading, order_id: int) -> OrderRecord | None:
 def exit_lots(reading: Reading | None, account: Account | None, action: PlaceExit) -> int:
     """Return the lots of working exits of the same kind (stops or targets).
 
-    Those listed count, and those that the stream has told of since; without a list, all that the
-    account is known to have.
+    Those listed count, and those that a list may not know yet, as the stream has told of them only
+    just or since; without a list, all that the account is known to have. Where the two differ in
+    size, the larger counts.
     """
     listed = reading.orders if reading is not None else None
+    known_to = None if reading is None or listed is None else reading.asked_at - LIST_LAG
     lots = {
         o.id: max(o.size - o.fill_volume, 0) for o in listed or () if _is_such_an_exit(o, action)
     }
     for order in account.orders.values() if account is not None else ():
-        is_news = listed is None or (reading is not None and order.seen_at > reading.asked_at)
-        if is_news and _is_such_an_exit(order, action):
-            lots[order.id] = order.remaining
+        may_count = known_to is None or order.id in lots or order.seen_at > known_to
+        if may_count and _is_such_an_exit(order, action):
+            lots[order.id] = max(lots.get(order.id, 0), order.remaining)
     return sum(lots.values())
 
 
@@ -92,17 +101,25 @@ def _is_such_an_exit(order: OrderRecord | Order, action: PlaceExit) -> bool:
 
 @dataclass(slots=True)
 class PlacedExit:
-    """The newest reading's answer to whether an exit was placed and its position is still held."""
+    """The newest reading's answer to whether an exit was placed and its position is still held.
+
+    `opened_at`: when the position was first reported to us. A list asked for right after that, and
+    without the exit, may not know the position yet, which does not mean that it is closed.
+    """
 
     action: PlaceExit
     tag: str
+    opened_at: datetime | None
     order_id: int | None = None
     is_flat: bool = False
 
     def shows_in(self, reading: Reading) -> bool:
         """Return whether the exit is listed, or has already filled: then the position is flat."""
         held = held_in(reading.positions or (), self.action.contract_id)
-        self.is_flat = not held.is_on(self.action.side)
         tagged = (o.id for o in reading.orders or () if o.custom_tag == self.tag)
         self.order_id = next(tagged, None)
+        may_be_older = self.order_id is None and (
+            self.opened_at is not None and reading.asked_at < self.opened_at + LIST_LAG
+        )
+        self.is_flat = not held.is_on(self.action.side) and not may_be_older
         return self.order_id is not None or self.is_flat

@@ -62,13 +62,20 @@ class PositionReader:
         return self.held_by(reading, action)
 
     def held_by(self, reading: Reading | None, action: Action) -> tuple[Held, bool]:
-        """Return the same as `held`, by a reading made before."""
-        if reading is not None and reading.positions is not None:
-            return held_in(reading.positions, action.contract_id), True
+        """Return the same as `held`, by a reading made before.
+
+        A list that lags may show more than what the stream has told of since. The smaller of the
+        two counts: what is missing is asked for again, what is too much cannot be undone.
+        """
         known = self.streamed(action)
-        if known is None:
-            return FLAT, False
-        return Held(size=known.size, side=known.side if known.sided else 0), False
+        told = (
+            FLAT if known is None else Held(size=known.size, side=known.side if known.sided else 0)
+        )
+        if reading is None or reading.positions is None:
+            return told, False
+        read = held_in(reading.positions, action.contract_id)
+        is_same_side = told.side in (0, read.side)
+        return (told if is_same_side and told.size < read.size else read), True
 
 
 class EffectReader:

@@ -215,7 +215,7 @@ async def test_the_same_position_told_twice_more_is_not_closed_a_second_time() -
 
 @in_virtual_time
 async def test_a_denied_close_is_over_once_a_list_shows_the_next_position() -> None:
-    """F2.3: The broker knows nothing to close, as the trader was out by himself. He is in again
+    """The broker knows nothing to close, as the trader was out by himself. He is in again
     before the list is read: that is another position, and the denied close is not waited for."""
     broker = PaperBroker()
     async with trading(broker) as (b, stream):

@@ -397,7 +397,7 @@ async def test_a_list_taken_before_an_order_existed_says_nothing_about_it(desk: 
 async def test_a_list_that_is_older_than_a_position_does_not_confirm_its_close(
     desk: DeskMaker,
 ) -> None:
-    """F1.4: The gateway accepts a close and forgets it, and a list that lags does not show the
+    """The gateway accepts a close and forgets it, and a list that lags does not show the
     position yet. The next list is asked for as soon as it must know the position."""
     d = desk(symbol_blocks={"blocked": ["MNQ"]})
     d.rest = False

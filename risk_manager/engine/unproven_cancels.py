@@ -42,7 +42,7 @@ def answered(account: Account, attempt: Attempt, event: ActionSettled) -> Accoun
         if known is None:
             return account
         return fast_replace(account, marks={k: m for k, m in account.marks.items() if k != key})
-    if event.verified:
+    if event.verified and not _is_shown(account, action.order_id):
         # Another list is asked for once it can tell. The cancel is repeated if none comes.
         asked_for = account.finished[action.order_id].at + LIST_LAG
         return _with_mark(
@@ -146,11 +146,16 @@ def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) ->
         return False
     if event.outcome is Outcome.GONE:
         return False
-    dispute = account.disputes.get(f"order:{order_id}")
     told_over = order_id in account.finished and order_id not in account.orders
-    unread = not event.verified or (dispute is not None and not dispute.left_out)
+    unread = not event.verified or _is_shown(account, order_id)
     unread = unread or _may_be_too_new(account, order_id, event.at)
     return unread and told_over and not account.is_gone(order_id)
+
+
+def _is_shown(account: Account, order_id: int) -> bool:
+    """Whether a list has shown the order although the stream says that it has ended."""
+    dispute = account.disputes.get(f"order:{order_id}")
+    return dispute is not None and not dispute.left_out
 
 
 def _may_be_too_new(account: Account, order_id: int, read_at: datetime) -> bool:

@@ -948,6 +948,27 @@ async def test_a_list_asked_for_right_after_an_order_was_placed_does_not_confirm
     assert d.actions == [f"cancel {ORDER}"] * 2, "the gateway says the same: the order is over"
 
 
+async def test_a_confirmed_cancel_of_an_order_that_a_list_shows_is_repeated_after_a_second(
+    desk: DeskMaker,
+) -> None:
+    """A list has shown the order although the stream says that it has ended: that is no reason to
+    wait for another list."""
+    d = desk()
+    d.rest = False
+    await d.admin("lock")
+    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
+    await says(d, OrderStatus.OPEN, **entry)
+    await d.wait(seconds=0.05)
+    await says(d, OrderStatus.CANCELLED, **entry)
+    await d.wait(seconds=0.3)
+    await lists(d, works)
+    await d.settle(d.enforcer.actions[-1])
+    assert d.actions == [f"cancel {ORDER}"]
+    await d.wait(seconds=1)
+    assert d.actions == [f"cancel {ORDER}"] * 2
+
+
 @pytest.mark.parametrize("shown_after_s", [0.1, 1.5])
 async def test_a_cancel_that_a_lagging_list_confirmed_and_the_next_one_doubts_is_sent_again(
     desk: DeskMaker, shown_after_s: float

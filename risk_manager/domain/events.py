@@ -93,7 +93,9 @@ class QuoteChanged(Event):
 
     def far(self, side: int) -> float | None:
         """Return the price of the other side of the book; None if it is not stated."""
-        return self.last_price if self.is_crossed else self.best_ask if side > 0 else self.best_bid
+        if self.is_crossed:
+            return self.last_price
+        return self.best_ask if side > 0 else self.best_bid
 
     def completed_by(self, older: "QuoteChanged") -> "QuoteChanged":
         """Return this quote with the prices it leaves out taken from an older quote."""

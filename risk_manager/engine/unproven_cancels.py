@@ -87,20 +87,12 @@ def doubted_over(before: Account, after: Account, at: datetime) -> Account:
             continue
         ended, attempt = after.finished.get(int(number)), after.attempts.get(key)
         is_under_way = attempt is not None and attempt.in_flight  # its own end sets the mark
-        marked = _key(int(number))
-        if ended is None or is_under_way or marked in after.marks:
+        if ended is None or is_under_way or _key(int(number)) in after.marks:
             continue
-        if not ended.cancelled and not after.locks:
-            continue
-        mark = Mark(
-            rule_id=marked[0],
-            subject=marked[1],
-            set_at=at,
-            due_at=dispute.decided_from + PAUSES[0],
-            value=f"{dispute.contract_id} protection "
-            + (STILL_LISTED if ended.cancelled else NOT_ENDED),
-        )
-        after = fast_replace(after, marks={**after.marks, marked: mark})
+        if ended.cancelled or after.locks:
+            reason = STILL_LISTED if ended.cancelled else NOT_ENDED
+            value = f"{dispute.contract_id} protection {reason}"
+            after = _marked(after, int(number), value, at, dispute.decided_from + PAUSES[0])
     return after
 
 
@@ -111,13 +103,19 @@ def _with_mark(
 
     A mark that is already set keeps its rules and its reason.
     """
-    key = _key(action.order_id)
-    known = account.marks.get(key)
+    known = account.marks.get(_key(action.order_id))
     if known is None:
         value = f"{action.contract_id} {','.join(attempt.rule_ids)} {attempt.reason}"
     else:
         value = known.value
-    mark = Mark(rule_id=key[0], subject=key[1], set_at=at, due_at=at + pause, value=value)
+    return _marked(account, action.order_id, value, at, at + pause)
+
+
+def _marked(
+    account: Account, order_id: int, value: str, set_at: datetime, due_at: datetime
+) -> Account:
+    key = _key(order_id)
+    mark = Mark(rule_id=key[0], subject=key[1], set_at=set_at, due_at=due_at, value=value)
     return fast_replace(account, marks={**account.marks, key: mark})
 
 
@@ -147,8 +145,11 @@ def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) ->
     if event.outcome is Outcome.GONE:
         return False
     told_over = order_id in account.finished and order_id not in account.orders
-    unread = not event.verified or _is_shown(account, order_id)
-    unread = unread or _may_be_too_new(account, order_id, event.at)
+    unread = (
+        not event.verified
+        or _is_shown(account, order_id)
+        or _may_be_too_new(account, order_id, event.at)
+    )
     return unread and told_over and not account.is_gone(order_id)
 
 

@@ -697,6 +697,15 @@ async def test_a_look_of_which_one_half_failed_asks_for_that_half_again_at_once(
         assert order in b.account().orders
 
 
+async def positions_alone(broker: PaperBroker, b: Bench) -> None:
+    """A read brings the positions without the orders; after it they cannot be read any more."""
+    b.reconciler.ask()
+    await b.until(
+        lambda: any(r.positions == () and r.orders is None for r in b.of(AccountReported))
+    )
+    broker.always[POSITIONS] = status(500)
+
+
 @in_virtual_time
 async def test_orders_are_judged_with_positions_that_were_read_a_moment_before() -> None:
     """The gateway allows one read at a time: one look brings the positions, the next the orders."""
@@ -705,11 +714,7 @@ async def test_orders_are_judged_with_positions_that_were_read_a_moment_before()
         await first_report(b)
         order = broker.add_order(101, MNQ)
         broker.faults[ORDERS].append(status(429, retry_after="40"))
-        b.reconciler.ask()
-        await b.until(
-            lambda: any(r.positions == () and r.orders is None for r in b.of(AccountReported))
-        )
-        broker.always[POSITIONS] = status(500)
+        await positions_alone(broker, b)
         await b.until(lambda: order in b.account().orders)
         assert b.clock.monotonic() < 10
         for wanted in (EXPOSURE, frozenset({Part.ORDERS})):
@@ -726,11 +731,7 @@ async def test_orders_are_not_judged_with_positions_that_were_read_long_before()
         await first_report(b)
         order = broker.add_order(101, MNQ)
         broker.always[ORDERS] = status(500)
-        b.reconciler.ask()
-        await b.until(
-            lambda: any(r.positions == () and r.orders is None for r in b.of(AccountReported))
-        )
-        broker.always[POSITIONS] = status(500)
+        await positions_alone(broker, b)
         await asyncio.sleep(12)
         broker.always.pop(ORDERS)
         await b.until(lambda: any(r.orders for r in b.of(AccountReported)))

@@ -918,6 +918,18 @@ async def test_a_cancel_that_a_list_has_confirmed_is_not_sent_again(desk: DeskMa
     assert d.actions == [f"cancel {ORDER}"]
 
 
+async def entry_told_as_cancelled(d: Desk) -> OrderChanged:
+    """An entry in a locked account, 50 ms later its end, and no list; returns how it worked."""
+    d.rest = False
+    await d.admin("lock")
+    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
+    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
+    await says(d, OrderStatus.OPEN, **entry)
+    await d.wait(seconds=0.05)
+    await says(d, OrderStatus.CANCELLED, **entry)
+    return works
+
+
 @pytest.mark.parametrize("next_list", [True, False])
 async def test_a_list_asked_for_right_after_an_order_was_placed_does_not_confirm_its_cancel(
     desk: DeskMaker, next_list: bool
@@ -925,12 +937,7 @@ async def test_a_list_asked_for_right_after_an_order_was_placed_does_not_confirm
     """A lagging list does not show an order because it is older than the order. Unless a later one
     can be had, the cancel is repeated."""
     d = desk()
-    d.rest = False
-    await d.admin("lock")
-    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
-    await says(d, OrderStatus.OPEN, **entry)
-    await d.wait(seconds=0.05)
-    await says(d, OrderStatus.CANCELLED, **entry)
+    await entry_told_as_cancelled(d)
     await d.wait(seconds=0.3)
     await lists(d)
     await d.settle(d.enforcer.actions[-1])
@@ -954,13 +961,7 @@ async def test_a_confirmed_cancel_of_an_order_that_a_list_shows_is_repeated_afte
     """A list has shown the order although the stream says that it has ended: that is no reason to
     wait for another list."""
     d = desk()
-    d.rest = False
-    await d.admin("lock")
-    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
-    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
-    await says(d, OrderStatus.OPEN, **entry)
-    await d.wait(seconds=0.05)
-    await says(d, OrderStatus.CANCELLED, **entry)
+    works = await entry_told_as_cancelled(d)
     await d.wait(seconds=0.3)
     await lists(d, works)
     await d.settle(d.enforcer.actions[-1])
@@ -976,13 +977,7 @@ async def test_a_cancel_that_a_lagging_list_confirmed_and_the_next_one_doubts_is
     """The first list is older than the order itself. The next one shows the order, so soon after
     the stream's word that it may be old; after that no list can be had."""
     d = desk()
-    d.rest = False
-    await d.admin("lock")
-    entry: dict[str, Any] = {"stop": None, "limit": 5950.0, "side": OrderSide.BUY}
-    works = frame(d, OrderStatus.OPEN, updated_at=d.now, **entry)
-    await says(d, OrderStatus.OPEN, **entry)
-    await d.wait(seconds=0.05)
-    await says(d, OrderStatus.CANCELLED, **entry)
+    works = await entry_told_as_cancelled(d)
     await lists(d)
     await d.settle(d.enforcer.actions[-1])
     await d.wait(seconds=shown_after_s)

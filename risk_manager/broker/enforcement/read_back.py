@@ -67,15 +67,18 @@ class PositionReader:
         A list that lags may show more than what the stream has told of since. The smaller of the
         two counts: what is missing is asked for again, what is too much cannot be undone.
         """
-        known = self.streamed(action)
-        told = (
-            FLAT if known is None else Held(size=known.size, side=known.side if known.sided else 0)
-        )
+        told = self._told(action)
         if reading is None or reading.positions is None:
             return told, False
         read = held_in(reading.positions, action.contract_id)
         is_same_side = told.side in (0, read.side)
         return (told if is_same_side and told.size < read.size else read), True
+
+    def _told(self, action: Action) -> Held:
+        known = self.streamed(action)
+        if known is None:
+            return FLAT
+        return Held(size=known.size, side=known.side if known.sided else 0)
 
 
 class EffectReader:

@@ -37,4 +37,4 @@ def is_covered_as_before(rule: Configuration, view: View, position: Position, ma
     far = None if quote is None else quote.far(position.side)
     if far is None or not isinstance(passed_first, float):
         return True
-    return not (passed_first - far) * position.side > 0
+    return (passed_first - far) * position.side <= 0

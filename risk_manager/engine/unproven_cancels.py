@@ -144,13 +144,24 @@ def _is_unproven(account: Account, action: CancelOrder, event: ActionSettled) ->
         return False
     if event.outcome is Outcome.GONE:
         return False
-    told_over = order_id in account.finished and order_id not in account.orders
+    known = account.marks.get(_key(order_id))
+    told_over = order_id in account.finished or known is not None
     unread = (
         not event.verified
         or _is_shown(account, order_id)
         or _may_be_too_new(account, order_id, event.at)
     )
-    return unread and told_over and not account.is_gone(order_id)
+    is_gone = account.is_gone(order_id) if known is None else _is_gone(account, order_id, known)
+    return unread and told_over and order_id not in account.orders and not is_gone
+
+
+def _is_gone(account: Account, order_id: int, mark: Mark) -> bool:
+    """Whether a list has confirmed that a marked order no longer works."""
+    if order_id in account.finished:
+        return account.is_gone(order_id)
+    # The end of the order was reported to an earlier run, before the mark was set.
+    listed_as_of = account.reported_as_of
+    return listed_as_of is not None and listed_as_of >= mark.set_at + LIST_LAG
 
 
 def _is_shown(account: Account, order_id: int) -> bool:
@@ -189,14 +200,13 @@ def demanded(
     over = set()
     for mark in account.own_marks(PREFIX.removesuffix(":")):
         order_id = int(mark.subject.removeprefix(PREFIX))
-        is_open_question = order_id in account.finished and not account.is_gone(order_id)
-        if not is_open_question or order_id in account.orders:
+        if order_id in account.orders or _is_gone(account, order_id, mark):
             over.add((ENFORCER, mark.subject))
             continue
         if f"order:{order_id}" not in account.attempts and now < (mark.due_at or now):
             continue  # otherwise the attempt keeps the pause
         contract_id, names, reason = mark.value.split(" ", 2)
-        is_barred = account.finished[order_id].cancelled or any(
+        is_barred = reason != NOT_ENDED or any(
             lock.covers(root(contract_id), contract_id) for lock in account.locks.values()
         )
         if is_barred and account.net(contract_id) == 0:

@@ -739,6 +739,63 @@ async def test_orders_are_not_judged_with_positions_that_were_read_long_before()
         assert order not in b.account().orders
 
 
+async def orders_alone(broker: PaperBroker, b: Bench) -> None:
+    """A read brings the orders without the positions; after it they cannot be read any more."""
+    broker.always[POSITIONS] = status(500)
+    b.reconciler.ask()
+    await b.until(lambda: any(r.orders and r.positions is None for r in b.of(AccountReported)))
+    broker.always[ORDERS] = status(500)
+
+
+@in_virtual_time
+async def test_positions_are_judged_with_orders_that_were_read_a_moment_before() -> None:
+    """The gateway allows one read at a time: one look brings the orders, the next the positions."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        order = broker.add_order(101, MNQ)
+        await orders_alone(broker, b)
+        assert order not in b.account().orders
+        broker.always.pop(POSITIONS)
+        await b.until(lambda: order in b.account().orders)
+        assert b.clock.monotonic() < 10
+        reading = await b.reconciler.read_back(101, EXPOSURE, 3)
+        assert reading is not None
+        assert reading.orders is None, "enforcement is not given old orders as read"
+
+
+@in_virtual_time
+async def test_positions_are_not_judged_with_orders_that_were_read_long_before() -> None:
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        order = broker.add_order(101, MNQ)
+        await orders_alone(broker, b)
+        await asyncio.sleep(5)
+        broker.always.pop(POSITIONS)
+        seen = len(b.of(AccountReported))
+        await b.until(lambda: any(r.positions == () for r in b.of(AccountReported)[seen:]))
+        await asyncio.sleep(10)
+        assert order not in b.account().orders
+
+
+@in_virtual_time
+async def test_positions_judged_with_earlier_orders_still_count_as_read_now() -> None:
+    """A position that the stream told of after the orders is gone by a list read later still."""
+    broker = PaperBroker()
+    async with bench(broker, LoopClock()) as b:
+        await first_report(b)
+        broker.add_order(101, MNQ)
+        await orders_alone(broker, b)
+        broker.always.pop(POSITIONS)
+        seen = len(b.of(AccountReported))
+        await b.until(lambda: len(b.of(AccountReported)) >= seen + 2)
+        alone, whole = b.of(AccountReported)[seen:][:2]
+        assert (alone.orders, alone.positions) == (None, ())
+        assert (whole.positions, len(whole.orders or ())) == ((), 1)
+        assert alone.asked_at > whole.asked_at
+
+
 @in_virtual_time
 async def test_what_was_missing_of_the_last_look_is_asked_for_first() -> None:
     broker = PaperBroker()

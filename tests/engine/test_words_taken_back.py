@@ -1074,6 +1074,34 @@ async def test_an_order_that_a_list_shows_does_not_wait_for_the_next_repeating(
     assert len(d.actions) == sent + 1
 
 
+async def test_a_cancel_that_no_list_can_bear_out_is_sent_again_after_a_restart(
+    desk: DeskMaker,
+) -> None:
+    d = desk()
+    await cancelled_without_a_list(d)
+    await d.restart(read=False)
+    await d.wait(seconds=5)
+    assert d.actions == [f"cancel {ORDER}"] * 2
+    for _ in range(5):
+        await d.settle(d.enforcer.actions[-1], verified=False)
+        await d.wait(seconds=31)
+    assert d.actions == [f"cancel {ORDER}"] * 5, "as often as without the restart"
+    assert not [m for m in d.account().marks if "borne out" in m[1]]
+
+
+@pytest.mark.parametrize(("asked_ago", "sent"), [(0.0, 1), (4.5, 2)])
+async def test_a_list_after_a_restart_bears_out_the_cancel_unless_it_is_older(
+    desk: DeskMaker, asked_ago: float, sent: int
+) -> None:
+    d = desk()
+    await cancelled_without_a_list(d)
+    await d.restart(read=False)
+    await d.wait(seconds=2.5)
+    await lists(d, asked_ago=asked_ago)
+    await d.wait(seconds=30)
+    assert d.actions == [f"cancel {ORDER}"] * sent
+
+
 async def test_a_second_word_ends_the_repeating(desk: DeskMaker) -> None:
     """The gateway refuses the second cancel, as the order is over: nothing more is sent."""
     d = desk()

@@ -72,7 +72,7 @@ class AccountReader:
     async def read(self, progress: ReadProgress, wanted: Pass, begun_at: datetime) -> Reading:
         """Read the parts of this pass, report them, and note the result in `progress`.
 
-        Returns what was read now. What is reported may contain positions read a moment before.
+        Returns what was read now. What is reported may contain a half that was read shortly before.
         """
         loop = asyncio.get_running_loop()
         late = loop.call_later(LATE_AFTER_SECONDS, self._note_late, progress)
@@ -91,7 +91,6 @@ class AccountReader:
         reading = Reading(
             account_id=progress.account_id, asked_at=begun_at, at=begun_at, trades_since=since
         )
-        listed = progress.listed_at(begun_at)
         first = Part.POSITIONS if progress.lacks_positions else None
         problems: list[str] = []
         told = reading
@@ -121,15 +120,12 @@ class AccountReader:
                 found, new_problems = self._parse(progress, replies)
                 problems += new_problems
                 reading = replace(reading, at=self._clock.now(), **found)
-                told = reading
-                is_half = reading.positions is None and Part.POSITIONS not in fetches
-                if is_half and reading.orders is not None and listed is not None:
-                    # Orders are only judged together with positions: both count as of the earlier
-                    # list. Only the core is told so, which knows what has been said since.
-                    told = replace(reading, asked_at=listed[0], positions=listed[1])
+                progress.note_halves(reading)
+                # Only the core is told of a half read before, as it knows what has been said since.
+                told = progress.completed(reading, awaited=fetches)
                 self._note_exposure(progress, wanted, told, is_last=not fetches)
                 if fetches and found:
-                    report(told, self._put)
+                    self._report(reading, told)
         progress.note_trades(
             reading,
             begun_at,
@@ -140,8 +136,14 @@ class AccountReader:
         progress.note_result(
             problems, self._clock.now(), parts=wanted.parts, is_urgent=wanted.is_urgent
         )
-        report(told, self._put)
+        self._report(reading, told)
         return reading
+
+    def _report(self, reading: Reading, told: Reading) -> None:
+        if told is not reading:
+            # On its own it counts as of now and may decide what it cannot as of the earlier list.
+            report(reading, self._put)
+        report(told, self._put)
 
     def _report_dropped(
         self, progress: ReadProgress, reading: Reading, fetches: dict[Part, asyncio.Task[Reply]]
@@ -157,7 +159,9 @@ class AccountReader:
         }
         if answered:
             found, _ = self._parse(progress, answered)
-            report(replace(reading, at=self._clock.now(), **found), self._put)
+            dropped = replace(reading, at=self._clock.now(), **found)
+            progress.note_halves(dropped)
+            report(dropped, self._put)
 
     def _parse(
         self, progress: ReadProgress, replies: dict[Part, Reply]

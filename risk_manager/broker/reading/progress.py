@@ -13,7 +13,7 @@ from risk_manager.broker.reading.readings import (
     Reading,
     ReadStatus,
 )
-from risk_manager.domain.records import PositionRecord
+from risk_manager.domain.records import OrderRecord, PositionRecord
 
 LOOK_AGAIN_AFTER_SECONDS = (0.0, 1.0, *[2.0] * 8, 3.0, 5.0)
 ANSWERED_WITHIN_SECONDS = (1.0, 5.0, 10.0)
@@ -22,6 +22,9 @@ answers later than a look waits would otherwise never be read."""
 HALVES_BELONG_FOR = timedelta(seconds=10)
 """Orders that can be read, while the positions are refused, are judged with positions read so long
 before. The gateway may go on to allow one read at a time for a minute."""
+ORDERS_BELONG_FOR = timedelta(seconds=3)
+"""Positions are judged with orders read so long before. The time is shorter: a stop that has ended
+meanwhile, unheard, would go on counting as protection."""
 ABSENT_AFTER_LISTS = 2
 """An account is absent after this many lists without it, as a single list may be cut short."""
 ONE_BY_ONE = (Part.POSITIONS, Part.ORDERS, Part.TRADES)
@@ -84,6 +87,8 @@ class ReadProgress:
     owed: OwedParts = field(default_factory=OwedParts)
     listed: tuple[datetime, tuple[PositionRecord, ...]] | None = None
     """The positions that were read without the orders, and when they were asked for."""
+    listed_orders: tuple[datetime, tuple[OrderRecord, ...]] | None = None
+    """The orders that were read without the positions, and when they were asked for."""
     lacks_positions: bool = False  # the last pass over both read the orders alone
     freshness: ReadStatus = field(default_factory=ReadStatus)
 
@@ -143,18 +148,34 @@ class ReadProgress:
     def prepare_one_by_one(self, parts: Parts, now: float) -> None:
         """Owe these parts, to be read one by one."""
         self.owed.renew(parts, now)
-        self.listed = None
+        self.listed = self.listed_orders = None
         self.is_requested, self.look_due_at = False, math.inf
 
-    def listed_at(self, now: datetime) -> tuple[datetime, tuple[PositionRecord, ...]] | None:
-        """Return the positions that orders read now may be judged with, and as of when.
+    def note_halves(self, reading: Reading) -> None:
+        """Keep what a pass has read of the exposure so far, unless that is the whole of it."""
+        positions, orders = reading.positions, reading.orders
+        if positions is not None:
+            self.listed = (reading.asked_at, positions) if orders is None else None
+        if orders is not None:
+            self.listed_orders = (reading.asked_at, orders) if positions is None else None
 
-        Where single parts are read in turn, that may be long ago.
+    def completed(self, reading: Reading, *, awaited: Iterable[Part]) -> Reading:
+        """Return the reading with the half of the exposure that it lacks, if read shortly before.
+
+        Orders are only judged together with positions. Both count as of the earlier list. Where
+        single parts are read in turn, that may be long ago.
         """
-        if self.listed is None or self.owed:
-            return self.listed
-        is_recent = timedelta(0) <= now - self.listed[0] <= HALVES_BELONG_FOR
-        return self.listed if is_recent else None
+        if reading.positions is None and reading.orders is not None and self.listed is not None:
+            asked_at, positions = self.listed
+            is_recent = timedelta(0) <= reading.asked_at - asked_at <= HALVES_BELONG_FOR
+            if Part.POSITIONS not in awaited and (is_recent or self.owed):
+                return replace(reading, asked_at=asked_at, positions=positions)
+        if reading.orders is None and reading.positions is not None and self.listed_orders:
+            asked_at, orders = self.listed_orders
+            is_recent = timedelta(0) <= reading.asked_at - asked_at <= ORDERS_BELONG_FOR
+            if Part.ORDERS not in awaited and is_recent:
+                return replace(reading, asked_at=asked_at, orders=orders)
+        return reading
 
     def note_begun(self, parts: Iterable[Part], now: float, *, is_urgent: bool) -> None:
         begun = frozenset(parts)
@@ -252,9 +273,6 @@ class ReadProgress:
         """Note the parts that a finished pass has read."""
         if Part.POSITIONS in parts:
             self.lacks_positions = reading.positions is None and reading.orders is not None
-        if Part.POSITIONS in parts and reading.positions is not None:
-            is_ahead = reading.orders is None
-            self.listed = (reading.asked_at, reading.positions) if is_ahead else None
         self.note_read((part for part in parts if getattr(reading, part) is not None), now, at)
 
     def note_read(self, parts: Iterable[Part], now: float, at: datetime) -> None:

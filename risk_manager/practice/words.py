@@ -20,6 +20,7 @@ from risk_manager.practice.records import WORKING, Event, OrderStatus, OrderType
 type Payload = dict[str, Any]
 
 WILD_BY = Decimal("0.3")
+_CLOSES = frozenset({"/Position/closeContract", "/Position/partialCloseContract"})
 _RESTING = frozenset(
     {OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP}
 )
@@ -34,6 +35,8 @@ class Habits:
     again only by the lists and not by the stream.
     `cancel_not_taken`: a cancel is answered with success and confirmed by the stream, but the order
     goes on working; at most `cancels_lost` times for one order.
+    `close_not_taken`: a close or a partial close is answered with success, but nothing is executed;
+    at most `closes_lost` times for one position.
     `list_lags`: a list of orders, positions or trades shows the book as it was `list_lag_s` ago.
     `shared_trade_id`: both halves of a flip are reported under the id of the closing half. In half
     of the cases the opening half (without a result) comes first.
@@ -49,6 +52,8 @@ class Habits:
     only_listed: float = 0.0
     cancel_not_taken: float = 0.0
     cancels_lost: int = 2
+    close_not_taken: float = 0.0
+    closes_lost: int = 1
     list_lags: float = 0.0
     list_lag_s: tuple[float, float] = (0.4, 0.6)
     shared_trade_id: float = 0.0
@@ -93,6 +98,7 @@ class Words:
         self._lists = ListHistory()
         self._stamps: dict[int, datetime] = {}  # of orders told again later than they changed
         self._cancels_lost: dict[int, int] = {}
+        self._closes_lost: dict[int, int] = {}
         self._one_id: dict[int, int] = {}  # opening half -> the closing half it shares its id with
         self._fees_from: dict[int, datetime] = {}
         self._one_sided: dict[str, tuple[str, datetime]] = {}
@@ -248,6 +254,8 @@ class Words:
         """The answer of an endpoint of `rest.ENDPOINTS`, which may raise."""
         if path == "/Order/cancel" and (lost := self._lose_cancel(body, now)) is not None:
             return lost
+        if path in _CLOSES and self._loses_close(body):
+            return Answered(rest.succeeded(), now)
         reply = rest.ENDPOINTS[path](self._exchange, body, now)
         as_of = now
         match path:
@@ -271,6 +279,17 @@ class Words:
         self._cancels_lost[order.id] = lost + 1
         event = Event("order", order.account_id, order.contract_id, 2, order.payload())
         return Answered(rest.succeeded(), now, (Telling(0.0, _cancelled(event, now)),))
+
+    def _loses_close(self, body: Mapping[str, Any]) -> bool:
+        """Whether a close is to be answered with success without being carried out."""
+        held = self._exchange.position(body["accountId"], body["contractId"])
+        if held is None or body.get("size", 0) > held.size:
+            return False
+        lost = self._closes_lost.get(held.id, 0)
+        if lost >= self.habits.closes_lost or not self._roll("close_not_taken"):
+            return False
+        self._closes_lost[held.id] = lost + 1
+        return True
 
     def _as_of(self, now: datetime) -> datetime:
         if not self._roll("list_lags"):

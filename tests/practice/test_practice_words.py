@@ -128,6 +128,23 @@ def test_the_third_cancel_of_an_order_takes(desk: Desk) -> None:
     assert desk.exchange.is_flat(101)
 
 
+@pytest.mark.parametrize(
+    ("path", "size"), [("closeContract", {}), ("partialCloseContract", {"size": 1})]
+)
+def test_the_first_close_of_a_position_is_confirmed_and_the_second_takes(
+    desk: Desk, path: str, size: dict[str, int]
+) -> None:
+    desk.place(Side.BUY)
+    desk.hear()
+    desk.words.habits = Habits(close_not_taken=1.0)
+    body = {"accountId": 101, "contractId": desk.mnq, **size}
+    assert desk.words.answer(f"/Position/{path}", body, desk.now).reply["success"]
+    assert desk.hear() == []
+    assert [p["size"] for p in desk.ask(POSITIONS)] == [1]
+    assert desk.words.answer(f"/Position/{path}", body, desk.now).reply["success"]
+    assert desk.exchange.is_flat(101)
+
+
 def test_a_lagging_list_shows_the_book_as_it_was(desk: Desk) -> None:
     first = desk.rest()
     desk.hear()

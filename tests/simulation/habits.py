@@ -55,7 +55,7 @@ HABITS: dict[str, Callable[[Unkind], Unkind]] = {
     "shared_ids": _words(shared_trade_id=0.8),
     "late_fees": _words(late_fees=0.3),
     "price_gone": _words(price_gone=0.4),
-    "one_sided": _words(one_sided=0.004),
+    "one_sided": _words(one_sided=0.004, one_sided_for_s=(10.0, 400.0)),
     "wild_quotes": _words(wild_quote=0.003),
     "gaps": _life(gaps=8.0),
     "silences": _life(silences=12.0, pairs=0.2),
@@ -67,6 +67,7 @@ HABITS: dict[str, Callable[[Unkind], Unkind]] = {
     "clock_ahead": _life(clock_ahead=1.0),
     "vanishing": _life(vanishing=2.0),
     "floods": _life(floods=0.5),
+    "lost_closes": _words(close_not_taken=0.2),
 }
 
 

@@ -64,7 +64,7 @@ have been a loss."""
 PER_FALSE_WORD_S = 5.0
 """One reading more for each cancel of an order that was confirmed and did not take. While the
 daemon's last word of an order is Cancelled, only a list or the stream can tell it otherwise: the
-time counts from then."""
+time counts from then. One more too for each close that was confirmed and did not take."""
 REENTRY_S = 0.5
 """From the word of a position that must not be, where one was closed a moment ago, to the request
 that closes it: whatever becomes of the read-backs of the close before."""
@@ -180,6 +180,7 @@ class Oracle:
         self._told_orders: dict[int, float] = {}  # alive by the last word of them, and since when
         self._told_ended: dict[int, float] = {}  # that live, and were told to have ended
         self._false_words: Counter[int] = Counter()
+        self._false_closes: list[tuple[float, int, str]] = []  # when, account, contract
         self._cancels: dict[int, bool] = {}  # decided on, and whether that was wrong then
         self._told_trades: dict[int, dict[TradeKey, tuple[Decimal, date]]] = defaultdict(dict)
         self._told_void: set[tuple[int, TradeKey]] = set()
@@ -850,6 +851,10 @@ class Oracle:
             self._ours.add(reply["orderId"])
         if path == CANCEL and reply["success"] and body["orderId"] in self._orders:
             self._false_words[body["orderId"]] += 1
+        if path in (CLOSE, PARTIAL_CLOSE) and reply["success"]:
+            key = body["accountId"], body["contractId"]
+            if self._moved[key] < self.world.now:
+                self._false_closes.append((self.world.now, *key))
 
     def on_trader(self) -> None:
         self._trader_moves.append(self.world.now)
@@ -1132,6 +1137,11 @@ class Oracle:
             case ("orphan" | "exits exceed", account_id, contract_id, *_):
                 false = [self._false_words[o] for o in self._orders_in[account_id, contract_id]]
                 limit += PER_FALSE_WORD_S * max(false, default=0)
+            case _:
+                limit += PER_FALSE_WORD_S * sum(
+                    at >= since and account_id in key and (len(key) == 2 or contract_id in key)
+                    for at, account_id, contract_id in self._false_closes
+                )
         return limit
 
     def _end(self, key: tuple[Any, ...], overdue: Overdue) -> None:

@@ -314,6 +314,7 @@ def _may_send(account: Account, known: Attempt | None, action: Action, now: date
     # An exit just placed may not be listed yet, and a second one could open a position.
     if not same and not isinstance(action, PlaceExit):
         return 1
-    if known.not_before is not None and now < known.not_before:
+    is_waiting = known.not_before is not None and now < known.not_before
+    if is_waiting and not attempts.is_not_carried_out(account, known):
         return 0
     return known.tries + 1

@@ -12,10 +12,12 @@ from risk_manager.domain.decisions import (
     CancelOrder,
     ClosePosition,
     MoveStop,
+    Outcome,
     PlaceExit,
     ReducePosition,
 )
 from risk_manager.domain.fast_replace import fast_replace
+from risk_manager.domain.records import LIST_LAG, OrderType
 from risk_manager.engine.unproven_cancels import is_marked
 
 
@@ -110,6 +112,25 @@ def stands(account: Account, action: Action) -> bool:
         case CancelOrder():
             return action.order_id in account.orders or is_marked(account, action)
     return True
+
+
+def is_not_carried_out(account: Account, attempt: Attempt) -> bool:
+    """Whether an accepted close has had no effect by a list that is late enough to show one.
+
+    A market order that still works may be the close itself; a second close could then reverse the
+    position.
+    """
+    action, listed_as_of = attempt.action, account.reported_as_of
+    return (
+        isinstance(action, ClosePosition)
+        and attempt.outcome is Outcome.DONE
+        and listed_as_of is not None
+        and listed_as_of >= attempt.asked_at + LIST_LAG
+        and stands(account, action)
+        and not any(
+            order.type is OrderType.MARKET for order in account.orders_in(action.contract_id)
+        )
+    )
 
 
 def without_unsent(account: Account, action: Action) -> Account:

@@ -707,3 +707,29 @@ async def test_a_reduction_nobody_looked_after_is_repeated_at_once_if_the_stream
     assert len(d.actions) == (2 if told else 1)
     await d.wait(seconds=3)
     assert len(d.actions) == 2
+
+
+@pytest.mark.parametrize(
+    ("listed_after", "market_order", "repeated"),
+    [(2.0, False, True), (1.9, False, False), (2.0, True, False)],
+    ids=["list late enough", "list too early", "a market order works"],
+)
+async def test_an_accepted_close_without_effect_by_a_list_is_repeated_at_once(
+    desk: DeskMaker, listed_after: float, market_order: bool, repeated: bool
+) -> None:
+    """The gateway accepts a close and forgets it, and reads are too scarce to follow it up."""
+    d = desk(desk_rest=False)
+    await d.position("MNQ", 2)
+    await d.admin("lock")
+    assert d.actions == ["close MNQ"]
+    if market_order:
+        await d.order("MNQ", -2, kind=OrderType.MARKET)
+    asked_at = d.now
+    await d.wait(seconds=3)
+    await d.settle(d.enforcer.actions[-1], verified=False)
+    await d.wait(seconds=0.1)
+    assert d.actions == ["close MNQ"], "a list may still show that it was carried out"
+    await d.report(positions={"MNQ": 2}, asked_at=asked_at + timedelta(seconds=listed_after))
+    assert len(d.actions) == (2 if repeated else 1)
+    await d.wait(seconds=3)
+    assert len(d.actions) == 2

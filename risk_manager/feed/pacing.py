@@ -14,13 +14,16 @@ CHANGE_GAP_S = 0.1
 FIGURES_GAP_S = 0.5
 QUOTE_GAP_S = 0.25
 REST_PER_COST = 10
+REST_PER_COST_OF_ALL = 100
+LONGEST_REST_OF_ALL_S = 0.5
 
 
 class Pacer:
     """Collects what has changed, and sends it at the pace of its kind.
 
     An account that changed is sent at most ten times a second, and one whose figures moved with
-    the prices or the time at most twice a second. `report` is given what goes wrong.
+    the prices or the time at most twice a second. While many accounts change, each is sent less
+    often, but still twice a second. `report` is given what goes wrong.
     """
 
     def __init__(
@@ -100,7 +103,12 @@ class Pacer:
         long_ago = now - FIGURES_GAP_S
         due = set(self._changed)
         due |= {a for a in self._moved if self._refreshed_at.get(a, long_ago) <= long_ago}
-        due -= {a for a in due if now - self._refreshed_at.get(a, -math.inf) < self._rest_s(a)}
+        shared_s = self._shared_rest_s(now)
+        due -= {
+            a
+            for a in due
+            if now - self._refreshed_at.get(a, -math.inf) < max(self._rest_s(a), shared_s)
+        }
         self._changed -= due
         for account_id in due:
             self._moved.discard(account_id)
@@ -116,3 +124,14 @@ class Pacer:
         at most.
         """
         return REST_PER_COST * self._composer.cost_s(account_id)
+
+    def _shared_rest_s(self, now: float) -> float:
+        """Return the pause of each account after its snapshot, while others change as well.
+
+        The snapshots of all accounts take a hundredth of the time, unless the pause became too long
+        to watch.
+        """
+        lately = now - LONGEST_REST_OF_ALL_S
+        sent = [a for a, at in self._refreshed_at.items() if at > lately]
+        cost_s = sum(map(self._composer.cost_s, sent))
+        return min(REST_PER_COST_OF_ALL * cost_s, LONGEST_REST_OF_ALL_S)

@@ -675,8 +675,17 @@ class Oracle:
         now = self.world.now
         if position is None or position.id != data["id"]:
             return
+        if self._is_close_forgotten(key):
+            return  # it was asked for before the stream told of the position
         if now - self._closed_at[key] < REENTRY_AFTER_S and self._must_be_flat_now(key):
             self._prompts["close", position.id] = Prompt(now, REENTRY_S, key, position.id)
+
+    def _is_close_forgotten(self, key: tuple[int, str]) -> bool:
+        """Whether the gateway has accepted a close of what is held now, and forgotten it."""
+        return any(
+            (account_id, contract_id) == key and at >= self._moved[key]
+            for at, account_id, contract_id in self._false_closes
+        )
 
     def _want_cancelled(self, order: Order) -> None:
         """An order is told that must not be."""

@@ -15,9 +15,11 @@ from risk_manager.domain.events import (
     PositionChanged,
     QuoteChanged,
     RulebookReplaced,
+    Tick,
     TradeExecuted,
 )
 from risk_manager.domain.state import State
+from risk_manager.engine.fold import is_day_over
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import ENDS_NO_ACTION, SHARES_A_TURN, Judged, Turn
 from risk_manager.right_of_way import RightOfWay
@@ -230,6 +232,12 @@ class Pipeline:
 
     async def process(self, event: AnyEvent) -> Step:
         """Judge one event in a turn of its own."""
+        if type(event) is QuoteChanged and is_day_over(self.state, event.at):
+            # No quote starts a day. It would be judged, and lock, by the figures of the day before.
+            await self._process(Tick(at=event.at, lead=self.state.lead))
+        return await self._process(event)
+
+    async def _process(self, event: AnyEvent) -> Step:
         turn = Turn(self.state)
         turn.take(event)
         (judged,) = turn.end()

@@ -152,8 +152,10 @@ def _valuation(
     return Valuation.of(net, average, contract)
 
 
-def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
-    """Return the account after the stream stated this order.
+def with_order(
+    account: Account, record: OrderRecord, at: datetime, told_at: datetime | None
+) -> Account:
+    """Return the account after the stream stated this order, as it last did at `told_at`.
 
     Statements are ordered by their update timestamps. A newer one can revive an order that was
     reported as ended. Two contradicting statements of unknown order are a dispute, which the next
@@ -183,13 +185,40 @@ def with_order(account: Account, record: OrderRecord, at: datetime) -> Account:
     elif is_late(account, record):
         return _disputed(account, record.id, record.contract_id, at)
     elif known is not None:
-        if _is_older(record.update_timestamp, known.updated_at):
-            return account
-        if _is_of_an_earlier_stage(record, known):
-            if None in (record.update_timestamp, known.updated_at):
-                return _disputed(account, record.id, record.contract_id, at + LIST_LAG)
-            return account
+        return _working_still(account, known, record, at, told_at)
     return _working(account, record, at)
+
+
+def _working_still(
+    account: Account, known: Order, record: OrderRecord, at: datetime, told_at: datetime | None
+) -> Account:
+    """Return the account after the stream stated an order that is known as working."""
+    if _is_older(record.update_timestamp, known.updated_at):
+        return account
+    if _is_of_an_earlier_stage(record, known):
+        if None in (record.update_timestamp, known.updated_at):
+            return _disputed(account, record.id, record.contract_id, at + LIST_LAG)
+        return account
+    if _may_be_a_late_repeat(record, known, at, told_at):
+        return _disputed(account, record.id, record.contract_id, at)
+    return _working(account, record, at)
+
+
+def _may_be_a_late_repeat(
+    record: OrderRecord, known: Order, at: datetime, told_at: datetime | None
+) -> bool:
+    """Whether a statement may be an earlier one again, as it is long after and dated the same.
+
+    The changes that a gateway makes to an order in one instant are told together.
+    """
+    return (
+        record.update_timestamp is not None
+        and record.update_timestamp == known.updated_at
+        and told_at is not None
+        and at >= told_at + LIST_LAG
+        and (record.size, record.stop_price, record.limit_price)
+        != (known.size, known.stop_price, known.limit_price)
+    )
 
 
 def _is_of_an_earlier_stage(one: OrderRecord | Order, other: OrderRecord | Order) -> bool:

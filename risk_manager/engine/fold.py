@@ -87,7 +87,10 @@ class Folded(NamedTuple):
 
 
 def fold(state: State, event: AnyEvent) -> Folded:
-    """Apply one event. Time never goes back. The first event of a new trading date starts it."""
+    """Apply one event. Time never goes back. The first event of a new trading date starts it.
+
+    A quote never does: ask `is_day_over` before one is applied.
+    """
     if event.at - state.now >= LEAP:
         state = _leapt(state, event.at)
     if type(event) is QuoteChanged:
@@ -178,8 +181,11 @@ def _account_event(
             account = attempts.with_end_shown(account, event.contract_id, event.at, by_stream=True)
             return lower_ceilings(account)
         case OrderChanged():
-            heard = layered.plus(account.heard, f"order:{event.id}", event.at)
-            after = accounts.with_order(fast_replace(account, heard=heard), event, event.at)
+            key = f"order:{event.id}"
+            told_at = account.heard.get(key)
+            heard = layered.plus(account.heard, key, event.at)
+            account = fast_replace(account, heard=heard)
+            after = accounts.with_order(account, event, event.at, told_at)
             return unproven_cancels.reported_over(account, after, event)
         case TradeExecuted():
             return _executed(state, account, (event,), event.at, facts)
@@ -489,6 +495,11 @@ def _is_ahead(state: State) -> bool:
     """Whether our clock is ahead of the gateway's; while it is, no lock and no day ends by it."""
     ahead = state.health_issues.get(CLOCK_AHEAD) if state.health_issues else None
     return ahead is not None and ahead.stands
+
+
+def is_day_over(state: State, now: datetime) -> bool:
+    """Whether a new trading day has begun that no event has started yet."""
+    return now >= state.day.ends_at and not _is_ahead(state)
 
 
 def _day_in_force(state: State, book: Rulebook) -> DayWindow:

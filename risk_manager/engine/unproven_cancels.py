@@ -6,12 +6,13 @@ cancelled (again) a few times, which is harmless for an order that has ended. Th
 as marks of the account and survive a restart.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from risk_manager.domain.account import ENFORCER, Account, Attempt, Mark
 from risk_manager.domain.decisions import Action, CancelOrder, Outcome
 from risk_manager.domain.events import ActionSettled, OrderChanged
+from risk_manager.domain.exit_orders import is_exit_stop
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.records import LIST_LAG, OrderStatus
 from risk_manager.engine.wanted import Wanted
@@ -94,6 +95,20 @@ def doubted_over(before: Account, after: Account, at: datetime) -> Account:
             value = f"{dispute.contract_id} protection {reason}"
             after = _marked(after, int(number), value, at, dispute.decided_from + PAUSES[0])
     return after
+
+
+def _may_protect(account: Account, contract_id: str, wanted: Mapping[str, Wanted]) -> bool:
+    """Whether an order of this contract may be the stop of a position that no others cover."""
+    held = account.positions.get(contract_id)
+    if held is None:
+        return False
+    leaving = wanted[contract_id].cancel if contract_id in wanted else frozenset[int]()
+    stops = [
+        order
+        for order in account.orders_in(contract_id)
+        if is_exit_stop(order, held) and order.id not in leaving
+    ]
+    return sum(order.remaining for order in stops) < held.size
 
 
 def _with_mark(
@@ -193,9 +208,9 @@ def demanded(
 ) -> Account:
     """Add a cancel of each marked order to `wanted`; return the account without finished marks.
 
-    Nothing is cancelled while a position is held, as the order may be an exit of that position. An
-    order that we did not cancel before is cancelled if a lock covers its product. `root` names the
-    product of a contract.
+    Nothing is cancelled that may be the stop of a position held, but an order beside stops that
+    cover the whole position is: if both filled, they would turn it round. An order that we did not
+    cancel before is cancelled if a lock covers its product. `root` names the product of a contract.
     """
     over = set()
     for mark in account.own_marks(PREFIX.removesuffix(":")):
@@ -209,7 +224,7 @@ def demanded(
         is_barred = reason != NOT_ENDED or any(
             lock.covers(root(contract_id), contract_id) for lock in account.locks.values()
         )
-        if is_barred and account.net(contract_id) == 0:
+        if is_barred and not _may_protect(account, contract_id, wanted):
             want = wanted.setdefault(contract_id, Wanted())
             want.cancel_again.add(order_id)
             want.reason = want.reason or reason

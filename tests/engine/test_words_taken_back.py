@@ -738,6 +738,29 @@ async def test_a_fill_is_not_taken_back_by_a_late_word(desk: DeskMaker, dated: b
     assert d.account().orders[ORDER].remaining == 1
 
 
+@pytest.mark.parametrize(("later", "size"), [(0.01, 1), (3.0, 2)], ids=["at once", "late"])
+async def test_the_size_of_a_stop_is_not_taken_back_by_a_late_repeat(
+    desk: DeskMaker, later: float, size: int
+) -> None:
+    """An entry fills in two parts within one instant and its stop grows with it. The first of the
+    two statements about the stop comes once more, seconds later."""
+    d = desk()
+    d.rest = False
+    worked_at = d.now
+    await d.position("MES", 2, 6000)
+    first = child(d, OrderStatus.OPEN, worked_at, stop=5990.0).model_copy(update={"size": 1})
+    second = first.model_copy(update={"size": 2})
+    await d.happens(first)
+    await d.happens(second)
+    d.now += timedelta(seconds=later)
+    await d.happens(first.model_copy(update={"at": d.now}))
+    assert d.account().orders[ORDER].size == size
+    assert (f"order:{ORDER}" in d.account().disputes) is (size == 2), "a list is asked for"
+    d.now += timedelta(seconds=0.1)
+    await lists(d, first.model_copy(update={"update_timestamp": d.now}), MES=2)
+    assert d.account().orders[ORDER].size == 1, "the list decides"
+
+
 async def test_an_order_that_sleeps_again_by_a_newer_word_does(desk: DeskMaker) -> None:
     """A date that is later decides, whatever the stage."""
     d = desk()
@@ -1153,3 +1176,24 @@ async def test_a_stop_that_outlived_its_position_is_left_to_the_next_one(desk: D
     await lists(d, later, MES=1)
     await d.wait(seconds=5)
     assert d.actions.count(f"cancel {ORDER}") == cancels
+
+
+@pytest.mark.parametrize(("theirs", "repeated"), [(1, True), (0, False)])
+async def test_an_unproven_cancel_is_repeated_beside_stops_that_cover_the_position(
+    desk: DeskMaker, theirs: int, repeated: bool
+) -> None:
+    """An administrator has a stop cancelled, the gateway confirms that and forgets it, and the
+    trader places another stop. If both filled, they would open a position the other way round."""
+    d = desk()
+    d.rest = False
+    await d.position("MES", 1, 6000)
+    await says(d, OrderStatus.OPEN)
+    await d.admin("cancel_all")
+    assert d.actions == [f"cancel {ORDER}"]
+    await d.wait(seconds=0.02)
+    await says(d, OrderStatus.CANCELLED)
+    if theirs:
+        await d.stop("MES", -theirs, 5995)
+    await d.settle(d.enforcer.actions[-1], verified=False)
+    await d.wait(seconds=5)
+    assert d.actions == [f"cancel {ORDER}"] * (2 if repeated else 1)

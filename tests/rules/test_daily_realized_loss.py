@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from desk import MORNING, Desk, DeskMaker, rules_from
+from trading_month import trade
 
 from risk_manager.domain.decisions import Outcome, Severity
+from risk_manager.domain.events import Tick
 from risk_manager.domain.rule import MeterState
 from risk_manager.domain.rulebook import Mode
 from risk_manager.domain.trading_calendar import TradingDay
@@ -478,3 +480,19 @@ async def test_the_meter_tells_at_which_net_result_the_limit_is_reached(desk: De
     await gross.loss(100, fees="2.00")
     meter = gross.meter("daily_realized_loss")
     assert (meter.day_result, meter.counts_open) == (Decimal(-502), False)
+
+
+async def test_a_quote_after_the_reset_is_judged_by_the_new_day_alone(desk: DeskMaker) -> None:
+    """It may come before any other event of that day, and is no reason to lock for the old one."""
+    d = desk(daily_realized_loss={"limit": 500, "include_unrealized": True})
+    await trade(d, "-300.00")
+    await d.position("MNQ", 1, 21000)
+    await d.quote("MNQ", 21000)
+    d.now = d.pipeline.state.day.ends_at - timedelta(milliseconds=20)
+    await d.happens(Tick(at=d.now))
+    d.now += timedelta(milliseconds=40)
+    await d.quote("MNQ", 20875)  # 250 dollars less
+    assert d.locked_by() == {}
+    assert d.pipeline.state.day.date > MORNING.date()
+    await d.quote("MNQ", 20745)
+    assert d.locked_by() == {"daily_realized_loss": "account"}

@@ -506,3 +506,20 @@ async def test_the_meter_says_what_will_be_done(desk: DeskMaker, action: str, sa
         await d.stop("MES", 1, 21010)
     await d.wait(seconds=1)
     assert d.meter("no_stop_loss_grace").sentence == said
+
+
+@pytest.mark.parametrize(("covered", "closed"), [(4, False), (3, False), (1, True)])
+async def test_what_lacks_a_stop_is_not_closed_again_while_another_rule_reduces_it(
+    desk: DeskMaker, covered: int, closed: bool
+) -> None:
+    """A reduction from five to three may have been carried out although nothing tells of it yet:
+    closing all for want of a stop would close what the stops cover."""
+    d = desk(no_stop_loss_grace=RULE, max_contracts={"limit": 3})
+    await d.position("MNQ", 5)
+    await d.stop("MNQ", -covered)
+    assert d.taken() == ["reduce MNQ to 3"]
+    for _ in range(6):
+        await d.settle(d.enforcer.actions[-1], verified=False)
+        await d.wait(seconds=6)
+    closes = [action for action in d.actions if action == "close MNQ"]
+    assert bool(closes) is closed

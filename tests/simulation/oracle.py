@@ -709,15 +709,19 @@ class Oracle:
             self._covers(k, key[0], root, key[1]) for k in self._locks
         )
 
+    def _asked_from(self, what: tuple[str, int], prompt: Prompt) -> float:
+        """From when on the request counts as late."""
+        if what[0] != "close":
+            return prompt.since
+        # The fill of a close that is not answered yet may be on its way: a second one would cross
+        # it, and turn the position round.
+        answered_at = self.world.gateway.close_answered_at.get(prompt.key, prompt.since)
+        return max(prompt.since, answered_at)
+
     def _sweep_prompts(self) -> None:
         now = self.world.now
         for what, prompt in list(self._prompts.items()):
-            since = prompt.since
-            if what[0] == "close":
-                # The fill of a close that is not answered yet may be on its way: a second one
-                # would cross it, and turn the position round.
-                since = max(since, self.world.gateway.close_answered_at.get(prompt.key, since))
-            if now - since <= prompt.within_s:
+            if now - self._asked_from(what, prompt) <= prompt.within_s:
                 continue
             del self._prompts[what]
             if what[0] == "close":
@@ -763,7 +767,7 @@ class Oracle:
             closed = (body["accountId"], body["contractId"])
             for what, prompt in list(self._prompts.items()):
                 is_meant = what[0] == "close" and prompt.key == closed
-                if is_meant and now - prompt.since <= prompt.within_s:
+                if is_meant and now - self._asked_from(what, prompt) <= prompt.within_s:
                     self.reentries_s.append(now - prompt.since)
                     del self._prompts[what]
             self._sweep_prompts()

@@ -9,6 +9,7 @@ from risk_manager.domain.decisions import (
     Outcome,
     PlaceExit,
     Protect,
+    ReducePosition,
     Severity,
     Verdict,
     bookkeeping,
@@ -54,8 +55,8 @@ def uncovered_verdicts(
             severity=Severity.WARNING,
         )
         return
-    if view.now < due_at or not view.projected()[position.contract_id]:
-        return  # the grace is not over, or the position is being closed already
+    if view.now < due_at or uncovered <= _leaving(view, position):
+        return  # the grace is not over, or what lacks a stop is being closed already
     as_of = view.account.reported_as_of
     # Where stream and list differ about an order, the list of a moment later decides.
     decided_from = max(due_at, view.account.disputed(position.contract_id) or due_at)
@@ -75,6 +76,20 @@ def uncovered_verdicts(
             subject=f"{subject}:stop",
             asks=(ask,),
         )
+
+
+def _leaving(view: View, position: Position) -> int:
+    """Return how many contracts of the position are being closed for another reason.
+
+    A reduction that the gateway did not refuse may have been carried out already.
+    """
+    left = abs(view.projected()[position.contract_id])
+    attempt = view.account.attempts.get(f"position:{position.contract_id}")
+    if attempt is not None and attempt.outcome in (None, Outcome.DONE, Outcome.UNKNOWN):
+        action = attempt.action
+        if isinstance(action, ReducePosition) and action.episode == position.episode:
+            left = min(left, action.keep)
+    return position.size - left
 
 
 def leftover_verdicts(view: View, position: Position) -> Iterator[Verdict]:

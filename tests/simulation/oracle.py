@@ -180,6 +180,7 @@ class Oracle:
         self._told_orders: dict[int, float] = {}  # alive by the last word of them, and since when
         self._told_ended: dict[int, float] = {}  # that live, and were told to have ended
         self._false_words: Counter[int] = Counter()
+        self._close_left_at: defaultdict[tuple[int, str], float] = defaultdict(lambda: -math.inf)
         self._false_closes: list[tuple[float, int, str]] = []  # when, account, contract
         self._cancels: dict[int, bool] = {}  # decided on, and whether that was wrong then
         self._told_trades: dict[int, dict[TradeKey, tuple[Decimal, date]]] = defaultdict(dict)
@@ -675,17 +676,10 @@ class Oracle:
         now = self.world.now
         if position is None or position.id != data["id"]:
             return
-        if self._is_close_forgotten(key):
-            return  # it was asked for before the stream told of the position
+        if self._close_left_at[key] >= self._moved[key]:
+            return  # a list told of it, and its close has left: the gateway may have forgotten it
         if now - self._closed_at[key] < REENTRY_AFTER_S and self._must_be_flat_now(key):
             self._prompts["close", position.id] = Prompt(now, REENTRY_S, key, position.id)
-
-    def _is_close_forgotten(self, key: tuple[int, str]) -> bool:
-        """Whether the gateway has accepted a close of what is held now, and forgotten it."""
-        return any(
-            (account_id, contract_id) == key and at >= self._moved[key]
-            for at, account_id, contract_id in self._false_closes
-        )
 
     def _want_cancelled(self, order: Order) -> None:
         """An order is told that must not be."""
@@ -765,6 +759,7 @@ class Oracle:
             self._prompts.pop(("cancel", body["orderId"]), None)
         if path in (CLOSE, PARTIAL_CLOSE):
             closed = (body["accountId"], body["contractId"])
+            self._close_left_at[closed] = now
             for what, prompt in list(self._prompts.items()):
                 is_meant = what[0] == "close" and prompt.key == closed
                 if is_meant and now - self._asked_from(what, prompt) <= prompt.within_s:

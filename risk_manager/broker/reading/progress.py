@@ -19,7 +19,7 @@ LOOK_AGAIN_AFTER_SECONDS = (0.0, 1.0, *[2.0] * 8, 3.0, 5.0)
 ANSWERED_WITHIN_SECONDS = (1.0, 5.0, 10.0)
 """How long a routine pass has before a look drops it: more once looks have failed. A gateway that
 answers later than a look waits would otherwise never be read."""
-HALVES_BELONG_FOR = timedelta(seconds=10)
+POSITIONS_BELONG_FOR = timedelta(seconds=10)
 """Orders that can be read, while the positions are refused, are judged with positions read so long
 before. The gateway may go on to allow one read at a time for a minute."""
 ORDERS_BELONG_FOR = timedelta(seconds=3)
@@ -85,7 +85,7 @@ class ReadProgress:
     lists_without: int = 0  # lists of the login in a row that did not contain this account
     is_seen: bool = False
     owed: OwedParts = field(default_factory=OwedParts)
-    listed: tuple[datetime, tuple[PositionRecord, ...]] | None = None
+    listed_positions: tuple[datetime, tuple[PositionRecord, ...]] | None = None
     """The positions that were read without the orders, and when they were asked for."""
     listed_orders: tuple[datetime, tuple[OrderRecord, ...]] | None = None
     """The orders that were read without the positions, and when they were asked for."""
@@ -148,14 +148,14 @@ class ReadProgress:
     def prepare_one_by_one(self, parts: Parts, now: float) -> None:
         """Owe these parts, to be read one by one."""
         self.owed.renew(parts, now)
-        self.listed = self.listed_orders = None
+        self.listed_positions = self.listed_orders = None
         self.is_requested, self.look_due_at = False, math.inf
 
     def note_halves(self, reading: Reading) -> None:
         """Keep what a pass has read of the exposure so far, unless that is the whole of it."""
         positions, orders = reading.positions, reading.orders
         if positions is not None:
-            self.listed = (reading.asked_at, positions) if orders is None else None
+            self.listed_positions = (reading.asked_at, positions) if orders is None else None
         if orders is not None:
             self.listed_orders = (reading.asked_at, orders) if positions is None else None
 
@@ -165,16 +165,15 @@ class ReadProgress:
         Orders are only judged together with positions. Both count as of the earlier list. Where
         single parts are read in turn, that may be long ago.
         """
-        if reading.positions is None and reading.orders is not None and self.listed is not None:
-            asked_at, positions = self.listed
-            is_recent = timedelta(0) <= reading.asked_at - asked_at <= HALVES_BELONG_FOR
-            if Part.POSITIONS not in awaited and (is_recent or self.owed):
-                return replace(reading, asked_at=asked_at, positions=positions)
-        if reading.orders is None and reading.positions is not None and self.listed_orders:
-            asked_at, orders = self.listed_orders
-            is_recent = timedelta(0) <= reading.asked_at - asked_at <= ORDERS_BELONG_FOR
-            if Part.ORDERS not in awaited and is_recent:
-                return replace(reading, asked_at=asked_at, orders=orders)
+        at, positions, orders = reading.asked_at, reading.positions, reading.orders
+        if positions is None and orders is not None and Part.POSITIONS not in awaited:
+            known = self.listed_positions
+            if known is not None and (self.owed or _is_within(POSITIONS_BELONG_FOR, known[0], at)):
+                return replace(reading, asked_at=known[0], positions=known[1])
+        elif orders is None and positions is not None and Part.ORDERS not in awaited:
+            earlier = self.listed_orders
+            if earlier is not None and _is_within(ORDERS_BELONG_FOR, earlier[0], at):
+                return replace(reading, asked_at=earlier[0], orders=earlier[1])
         return reading
 
     def note_begun(self, parts: Iterable[Part], now: float, *, is_urgent: bool) -> None:
@@ -286,6 +285,10 @@ class ReadProgress:
             self.failures = 0
             if not self.is_absent:
                 self.freshness = ReadStatus(last_ok_at=at)
+
+
+def _is_within(length: timedelta, earlier: datetime, later: datetime) -> bool:
+    return timedelta(0) <= later - earlier <= length
 
 
 class ProgressByAccount(dict[int, ReadProgress]):

@@ -65,6 +65,8 @@ PER_FALSE_WORD_S = 5.0
 """One reading more for each cancel of an order that was confirmed and did not take. While the
 daemon's last word of an order is Cancelled, only a list or the stream can tell it otherwise: the
 time counts from then. One more too for each close that was confirmed and did not take."""
+LIST_LAG_S = 2.0
+"""A list asked for within this after a word of the stream may be the older of the two."""
 REENTRY_S = 0.5
 """From the word of a position that must not be, where one was closed a moment ago, to the request
 that closes it: whatever becomes of the read-backs of the close before."""
@@ -177,6 +179,8 @@ class Oracle:
         # What the daemon was told.
         self._told_net: dict[tuple[int, str], int] = {}
         self._told_at: dict[tuple[int, str], float] = {}
+        self._streamed_at: dict[tuple[int, str], float] = {}
+        self._doubted: set[tuple[int, str]] = set()
         self._told_orders: dict[int, float] = {}  # alive by the last word of them, and since when
         self._told_ended: dict[int, float] = {}  # that live, and were told to have ended
         self._false_words: Counter[int] = Counter()
@@ -368,6 +372,7 @@ class Oracle:
             return
         match kind:
             case "position":
+                self._streamed_at[data["accountId"], data["contractId"]] = self.world.now
                 self._told_position(data, self.world.now)
                 self._want_closed(data)
             case "trade":
@@ -431,6 +436,13 @@ class Oracle:
         if as_of < self._told_at.get(key, -1e9):
             return
         net = data["size"] if data["type"] == 1 else -data["size"]
+        # A list that differs from what the stream said just before may be the older of the two.
+        may_be_older = as_of < self._streamed_at.get(key, -1e9) + LIST_LAG_S
+        is_streamed = self._streamed_at.get(key) == as_of == self.world.now
+        if is_streamed or not may_be_older:
+            self._doubted.discard(key)
+        elif self._told_net.get(key) != net:
+            self._doubted.add(key)
         if self._told_net.get(key) != net:
             self._told_at[key] = self.world.now
         self._told_net[key] = net
@@ -502,7 +514,9 @@ class Oracle:
         prices = self._told_prices.get(key[1])
         if not net or position is None or prices is None or self._told_net.get(key) != net:
             return None
-        if not self._knows_the_price(key) or not self.may_know_the_tick(key[1]):
+        if key in self._doubted or not self._knows_the_price(key):
+            return None
+        if not self.may_know_the_tick(key[1]):
             return None
         if self._told_prices_at[key[1]] < self._life_since:
             return None  # prices do not outlive a restart

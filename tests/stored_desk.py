@@ -145,6 +145,27 @@ def tamper(path: Path, sql: str, *values: Any) -> None:
         connection.close()
 
 
+def lose_rows_from_index(database: Path, index: str) -> None:
+    """Make an index of a stopped database forget every row of its table."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        entry = connection.execute(
+            "SELECT * FROM sqlite_master WHERE name = ?", (index,)
+        ).fetchone()
+        table = entry[2]
+        columns = ", ".join(r[1] for r in connection.execute(f"PRAGMA table_info({table})"))
+        kept = connection.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - the schema's own names
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_master WHERE name = ?", (index,))
+    assert kept
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        places = ", ".join("?" * len(kept[0]))
+        put = f"INSERT INTO {table} ({columns}) VALUES ({places})"  # noqa: S608
+        connection.executemany(put, kept)
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", entry)
+
+
 def garble(database: Path, name: str) -> None:
     """Make nonsense of the first page of a table or an index of a stopped database."""
     with closing(sqlite3.connect(database)) as connection:

@@ -64,6 +64,7 @@ class FileCheck:
             with open_reader(self._path) as self._reader:
                 self._reader.execute("PRAGMA cell_size_check = 1")
                 schema.check_quickly(self._reader, self._path)
+                schema.check_indexes(self._reader, self._path)
         except DatabaseCorrupt as error:
             return str(error)
         except (sqlite3.Error, UnicodeDecodeError) as error:

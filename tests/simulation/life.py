@@ -212,6 +212,7 @@ class Life:
         )
         await self._agree_on_the_time()
         book = self.plant.rulebook(world.book())
+        await self.store.checked()
         state = self.plant.state(await self.store.restore(book, self.clock.now()))
         calls = [at for account in state.accounts.values() for at in account.brake.calls]
         self.lanes.take_up(self.clock.now() - at for at in calls)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from desk import MORNING
-from stored_desk import at, garble, opened, rows, stored_desk
+from stored_desk import at, garble, lose_rows_from_index, opened, rows, stored_desk
 from stored_rows import audit_tail
 
 from risk_manager.domain.locks import Lock
@@ -69,6 +69,29 @@ async def test_damage_that_no_start_reads_is_found_before_anything_is_judged(
         await store.checked()
         assert store.opened_as is OpenedAs.CORRUPT
         assert store.needs_reconciling
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "lockouts_in_force",
+        "lockouts_by_account",
+        "timers_by_account",
+        "intents_open",
+        "intents_by_time",
+        "trades_by_day",
+    ],
+)
+async def test_an_index_that_misses_rows_of_its_table_is_damage(
+    stopped: tuple[Path, Lock], index: str
+) -> None:
+    """Each table by itself agrees with its seal, but a start reads them by these indexes."""
+    folder, lock = stopped
+    lose_rows_from_index(folder / "state.db", index)
+    async with at(folder) as store:
+        await store.checked()
+        await is_begun_anew(store, lock)
+        assert "index" in store.opened_why or "malformed" in store.opened_why
 
 
 @pytest.mark.parametrize("name", ["enforcement_log", "intents", "intents_open", "orders"])

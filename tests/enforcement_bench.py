@@ -20,7 +20,7 @@ from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.rule import Rule
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
-from risk_manager.engine.account_updates import is_for_news
+from risk_manager.engine.disputes import is_for_news
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
 from risk_manager.pipeline import Pipeline

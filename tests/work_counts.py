@@ -46,7 +46,7 @@ from risk_manager.domain.events import (
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.engine import turn
-from risk_manager.engine.account_updates import is_for_news
+from risk_manager.engine.disputes import is_for_news
 from risk_manager.feed.server import FeedServer
 from risk_manager.pipeline import Pipeline
 from risk_manager.rules import RULES

@@ -45,7 +45,7 @@ from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import AnyEvent, Hub
 from risk_manager.domain.records import AccountRecord
 from risk_manager.domain.state import State
-from risk_manager.engine.account_updates import is_for_news
+from risk_manager.engine.disputes import is_for_news
 from risk_manager.feed.admin import AdminChannel
 from risk_manager.feed.day_curve import DayCurve
 from risk_manager.feed.messages import LastDrill, Vitals, Waiting

@@ -41,14 +41,18 @@ from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.scope import in_scope
 from risk_manager.domain.state import HubStatus, State
 from risk_manager.domain.trading_calendar import DayWindow
-from risk_manager.engine import account_updates as accounts
 from risk_manager.engine import (
     attempts,
     cancel_all,
     data_health,
     day_results,
+    disputes,
+    listed_orders,
     quote_belief,
     rule_migration,
+    stated_accounts,
+    stated_orders,
+    stated_positions,
     unproven_cancels,
 )
 from risk_manager.engine.locking import (
@@ -177,7 +181,7 @@ def _account_event(
             heard = layered.plus(account.heard, event.contract_id, event.at)
             account = fast_replace(account, heard=heard)
             contract = state.contracts.get(event.contract_id)
-            account = accounts.with_position(account, event, event.at, contract)
+            account = stated_positions.with_position(account, event, event.at, contract)
             account = attempts.with_end_shown(account, event.contract_id, event.at, by_stream=True)
             return lower_ceilings(account)
         case OrderChanged():
@@ -185,13 +189,15 @@ def _account_event(
             told_at = account.heard.get(key)
             heard = layered.plus(account.heard, key, event.at)
             account = fast_replace(account, heard=heard)
-            after = accounts.with_order(account, event, event.at, told_at)
+            after = stated_orders.with_order(account, event, event.at, told_at)
             return unproven_cancels.reported_over(account, after, event)
         case TradeExecuted():
             return _executed(state, account, (event,), event.at, facts)
         case AccountChanged():
             heard = layered.plus(account.heard, "account", event.at)
-            account = accounts.with_record(fast_replace(account, heard=heard), event, event.at)
+            account = stated_accounts.with_record(
+                fast_replace(account, heard=heard), event, event.at
+            )
             return _without_orphans(state, account, facts)
         case AccountReported():
             return _without_orphans(state, _reported(state, account, event, facts), facts)
@@ -248,7 +254,10 @@ def _resolved(state: State, event: ContractResolved) -> State:
     for account in state.accounts.values():
         held = account.positions.get(contract.id)
         if held is not None:
-            positions = {**account.positions, contract.id: accounts.revalued(held, contract)}
+            positions = {
+                **account.positions,
+                contract.id: stated_positions.revalued(held, contract),
+            }
             state = with_account(state, account, fast_replace(account, positions=positions))
     return state
 
@@ -385,18 +394,20 @@ def _executed(
             )
     account = fast_replace(account, ledger=ledger)
     account = day_results.with_late_trades(account, before, state.rulebook, at)
-    return accounts.averaged(account, state.contracts)
+    return stated_positions.averaged(account, state.contracts)
 
 
 def _reported(state: State, account: Account, event: AccountReported, facts: list[Fact]) -> Account:
     if event.account is not None:
-        account = accounts.with_record_reported(account, event.account, event.asked_at, event.at)
+        account = stated_accounts.with_record_reported(
+            account, event.account, event.asked_at, event.at
+        )
     if event.trades is not None:
         trades = day_results.recent(event, account.trading_date, state.rulebook.day)
         account = _executed(state, account, trades, event.at, facts, as_of=event.asked_at)
         account = day_results.with_report(account, event, state.rulebook)
     if event.positions is not None:
-        account = accounts.with_positions_reported(
+        account = stated_positions.with_positions_reported(
             account, event.positions, event.asked_at, event.at, state.contracts
         )
         for attempt in tuple(account.attempts.values()):
@@ -406,8 +417,8 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
     if event.orders is not None:
         orders = event.orders
         if event.positions is None:
-            orders = accounts.judgeable_without_positions(account, orders)
-        listed = accounts.with_orders_reported(account, orders, event.asked_at, event.at)
+            orders = listed_orders.judgeable_without_positions(account, orders)
+        listed = listed_orders.with_orders_reported(account, orders, event.asked_at, event.at)
         account = unproven_cancels.doubted_over(account, listed, event.at)
     if event.positions is not None and event.orders is not None:
         horizon = event.asked_at - HEARD_FOR
@@ -415,7 +426,7 @@ def _reported(state: State, account: Account, event: AccountReported, facts: lis
         account = fast_replace(
             account, reported_at=event.at, reported_as_of=event.asked_at, heard=heard
         )
-        account = accounts.without_disputes(account, event.asked_at)
+        account = disputes.without_disputes(account, event.asked_at)
     return account
 
 

@@ -22,9 +22,11 @@ from risk_manager.domain.holdings import Position
 from risk_manager.domain.records import PositionRecord, PositionType
 from risk_manager.domain.state import State
 from risk_manager.domain.symbols import Contract
-from risk_manager.engine import account_updates as accounts
 from risk_manager.engine import unproven_cancels
+from risk_manager.engine.disputes import is_for_news
 from risk_manager.engine.locking import lower_ceilings
+from risk_manager.engine.stated_orders import without_order
+from risk_manager.engine.stated_positions import with_position
 
 # The pause before a call is repeated: counted from the answer, or, where the outcome is unknown,
 # from the sending. While the exchange is known to be shut the pauses are longer.
@@ -91,13 +93,13 @@ def _ended_by(state: State, account: Account, attempt: Attempt, event: ActionSet
     """
     action = attempt.action
     if event.outcome is Outcome.GONE and isinstance(action, CancelOrder | MoveStop):
-        if accounts.is_for_news(account, action, event.at):
+        if is_for_news(account, action, event.at):
             return account
-        return accounts.without_order(account, action.order_id, event.at)
+        return without_order(account, action.order_id, event.at)
     if event.outcome is not Outcome.DONE or not event.verified:
         return account
     if isinstance(action, CancelOrder) and _is_left_out(account, action.key, attempt.asked_at):
-        return accounts.without_order(account, action.order_id, event.at)
+        return without_order(account, action.order_id, event.at)
     if isinstance(action, ClosePosition | ReducePosition):
         held = account.positions.get(action.contract_id)
         keep = action.keep if isinstance(action, ReducePosition) else 0
@@ -127,7 +129,7 @@ def _with_size(
         size=size,
         average_price=held.average_price if held.average_stated else None,
     )
-    return lower_ceilings(accounts.with_position(account, record, at, contract))
+    return lower_ceilings(with_position(account, record, at, contract))
 
 
 def _is_left_out(account: Account, key: str, asked_at: datetime) -> bool:
@@ -175,7 +177,7 @@ def _pause(state: State, account: Account, event: ActionSettled, attempt: Attemp
     match event.outcome:
         case Outcome.REFUSED:
             return REFUSED_PAUSES[min(attempt.refused, len(REFUSED_PAUSES)) - 1]
-        case Outcome.GONE if accounts.is_for_news(account, attempt.action, event.at):
+        case Outcome.GONE if is_for_news(account, attempt.action, event.at):
             return NOT_KNOWN_YET_PAUSES[min(attempt.tries, len(NOT_KNOWN_YET_PAUSES)) - 1]
         case Outcome.UNSENT:
             return growing

@@ -22,7 +22,7 @@ from risk_manager.domain.account import Account
 from risk_manager.domain.decisions import Action
 from risk_manager.domain.events import AccountOpened, AnyEvent, Hub, Tick
 from risk_manager.domain.state import State
-from risk_manager.engine.account_updates import is_for_news
+from risk_manager.engine.disputes import is_for_news
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
 from risk_manager.pipeline import Enforcer as Submits

@@ -19,8 +19,8 @@ from risk_manager.domain.events import (
     TradeExecuted,
 )
 from risk_manager.domain.state import State
-from risk_manager.engine.fold import is_day_over
 from risk_manager.engine.step import Step
+from risk_manager.engine.trading_day import is_day_over
 from risk_manager.engine.turn import ENDS_NO_ACTION, SHARES_A_TURN, Judged, Turn
 from risk_manager.right_of_way import RightOfWay
 

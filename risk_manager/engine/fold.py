@@ -1,13 +1,12 @@
 """Applies each event to the state, before any rule judges it."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from risk_manager.domain import fill_attribution, layered
+from risk_manager.domain import layered
 from risk_manager.domain.account import Account
-from risk_manager.domain.decisions import Alarm, DayReset, Fact, LockCleared, Outcome, Severity
+from risk_manager.domain.decisions import Alarm, Fact, Outcome, Severity
 from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.events import (
     AccountChanged,
@@ -32,18 +31,12 @@ from risk_manager.domain.events import (
 )
 from risk_manager.domain.executions import Execution
 from risk_manager.domain.fast_replace import fast_replace
-from risk_manager.domain.health_issue import CLOCK_AHEAD, IssueKind
-from risk_manager.domain.holdings import Position
-from risk_manager.domain.locks import MANUAL_ID, Lock, LockKind, LockPolicy, Release
+from risk_manager.domain.health_issue import IssueKind
 from risk_manager.domain.money import dollars
 from risk_manager.domain.records import TradeRecord
-from risk_manager.domain.rulebook import Rulebook
-from risk_manager.domain.scope import in_scope
 from risk_manager.domain.state import HubStatus, State
-from risk_manager.domain.trading_calendar import DayWindow
 from risk_manager.engine import (
     attempts,
-    cancel_all,
     data_health,
     day_results,
     disputes,
@@ -55,14 +48,18 @@ from risk_manager.engine import (
     stated_positions,
     unproven_cancels,
 )
+from risk_manager.engine.accounts import with_account
+from risk_manager.engine.admin_orders import obeyed
 from risk_manager.engine.locking import (
-    close_down,
     lower_ceilings,
-    manual_id,
-    put_lock,
-    unlocked_by_admin,
 )
 from risk_manager.engine.settlement import settled
+from risk_manager.engine.trading_day import (
+    day_in_force,
+    with_day_turned,
+    with_leap,
+    with_locks_ended,
+)
 
 # After a gap this long, the next price may mean that the market is open again.
 PRICES_STOPPED = timedelta(seconds=5)
@@ -96,7 +93,7 @@ def fold(state: State, event: AnyEvent) -> Folded:
     A quote never does: ask `is_day_over` before one is applied.
     """
     if event.at - state.now >= LEAP:
-        state = _leapt(state, event.at)
+        state = with_leap(state, event.at)
     if type(event) is QuoteChanged:
         return _quote(state, event)
     if event.at > state.now:
@@ -105,12 +102,12 @@ def fold(state: State, event: AnyEvent) -> Folded:
         state = fast_replace(state, lead=event.lead)
     facts: list[Fact] = []
     if state.now >= state.day.ends_at:
-        state = fast_replace(state, day=_day_in_force(state, state.rulebook), ranges={})
+        state = fast_replace(state, day=day_in_force(state, state.rulebook), ranges={})
     if state.doubted and type(event) is Tick:
         state = quote_belief.settled(state)
     state, touched = _apply(state, event, facts)
-    state = _turn_day(state, facts)
-    state = _end_locks(state, facts)
+    state = with_day_turned(state, facts)
+    state = with_locks_ended(state, facts)
     if type(event) is Tick:
         state = data_health.looked(state, facts)
     return Folded(state, touched, tuple(facts))
@@ -204,7 +201,7 @@ def _account_event(
         case ActionSettled():
             return settled(state, account, event, facts)
         case AdminAsked():
-            return _admin(state, account, event, facts)
+            return obeyed(state, account, event, facts)
 
 
 # --- the market -----------------------------------------------------------------------------------
@@ -265,7 +262,7 @@ def _resolved(state: State, event: ContractResolved) -> State:
 def _rulebook(state: State, event: RulebookReplaced, facts: list[Fact]) -> State:
     book = event.rulebook
     roots = {c: book.symbols.root(c, state.contracts.get(c)) for c in state.roots}
-    state = fast_replace(state, rulebook=book, day=_day_in_force(state, book), roots=roots)
+    state = fast_replace(state, rulebook=book, day=day_in_force(state, book), roots=roots)
     for account in state.accounts.values():
         rule_ids = book.acting(account.id)
         kept = rule_migration.handed_on(account, rule_ids, state.now, facts)
@@ -436,220 +433,3 @@ def _without_orphans(state: State, account: Account, facts: list[Fact]) -> Accou
     return rule_migration.without_orphans(
         account, state.rulebook.acting(account.id), state.now, facts
     )
-
-
-def _admin(state: State, account: Account, event: AdminAsked, facts: list[Fact]) -> Account:
-    now = state.now
-    match event.verb:
-        case "lock":
-            lock = Lock(
-                account_id=account.id,
-                scope=event.scope,
-                rule_id=manual_id(account, event),
-                kind=LockKind.MANUAL,
-                policy=LockPolicy(event.policy),
-                release=Release.MANUAL if event.until is None else Release.TIME,
-                reason=event.reason,
-                set_at=now,
-                expires_at=event.until,
-                trading_date=state.day.date,
-                trigger=event.actor,
-            )
-            return put_lock(state, account, lock, facts)
-        case "lock_day":
-            lock = Lock(
-                account_id=account.id,
-                scope=event.scope,
-                rule_id=event.rule_id or MANUAL_ID,
-                kind=LockKind.HARD,
-                policy=LockPolicy(event.policy),
-                release=Release.RESET,
-                reason=event.reason,
-                set_at=now,
-                expires_at=state.day.ends_at,
-                trading_date=state.day.date,
-                trigger=event.actor,
-                admin_may_clear=False,
-            )
-            return put_lock(state, account, lock, facts)
-        case "unlock":
-            return unlocked_by_admin(state, account, event, facts)
-        case "flatten":
-            chosen = [c for c in account.contract_ids() if in_scope(event.scope, state.root(c), c)]
-            return close_down(account, chosen, now, MANUAL_ID, event.reason)
-        case "cancel_all":
-            return cancel_all.with_called_off(account, event, state.root)
-
-
-# --- time -----------------------------------------------------------------------------------------
-
-
-def _leapt(state: State, now: datetime) -> State:
-    """Note a forward jump of the clock on every attempt in flight.
-
-    Otherwise the jump would count as waiting time, the attempt would be taken for lost, and it
-    would be sent a second time.
-    """
-    for account in state.accounts.values():
-        attempts = {
-            key: fast_replace(attempt, leapt_at=now)
-            for key, attempt in account.attempts.items()
-            if attempt.in_flight
-        }
-        if attempts:
-            counted = fast_replace(account, attempts={**account.attempts, **attempts})
-            state = with_account(state, account, counted)
-    return state
-
-
-def _is_ahead(state: State) -> bool:
-    """Whether our clock is ahead of the gateway's; while it is, no lock and no day ends by it."""
-    ahead = state.health_issues.get(CLOCK_AHEAD) if state.health_issues else None
-    return ahead is not None and ahead.stands
-
-
-def is_day_over(state: State, now: datetime) -> bool:
-    """Whether a new trading day has begun that no event has started yet."""
-    return now >= state.day.ends_at and not _is_ahead(state)
-
-
-def _day_in_force(state: State, book: Rulebook) -> DayWindow:
-    """Return the trading day in force. It does not turn by a clock that is ahead."""
-    last = state.day.ends_at - timedelta.resolution
-    return book.day.window(min(state.now, last) if _is_ahead(state) else state.now)
-
-
-def _turn_day(state: State, facts: list[Fact]) -> State:
-    for account in state.accounts.values():
-        if account.trading_date > state.day.date:
-            state = _redated(state, account)
-        if account.trading_date >= state.day.date:
-            continue
-        state = _told_redated(state, account, "")
-        old = account.trading_date
-        totals = account.ledger.day(old)
-        cleared = sum(
-            lock.release is Release.RESET and lock.trading_date < state.day.date
-            for lock in account.locks.values()
-        )
-        facts.append(
-            DayReset(
-                at=state.now,
-                account_id=account.id,
-                old_date=old.isoformat(),
-                new_date=state.day.date.isoformat(),
-                previous_net=totals.net,
-                previous_executions=totals.executions,
-                locks_cleared=cleared,
-            )
-        )
-        account = day_results.with_day_ended(account, state)
-        turned = fast_replace(
-            account,
-            trading_date=state.day.date,
-            ledger=account.ledger.forget_before(old).carried_over(
-                state.rulebook.day, old, state.day.date
-            ),
-            breaches={
-                k: b for k, b in account.breaches.items() if b.active or b.trading_date >= old
-            },
-        )
-        turned = fill_attribution.without_older(turned, state.day.starts_at - timedelta(days=4))
-        state = with_account(state, account, turned)
-    return state
-
-
-def _redated(state: State, account: Account) -> State:
-    """Date an account back to today if its trading date has not begun; its trades count today."""
-    ahead, today = account.trading_date, state.day.date
-    ledger = account.ledger
-    for execution in ledger.entries.values():
-        if execution.trading_date > today:
-            ledger = ledger.record(fast_replace(execution, trading_date=today))
-    state = with_account(state, account, fast_replace(account, trading_date=today, ledger=ledger))
-    return _told_redated(
-        state,
-        account,
-        f"the account was dated {ahead}, which has not begun: a clock was ahead, or the hour of "
-        f"the reset was another. It is dated {today} again",
-    )
-
-
-def _told_redated(state: State, account: Account, reason: str) -> State:
-    key = (IssueKind.CLOCK_TURNED, account.id, "dated")
-    if not reason and key not in state.health_issues:
-        return state
-    kind, account_id, subject = key
-    issue = HealthIssueChanged(
-        at=state.now, doubt=kind, account_id=account_id, subject=subject, reason=reason
-    )
-    return data_health.with_issue(state, issue)
-
-
-_ENDED_BY = {Release.RESET: "daily_reset", Release.SESSION_START: "session_start"}
-
-
-def _end_locks(state: State, facts: list[Fact]) -> State:
-    if _is_ahead(state):
-        return state
-    for account in state.accounts.values():
-        if not account.locks:
-            continue
-        over = [x for x in account.locks.values() if x.is_over(state.now, state.day.date)]
-        if not over:
-            continue
-        for lock in over:
-            by = _ENDED_BY.get(lock.release, "timer_expiry")
-            facts.append(LockCleared(at=state.now, lock=lock, cleared_by=by))
-        keys = {lock.key for lock in over}
-        locks = {k: v for k, v in account.locks.items() if k not in keys}
-        state = with_account(state, account, fast_replace(account, locks=locks))
-    return state
-
-
-# --- state ----------------------------------------------------------------------------------------
-
-
-def with_account(state: State, before: Account | None, after: Account) -> State:
-    """Return the state with one account replaced and the index of holders updated."""
-    if after is before:
-        return state
-    if after.ceilings and not any(
-        lock.policy is LockPolicy.NO_ENTRIES for lock in after.locks.values()
-    ):
-        after = fast_replace(after, ceilings={})
-    holders: Mapping[str, tuple[int, ...]] = state.holders
-    old: Mapping[str, Position] = before.positions if before is not None else {}
-    if after.positions is not old:
-        holders = _holders(holders, after.id, old.keys(), after.positions.keys())
-    roots = state.roots
-    unknown = [c for c in after.contract_ids() if c not in roots]
-    if unknown:
-        symbols = state.rulebook.symbols
-        roots = {**roots, **{c: symbols.root(c, state.contracts.get(c)) for c in unknown}}
-    state = fast_replace(
-        state, accounts={**state.accounts, after.id: after}, holders=holders, roots=roots
-    )
-    if state.doubted and after.positions is not old:
-        state = quote_belief.entered(state, after.positions)
-    return state
-
-
-def _holders(
-    holders: Mapping[str, tuple[int, ...]],
-    account_id: int,
-    old: AbstractSet[str],
-    new: AbstractSet[str],
-) -> Mapping[str, tuple[int, ...]]:
-    if old == new:
-        return holders
-    changed = dict(holders)
-    for contract_id in sorted(new - old):
-        changed[contract_id] = (*changed.get(contract_id, ()), account_id)
-    for contract_id in old - new:
-        left = tuple(a for a in changed.get(contract_id, ()) if a != account_id)
-        if left:
-            changed[contract_id] = left
-        else:
-            changed.pop(contract_id, None)
-    return changed

@@ -35,9 +35,10 @@ from risk_manager.domain.scope import in_scope
 from risk_manager.domain.state import State
 from risk_manager.domain.view import View
 from risk_manager.engine import cancel_all, left_behind, unproven_cancels
+from risk_manager.engine.accounts import with_account
 from risk_manager.engine.actions import act
 from risk_manager.engine.exit_placement import tidied
-from risk_manager.engine.fold import fold, with_account
+from risk_manager.engine.fold import fold
 from risk_manager.engine.lock_enforcement import demands
 from risk_manager.engine.locking import close_down, put_lock
 from risk_manager.engine.quiet_bands import is_within_quiet_band, keep_quiet_band

@@ -17,8 +17,8 @@ from risk_manager.domain.events import (
 from risk_manager.domain.fast_replace import fast_replace
 from risk_manager.domain.state import State
 from risk_manager.engine import attempts
+from risk_manager.engine.accounts import with_account
 from risk_manager.engine.exit_placement import cut_subject
-from risk_manager.engine.fold import with_account
 from risk_manager.engine.left_behind import subject_of as left_subject
 from risk_manager.engine.step import Step, step
 

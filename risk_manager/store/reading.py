@@ -12,7 +12,7 @@ from risk_manager.domain.call_brake import Brake
 from risk_manager.domain.locks import Lock, Release
 from risk_manager.domain.rulebook import Rulebook
 from risk_manager.domain.state import State
-from risk_manager.engine.fold import with_account
+from risk_manager.engine.accounts import with_account
 from risk_manager.engine.stated_positions import revalued
 from risk_manager.store import audit, rows
 from risk_manager.store.rows import Row, decimal, instant, maybe_bool, maybe_instant

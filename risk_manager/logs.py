@@ -9,7 +9,6 @@ import logging
 import logging.handlers
 import os
 import queue
-import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -18,11 +17,11 @@ from io import FileIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
-from urllib.parse import quote
 
 import structlog
 
-MASK = "[redacted]"
+from risk_manager.redaction import TEXT_LIMIT, masked, redact, redacted, text_of, timestamp
+
 FILES = ("daemon", "enforcement", "api", "error")
 ENFORCEMENT_LOGGERS = ("risk_manager.enforcement", "risk_manager.broker.enforcement")
 API_LOGGERS = (
@@ -36,109 +35,6 @@ NOISY_LOGGERS = (
 QUEUE_LIMIT = 10_000
 REPEATS_SHOWN = 3
 REPEAT_WINDOW_S = 5.0
-_TEXT_LIMIT = 20_000
-_DEPTH_LIMIT = 6
-_ITEMS_LIMIT = 200
-
-# --- redaction -------------------------------------------------------------------------------
-
-_SECRET_KEY = re.compile(
-    r"token|secret|passw|passphrase|api_?-?key|authorization|credential|jwt|cookie|login_?key",
-    re.IGNORECASE,
-)
-# Keys such as token_expires_at hold a time or a count, never a secret.
-_HARMLESS_KEY = re.compile(r"(_at|_s|_ms|_age|_count|_left)$")
-_KEY_WORDS = (
-    r"(?:access_?token|refresh_?token|id_?token|token|api_?-?key|login_?key|password|passwd"
-    r"|passphrase|secret|jwt|authorization)"
-)
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,2}"), MASK),
-    (re.compile(r"risk-manager-(?:feed|admin)-[A-Za-z0-9_-]{43}"), MASK),
-    (re.compile(r"\b(Bearer|Basic)(\s+|%20)[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {MASK}"),
-    # "token": "abc", 'apiKey': 'abc', also with the quotes escaped once more
-    (
-        re.compile(
-            rf"""({_KEY_WORDS}\\?["']\s*[:=]\s*(?:b|SecretStr\()?\\?["'])[^"'\\]+""",
-            re.IGNORECASE,
-        ),
-        rf"\1{MASK}",
-    ),
-    # access_token=abc, api_key: abc
-    (
-        re.compile(
-            rf"""({_KEY_WORDS}\s*(?:=|:\s|%3D)\s*(?:b?["'])?)(?!\[redacted)[^\s"'&,;)\]}}\\]+""",
-            re.IGNORECASE,
-        ),
-        rf"\1{MASK}",
-    ),
-)
-_SHORTEST_SECRET = 5
-_secrets: tuple[str, ...] = ()
-
-
-def conceal(value: str) -> None:
-    """Mask this value from now on wherever it appears, URL- or JSON-encoded forms included.
-
-    Values too short to tell from ordinary words are not masked.
-    """
-    global _secrets  # one process, one set of secrets: every log and every error must know them
-    if len(value) < _SHORTEST_SECRET:
-        return
-    forms = {value, quote(value, safe=""), quote(value), json.dumps(value)[1:-1], repr(value)[1:-1]}
-    _secrets = tuple(sorted({*_secrets, *forms}, key=len, reverse=True))
-
-
-def redact(text: str) -> str:
-    """Return the text with known secrets masked, and all that looks like a token or a key."""
-    for secret in _secrets:
-        if secret in text:
-            text = text.replace(secret, MASK)
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
-    return text
-
-
-def redacted(value: Any, depth: int = 0) -> Any:
-    """Return any value as JSON-ready data, with secrets masked by key and by value."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return _masked(value)
-    if depth < _DEPTH_LIMIT:
-        if isinstance(value, Mapping):
-            return {
-                redact(str(key)): MASK
-                if item is not None and _is_secret_key(str(key))
-                else redacted(item, depth + 1)
-                for key, item in list(value.items())[:_ITEMS_LIMIT]
-            }
-        if isinstance(value, list | tuple | set | frozenset):
-            return [redacted(item, depth + 1) for item in list(value)[:_ITEMS_LIMIT]]
-    if isinstance(value, datetime):
-        return _timestamp(value)
-    return _masked(_text(value))
-
-
-def _is_secret_key(key: str) -> bool:
-    return _SECRET_KEY.search(key) is not None and _HARMLESS_KEY.search(key) is None
-
-
-def _masked(text: str) -> str:
-    """Return the text masked and cut. The second cut removes a secret that the first divided."""
-    return redact(text[: 2 * _TEXT_LIMIT])[:_TEXT_LIMIT]
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception as error:  # a broken __str__ must not break the log
-        return f"<{type(value).__name__}: {type(error).__name__} when shown>"
-
-
-def _timestamp(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
 
 # --- from the logger into the queue ----------------------------------------------------------
 
@@ -157,11 +53,11 @@ class _Intake(logging.handlers.QueueHandler):
         fields: dict[str, Any] = {}
         if isinstance(record.msg, dict):
             fields.update(record.msg)
-            event = _text(fields.pop("event", ""))
+            event = text_of(fields.pop("event", ""))
             args = fields.pop("positional_args", None)
             exc_info = fields.pop("exc_info", None) or record.exc_info
         else:
-            event, args, exc_info = _text(record.msg), record.args, record.exc_info
+            event, args, exc_info = text_of(record.msg), record.args, record.exc_info
             extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
             fields.update(extra)
         for private in ("_record", "_logger", "_name", "_from_structlog"):
@@ -197,7 +93,7 @@ def _formatted(event: str, args: Any) -> str:
     try:
         return str(event % args)
     except Exception:  # a call with wrong placeholders is still logged
-        return f"{event} {_text(args)}"
+        return f"{event} {text_of(args)}"
 
 
 def _frozen(value: Any) -> Any:
@@ -299,18 +195,18 @@ class _Writer(logging.Handler):
             self.dropped += 1
 
     def _write(self, record: logging.LogRecord) -> None:
-        event = _masked(str(record.msg))
+        event = masked(str(record.msg))
         fields: dict[str, Any] = redacted(getattr(record, "fields", {}))
         exc = getattr(record, "exc", None)
         is_enforcement = record.name.startswith(ENFORCEMENT_LOGGERS)
         if not is_enforcement and record.levelno < logging.ERROR:
-            shown, left_out = self._repeats.passes(record, event, _text(fields))
+            shown, left_out = self._repeats.passes(record, event, text_of(fields))
             if not shown:
                 return
             if left_out:
                 fields["repeated"] = left_out
         line: dict[str, Any] = {
-            "ts": _timestamp(datetime.fromtimestamp(record.created, UTC)),
+            "ts": timestamp(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": event,
@@ -318,15 +214,15 @@ class _Writer(logging.Handler):
             **{k: v for k, v in fields.items() if k not in ("level", "logger", "ts", "timestamp")},
         }
         if exc:
-            line["exc"] = redact(exc[-2 * _TEXT_LIMIT :])[-_TEXT_LIMIT:]
+            line["exc"] = redact(exc[-2 * TEXT_LIMIT :])[-TEXT_LIMIT:]
         if stack := getattr(record, "stack", None):
-            line["stack"] = redact(stack[-2 * _TEXT_LIMIT :])[-_TEXT_LIMIT:]
+            line["stack"] = redact(stack[-2 * TEXT_LIMIT :])[-TEXT_LIMIT:]
         lost = self._lost()
         if lost > self._lost_reported:
             line["lines_lost"] = lost - self._lost_reported
             self._lost_reported = lost
         plain = _readable(line)
-        text = json.dumps(line, ensure_ascii=False, default=_text) if self._as_json else plain
+        text = json.dumps(line, ensure_ascii=False, default=text_of) if self._as_json else plain
         for name in self._where(record, is_enforcement):
             file = self._files.get(name)
             if file is not None:
@@ -361,7 +257,7 @@ def _readable(line: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=_text)
+    text = value if isinstance(value, str) else json.dumps(value, default=text_of)
     return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
 
 

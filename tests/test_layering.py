@@ -31,17 +31,18 @@ MAY_IMPORT = {
     "feed": {"domain", "engine", "clock", "async_closing", "right_of_way"},
     "settings": {"domain", "rules"},
     "whatif": {"domain", "engine"},
-    "alerts": {"domain", "engine", "clock", "logs", "right_of_way", "settings"},
+    "alerts": {"domain", "engine", "clock", "redaction", "right_of_way", "settings"},
     "metrics": {"domain", "engine", "async_closing", "right_of_way"},
-    "logs": set(),
+    "logs": {"redaction"},
+    "redaction": set(),
     "practice": set(),
     "dashboard": {"feed"},
     "admin": {
         "settings", "feed", "store", "domain", "engine", "rules", "clock", "logs", "alerts",
-        "whatif",
+        "redaction", "whatif",
     },
     "console": {
-        "admin", "dashboard", "domain", "feed", "logs", "service", "settings", "whatif",
+        "admin", "dashboard", "domain", "feed", "redaction", "service", "settings", "whatif",
     },
     "drill": {
         "admin", "broker", "clock", "daemon", "domain", "feed", "practice", "rules", "settings",
@@ -51,7 +52,7 @@ MAY_IMPORT = {
     },
     "cli": {
         "instance_lock", "daemon", "demo", "drill", "dashboard", "console", "feed", "settings",
-        "admin", "practice", "logs", "domain", "alerts", "service", "whatif",
+        "admin", "practice", "logs", "domain", "alerts", "redaction", "service", "whatif",
     },
     "demo": {"instance_lock", "daemon", "practice", "settings", "dashboard", "feed", "logs"},
 }  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
-from risk_manager import logs
+from risk_manager import logs, redaction
 from risk_manager.feed.tokens import ADMIN_TOKEN, FEED_TOKEN, issue_token
 
 CANARY = 'canary/secret "key"+1'
@@ -126,7 +126,7 @@ class StdlibLogger:
     [structlog.get_logger("daemon"), StdlibLogger("pysignalr.transport"), StdlibLogger("daemon")],
 )
 def test_no_secret_gets_out_at_debug(tmp_path: Path, log: Any) -> None:
-    logs.conceal(CANARY)
+    redaction.conceal(CANARY)
     screen = io.StringIO()
     with logs.Logs(tmp_path, level="DEBUG", console=screen) as running:
         leak_everywhere(log)
@@ -140,28 +140,28 @@ def test_no_secret_gets_out_at_debug(tmp_path: Path, log: Any) -> None:
 
 
 def test_plain_lines_are_masked_too(tmp_path: Path) -> None:
-    logs.conceal(CANARY)
+    redaction.conceal(CANARY)
     with logs.Logs(tmp_path, level="DEBUG", as_json=False):
         leak_everywhere(structlog.get_logger("daemon"))
     assert "canary" not in everything(tmp_path)
 
 
 def test_a_known_secret_is_masked_in_every_spelling() -> None:
-    logs.conceal("canary two&three")
+    redaction.conceal("canary two&three")
     for text in ("canary two&three", "canary%20two%26three", '{"a": "canary two&three"}'):
-        assert "two" not in logs.redact(text)
+        assert "two" not in redaction.redact(text)
 
 
 @pytest.mark.parametrize("name", [FEED_TOKEN, ADMIN_TOKEN])
 def test_an_access_token_is_masked_wherever_it_stands(tmp_path: Path, name: str) -> None:
     token = issue_token(tmp_path / name)
-    assert logs.redact(f"401 for {token}, try again") == "401 for [redacted], try again"
+    assert redaction.redact(f"401 for {token}, try again") == "401 for [redacted], try again"
 
 
 def test_words_that_only_look_like_keys_stay() -> None:
-    assert logs.redact("the token expires at 17:00") == "the token expires at 17:00"
-    assert logs.redact("tokens: 3 left; limit=500") == "tokens: 3 left; limit=500"
-    assert logs.redacted({"token_expires_at": "17:00"}) == {"token_expires_at": "17:00"}
+    assert redaction.redact("the token expires at 17:00") == "the token expires at 17:00"
+    assert redaction.redact("tokens: 3 left; limit=500") == "tokens: 3 left; limit=500"
+    assert redaction.redacted({"token_expires_at": "17:00"}) == {"token_expires_at": "17:00"}
 
 
 def test_output_of_a_library_with_its_own_handler_is_taken_over(

@@ -30,7 +30,7 @@ from risk_manager.admin.limit_checks import (
 from risk_manager.domain.durations import plain_duration
 from risk_manager.domain.read_budget import reading_time
 from risk_manager.feed.client import FeedUnreachable, read_once, who_listens
-from risk_manager.logs import redact
+from risk_manager.redaction import redact
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.loading import load
 from risk_manager.settings.problems import ConfigurationErrors

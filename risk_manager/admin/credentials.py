@@ -13,7 +13,7 @@ from risk_manager.admin.folder import is_in_use
 from risk_manager.admin.key_age import KeyAge, forget_key, note_key
 from risk_manager.admin.rest_gateway import RestGateway
 from risk_manager.admin.watched_accounts import watched_accounts
-from risk_manager.logs import conceal
+from risk_manager.redaction import conceal
 from risk_manager.settings.configuration import Credentials, credentials_of
 from risk_manager.settings.edits import FileEdit
 from risk_manager.settings.loading import SETTINGS, load_gateway

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 
 from risk_manager.admin.history import account_names
 from risk_manager.admin.records import audit_verdict, database_in
-from risk_manager.logs import FILES, redact
+from risk_manager.logs import FILES
+from risk_manager.redaction import redact
 from risk_manager.settings.configuration import Configuration
 from risk_manager.store.rows import instant
 from risk_manager.store.schema import StoreError

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from risk_manager.admin.exports import AccountMask, ExportRefused
 from risk_manager.admin.records import audit_verdict, database_in
 from risk_manager.admin.versions import versions
-from risk_manager.logs import redact
+from risk_manager.redaction import redact
 from risk_manager.store import audit
 from risk_manager.store.rows import instant, micros
 from risk_manager.store.schema import StoreError

@@ -19,7 +19,7 @@ from risk_manager.admin.order_effects import of_panic
 from risk_manager.admin.rest_gateway import LoginRefused, RestGateway
 from risk_manager.admin.watched_accounts import Watched, watched_accounts
 from risk_manager.feed.client import AdminRefused, FeedUnreachable
-from risk_manager.logs import conceal
+from risk_manager.redaction import conceal
 from risk_manager.settings.configuration import credentials_of
 from risk_manager.settings.loading import load_gateway
 

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote, urlsplit
 
-from risk_manager import logs
+from risk_manager.redaction import conceal
 
 _SHORTEST = 5
 _PLAIN_HOST = re.compile(r"(localhost|[\w-]+(\.[\w-]+)+)$")
@@ -12,7 +12,7 @@ _PLAIN_HOST = re.compile(r"(localhost|[\w-]+(\.[\w-]+)+)$")
 def conceal_address(url: str) -> None:
     """Mask the address, and each of its parts that may be a token, from now on in every log."""
     for part in secret_parts(url):
-        logs.conceal(part)
+        conceal(part)
 
 
 def secret_parts(url: str) -> set[str]:

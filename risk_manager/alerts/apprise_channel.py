@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from risk_manager.alerts.address import conceal_address
 from risk_manager.alerts.book import Message
 from risk_manager.domain.decisions import Severity
-from risk_manager.logs import redact
+from risk_manager.redaction import redact
 
 UNKNOWN_KIND = (
     "apprise does not know this kind of address, or the address is not complete; "

@@ -70,7 +70,7 @@ def _begin(arguments: argparse.Namespace) -> int:
 
 def _unexpected(error: Exception, debug: bool) -> int:
     """Report an exception: known kinds by their own exit code, all others as a bug."""
-    from risk_manager.logs import redact
+    from risk_manager.redaction import redact
     from risk_manager.settings.problems import ConfigurationErrors
     from risk_manager.settings.secrets import SecretUnavailable
 

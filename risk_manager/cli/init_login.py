@@ -198,7 +198,7 @@ def _key(
     from pydantic import SecretStr
 
     from risk_manager.admin.credentials import problem_with_key
-    from risk_manager.logs import conceal
+    from risk_manager.redaction import conceal
 
     if reference.kind == "env":
         # SecretUnavailable says how to set it.

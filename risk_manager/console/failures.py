@@ -11,7 +11,7 @@ from risk_manager.admin.password_change import NotChanged
 from risk_manager.admin.records import RecordsUnreadable
 from risk_manager.admin.rest_gateway import LoginRefused
 from risk_manager.feed.client import AdminRefused, FeedUnreachable
-from risk_manager.logs import redact
+from risk_manager.redaction import redact
 from risk_manager.service.service import ServiceRefused
 from risk_manager.settings.edits import EditFailed
 from risk_manager.settings.problems import ConfigurationErrors

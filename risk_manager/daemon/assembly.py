@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from pydantic import SecretStr
 
-from risk_manager import __version__, logs
+from risk_manager import __version__
 from risk_manager.admin.alert_verbs import AlertVerbs
 from risk_manager.admin.file_verbs import FileVerbs
 from risk_manager.admin.key_age import note_key
@@ -54,6 +54,7 @@ from risk_manager.feed.server import FeedServer
 from risk_manager.instance_lock import EXIT_DATABASE, CannotStart
 from risk_manager.metrics.sources import Sources
 from risk_manager.pipeline import Pipeline
+from risk_manager.redaction import conceal
 from risk_manager.right_of_way import RightOfWay
 from risk_manager.settings.configuration import Configuration
 from risk_manager.settings.secrets import SecretUnavailable
@@ -396,7 +397,7 @@ async def _address(
 
         practice = given or practice_gateway()
         await stack.enter_async_context(practice)
-        logs.conceal(practice.api_key)
+        conceal(practice.api_key)
         announce(f"practice gateway at {practice.base_url}")
         return GatewayAddress(
             kind="practice",
@@ -410,7 +411,7 @@ async def _address(
         credentials = configuration.credentials(os.environ)
     except SecretUnavailable as error:
         raise CannotStart(EXIT_CREDENTIALS, str(error)) from None
-    logs.conceal(credentials.api_key.get_secret_value())
+    conceal(credentials.api_key.get_secret_value())
     _note_the_key(configuration, credentials.api_key, where, announce)
     return GatewayAddress(
         kind="projectx",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from risk_manager.domain.decisions import Alarm, Decision, LockCleared, LockSet
-from risk_manager.store import audit, journal, reading, schema, upkeep
+from risk_manager.store import audit, reading, recorded_days, schema, upkeep
 from risk_manager.store.place import DATABASE, database_of
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import verify_audit
@@ -77,7 +77,7 @@ def back_up(data: Path) -> Path:
 def replayed(data: Path, day: date) -> dict[str, Any]:
     """Replay a day. Returns the decisions, and whether they agree with the database."""
     database = database_in(data)
-    done = journal.replay(database, day)
+    done = recorded_days.replay(database, day)
     return {
         "day": day,
         "runs": done.runs,
@@ -119,7 +119,7 @@ def _fact(fact: object) -> dict[str, Any] | None:
     return {"at": at, "account_id": account_id, "what": what}
 
 
-def _unrecorded(database: Path, done: journal.Replayed) -> list[str]:
+def _unrecorded(database: Path, done: recorded_days.Replayed) -> list[str]:
     """Return the decisions of the replay that are not in the enforcement log."""
     with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         known = set(

@@ -9,6 +9,7 @@ from risk_manager.admin.records import database_in
 from risk_manager.domain.rulebook import Mode, Rulebook
 from risk_manager.settings import Configuration
 from risk_manager.store import journal
+from risk_manager.store.recorded_days import Recorded
 from risk_manager.store.schema import StoreError
 from risk_manager.whatif.csv_files import UnreadableFile, read_fills
 from risk_manager.whatif.fills import Fill, by_day, judgeable, recording_of
@@ -94,7 +95,7 @@ class Source:
                 recording: Recording = recording_of(self._fills[day], rulebook)
                 yield judge_day(day, self._watched(day, recording), rulebook)
                 continue
-            recorded = journal.Recorded(day=day)
+            recorded = Recorded(day=day)
             try:
                 recording = recorded.turns(self._database)
                 judged = judge_day(day, self._watched(day, recording), rulebook)

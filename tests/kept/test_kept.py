@@ -22,7 +22,7 @@ from risk_manager.daemon.daemon import Daemon
 from risk_manager.practice.assembly import practice_gateway
 from risk_manager.settings.loading import load
 from risk_manager.store import serialization
-from risk_manager.store.journal import replay
+from risk_manager.store.recorded_days import replay
 from risk_manager.store.store import verify_audit
 
 HERE = Path(__file__).parent

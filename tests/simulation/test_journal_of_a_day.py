@@ -15,7 +15,7 @@ from simulation.world import simulate
 from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.state import State
 from risk_manager.engine.step import Step
-from risk_manager.store.journal import replay
+from risk_manager.store.recorded_days import replay
 
 
 @pytest.mark.parametrize("seed", [2, 7])

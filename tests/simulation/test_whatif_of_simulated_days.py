@@ -18,7 +18,8 @@ from risk_manager.domain.events import AnyEvent
 from risk_manager.domain.rulebook import AccountRules, Rulebook
 from risk_manager.domain.state import State
 from risk_manager.engine.step import Step
-from risk_manager.store.journal import Recorded, Start, days
+from risk_manager.store.journal import days
+from risk_manager.store.recorded_days import Recorded, Start
 from risk_manager.whatif.judging import JudgedDay, judge_day
 from risk_manager.whatif.outcomes import Kind, Slippage
 from risk_manager.whatif.result import result_of

@@ -20,7 +20,8 @@ from risk_manager.domain.state import State
 from risk_manager.engine.step import Step
 from risk_manager.engine.turn import Judged
 from risk_manager.store import serialization
-from risk_manager.store.journal import Journal, days, file_of, prune, replay
+from risk_manager.store.journal import Journal, days, file_of, prune
+from risk_manager.store.recorded_days import replay
 from risk_manager.store.schema import StoreError
 from risk_manager.store.store import Store
 

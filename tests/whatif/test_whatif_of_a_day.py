@@ -14,7 +14,7 @@ from desk import rules_from
 from stored_desk import StoppedClock, StoredDesk
 
 from risk_manager.domain.rulebook import AccountRules, Mode, Rulebook
-from risk_manager.store.journal import Recorded
+from risk_manager.store.recorded_days import Recorded
 from risk_manager.store.store import Store
 from risk_manager.whatif.amounts import Between
 from risk_manager.whatif.judging import judge_day

@@ -110,7 +110,7 @@ class FeedDaemon:
         accounts: dict[int, str] | None = None,
         rules: Callable[[], tuple[Rule, ...]] = rules,
         mode: Mode = Mode.ENFORCE,
-        heartbeat_s: float = 5.0,
+        heartbeat_s: float = 2.0,
         admin: AdminChannel | None = None,
         port: int = 0,
         run_id: str = RUN,

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 PROTOCOL = 1
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 2.0
 
 STARTING = "STARTING"
 RUNNING = "RUNNING"  # enforcement is armed

@@ -74,7 +74,7 @@ async def test_the_first_frame_says_who_speaks_and_the_second_says_everything(
     said = status["data"]
     assert (said["status"], said["run_id"], said["protocol"]) == ("RUNNING", RUN, 1)
     assert said["accounts"] == [101]
-    assert said["heartbeat_s"] == 5.0
+    assert said["heartbeat_s"] == 2.0
     assert snapshot["type"] == "snapshot"
     assert snapshot["account_id"] is None
     assert snapshot["ts"].endswith("Z")

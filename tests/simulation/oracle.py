@@ -372,8 +372,10 @@ class Oracle:
             return
         match kind:
             case "position":
-                self._streamed_at[data["accountId"], data["contractId"]] = self.world.now
+                key = (data["accountId"], data["contractId"])
+                self._streamed_at[key] = self.world.now
                 self._told_position(data, self.world.now)
+                self._doubted.discard(key)
                 self._want_closed(data)
             case "trade":
                 self._told_trade(data)
@@ -437,9 +439,7 @@ class Oracle:
             return
         net = data["size"] if data["type"] == 1 else -data["size"]
         # A list that differs from what the stream said just before may be the older of the two.
-        may_be_older = as_of < self._streamed_at.get(key, -1e9) + LIST_LAG_S
-        is_streamed = self._streamed_at.get(key) == as_of == self.world.now
-        if is_streamed or not may_be_older:
+        if as_of >= self._streamed_at.get(key, -1e9) + LIST_LAG_S:
             self._doubted.discard(key)
         elif self._told_net.get(key) != net:
             self._doubted.add(key)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from risk_manager.domain.call_brake import Brake
 from risk_manager.domain.decisions import Action, Outcome, Severity
 from risk_manager.domain.holdings import Order, Position
+from risk_manager.domain.in_play import InPlay
 from risk_manager.domain.layered import ManyOrders
 from risk_manager.domain.ledger import Ledger
 from risk_manager.domain.locks import Lock, LockKey
@@ -205,13 +206,14 @@ class Account:
         "days": frozenset({"marks"}),
         "breached": frozenset({"breaches"}),
         "priced": frozenset({"positions"}),
+        "in_play": frozenset(),  # kept over every change: its reader compares the contracts
     }
     """Cached properties, with the fields each is derived from: see `fast_replace`."""
 
     @property
     def contracts_held(self) -> int:
         """Sum of absolute sizes over all contracts."""
-        return sum(p.size for p in self.positions.values())
+        return sum([abs(p.net) for p in self.positions.values()])
 
     def net(self, contract_id: str) -> int:
         position = self.positions.get(contract_id)
@@ -269,6 +271,11 @@ class Account:
     @cached_property
     def priced(self) -> Memo[Any]:
         """The open P&L of these positions, as `View` has worked it out last."""
+        return Memo()
+
+    @cached_property
+    def in_play(self) -> Memo[InPlay]:
+        """The contracts in play, as `View` has found them last: most changes leave them alone."""
         return Memo()
 
     @cached_property

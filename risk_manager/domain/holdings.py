@@ -74,7 +74,7 @@ class Position:
         return Memo()
 
     @cached_property
-    def memo(self) -> Memo[tuple[object, ...]]:
+    def memo(self) -> Memo[Any]:
         """By rule id: see `rules.trade_management`."""
         return Memo()
 

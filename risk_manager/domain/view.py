@@ -11,6 +11,7 @@ from risk_manager.domain.exchange_hours import trading_since
 from risk_manager.domain.executions import ROUND_TURN_SETTLE, Execution
 from risk_manager.domain.exit_orders import Effect, effects
 from risk_manager.domain.holdings import Order, Position
+from risk_manager.domain.in_play import InPlay
 from risk_manager.domain.ledger import DayTotals
 from risk_manager.domain.locks import Lock, LockPolicy, strictest
 from risk_manager.domain.memo import Memo
@@ -74,7 +75,7 @@ class View:
         self._left_by_asks: dict[str, int] = {}
         # Cached, as several rules ask for the same results.
         self._projected_nets: Mapping[str, int] | None = None
-        self._in_play: Mapping[str, str] | None = None
+        self._in_play: InPlay | None = None
         self._open_pnl: _OpenPnl | None = None
         self._results: dict[str, Decimal | None] = {}
         self._net_today: Decimal | None = None
@@ -90,12 +91,17 @@ class View:
     def name(self, contract_id: str) -> str:
         return self.state.name(contract_id)
 
-    def in_play(self) -> Mapping[str, str]:
+    def in_play(self) -> InPlay:
         """Every contract with a position or working order, in a stable order, and its root."""
-        if self._in_play is None:
-            root = self.state.root
-            self._in_play = {c: root(c) for c in self.account.contract_ids()}
-        return self._in_play
+        found = self._in_play
+        if found is None:
+            account, state = self.account, self.state
+            ids, kept = account.contract_ids(), account.in_play
+            found = kept.get("found")
+            if found is None or not found.holds(ids, state.roots):
+                found = kept["found"] = InPlay(ids, state.roots, state.root)
+            self._in_play = found
+        return found
 
     def projected(self) -> Mapping[str, int]:
         """Return the signed net per contract, as if everything asked so far were done."""
@@ -240,23 +246,28 @@ class View:
     ) -> _OpenPnl:
         by_contract: dict[str, Decimal | None] = {}
         total: Decimal | None = ZERO
-        stale: list[datetime] = []
-        fresh: list[datetime] = []
+        too_old: datetime | None = None
+        fresh: datetime | None = None
         for contract_id, position in self.account.positions.items():
             result, quote = None, quotes.get(contract_id)
             if quote is not None:
-                if quote.at < oldest:
-                    stale.append(quote.at)
+                at = quote.at
+                if at < oldest:
+                    too_old = at if too_old is None or at > too_old else too_old
                 else:
-                    fresh.append(quote.at)
-                    result = self._unrealised_at(quote, position)
+                    fresh = at if fresh is None or at < fresh else fresh
+                    known = position.priced.get("open")
+                    if known is not None and known[0] is quote and known[1] is basis:
+                        result = known[2]
+                    else:
+                        result = self._unrealised_at(quote, position)
             by_contract[contract_id] = result
             total = None if total is None or result is None else total + result
         return _OpenPnl(
             quotes=quotes,
             basis=basis,
-            too_old=max(stale, default=None),
-            fresh=min(fresh, default=None),
+            too_old=too_old,
+            fresh=fresh,
             by_contract=by_contract,
             results=tuple(by_contract.values()),
             total=total,

@@ -23,17 +23,27 @@ def with_account(state: State, before: Account | None, after: Account) -> State:
     old: Mapping[str, Position] = before.positions if before is not None else {}
     if after.positions is not old:
         holders = _holders(holders, after.id, old.keys(), after.positions.keys())
-    roots = state.roots
-    unknown = [c for c in after.contract_ids() if c not in roots]
-    if unknown:
-        symbols = state.rulebook.symbols
-        roots = {**roots, **{c: symbols.root(c, state.contracts.get(c)) for c in unknown}}
     state = fast_replace(
-        state, accounts={**state.accounts, after.id: after}, holders=holders, roots=roots
+        state,
+        accounts={**state.accounts, after.id: after},
+        holders=holders,
+        roots=_roots(state, before, after),
     )
     if state.doubted and after.positions is not old:
         state = quote_belief.entered(state, after.positions)
     return state
+
+
+def _roots(state: State, before: Account | None, after: Account) -> Mapping[str, str]:
+    """The known roots, and those of the contracts that have come into play."""
+    known = state.roots
+    if before is not None and before.contract_ids() == after.contract_ids():
+        return known
+    unknown = [c for c in after.contract_ids() if c not in known]
+    if not unknown:
+        return known
+    symbols = state.rulebook.symbols
+    return {**known, **{c: symbols.root(c, state.contracts.get(c)) for c in unknown}}
 
 
 def _holders(

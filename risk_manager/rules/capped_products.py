@@ -74,8 +74,13 @@ class CappedProducts(BaseModel):
 
     def counted(self, view: View, nets: Mapping[str, int]) -> Decimal:
         """Return how much of the cap these positions take, by their signed sizes."""
+        in_play = view.in_play()
         return sum(
-            (abs(n) * self.weight(view, c) for c, n in nets.items() if view.root(c) in self.roots),
+            (
+                abs(net) * self.weight(view, contract_id)
+                for contract_id, net in nets.items()
+                if in_play[contract_id] in self.roots
+            ),
             ZERO,
         )
 
@@ -101,7 +106,8 @@ class CappedProducts(BaseModel):
 
     def is_in_play(self, view: View) -> bool:
         """Whether anything is held or ordered in these products."""
-        return not frozenset(self.roots).isdisjoint(view.in_play().values())
+        in_play = view.in_play().values()
+        return any(root in in_play for root in self.roots)
 
     def names(self, view: View, contract_id: str) -> bool:
         return view.root(contract_id) in self.roots

@@ -1,6 +1,6 @@
 """RULE-002: cap the contracts held of each product."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
@@ -176,17 +176,26 @@ class MaxContractsPerInstrument(Rule):
         """
         if self.count_working_entries or self.group_limits:
             return False
-        roots, positions = view.in_play(), view.account.positions
+        roots, limits = view.in_play(), self._limits_in_play(view)
         counts: dict[str, int] = {}
-        for contract_id, position in positions.items():
+        for contract_id, position in view.account.positions.items():
             root = roots[contract_id]
             counts[root] = counts.get(root, 0) + abs(position.net)
-        for contract_id in positions:
-            root = roots[contract_id]
-            limit = self._limit_of(root, contract_id)
-            if limit is not None and counts[root] > limit:
-                return False
-        return True
+        return all(limits.get(root, count) >= count for root, count in counts.items())
+
+    def _limits_in_play(self, view: View) -> Mapping[str, int]:
+        """Return the tightest limit of the contracts in play, by their product."""
+        in_play = view.in_play()
+        known = in_play.memo.get(self.id)
+        if known is None or known[0] is not self:
+            limits: dict[str, int] = {}
+            for contract_id, root in in_play.items():
+                limit = self._limit_of(root, contract_id)
+                if limit is not None:
+                    limits[root] = min(limit, limits.get(root, limit))
+            known = in_play.memo[self.id] = (self, limits)
+        found: Mapping[str, int] = known[1]
+        return found
 
     def _counted_together(self, view: View, held: dict[str, int]) -> dict[str, list[str]]:
         by_name: dict[str, list[str]] = {}

@@ -113,13 +113,7 @@ class SymbolBlocks(Rule):
     def judge(self, view: View) -> tuple[Verdict, ...] | None:
         verdicts: list[Verdict] = []
         account = view.account
-        turned_up: dict[str, list[str]] = {}
-        blocks = self.blocks
-        for contract_id, root in view.in_play().items():
-            if blocks(root, contract_id):
-                scope = self._scope(view, root, contract_id)
-                turned_up.setdefault(scope, []).append(contract_id)
-        for scope, contract_ids in turned_up.items():
+        for scope, contract_ids in self._turned_up(view).items():
             if self.working_orders == "cancel":
                 verdicts.append(self._block(view, scope, contract_ids))
             elif held := [c for c in contract_ids if c in account.positions]:
@@ -130,6 +124,19 @@ class SymbolBlocks(Rule):
             if self.working_orders == "keep" or not self._still_blocks(view, lock.scope):
                 verdicts.append(_lifted(lock.scope))
         return tuple(verdicts) or None
+
+    def _turned_up(self, view: View) -> dict[str, list[str]]:
+        """Return the blocked contracts in play, by the scope of the lock that blocks them."""
+        in_play = view.in_play()
+        if in_play.memo.get(self.id) is self:  # none of them is blocked
+            return {}
+        found: dict[str, list[str]] = {}
+        for contract_id, root in in_play.items():
+            if self.blocks(root, contract_id):
+                found.setdefault(self._scope(view, root, contract_id), []).append(contract_id)
+        if not found:
+            in_play.memo[self.id] = self
+        return found
 
     def _still_blocks(self, view: View, scope: str) -> bool:
         root, contract_id = scoped_root(scope), scoped_contract(scope) or ""

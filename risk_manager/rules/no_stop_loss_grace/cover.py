@@ -1,10 +1,8 @@
 """The cover of a position, kept: the same stops still cover it until the market passes one."""
 
-from risk_manager.domain.account import Mark
 from risk_manager.domain.holdings import Position
 from risk_manager.domain.view import View
 from risk_manager.rules.no_stop_loss_grace.configuration import Configuration
-from risk_manager.rules.no_stop_loss_grace.deadlines import COVERED
 
 
 def keep_cover(rule: Configuration, view: View, position: Position) -> None:
@@ -17,13 +15,13 @@ def keep_cover(rule: Configuration, view: View, position: Position) -> None:
     position.memo[rule.id] = (rule, contract, orders, passed_first)
 
 
-def is_covered_as_before(rule: Configuration, view: View, position: Position, mark: Mark) -> bool:
+def is_covered_as_before(rule: Configuration, view: View, position: Position) -> bool:
     """Whether this same position was covered by these orders, and the market has passed no stop.
 
     Without a quote that is fresh, no stop counts as passed.
     """
     known = position.memo.get(rule.id)
-    if known is None or mark.value != COVERED:
+    if known is None:
         return False
     contract_id = position.contract_id
     kept_by, contract, orders, passed_first = known

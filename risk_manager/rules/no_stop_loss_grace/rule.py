@@ -8,7 +8,7 @@ from risk_manager.domain.rule import Meter
 from risk_manager.domain.view import View
 from risk_manager.rules.no_stop_loss_grace.configuration import Configuration
 from risk_manager.rules.no_stop_loss_grace.cover import is_covered_as_before, keep_cover
-from risk_manager.rules.no_stop_loss_grace.deadlines import is_counting_down, mark_to_keep
+from risk_manager.rules.no_stop_loss_grace.deadlines import COVERED, is_counting_down, mark_to_keep
 from risk_manager.rules.no_stop_loss_grace.enforcement import leftover_verdicts, uncovered_verdicts
 from risk_manager.rules.no_stop_loss_grace.meter import read_meter
 
@@ -66,12 +66,15 @@ class NoStopLossGrace(Configuration):
         if account.resumed_at is not None:  # while nothing ran, nobody watched
             since = max(since, account.resumed_at)
         known = 0 if watching is None else 1
+        rule_id, marks_by_key = self.id, account.marks
         for position in account.positions.values():
-            mark = account.marks.get((self.id, position.subject))
+            mark = marks_by_key.get((rule_id, position.subject))
             if mark is not None:
                 known += 1
-                if is_covered_as_before(self, view, position, mark) or is_counting_down(
-                    view, position, mark
+                if (
+                    is_covered_as_before(self, view, position)
+                    if mark.value == COVERED
+                    else is_counting_down(view, position, mark)
                 ):
                     continue
             uncovered = self.uncovered(view, position)

@@ -1,20 +1,34 @@
 """RULE-012 itself: it decides which positions are looked at, and when."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
-from risk_manager.domain.account import Mark
+from risk_manager.domain.account import Ended, Mark
 from risk_manager.domain.decisions import Forget, Verdict, bookkeeping
 from risk_manager.domain.events import QuoteChanged, Tick
-from risk_manager.domain.holdings import Position
-from risk_manager.domain.money import Band
+from risk_manager.domain.holdings import Order, Position
+from risk_manager.domain.money import NOWHERE, Band
 from risk_manager.domain.rule import Meter
+from risk_manager.domain.symbols import Contract
 from risk_manager.domain.view import View
 from risk_manager.rules.trade_management.configuration import Configuration
 from risk_manager.rules.trade_management.levels import levels_of, price_of
-from risk_manager.rules.trade_management.memory import NOTHING, Memory, advanced, recalled
+from risk_manager.rules.trade_management.memory import NOTHING, advanced, recalled
 from risk_manager.rules.trade_management.meter import read_meter
 from risk_manager.rules.trade_management.plan import Plan
 from risk_manager.rules.trade_management.quiet_band import is_in_quiet_band, quiet_band
+
+
+class _Judged(NamedTuple):
+    """All inputs of the plan for a position, except time, and the prices that change nothing."""
+
+    rule: "TradeManagement"
+    mark: Mark
+    order: int
+    ended: Ended | None
+    orders: Sequence[Order]
+    contract: Contract
+    quiet: Band
 
 
 class TradeManagement(Configuration):
@@ -64,15 +78,17 @@ class TradeManagement(Configuration):
         if not account.positions and not account.marks:
             return None
         verdicts: list[Verdict] = []
+        rule_id, marks_by_key, is_tick = self.id, account.marks, type(event) is Tick
         known = 0
         for position in account.positions.values():
-            mark = account.marks.get((self.id, position.subject))
+            mark = marks_by_key.get((rule_id, position.subject))
             if mark is not None:
                 known += 1
-                memory = recalled(mark.value)
-                if type(event) is Tick and is_in_quiet_band(self, view, position, memory):
-                    continue
-                if self._still_holds(view, position, mark, memory):
+                if (
+                    is_in_quiet_band(self, view, position, recalled(mark.value))
+                    if is_tick
+                    else self._still_holds(view, position, mark)
+                ):
                     continue
             verdicts += self._position(view, position, mark)
         marks = view.marks(self.id)
@@ -91,27 +107,30 @@ class TradeManagement(Configuration):
 
     # --- one position ---
 
-    def _still_holds(self, view: View, position: Position, mark: Mark, memory: Memory) -> bool:
+    def _still_holds(self, view: View, position: Position, mark: Mark) -> bool:
         """Whether this same position was judged before in the same circumstances, and waits only
-        for a price that has not been reached."""
-        known = position.memo.get(self.id)
-        if known is None or known[0] is not self:
-            return False
-        return is_in_quiet_band(self, view, position, memory) and known == self._circumstances(
-            view, position, mark, memory
-        )
+        for a price that has not been reached.
 
-    def _circumstances(
-        self, view: View, position: Position, mark: Mark, memory: Memory
-    ) -> tuple[object, ...]:
-        """Return all inputs of the plan for a position, except price and time."""
-        return (
-            self,
-            mark,
-            view.account.finished.get(memory.order or 0),
-            view.account.orders_in(position.contract_id),
-            view.state.contracts.get(position.contract_id),
-        )
+        Asked about every position at every event of the account.
+        """
+        known: _Judged | None = position.memo.get(self.id)
+        if known is None:
+            return False
+        rule, kept_mark, order, ended, orders, contract, quiet = known
+        account, contract_id = view.account, position.contract_id
+        if not (
+            rule is self
+            and (mark is kept_mark or mark == kept_mark)
+            and contract is view.state.contracts.get(contract_id)
+            and orders == account.orders_in(contract_id)
+            and ended == account.finished.get(order)
+        ):
+            return False
+        quote = view.state.quotes.get(contract_id)
+        price = None if quote is None else quote.last_price
+        if self.price == "last" and price is not None and quiet.low < price < quiet.high:
+            return True
+        return is_in_quiet_band(self, view, position, recalled(mark.value))
 
     def _position(self, view: View, position: Position, mark: Mark | None) -> tuple[Verdict, ...]:
         contract = view.state.contracts.get(position.contract_id)
@@ -127,5 +146,14 @@ class TradeManagement(Configuration):
             now = advanced(self, known, levels, price)
         verdicts = tuple(Plan(self, view, position, contract, mark, known, now, levels).verdicts())
         if mark is not None and not verdicts:
-            position.memo[self.id] = self._circumstances(view, position, mark, known)
+            account, contract_id, order = view.account, position.contract_id, known.order or 0
+            position.memo[self.id] = _Judged(
+                rule=self,
+                mark=mark,
+                order=order,
+                ended=account.finished.get(order),
+                orders=account.orders_in(contract_id),
+                contract=contract,
+                quiet=quiet_band(position, known) or NOWHERE,
+            )
         return verdicts

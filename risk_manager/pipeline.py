@@ -215,6 +215,9 @@ class Pipeline:
             else:
                 await self.process(event)
                 self.inbox.processed(event)
+                if len(self.inbox) and not self.inbox.facts:
+                    # Judging a quote seldom waits for anything: let messages in before the next.
+                    await asyncio.sleep(0)
 
     async def _let_the_rest_in(self) -> None:
         """Give the stream a moment to be read before judging goes on.

@@ -68,9 +68,10 @@ class Road:
     def fact(self, number: int = 1) -> None:
         self.pipeline.inbox.put_nowait(Tick(at=BEGAN + timedelta(seconds=number)))
 
-    def quote(self, price: float) -> None:
+    def quote(self, price: float, contract_id: str = "MNQ") -> None:
         at = BEGAN + timedelta(milliseconds=1)
-        self.pipeline.inbox.put_nowait(QuoteChanged(at=at, contract_id="MNQ", last_price=price))
+        quote = QuoteChanged(at=at, contract_id=contract_id, last_price=price)
+        self.pipeline.inbox.put_nowait(quote)
 
     async def __aenter__(self) -> "Road":
         self._run = asyncio.create_task(self.pipeline.run(), name="pipeline")
@@ -134,3 +135,15 @@ async def test_without_a_pause_between_facts_the_others_have_half_of_the_time() 
             waited += await road.waited_s()
             await asyncio.sleep(0.001)
         assert waited <= 5.0 + LONGEST_RIGHT_S
+
+
+@in_virtual_time
+async def test_between_two_quotes_messages_are_let_in() -> None:
+    async with Road(commit_s=0.004) as road:
+        judged_before: list[int] = []
+        for number in range(5):
+            road.quote(21000.0 + number, contract_id=f"CON.{number}")
+        for _ in range(5):
+            await asyncio.sleep(0)
+            judged_before.append(len(road.told.events))
+        assert judged_before == [1, 2, 3, 4, 5]

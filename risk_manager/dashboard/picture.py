@@ -233,7 +233,8 @@ class Picture:
             self,
             line=replace(self.line, heartbeat_s=data.heartbeat_s),
             status=data.status,
-            message=data.message,
+            # A frame with an alarm has the alarm's message in place of the status's own.
+            message=data.message if data.alarm is None else self.message,
             version=data.version,
             hubs=data.hubs,
             hubs_at=data.timestamp,

@@ -13,6 +13,7 @@ from risk_manager.feed.composer import Composer
 from risk_manager.feed.connection_closing import ConnectionCloser, close_connection
 from risk_manager.feed.messages import CLOSED_SLOW, AlarmRow, Data, Outlook
 from risk_manager.feed.reader import Reader
+from risk_manager.right_of_way import RightOfWay
 
 READS_PER_MINUTE = 600  # messages of a client, requests among them
 
@@ -38,11 +39,14 @@ class Broadcast:
         clock: Clock,
         closer: ConnectionCloser,
         answer: Callable[[str | bytes], Awaitable[Answer | None]],
+        right_of_way: RightOfWay,
     ) -> None:
         self._composer = composer
         self._clock = clock
         self._closer = closer
         self._answer = answer
+        self._right_of_way = right_of_way
+        self._one_at_a_time = asyncio.Lock()
         self._readers: dict[ServerConnection, Reader] = {}
         self._numbers = 0
         self._outlook: Outlook | None = None
@@ -86,7 +90,9 @@ class Broadcast:
         """Serve one client, from its snapshot until it disconnects."""
         self._numbers += 1
         composer = self._composer
-        reader = Reader(ws, self._numbers, composer.account_frame)
+        reader = Reader(
+            ws, self._numbers, composer.account_frame, self._right_of_way, self._one_at_a_time
+        )
         reader.offer(composer.frame(None, composer.daemon_status()))
         if not self._readers:
             self._outlook = composer.outlook()

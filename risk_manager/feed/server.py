@@ -111,7 +111,7 @@ class FeedServer(AsyncClosing):
         )
         self._right_of_way = right_of_way = right_of_way or RightOfWay()
         self._history = history
-        self._broadcast = Broadcast(self._composer, clock, self._closer, self._answer)
+        self._broadcast = Broadcast(self._composer, clock, self._closer, self._answer, right_of_way)
         self._pacer = Pacer(
             self._broadcast,
             self._composer,

@@ -12,7 +12,7 @@ from feed_daemon import FeedDaemon, until
 from risk_manager.dashboard.app import RiskDashboard
 from risk_manager.dashboard.widgets.account_header import AccountHeader
 from risk_manager.dashboard.widgets.connections import Connections
-from risk_manager.domain.events import Hub, HubState
+from risk_manager.domain.events import Hub, HubState, Unreadable
 from risk_manager.feed.client import FeedClient
 from risk_manager.feed.messages import DatabaseRow, RestRow, Vitals
 
@@ -108,3 +108,15 @@ async def test_a_silent_feed_leaves_nothing_well(tmp_path: Path) -> None:
             )
             await until(lambda: app.screen.has_class("-stale"))
             assert "● OK" not in text
+
+
+async def test_an_alarm_is_not_told_as_the_state_of_the_daemon(tmp_path: Path) -> None:
+    async with FeedDaemon(tmp_path, heartbeat_s=0.2) as daemon, screen(tmp_path) as seen:
+        await seen.shows(AccountHeader, "combine-50k")
+        await seen.pilot.press("5")
+        await daemon.happen(
+            Unreadable(at=daemon.clock.now(), source="user hub", detail="not a dict")
+        )
+        await until(lambda: seen.app.picture.alarms)
+        text = await seen.shows(Connections, "enforcement is armed")
+        assert "could not be read" not in text

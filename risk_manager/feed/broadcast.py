@@ -98,13 +98,19 @@ class Broadcast:
             self._outlook = composer.outlook()
         reader.offer(composer.frame(None, composer.snapshot()))
         self._readers[ws] = reader
-        relay = asyncio.create_task(reader.relay(), name=reader.name)
-        inbound = asyncio.create_task(self._listen(reader), name=f"{reader.name} inbound")
+        tasks = [
+            asyncio.create_task(work, name=f"{reader.name} {name}")
+            for name, work in (
+                ("messages", reader.send_messages()),
+                ("figures", reader.send_figures()),
+                ("inbound", self._listen(reader)),
+            )
+        ]
         try:
-            await asyncio.wait((relay, inbound), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._readers.pop(ws, None)
-            faults = await _stop(relay, inbound)
+            faults = await _stop(*tasks)
         for fault in faults:
             raise fault
 

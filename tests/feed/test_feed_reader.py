@@ -51,12 +51,16 @@ class Client:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Client"]:
-        relay = asyncio.create_task(self.reader.relay(), name=self.reader.name)
+        tasks = [
+            asyncio.create_task(self.reader.send_messages(), name="messages"),
+            asyncio.create_task(self.reader.send_figures(), name="figures"),
+        ]
         try:
             yield self
         finally:
-            relay.cancel()
-            await asyncio.gather(relay, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -124,9 +128,25 @@ async def test_what_happened_is_sent_to_all_clients_before_any_account() -> None
             client.socket.on_frame = lambda frame: order.append(frame.split(b'"')[5])
         for client in clients:
             client.reader.refresh(101)
-            client.reader.offer(b'"alarm":1}')
+            for number in range(4):
+                client.reader.offer(b'"alarm":%d}' % number)
         await sent_in_each_turn(clients)
-        assert order == [b"alarm"] * 3 + [b"account_id"] * 3
+        assert order == [b"alarm"] * 12 + [b"account_id"] * 3
+
+
+@in_virtual_time
+async def test_clients_that_keep_up_are_not_let_go_in_a_flood_of_messages() -> None:
+    async with listening_together(10) as clients:
+        for turn in range(100):
+            for client in clients:
+                client.reader.refresh(turn)
+                # So many may follow from the steps of one turn of the loop.
+                assert all([client.reader.offer(b'"order":1}') for _ in range(48)])
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+        for client in clients:
+            assert sum(b"order" in frame for frame in client.socket.frames) == 4800
+            assert len(client.composed) == 100
 
 
 @in_virtual_time

@@ -256,11 +256,7 @@ class View:
                     too_old = at if too_old is None or at > too_old else too_old
                 else:
                     fresh = at if fresh is None or at < fresh else fresh
-                    known = position.priced.get("open")
-                    if known is not None and known[0] is quote and known[1] is basis:
-                        result = known[2]
-                    else:
-                        result = self._unrealised_at(quote, position)
+                    result = self._unrealised_at(quote, position)
             by_contract[contract_id] = result
             total = None if total is None or result is None else total + result
         return _OpenPnl(

@@ -7,7 +7,7 @@ from risk_manager.domain.account import Ended, Mark
 from risk_manager.domain.decisions import Forget, Verdict, bookkeeping
 from risk_manager.domain.events import QuoteChanged, Tick
 from risk_manager.domain.holdings import Order, Position
-from risk_manager.domain.money import NOWHERE, Band
+from risk_manager.domain.money import Band
 from risk_manager.domain.rule import Meter
 from risk_manager.domain.symbols import Contract
 from risk_manager.domain.view import View
@@ -20,7 +20,7 @@ from risk_manager.rules.trade_management.quiet_band import is_in_quiet_band, qui
 
 
 class _Judged(NamedTuple):
-    """All inputs of the plan for a position, except time, and the prices that change nothing."""
+    """All inputs of the plan for a position, except price and time."""
 
     rule: "TradeManagement"
     mark: Mark
@@ -28,7 +28,6 @@ class _Judged(NamedTuple):
     ended: Ended | None
     orders: Sequence[Order]
     contract: Contract
-    quiet: Band
 
 
 class TradeManagement(Configuration):
@@ -116,21 +115,16 @@ class TradeManagement(Configuration):
         known: _Judged | None = position.memo.get(self.id)
         if known is None:
             return False
-        rule, kept_mark, order, ended, orders, contract, quiet = known
+        rule, kept_mark, order, ended, orders, contract = known
         account, contract_id = view.account, position.contract_id
-        if not (
+        return (
             rule is self
             and (mark is kept_mark or mark == kept_mark)
             and contract is view.state.contracts.get(contract_id)
             and orders == account.orders_in(contract_id)
             and ended == account.finished.get(order)
-        ):
-            return False
-        quote = view.state.quotes.get(contract_id)
-        price = None if quote is None else quote.last_price
-        if self.price == "last" and price is not None and quiet.low < price < quiet.high:
-            return True
-        return is_in_quiet_band(self, view, position, recalled(mark.value))
+            and is_in_quiet_band(self, view, position, recalled(mark.value))
+        )
 
     def _position(self, view: View, position: Position, mark: Mark | None) -> tuple[Verdict, ...]:
         contract = view.state.contracts.get(position.contract_id)
@@ -154,6 +148,5 @@ class TradeManagement(Configuration):
                 ended=account.finished.get(order),
                 orders=account.orders_in(contract_id),
                 contract=contract,
-                quiet=quiet_band(position, known) or NOWHERE,
             )
         return verdicts
